@@ -1,0 +1,127 @@
+"""What an engine is to the rest of the host: small enough for a second engine, and for a fake that tests use.
+
+The rest of the host knows these names only. The engine on wasmtime's fibers is `innkeeper.sandbox.engine.Engine`;
+`tests/fakes.py` has one that runs Python functions.  A second guest ABI (components) is another `Program` of the
+same engine; a second engine (the extism package, in a process of its own) is another `Engine`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from innkeeper.sandbox.limits import DEFAULTS, Limits
+from innkeeper.sandbox.usage import Result
+
+
+class Value(Enum):
+    """The types that cross between guest and host. `BYTES` is an i64 offset of a block on the wire, bytes in Python."""
+
+    I32 = "i32"
+    I64 = "i64"
+    F32 = "f32"
+    F64 = "f64"
+    BYTES = "bytes"
+
+
+Handler = Callable[..., Awaitable["bytes | int | float | None"]]
+
+
+@dataclass(frozen=True, slots=True)
+class HostFunction:
+    """A function that guests import.
+
+    Attributes:
+        name: import name.
+        handler: async function; gets one argument per parameter (int, float or bytes) and returns the result.
+        parameters: types of the parameters, in order.
+        result: type of the result, or None.
+        namespace: import module.
+    """
+
+    name: str
+    handler: Handler
+    parameters: Sequence[Value] = ()
+    result: Value | None = None
+    namespace: str = "extism:host/user"
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """What the caller decides about one call.
+
+    Attributes:
+        limits: what it may use.
+        config: what `config_get` answers (str to str).
+        plugin: the plugin's id, for messages.
+    """
+
+    limits: Limits = DEFAULTS
+    config: Mapping[str, str] = field(default_factory=dict)
+    plugin: str | None = None
+
+
+class Program(Protocol):
+    """A compiled module with its imports resolved, ready to be started any number of times."""
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the module's bytes, as hexadecimal digits."""
+        ...
+
+    async def call(self, function: str, data: bytes, options: CallOptions) -> Result:
+        """Starts a fresh guest, calls `function` with `data` as input, ends the guest, returns output and usage.
+
+        Raises:
+            InnkeeperError: as `innkeeper.errors` lists them; every failure of a guest is one.
+            BaseException: what a host function raised, as it is.
+        """
+        ...
+
+    async def open(self, options: CallOptions) -> Session:
+        """Starts a guest that stays: for plugins that keep state. The caller closes it."""
+        ...
+
+    def close(self) -> None:
+        """Forgets the compiled code. Calls that run go on; new ones are an error."""
+        ...
+
+
+class Session(Protocol):
+    """One guest that is called more than once, one call at a time."""
+
+    async def call(self, function: str, data: bytes, options: CallOptions) -> Result:
+        """As `Program.call`, in the same guest. After any error the guest is spent and each further call raises."""
+        ...
+
+    async def aclose(self) -> None:
+        """Ends the guest."""
+        ...
+
+
+class Engine(Protocol):
+    """Compiles modules and runs guests."""
+
+    async def load(
+        self,
+        wasm: bytes,
+        *,
+        functions: Sequence[HostFunction] = (),
+        modules: Mapping[str, bytes] | None = None,
+        plugin: str | None = None,
+    ) -> Program:
+        """Checks and compiles a module.
+
+        Args:
+            wasm: the module's bytes.
+            functions: host functions that it may import.
+            modules: further modules, by the name under which they are imported; instantiated in this order.
+            plugin: its id, for messages.
+
+        Raises:
+            RejectedError: it is not something that this engine runs; the message says what would work.
+            LimitError: it is larger than the engine takes.
+        """
+        ...
