@@ -7,6 +7,7 @@ secret or a traceback.
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
 
 
 class Kind(Enum):
@@ -47,6 +48,7 @@ class InnkeeperError(Exception):
         plugin: id of the plugin that it concerns, or None.
         function: name of the guest's function, or None.
         node: id of the workflow's node, or None outside of a workflow.
+        usage: what the call had cost when it ended (`innkeeper.sandbox.usage.Usage`), or None if it did not begin.
     """
 
     kind: Kind = Kind.INTERNAL
@@ -59,6 +61,7 @@ class InnkeeperError(Exception):
         self.plugin = plugin
         self.function = function
         self.node = node
+        self.usage: Any = None
 
     def __str__(self) -> str:
         where = [

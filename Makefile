@@ -1,0 +1,40 @@
+# The two that matter: `make demo` and `make test`. Both set up .venv by themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check plugins measure soak fuzz clean
+
+# One stamp for each set of packages, so that `make demo` does not wait for what only the tests need.
+$(VENV)/.host: pyproject.toml
+	@echo "Setting up $(VENV) (once) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.host
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+$(VENV)/.check: $(VENV)/.test
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[check]'
+	@touch $@
+
+demo: $(VENV)/.host
+	@$(BIN)/innkeeper run docs/demo/read-the-docs.json --input-file text=docs/demo/text.md
+
+test: $(VENV)/.test
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.check
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@PATH="$(BIN):$$PATH" $(BIN)/lint-imports
+
+# Rebuilds plugins/*.wasm from pdk-samples/ with packages of PyPI and npm; needs node and npm.
+plugins: $(VENV)/.host
+	@$(BIN)/python pdk-samples/build.py
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

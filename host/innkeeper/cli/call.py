@@ -1,0 +1,132 @@
+"""`innkeeper call`: one function of one plugin, without a workflow."""
+
+from __future__ import annotations
+
+import os
+import sys
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import click
+
+from innkeeper.cli.output import json_bytes, log_object, usage_object, write_log, write_out
+from innkeeper.cli.settings import Settings, is_plugin_id, json_option, key_values, pass_settings
+from innkeeper.errors import UsageError
+from innkeeper.sandbox.limits import Limits, parse_duration, parse_size
+from innkeeper.sandbox.usage import Result
+
+
+@dataclass(frozen=True)
+class _Request:
+    home: str | None
+    file: str
+    by_id: bool
+    function: str
+    text: str | None
+    input_file: str | None
+    limits: dict[str, Any]
+    config: dict[str, str]
+
+
+@click.command()
+@click.argument("file")
+@click.argument("function")
+@click.option("--input", "text", metavar="TEXT", help="Input of the function.")
+@click.option("--input-file", metavar="PATH", help="File with the input; - is standard input.")
+@click.option("--memory", metavar="SIZE", help="Memory that the guest may use, such as 64MiB.")
+@click.option("--cpu", metavar="TIME", help="Processor time that it may use, such as 1s.")
+@click.option("--wall", metavar="TIME", help="Time that the call may take, such as 30s.")
+@click.option("--config", "pairs", metavar="KEY=VALUE", multiple=True, help="What the guest reads as configuration.")
+@json_option
+@pass_settings
+def call(
+    settings: Settings,
+    file: str,
+    function: str,
+    text: str | None,
+    input_file: str | None,
+    memory: str | None,
+    cpu: str | None,
+    wall: str | None,
+    pairs: tuple[str, ...],
+) -> None:
+    """Call FUNCTION of FILE, a .wasm file in any folder or the id of a plugin in the home.
+
+    The guest's output goes to standard output as it is, its log to standard error.
+    """
+    import trio
+
+    if text is not None and input_file is not None:
+        raise UsageError("give --input or --input-file, not both")
+    limits: dict[str, Any] = {}
+    for name, value, parse in (
+        ("memory", memory, parse_size),
+        ("cpu", cpu, parse_duration),
+        ("wall", wall, parse_duration),
+    ):
+        if value is not None:
+            limits[name] = _option(f"--{name}", value, parse)
+    request = _Request(
+        settings.home, file, is_plugin_id(file), function, text, input_file, limits, key_values("--config", pairs)
+    )
+    _show(trio.run(_call, request), settings.json)
+
+
+async def _call(request: _Request) -> Result:
+    from innkeeper.plugins.host import open_host
+
+    async with open_host(request.home, catalogue=request.by_id) as host:
+        plugin = host.plugin(request.file) if request.by_id else await host.load(request.file)
+        limits = replace(plugin.limits, **request.limits)
+        data = _input(request, limits)
+        return await plugin.call(request.function, data, limits=limits, config=request.config)
+
+
+def _option(option: str, value: str, parse: Callable[[str], float]) -> float:
+    try:
+        return parse(value)
+    except UsageError as error:
+        raise UsageError(f"{option}: {error.message}") from None
+
+
+def _input(request: _Request, limits: Limits) -> bytes:
+    """The input; one byte more than the limit is enough for the engine to refuse it."""
+    if request.text is not None:
+        return os.fsencode(request.text)
+    if request.input_file is None:
+        return b""
+    if request.input_file == "-":
+        if sys.stdin is None:
+            raise UsageError("--input-file -: standard input is closed")
+        return sys.stdin.buffer.read(limits.input + 1)
+    try:
+        # A pipe is welcome here: it is the user's own, and Ctrl-C ends the wait.
+        with open(request.input_file, "rb") as file:
+            return file.read(limits.input + 1)
+    except OSError as error:
+        raise UsageError(f"--input-file {request.input_file}: {error.strerror}") from None
+    except ValueError:
+        raise UsageError(f"--input-file {request.input_file!r}: not a file name") from None
+
+
+def _show(result: Result, as_json: bool) -> None:
+    if not as_json:
+        write_log(result.usage.log, result.usage.log_dropped)
+        write_out(result.output)
+        return
+    try:
+        text: str | None = result.output.decode("utf-8")
+    except UnicodeDecodeError:
+        text = None
+    write_out(
+        json_bytes(
+            {
+                "output": text,
+                "output_base64": b64encode(result.output).decode(),
+                "usage": usage_object(result.usage),
+                "log": log_object(result.usage),
+            }
+        )
+    )

@@ -1,0 +1,140 @@
+"""`innkeeper doctor`: versions, the engine's self-check, the home, and the bounds in force."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from innkeeper.cli.output import json_bytes, write_line, write_out
+from innkeeper.cli.settings import Settings, json_option, pass_settings
+from innkeeper.errors import Kind
+
+if TYPE_CHECKING:
+    from innkeeper.plugins.configuration import Configuration
+    from innkeeper.plugins.home import Home
+
+_PACKAGES = ("innkeeper", "wasmtime", "trio", "pydantic", "msgpack", "click", "rich", "platformdirs")
+
+
+@click.command()
+@json_option
+@pass_settings
+def doctor(settings: Settings) -> int:
+    """Check this installation: versions, whether the engine works, the home, and the bounds and limits in force.
+
+    Ends with 70 if the engine's self-check fails.
+    """
+    import trio
+
+    from innkeeper.plugins.home import open_home
+
+    home = open_home(settings.home)
+    wrong = trio.run(_self_check, home)
+    report = _report(home, wrong)
+    if settings.json:
+        write_out(json_bytes(report, indent=2))
+    else:
+        for line in _lines(report):
+            write_line(line)
+    return Kind.INTERNAL.exit_code if wrong else 0
+
+
+async def _self_check(home: Home) -> list[str]:
+    """What the self-check found wrong. Whatever it raises is a finding: an engine that does not even open, say."""
+    try:
+        from innkeeper.cli.selfcheck import check_engine
+        from innkeeper.plugins.host import open_host
+
+        async with open_host(home.path if home.path.is_dir() else None, catalogue=False) as host:
+            return await check_engine(host)
+    except Exception as error:
+        return [f"{type(error).__name__}: {error}"]
+
+
+def _report(home: Home, wrong: list[str]) -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "self_check": {"ok": not wrong, "problems": wrong},
+        "home": {
+            "path": str(home.path),
+            "origin": home.origin,
+            "plugins": [str(place.plugins) for place in home.places if place.plugins.is_dir()],
+        },
+        "settings": _settings(home.configuration),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _settings(configuration: Configuration) -> list[dict[str, Any]]:
+    """Every bound and limit in force, with where it comes from."""
+    sections = (
+        ("bounds", asdict(configuration.bounds)),
+        ("limits", asdict(configuration.ceiling)),
+        ("defaults", asdict(configuration.defaults)),
+    )
+    return [
+        {
+            "section": section,
+            "name": name,
+            "value": value,
+            "from": "innkeeper.toml" if f"{section}.{name}" in configuration.set_here else _origin(section, name),
+        }
+        for section, values in sections
+        for name, value in values.items()
+    ]
+
+
+def _origin(section: str, name: str) -> str:
+    measured = {"live_guests": "vm.max_map_count", "guest_memory": "half of the memory", "workers": "cores"}
+    return measured.get(name, "built in") if section == "bounds" else "built in"
+
+
+def _lines(report: dict[str, Any]) -> list[str]:
+    from innkeeper.plugins.quantities import BOUNDS, LIMITS
+
+    packages = ", ".join(f"{name} {found or 'missing'}" for name, found in report["packages"].items())
+    lines = [
+        f"Python      {report['python']} ({sys.implementation.name}) on {report['platform']}",
+        f"packages    {packages}",
+        f"self-check  {'ok' if report['self_check']['ok'] else 'FAILED'}",
+        *(f"  {problem}" for problem in report["self_check"]["problems"]),
+        f"home        {report['home']['path']} ({report['home']['origin']})",
+        *(f"  plugins in {folder}" for folder in report["home"]["plugins"]),
+    ]
+    titles = {
+        "bounds": "bounds: what all guests share",
+        "limits": "limits: the most of one call",
+        "defaults": "defaults: of a call without a grant",
+    }
+    units = {**BOUNDS, **LIMITS}
+    section = None
+    for item in report["settings"]:
+        if item["section"] != section:
+            section = item["section"]
+            lines.append(titles[section])
+        lines.append(f"  {item['name']:<18}{_human(item['value'], units[item['name']]):>12}  {item['from']}")
+    return lines
+
+
+def _human(value: float, unit: str) -> str:
+    if unit == "duration":
+        return f"{value:g} s"
+    if unit == "count":
+        return f"{value:,}"
+    for name, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if value >= size:
+            return f"{value / size:.4g} {name}"
+    return f"{value} B"

@@ -1,0 +1,183 @@
+"""`innkeeper inspect`: what a .wasm file is, wants and offers, and whether it would run here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from innkeeper.cli.output import json_bytes, write_line, write_out
+from innkeeper.cli.settings import Settings, is_plugin_id, json_option, pass_settings
+from innkeeper.errors import InnkeeperError
+
+if TYPE_CHECKING:
+    from innkeeper.plugins.catalogue import Module
+    from innkeeper.plugins.host import Host
+    from innkeeper.plugins.manifest import Manifest
+
+_MOST_LINES = 200
+"""Exports and imports that are printed; --json has all."""
+
+_PAGE = 64
+"""KiB of a page of memory."""
+
+
+@click.command()
+@click.argument("file")
+@json_option
+@pass_settings
+def inspect(settings: Settings, file: str) -> None:
+    """Show what FILE is: its ABI, exports, imports, memory and manifest, what it asks for, and whether it would run.
+
+    FILE is a .wasm file in any folder or the id of a plugin in the home.
+    """
+    import trio
+
+    report, rejected = trio.run(_inspect, settings.home, file, is_plugin_id(file))
+    if settings.json:
+        write_out(json_bytes(report, indent=2))
+        if rejected is not None:
+            raise SystemExit(rejected.kind.exit_code)
+        return
+    for line in _lines(report):
+        write_line(line)
+    if rejected is not None:
+        raise rejected
+
+
+async def _inspect(home: str | None, file: str, by_id: bool) -> tuple[dict[str, Any], InnkeeperError | None]:
+    from innkeeper.plugins.catalogue import check_capabilities
+    from innkeeper.plugins.host import open_host
+
+    async with open_host(home, catalogue=by_id) as host:
+        path = file if not by_id else str(host.plugin(file).path)
+        module = _read(path, host)
+        rejected: InnkeeperError | None = None
+        try:
+            check_capabilities(module.manifest, file)
+            plugin = await host.load(module.wasm)
+            await plugin.aclose()
+        except InnkeeperError as error:
+            rejected = error
+    report = _report(file, module)
+    report["runs"] = rejected is None
+    report["reason"] = None if rejected is None else rejected.message
+    return report, rejected
+
+
+def _read(path: str, host: Host) -> Module:
+    from innkeeper.plugins.catalogue import read_module
+    from innkeeper.plugins.files import read_file, read_optional
+    from innkeeper.plugins.tables import MAX_BYTES
+
+    most = host.home.configuration.bounds.module_size
+    wasm = read_file(path, most=most)
+    beside = Path(path).with_suffix(".toml")
+    text = read_optional(beside, most=MAX_BYTES, label=str(beside))
+    return read_module(wasm, label=path, beside=text, size_limit=most)
+
+
+def _report(file: str, module: Module) -> dict[str, Any]:
+    info = module.info
+    imports = [
+        {"module": item.module, "name": item.name, "kind": item.kind, "type": _signature(item.signature)}
+        for item in info.imports
+    ]
+    wasi = sorted({item.name for item in info.imports if item.module.startswith("wasi_")})
+    return {
+        "file": file,
+        "size": len(module.wasm),
+        "sha256": module.digest,
+        "abi": _abi({item.module for item in info.imports}, set(info.exports)),
+        "wasi": wasi,
+        "memories": [
+            {"minimum": memory.minimum, "maximum": memory.maximum, "imported": memory.imported}
+            for memory in info.memories
+        ],
+        "exports": [
+            {"name": item.name, "kind": item.kind, "type": _signature(item.signature)} for item in info.exports.values()
+        ],
+        "imports": imports,
+        "manifest": None if module.manifest is None else _manifest(module.manifest),
+    }
+
+
+def _abi(modules: set[str], exports: set[str]) -> str:
+    found = []
+    if any(name.startswith("extism:host/") for name in modules):
+        found.append("Extism 1")
+    if "_start" in exports:
+        found.append("WASI command")
+    return ", ".join(found) or "plain Wasm functions (no Extism import: no input or output)"
+
+
+def _signature(signature: tuple[tuple[str, ...], tuple[str, ...]] | None) -> str | None:
+    return None if signature is None else f"({', '.join(signature[0])}) -> ({', '.join(signature[1])})"
+
+
+def _manifest(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "id": manifest.id,
+        "version": manifest.version,
+        "namespace": manifest.namespace,
+        "name": manifest.name,
+        "description": manifest.description,
+        "author": manifest.author,
+        "license": manifest.license,
+        "homepage": manifest.homepage,
+        "codec": manifest.codec,
+        "instance": manifest.instance,
+        "embedded": manifest.embedded,
+        "limits": dict(manifest.limits),
+        "capabilities": [
+            {"name": item.name, "reason": item.reason, "optional": item.optional, "available": item.available}
+            for item in manifest.capabilities
+        ],
+        "nodes": [node.model_dump(mode="json", by_alias=True, exclude_unset=True) for node in manifest.nodes],
+        "unknown": list(manifest.unknown),
+    }
+
+
+def _lines(report: dict[str, Any]) -> list[str]:
+    lines = [
+        f"file      {report['file']}",
+        f"size      {report['size']:,} bytes",
+        f"sha256    {report['sha256']}",
+        f"ABI       {report['abi']}",
+        f"WASI      {', '.join(report['wasi']) or 'not used'}",
+    ]
+    for memory in report["memories"]:
+        most = "no maximum" if memory["maximum"] is None else f"at most {memory['maximum'] * _PAGE:,} KiB"
+        lines.append(f"memory    {memory['minimum'] * _PAGE:,} KiB at start, {most}")
+    lines += _listed("exports", [f"{item['name']} {item['type'] or item['kind']}" for item in report["exports"]])
+    lines += _listed(
+        "imports", [f"{item['module']} {item['name']} {item['type'] or item['kind']}" for item in report["imports"]]
+    )
+    lines += _manifest_lines(report["manifest"])
+    lines.append("runs      yes" if report["runs"] else "runs      no")
+    return lines
+
+
+def _listed(title: str, items: list[str]) -> list[str]:
+    more = [f"  and {len(items) - _MOST_LINES} more"] if len(items) > _MOST_LINES else []
+    return [f"{title}   {len(items)}", *(f"  {item}" for item in items[:_MOST_LINES]), *more]
+
+
+def _manifest_lines(manifest: dict[str, Any] | None) -> list[str]:
+    if manifest is None:
+        return ["manifest  none: raw bytes in and out"]
+    lines = [f"manifest  {'embedded' if manifest['embedded'] else 'beside the file'}"]
+    for key in ("id", "version", "namespace", "name", "description", "author", "license", "homepage", "codec"):
+        if manifest[key]:
+            lines.append(f"  {key:<12}{manifest[key]}")
+    lines.append(f"  {'instance':<12}{manifest['instance']}")
+    lines += [f"  {'node':<12}{node['namespace']}:{node['type']}" for node in manifest["nodes"]]
+    for key, value in manifest["limits"].items():
+        lines.append(f"  {'would like':<12}{key} = {value:,} (only a grant gives it)")
+    for wanted in manifest["capabilities"]:
+        state = "needs no grant" if wanted["available"] else "not available in this version"
+        lines.append(f"  {'asks for':<12}{wanted['name']} ({state}): {wanted['reason']}")
+    if manifest["unknown"]:
+        lines.append(f"  {'unknown':<12}{', '.join(manifest['unknown'])}")
+    return lines

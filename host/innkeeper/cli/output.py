@@ -1,0 +1,187 @@
+"""How commands speak: results on standard output, the rest on standard error, nothing that steers a terminal.
+
+What guests and files say is untrusted: escapes, control characters and marks that reorder text are shown, not sent.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from innkeeper.errors import (
+    BusyError,
+    CancelledError,
+    DeniedError,
+    GuestError,
+    InnkeeperError,
+    InternalError,
+    LimitError,
+    UsageError,
+)
+from innkeeper.sandbox.usage import Usage
+
+MOST_ERROR = 4000
+"""Characters of an error's line. A list of everything that is wrong with a manifest still fits."""
+
+_UNSAFE = [
+    *range(0x20),  # C0: escape, backspace, carriage return and the like
+    *range(0x7F, 0xA0),  # delete and C1, whose 0x9b is an escape in one byte
+    0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A),  # line separators and reordering
+]  # fmt: skip
+_SHOWN = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _UNSAFE}
+_IN_JSON = {code: f"\\u{code:04x}" for code in _UNSAFE if code >= 0x7F}
+
+
+def printable(text: str, most: int | None = None) -> str:
+    """A text that is safe to print on one line (str).
+
+    Args:
+        text: from anywhere.
+        most: characters after which it is cut.
+    """
+    if most is not None and len(text) > most:
+        text = text[:most] + " ..."
+    return text.translate(_SHOWN).encode("utf-8", "backslashreplace").decode()
+
+
+def json_bytes(value: object, *, indent: int | None = None) -> bytes:
+    """A JSON document and a newline (bytes), readable where it is not ASCII, and harmless on a terminal."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+    # Outside of strings JSON has none of these characters, and inside of one an escape means the same. Lone
+    # surrogates, which file names can have, become escapes too.
+    return (text.translate(_IN_JSON) + "\n").encode("utf-8", "backslashreplace")
+
+
+def write_out(data: bytes) -> None:
+    """Writes to standard output, exactly and at once.
+
+    Raises:
+        BrokenPipeError: nobody reads it any more.
+        UsageError: it cannot be written.
+    """
+    if sys.stdout is None:
+        raise UsageError("standard output is closed")
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UsageError(f"standard output cannot be written: {error.strerror}") from None
+
+
+def write_line(text: str) -> None:
+    """One line on standard output; the text is made safe."""
+    write_out((printable(text) + "\n").encode())
+
+
+def write_error(text: str) -> None:
+    """One line on standard error; the text is made safe and bounded. Never fails."""
+    if sys.stderr is not None:
+        try:
+            sys.stderr.buffer.write((printable(text, MOST_ERROR) + "\n").encode())
+            sys.stderr.buffer.flush()
+        except OSError:
+            pass  # Nobody is left to be told.
+
+
+def write_log(lines: Iterable[tuple[str, str]], dropped: int = 0) -> None:
+    """A guest's log on standard error: "[info] text"."""
+    for level, text in lines:
+        write_error(f"[{level}] {text}")
+    if dropped:
+        write_error(f"[innkeeper] {dropped} bytes of log are not shown: the limit 'log' was reached")
+
+
+def write_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on standard output: drawn on a terminal, columns set by spaces elsewhere."""
+    safe = [[printable(cell, 200) for cell in row] for row in rows]
+    if sys.stdout is not None and sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False)
+        for header in headers:
+            table.add_column(header, overflow="fold")
+        for row in safe:
+            table.add_row(*(Text(cell) for cell in row))
+        Console().print(table)
+        return
+    widths = [max(len(line[column]) for line in [list(headers), *safe]) for column in range(len(headers))]
+    for line in [list(headers), *safe]:
+        write_line("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def error_object(error: InnkeeperError) -> dict[str, Any]:
+    """An error as JSON says it: kind, message, plugin, function, node, and what its kind adds."""
+    found: dict[str, Any] = {
+        "kind": error.kind.value,
+        "message": error.message,
+        "plugin": error.plugin,
+        "function": error.function,
+    }
+    if error.node is not None:
+        found["node"] = error.node
+    if isinstance(error, LimitError):
+        found.update(limit=error.limit, value=error.value, used=error.used)
+    elif isinstance(error, GuestError):
+        found["code"] = error.code
+    elif isinstance(error, DeniedError):
+        found["capability"] = error.capability
+    elif isinstance(error, BusyError):
+        found["bound"] = error.bound
+    return found
+
+
+def usage_object(usage: Usage) -> dict[str, Any]:
+    """What a call cost as JSON says it; the log stands beside it (`log_object`)."""
+    return {
+        "cpu": usage.cpu,
+        "wall": usage.wall,
+        "memory": usage.memory,
+        "host_calls": usage.host_calls,
+        "system_calls": usage.system_calls,
+        "bytes_in": usage.bytes_in,
+        "bytes_out": usage.bytes_out,
+        "log_dropped": usage.log_dropped,
+    }
+
+
+def log_object(usage: Usage) -> list[dict[str, str]]:
+    """The lines of a guest's log as JSON says them."""
+    return [{"level": level, "text": text} for level, text in usage.log]
+
+
+def usage_of(error: BaseException) -> Usage | None:
+    """What a failed call had cost, where the engine kept it with the error."""
+    usage = getattr(error, "usage", None)
+    return usage if isinstance(usage, Usage) else None
+
+
+def innkeeper_error(error: BaseException) -> InnkeeperError:
+    """What a command says of an exception: the error itself, one out of a group, a cancellation, or a defect.
+
+    In a group a cancellation by the user comes first, then a defect, then the first error.
+    """
+    leaves = list(_leaves(error))
+    if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
+        return CancelledError("cancelled")
+    for leaf in leaves:
+        if not isinstance(leaf, InnkeeperError):
+            return InternalError(
+                f"{type(leaf).__name__}: {leaf} - this is a defect of Innkeeper, please report it "
+                "(INNKEEPER_TRACEBACK=1 shows where)"
+            )
+    return next(leaf for leaf in leaves if isinstance(leaf, InnkeeperError))
+
+
+def _leaves(error: BaseException) -> Iterable[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

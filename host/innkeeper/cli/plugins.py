@@ -1,0 +1,84 @@
+"""`innkeeper plugins`: what lies in the home, what was granted, and what is wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from innkeeper.cli.output import json_bytes, write_line, write_out, write_table
+from innkeeper.cli.settings import Settings, json_option, pass_settings
+
+if TYPE_CHECKING:
+    from innkeeper.plugins.catalogue import Entry
+
+_GRANTS = {
+    "none": "no",
+    "granted": "yes",
+    "changed": "no: the file changed since it was granted",
+    "unusable": "no: the grant has problems",
+}
+
+
+@click.command()
+@json_option
+@pass_settings
+def plugins(settings: Settings) -> None:
+    """List the plugins of the home and those that come with Innkeeper, and every problem with their files."""
+    from innkeeper.plugins.catalogue import read_catalogue
+    from innkeeper.plugins.home import open_home
+
+    home = open_home(settings.home)
+    catalogue = read_catalogue(home)
+    found = [_describe(entry) for entry in catalogue.entries.values()]
+    if settings.json:
+        write_out(json_bytes({"home": str(home.path), "plugins": found, "problems": catalogue.problems}, indent=2))
+        return
+    if found:
+        write_table(
+            ("id", "version", "nodes", "codec", "instance", "digest", "granted"),
+            [
+                (
+                    item["id"],
+                    item["version"] or "-",
+                    ", ".join(node.rpartition(":")[2] for node in item["nodes"]) or "-",
+                    item["codec"],
+                    item["instance"] if item["instance"] == item["wants"] else f"{item['instance']} (asks for shared)",
+                    item["sha256"][:12],
+                    _GRANTS[item["grant"]],
+                )
+                for item in found
+            ],
+        )
+    else:
+        write_line(f"no plugins in {home.path / 'plugins'} ({home.origin})")
+    for item in found:
+        for wanted in item["capabilities"]:
+            if not wanted["available"]:
+                write_line(f"{item['id']} asks for {wanted['name']}, not available in this version: {wanted['reason']}")
+    for problem in catalogue.problems:
+        write_line(f"problem: {problem}")
+
+
+def _describe(entry: Entry) -> dict[str, Any]:
+    manifest = entry.module.manifest
+    return {
+        "id": entry.id,
+        "version": None if manifest is None else manifest.version,
+        "file": entry.label,
+        "shipped": entry.shipped,
+        "sha256": entry.module.digest,
+        "size": len(entry.module.wasm),
+        "codec": "raw" if manifest is None else manifest.codec,
+        "instance": "shared" if entry.shared else "fresh",
+        "wants": "fresh" if manifest is None else manifest.instance,
+        "grant": entry.grant_state,
+        "nodes": [] if manifest is None else [node.full_type for node in manifest.nodes],
+        "capabilities": []
+        if manifest is None
+        else [
+            {"name": item.name, "reason": item.reason, "optional": item.optional, "available": item.available}
+            for item in manifest.capabilities
+        ],
+        "limits": {} if entry.grant is None else dict(entry.grant.limits),
+    }

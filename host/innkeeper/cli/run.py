@@ -1,0 +1,125 @@
+"""`innkeeper run`: a workflow from a file, its result on standard output."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from innkeeper.cli.output import error_object, json_bytes, write_error, write_out
+from innkeeper.cli.settings import Settings, json_option, pass_settings
+from innkeeper.errors import Kind, UsageError
+
+if TYPE_CHECKING:
+    from innkeeper.workflow.graph import Graph
+    from innkeeper.workflow.outcome import RunOutcome
+    from innkeeper.workflow.payload import WorkflowPayload
+    from innkeeper.workflow.run import Event
+
+
+@click.command()
+@click.argument("workflow")
+@click.option("--input", "pairs", metavar="KEY=VALUE", multiple=True, help="An input; JSON unless its slot is STRING.")
+@click.option(
+    "--input-file", "files", metavar="KEY=PATH", multiple=True, help="An input from a file; - is standard input."
+)
+@click.option("--events", is_flag=True, help="Each event as one line of JSON, as it happens; the last is the status.")
+@json_option
+@pass_settings
+def run(settings: Settings, workflow: str, pairs: tuple[str, ...], files: tuple[str, ...], events: bool) -> int:
+    """Run WORKFLOW, a file with an execution payload (JSON).
+
+    Shows a table of the nodes and the workflow's outputs. The exit code is that of the first failed node in graph
+    order, or 2 for a workflow that does not check.
+    """
+    import trio
+
+    from innkeeper.cli.run_inputs import give_inputs, read_file
+    from innkeeper.workflow.payload import PAYLOAD_BOUNDS, read_payload
+
+    if events and settings.json:
+        raise UsageError("give --json or --events, not both")
+    try:
+        payload = read_payload(read_file("the workflow", workflow, PAYLOAD_BOUNDS.size))
+        give_inputs(payload, pairs, files)
+        return trio.run(_run, settings, payload, events)
+    except UsageError as error:
+        return _refused(error, settings)
+
+
+async def _run(settings: Settings, payload: WorkflowPayload, events: bool) -> int:
+    from innkeeper.cli.run_view import as_json, progress, run_object, show_logs, show_outputs, show_table
+    from innkeeper.plugins.host import open_host
+    from innkeeper.workflow.check import check_workflow
+    from innkeeper.workflow.problems import WorkflowError
+
+    async with open_host(settings.home) as host:
+        try:
+            graph = check_workflow(payload, host)
+        except WorkflowError:
+            # A node type may be missing because its file has a problem.
+            for problem in host.problems:
+                write_error(f"innkeeper: {problem}")
+            raise
+        if events:
+            outcome = await _execute(graph, lambda event: write_out(json_bytes(as_json(event))))
+        elif settings.json:
+            outcome = await _execute(graph, None)
+            write_out(json_bytes(run_object(outcome)))
+        else:
+            with progress(len(graph.nodes)) as receive:
+                outcome = await _execute(graph, receive)
+            show_logs(outcome)
+            show_table(outcome)
+            show_outputs(outcome, graph)
+    for node in outcome.nodes.values():
+        if node.error is not None:
+            write_error(f"innkeeper: {node.error}")
+    if outcome.status == "interrupted":
+        write_error("innkeeper: cancelled")
+        return Kind.CANCELLED.exit_code
+    return outcome.first_error.kind.exit_code if outcome.first_error is not None else 0
+
+
+async def _execute(graph: Graph, on_event: Callable[[Event], None] | None) -> RunOutcome:
+    """Runs to the end or to the first Ctrl-C, which interrupts the run and leaves time to say what became of it."""
+    import trio
+
+    from innkeeper.workflow.run import WorkflowRun
+
+    run = WorkflowRun(graph, on_event=on_event)
+    failure: list[Exception] = []
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(watch)
+            try:
+                await run.execute()
+            except Exception as error:
+                # Kept out of the nursery, which would wrap it into a group.
+                failure.append(error)
+            nursery.cancel_scope.cancel()
+    if failure:
+        raise failure[0]
+    return run.outcome
+
+
+def _refused(error: UsageError, settings: Settings) -> int:
+    """Says why nothing ran, one line per problem."""
+    from innkeeper.workflow.problems import WorkflowError
+
+    if settings.json:
+        found = error_object(error)
+        if isinstance(error, WorkflowError):
+            found["problems"] = [asdict(problem) for problem in error.problems]
+        write_out(json_bytes({"error": found}))
+    for line in str(error).splitlines():
+        write_error(f"innkeeper: {line}")
+    return error.kind.exit_code

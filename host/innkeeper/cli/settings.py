@@ -1,0 +1,71 @@
+"""What the options before the subcommand say, and the options that several subcommands share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from innkeeper.errors import UsageError
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+@dataclass
+class Settings:
+    """The group's options; a command takes them with `@pass_settings`.
+
+    Attributes:
+        home: --home, or None.
+        json: whether the command was asked for JSON, errors included.
+    """
+
+    home: str | None = None
+    json: bool = False
+
+
+pass_settings = click.make_pass_decorator(Settings, ensure=True)
+
+
+def json_option(command: _Command) -> _Command:
+    """Adds --json, which is then `Settings.json`."""
+
+    def remember(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+        if value:
+            context.ensure_object(Settings).json = True
+
+    return click.option(
+        "--json",
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=remember,
+        help="One JSON object on standard output, errors included.",
+    )(command)
+
+
+def is_plugin_id(file: str) -> bool:
+    """Whether an argument FILE means a plugin of the home (bool): it is an id, and no file."""
+    from innkeeper.plugins.manifest import ID
+
+    return not os.path.lexists(file) and not file.endswith(".wasm") and ID.fullmatch(file) is not None
+
+
+def key_values(option: str, pairs: tuple[str, ...]) -> dict[str, str]:
+    """The pairs of a repeated option KEY=VALUE.
+
+    Raises:
+        UsageError: one has no "=", no key, or a key that came before.
+    """
+    found: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"{option} {pair[:100]!r}: write KEY=VALUE")
+        if key in found:
+            raise UsageError(f"{option} gives {key[:100]!r} twice")
+        found[key] = value
+    return found

@@ -1,0 +1,76 @@
+"""innkeeper.toml: the host's own configuration.
+
+[bounds]                # what all guests share; fields of `Bounds`
+live_guests = 2000
+
+[limits]                # the most that a grant or a flag may raise a limit to; fields of `Limits`
+memory = "2GiB"
+
+[defaults]              # the limits of a call without a grant
+cpu = "2s"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from innkeeper.errors import UsageError
+from innkeeper.plugins.quantities import BOUNDS, LIMITS, read_quantities
+from innkeeper.plugins.tables import Table, TableError, parse_toml
+from innkeeper.sandbox.bounds import Bounds
+from innkeeper.sandbox.limits import CEILING, DEFAULTS, Limits
+
+FILE_NAME = "innkeeper.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What the host's operator decided.
+
+    Attributes:
+        bounds: what all guests may use together.
+        ceiling: the most that a grant or a flag may raise a limit to.
+        defaults: the limits of a call for which nobody said anything else.
+        set_here: names such as "bounds.workers" that innkeeper.toml gives; all others are built in.
+    """
+
+    bounds: Bounds = field(default_factory=Bounds)
+    ceiling: Limits = CEILING
+    defaults: Limits = DEFAULTS
+    set_here: frozenset[str] = frozenset()
+
+
+def parse_configuration(data: bytes, *, where: str = FILE_NAME) -> Configuration:
+    """The configuration from its text.
+
+    Raises:
+        UsageError: it is not one; one sentence per problem.
+    """
+    problems: list[str] = []
+    try:
+        table = Table(parse_toml(data, where), where, problems)
+    except TableError as error:
+        raise UsageError(str(error)) from None
+    table.only(("bounds", "limits", "defaults"))
+    bounds = read_quantities(table.table("bounds"), BOUNDS)
+    ceiling = read_quantities(table.table("limits"), LIMITS)
+    defaults = read_quantities(table.table("defaults"), LIMITS)
+    if problems:
+        raise UsageError("; ".join(problems))
+    limits = replace(CEILING, **ceiling)  # type: ignore[arg-type]
+    # A ceiling below a default lowers the default too; a default that somebody wrote is checked as it stands.
+    lowered: Mapping[str, int | float] = {
+        name: min(getattr(DEFAULTS, name), getattr(limits, name)) for name in LIMITS if name not in defaults
+    }
+    try:
+        usual = replace(DEFAULTS, **lowered, **defaults).within(limits)  # type: ignore[arg-type]
+    except UsageError as error:
+        raise UsageError(f"{where}: defaults has {error.message}") from None
+    named = (("bounds", bounds), ("limits", ceiling), ("defaults", defaults))
+    return Configuration(
+        bounds=replace(Bounds(), **bounds),  # type: ignore[arg-type]
+        ceiling=limits,
+        defaults=usual,
+        set_here=frozenset(f"{section}.{key}" for section, values in named for key in values),
+    )

@@ -1,0 +1,64 @@
+"""Reading files that may be anything: bounded, regular files only, and every failure a sentence."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from innkeeper.errors import RejectedError, UsageError
+
+
+def read_file(path: str | os.PathLike[str], *, most: int, label: str | None = None, follow: bool = True) -> bytes:
+    """The bytes of a regular file.
+
+    Args:
+        path: where it is.
+        most: most bytes.
+        label: its name in messages; by default the path as given.
+        follow: whether `path` may be a symbolic link.
+
+    Raises:
+        UsageError: it is missing, a folder, a device, or not readable.
+        RejectedError: it is larger than `most`.
+    """
+    label = os.fspath(path) if label is None else label
+    try:
+        # Opening a pipe would wait for its other end; the file is looked at again once it is open.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{label}: {_reason(error)}") from None
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        if stat.S_ISDIR(status.st_mode):
+            raise UsageError(f"{label}: is a folder, not a file")
+        if not stat.S_ISREG(status.st_mode):
+            raise UsageError(f"{label}: is not a regular file")
+        try:
+            # What is read counts, not what `fstat` says: the file may grow meanwhile.
+            data = file.read(most + 1) if status.st_size <= most else None
+        except OSError as error:
+            raise UsageError(f"{label}: {_reason(error)}") from None
+    if data is None or len(data) > most:
+        raise RejectedError(f"{label}: is {max(status.st_size, most + 1)} bytes, the most is {most}")
+    return data
+
+
+def read_optional(path: Path, *, most: int, label: str, follow: bool = True) -> bytes | None:
+    """As `read_file`, but None where there is no such file."""
+    if not os.path.lexists(path):
+        return None
+    return read_file(path, most=most, label=label, follow=follow)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return "no such file"
+    if isinstance(error, OSError) and error.errno == errno.ELOOP:
+        return "is a symbolic link, which is not followed here"
+    if isinstance(error, PermissionError):
+        return "cannot be read: permission denied"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read: {error.strerror}"
+    return "cannot be read: not a file name"

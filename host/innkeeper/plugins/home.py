@@ -1,0 +1,101 @@
+"""The home folder: where plugins, grants and the host's configuration lie."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from innkeeper.errors import UsageError
+from innkeeper.plugins.configuration import FILE_NAME, Configuration, parse_configuration
+from innkeeper.plugins.files import read_optional
+from innkeeper.plugins.tables import MAX_BYTES
+
+VARIABLE = "INNKEEPER_HOME"
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A pair of folders that hold plugins and their grants.
+
+    Attributes:
+        plugins: folder of .wasm files; may be missing.
+        manifests: folder of grants; may be missing.
+        shipped: whether they came with Innkeeper; only these may use the namespace `core`.
+    """
+
+    plugins: Path
+    manifests: Path
+    shipped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A home folder.
+
+    Attributes:
+        path: the folder; that of the platform may not exist yet.
+        origin: who chose it: "--home", "INNKEEPER_HOME", "the working directory", "the platform's data folder".
+        configuration: what its innkeeper.toml says, or the built-in values.
+        places: where plugins and grants are looked for, the operator's own first.
+    """
+
+    path: Path
+    origin: str
+    configuration: Configuration
+    places: tuple[Place, ...]
+
+
+def open_home(chosen: str | os.PathLike[str] | None = None) -> Home:
+    """Finds the home folder and reads its configuration.
+
+    Args:
+        chosen: the folder; by default the variable INNKEEPER_HOME, else the working directory if it has a folder
+            `plugins`, else the platform's data folder.
+
+    Raises:
+        UsageError: the chosen folder is not one, or its innkeeper.toml has problems.
+    """
+    path, origin = _choose(chosen)
+    data = read_optional(path / FILE_NAME, most=MAX_BYTES, label=FILE_NAME)
+    configuration = Configuration() if data is None else parse_configuration(data)
+    own = Place(path / "plugins", path / "manifests", shipped=False)
+    shipped = shipped_place()
+    places = (shipped,) if _same(own.plugins, shipped.plugins) else (own, shipped)
+    return Home(path, origin, configuration, places)
+
+
+def shipped_place() -> Place:
+    """The folders of the plugins that come with Innkeeper: inside of an installed package, or in its checkout."""
+    root = _PACKAGE / "shipped"
+    if not root.is_dir() and _PACKAGE.parent.name == "host":
+        root = _PACKAGE.parent.parent
+    return Place(root / "plugins", root / "manifests", shipped=True)
+
+
+def _choose(chosen: str | os.PathLike[str] | None) -> tuple[Path, str]:
+    named = ((chosen, "--home"), (os.environ.get(VARIABLE) or None, VARIABLE))
+    for folder, origin in named:
+        if folder is not None:
+            path = Path(folder)
+            if not os.path.isdir(path):
+                raise UsageError(f"{origin}: {os.fspath(folder)!r} is not a folder")
+            return path.absolute(), origin
+    try:
+        working = Path.cwd()
+    except OSError:
+        raise UsageError("the working directory is gone: choose a home with --home") from None
+    if os.path.isdir(working / "plugins"):
+        return working, "the working directory"
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("innkeeper", appauthor=False)), "the platform's data folder"
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False

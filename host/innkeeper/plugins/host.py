@@ -1,0 +1,232 @@
+"""The host: an engine, a home, and the plugins in it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import trio
+
+from innkeeper.errors import RejectedError, UsageError
+from innkeeper.plugins.catalogue import Catalogue, Entry, Module, check_capabilities, read_catalogue, read_module
+from innkeeper.plugins.files import read_file
+from innkeeper.plugins.home import Home, open_home
+from innkeeper.plugins.manifest import ID, ID_RIGHT, Instance
+from innkeeper.plugins.plugin import Plugin
+from innkeeper.plugins.tables import nearest, shown
+from innkeeper.sandbox.bounds import Bounds
+from innkeeper.sandbox.interface import Engine, HostFunction
+from innkeeper.sandbox.limits import Limits
+
+if TYPE_CHECKING:
+    from innkeeper.plugins.nodes import NodeDefinition
+
+
+class Host:
+    """Runs plugins. Made by `open_host`.
+
+    Attributes:
+        home: the home folder and its configuration.
+        engine: what compiles and runs.
+        plugins: the home's plugins by id; each is compiled at its first call.
+        problems: what is wrong with files of the home, one text each; none of it keeps the others from working.
+    """
+
+    def __init__(self, home: Home, engine: Engine, catalogue: Catalogue) -> None:
+        self.home = home
+        self.engine = engine
+        self.problems = catalogue.problems
+        self._nodes = catalogue.nodes
+        self._refused_types = catalogue.refused_types
+        self.plugins: Mapping[str, Plugin] = MappingProxyType(
+            {plugin_id: self._from_entry(entry) for plugin_id, entry in catalogue.entries.items()}
+        )
+        self._loaded: list[Plugin] = []
+
+    async def load(
+        self,
+        source: str | os.PathLike[str] | bytes,
+        *,
+        plugin_id: str | None = None,
+        functions: Sequence[HostFunction] = (),
+        modules: Mapping[str, bytes] | None = None,
+        limits: Limits | None = None,
+        config: Mapping[str, str] | None = None,
+        instance: Instance = "fresh",
+    ) -> Plugin:
+        """Compiles a module of any folder. Neither manifest nor grant is needed, and no grant is looked for.
+
+        Args:
+            source: path of a .wasm file, or the module's bytes.
+            plugin_id: for messages; by default the manifest's id, else made of the file's name.
+            functions: host functions that the guest may import.
+            modules: further modules, by the name under which they are imported.
+            limits: of a call; by default the host's.
+            config: what the guest's `config_get` answers.
+            instance: "fresh" for a new guest per call; "shared" for one that stays.
+
+        Returns:
+            Plugin: ready to be called.
+
+        Raises:
+            UsageError: the file cannot be read; the limits are above the host's own; an argument is wrong.
+            RejectedError: it is not a module that this host runs.
+
+        Example:
+            >>> plugin = await host.load("shout.wasm")
+            >>> (await plugin.call("shout", b"hello")).output
+            b'HELLO'
+        """
+        if plugin_id is not None and ID.fullmatch(plugin_id) is None:
+            raise UsageError(f"{shown(plugin_id)} is not an id: it must be {ID_RIGHT}")
+        if instance not in ("fresh", "shared"):
+            raise UsageError(f"instance is {shown(instance)}: it must be 'fresh' or 'shared'")
+        configuration = self.home.configuration
+        allowed = configuration.defaults if limits is None else limits.within(configuration.ceiling)
+        path = None if isinstance(source, bytes) else Path(source)
+        module = await trio.to_thread.run_sync(_read_source, source, configuration.bounds.module_size)
+        if plugin_id is None:
+            plugin_id = module.manifest.id if module.manifest is not None else _made_up_id(path, module.digest)
+        plugin = Plugin(
+            self.engine,
+            module,
+            id=plugin_id,
+            label="bytes" if path is None else str(path),
+            path=path,
+            limits=allowed,
+            ceiling=configuration.ceiling,
+            config=config or {},
+            instance=instance,
+            functions=functions,
+            modules=modules,
+        )
+        await plugin.compile()
+        self._loaded.append(plugin)
+        return plugin
+
+    def node(self, full_type: str) -> tuple[Plugin, NodeDefinition]:
+        """The plugin and the definition of a node type of the home.
+
+        Args:
+            full_type: "namespace:type".
+
+        Raises:
+            UsageError: there is none; the message names near ones, or why it is refused.
+        """
+        found = self._nodes.get(full_type)
+        if found is None:
+            refused = self._refused_types.get(full_type)
+            if refused is not None:
+                raise UsageError(refused)
+            close = difflib.get_close_matches(str(full_type)[:130], self.node_types(), n=3, cutoff=0.6)
+            hint = f"; did you mean {' or '.join(close)}?" if close else ""
+            raise UsageError(f"no plugin has the node type {shown(full_type)}{hint}")
+        return self.plugins[found[0]], found[1]
+
+    def node_types(self) -> list[str]:
+        """The full types of all nodes of the home, sorted."""
+        return sorted(self._nodes)
+
+    def plugin(self, plugin_id: str) -> Plugin:
+        """A plugin of the home.
+
+        Raises:
+            UsageError: there is none; the message names a near one, and what is wrong with the files of that name.
+        """
+        found = self.plugins.get(plugin_id)
+        if found is None:
+            related = [problem for problem in self.problems if plugin_id in problem]
+            reason = f": {related[0]}" if related else nearest(plugin_id, self.plugins)
+            raise UsageError(f"there is no plugin {shown(plugin_id)}{reason}")
+        return found
+
+    async def aclose(self) -> None:
+        """Ends all shared guests and forgets all compiled code."""
+        for plugin in (*self.plugins.values(), *self._loaded):
+            await plugin.aclose()
+
+    def _from_entry(self, entry: Entry) -> Plugin:
+        return Plugin(
+            self.engine,
+            entry.module,
+            id=entry.id,
+            label=entry.label,
+            path=entry.path,
+            limits=entry.limits,
+            ceiling=self.home.configuration.ceiling,
+            config=entry.grant.config if entry.grant is not None else {},
+            instance="shared" if entry.shared else "fresh",
+            grant=entry.grant,
+            grant_state=entry.grant_state,
+            shipped=entry.shipped,
+        )
+
+
+@asynccontextmanager
+async def open_host(
+    home: str | os.PathLike[str] | None = None,
+    *,
+    bounds: Bounds | None = None,
+    engine: Engine | None = None,
+    catalogue: bool = True,
+) -> AsyncIterator[Host]:
+    """Opens a host for the time of an `async with`.
+
+    Args:
+        home: the home folder; by default the variable INNKEEPER_HOME, else the working directory if it has a folder
+            `plugins`, else the platform's data folder.
+        bounds: what all guests may use together, in place of what innkeeper.toml says.
+        engine: another engine, which the caller closes.
+        catalogue: whether the plugins of the home are read; without, `Host.load` is all there is.
+
+    Raises:
+        UsageError: the home is not a folder, or its innkeeper.toml has problems.
+
+    Example:
+        >>> async with innkeeper.open_host() as host:
+        ...     plugin = await host.load("shout.wasm")
+        ...     result = await plugin.call("shout", b"hello")
+    """
+    opened = await trio.to_thread.run_sync(open_home, home)
+    if bounds is not None:
+        opened = replace(opened, configuration=replace(opened.configuration, bounds=bounds))
+    found = await trio.to_thread.run_sync(read_catalogue, opened) if catalogue else Catalogue()
+    async with AsyncExitStack() as stack:
+        running = engine
+        if running is None:
+            from innkeeper.sandbox.engine import open_engine
+
+            running = await stack.enter_async_context(open_engine(opened.configuration.bounds))
+        host = Host(opened, running, found)
+        stack.push_async_callback(host.aclose)
+        yield host
+
+
+def _read_source(source: str | os.PathLike[str] | bytes, size_limit: int) -> Module:
+    if isinstance(source, bytes):
+        module = read_module(source, label="the module", beside=None, size_limit=size_limit)
+        check_capabilities(module.manifest, "the module")
+        return module
+    label = os.fspath(source)
+    wasm = read_file(source, most=size_limit)
+    try:
+        module = read_module(wasm, label=label, beside=None, size_limit=size_limit)
+    except RejectedError as error:
+        if error.message.startswith(label):
+            raise
+        raise RejectedError(f"{label}: {error.message}") from None
+    check_capabilities(module.manifest, label)
+    return module
+
+
+def _made_up_id(path: Path | None, digest: str) -> str:
+    """An id for messages, where neither the caller nor a manifest gave one."""
+    stem = re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).lstrip("._-")[:64] if path is not None else ""
+    return stem or f"sha256-{digest[:12]}"

@@ -1,0 +1,181 @@
+"""Reading TOML that others wrote: bounded before it is parsed, every problem said in one sentence.
+
+Used for manifests, grants and the host's configuration, by hand and not through pydantic: a command that calls one
+plugin must not pay for it, and the sentences name the file and the key and say what would be right.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Sequence
+from typing import Any, TypeVar
+
+MAX_BYTES = 256 << 10
+"""Bytes of one file: a manifest with a hundred nodes takes a tenth of it."""
+
+_MAX_DOTS = 256
+"""Dots in one line. The parser's time for a dotted key grows with the square of its parts."""
+
+_MAX_SHOWN = 60
+
+_Chosen = TypeVar("_Chosen", bound=str)
+
+
+class TableError(Exception):
+    """What is wrong with a file, as sentences. Callers make it the error that fits.
+
+    Attributes:
+        problems: at least one sentence (list of str), each with the file's name.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = list(problems)
+
+
+def shown(value: object) -> str:
+    """A value as a message quotes it (str): Python's notation, cut where it is long."""
+    text = repr(value[: 2 * _MAX_SHOWN] if isinstance(value, str) else value)
+    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."
+
+
+def nearest(word: str, known: Collection[str]) -> str:
+    """ "; did you mean 'x'?" for a word that is close to a known one, else an empty str."""
+    close = difflib.get_close_matches(word[:100], list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def parse_toml(data: bytes, where: str) -> dict[str, Any]:
+    """The top table of a TOML file.
+
+    Args:
+        data: the file's bytes.
+        where: the file's name, for messages.
+
+    Raises:
+        TableError: too large, not UTF-8, not TOML.
+    """
+    import tomllib
+
+    if len(data) > MAX_BYTES:
+        raise TableError([f"{where}: is {len(data)} bytes, the most is {MAX_BYTES}"])
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise TableError([f"{where}: is not UTF-8 text (byte {error.start})"]) from None
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count(".") > _MAX_DOTS:
+            raise TableError([f"{where}: line {number} has more than {_MAX_DOTS} dots; break it into several lines"])
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise TableError([f"{where}: is nested too deeply"]) from None
+    except ValueError as error:
+        # An integer of thousands of digits raises a plain ValueError.
+        raise TableError([f"{where}: is not TOML: {str(error)[:200]}"]) from None
+
+
+class Table:
+    """A table of a file together with the list in which its problems are collected.
+
+    Reading a key that is absent or wrong gives the default, so that one pass finds every problem.
+
+    Args:
+        data: the table.
+        where: the file's name.
+        problems: gets one sentence per problem.
+        path: keys that lead to this table, such as "limits".
+    """
+
+    def __init__(self, data: dict[str, Any], where: str, problems: list[str], path: str = "") -> None:
+        self.data = data
+        self.where = where
+        self.problems = problems
+        self.path = path
+
+    def problem(self, key: str, sentence: str) -> None:
+        """Adds a problem of one key: "file: path.key SENTENCE"."""
+        self.problems.append(f"{self.where}: {self.path}{key if len(key) <= 100 else key[:97] + '...'} {sentence}")
+
+    def text(
+        self,
+        key: str,
+        *,
+        required: bool = False,
+        pattern: re.Pattern[str] | None = None,
+        right: str = "text",
+        most: int = 1000,
+    ) -> str | None:
+        """A str, or None where it is absent or wrong.
+
+        Args:
+            key: its key.
+            required: whether absence is a problem.
+            pattern: what all of it must match.
+            right: what would be right, for messages: "must be RIGHT".
+            most: most characters.
+        """
+        value = self.data.get(key)
+        if value is None:
+            if required:
+                self.problem(key, f"is missing: it must be {right}")
+            return None
+        if not isinstance(value, str) or (pattern is not None and pattern.fullmatch(value) is None):
+            self.problem(key, f"is {shown(value)}: it must be {right}")
+            return None
+        if len(value) > most:
+            self.problem(key, f"has {len(value)} characters: the most is {most}")
+            return None
+        return value
+
+    def choice(self, key: str, options: Sequence[_Chosen], default: _Chosen) -> _Chosen:
+        """One of a few words."""
+        value = self.data.get(key, default)
+        for option in options:
+            if value == option:
+                return option
+        self.problem(key, f"is {shown(value)}: it must be {' or '.join(repr(option) for option in options)}")
+        return default
+
+    def flag(self, key: str, default: bool) -> bool:
+        """A bool."""
+        value = self.data.get(key, default)
+        if not isinstance(value, bool):
+            self.problem(key, f"is {shown(value)}: it must be true or false")
+            return default
+        return value
+
+    def table(self, key: str) -> Table:
+        """A table inside; empty where it is absent or wrong."""
+        value = self.data.get(key, {})
+        if not isinstance(value, dict):
+            self.problem(key, f"is {shown(value)}: it must be a table, written [{self.path}{key}]")
+            value = {}
+        return Table(value, self.where, self.problems, f"{self.path}{key}.")
+
+    def tables(self, key: str) -> list[Table]:
+        """An array of tables; empty where it is absent or wrong."""
+        value = self.data.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            self.problem(key, f"must be tables, each written [[{self.path}{key}]]")
+            return []
+        return [Table(item, self.where, self.problems, f"{self.path}{key}[{i}].") for i, item in enumerate(value)]
+
+    def only(self, known: Collection[str]) -> None:
+        """Makes every key that is not known a problem that names the nearest known one."""
+        for key in self.data:
+            if key not in known:
+                self.problem(key, f"is not a key here{nearest(key, known) or '; known are: ' + ', '.join(known)}")
+
+    def unknown(self, known: Collection[str]) -> tuple[str, ...]:
+        """Keys that are not known and close to none; those that are close are a problem: they would be ignored."""
+        others = []
+        for key in self.data:
+            if key not in known:
+                hint = nearest(key, known)
+                if hint:
+                    self.problem(key, f"is not a key here{hint}")
+                else:
+                    others.append(key)
+        return tuple(others)

@@ -1,0 +1,167 @@
+"""What stands behind each import: the kernel's own needs, host functions, WASI."""
+
+from __future__ import annotations
+
+import struct
+from functools import partial
+from typing import Any
+
+from innkeeper.errors import DeniedError, LimitError
+from innkeeper.sandbox.call import log_level
+from innkeeper.sandbox.callbacks import Binding, Pending, Signature
+from innkeeper.sandbox.guest import Guest
+from innkeeper.sandbox.interface import HostFunction, Value
+from innkeeper.sandbox.kernel import CONFIG_GET, VAR_GET, host_signature
+from innkeeper.sandbox.wasi import WasiFunction
+from innkeeper.sandbox.wasi.memory import GuestMemory, MemoryFault
+
+_KEY_MAX = 64 * 1024
+"""Bytes of a key of configuration or a variable; there is none that long."""
+
+
+def _ask(guest: Guest, caller: int, kind: int, key_at: int, key_length: int, at: int, length: int) -> int:
+    call = guest.call
+    call.count_system_call()
+    window = guest.kernel_window()
+    if key_length > _KEY_MAX:
+        return -1
+    key = window.read(key_at, key_length)
+    if kind == CONFIG_GET:
+        found = call.options.config.get(key.decode("utf-8", "replace"))
+        return -1 if found is None else _hold(guest, found.encode())
+    if kind == VAR_GET:
+        value = guest.variables.get(key)
+        return -1 if value is None else _hold(guest, value)
+    if at == 0:
+        guest.variables.pop(key, None)
+        return 0
+    used = sum(len(k) + len(v) for k, v in guest.variables.items() if k != key) + len(key) + length
+    if used > call.limits.variables:
+        raise LimitError(
+            f"the guest's variables would take {used} bytes; the limit 'variables' is {call.limits.variables}",
+            limit="variables",
+            value=call.limits.variables,
+            used=used,
+        )
+    guest.variables[key] = window.read(at, length)
+    return 0
+
+
+def _hold(guest: Guest, data: bytes) -> int:
+    # The kernel makes room for so many bytes and takes them.
+    guest.incoming = data
+    return len(data)
+
+
+def _take(guest: Guest, caller: int, at: int) -> None:
+    data, guest.incoming = guest.incoming, b""
+    guest.kernel_window().write(at, data)
+
+
+def _log(guest: Guest, caller: int, level: int, at: int, length: int) -> None:
+    call = guest.call
+    call.count_system_call()
+    window = guest.kernel_window()
+    if at + length > window.size:
+        raise MemoryFault(at, length)
+    kept = min(length, call.log_room())
+    call.usage.log_dropped += length - kept
+    if kept:
+        call.log(log_level(level), window.read(at, kept))
+
+
+def _deny(guest: Guest, caller: int) -> None:
+    raise DeniedError("the guest made an HTTP request, and no capability 'http' is granted", capability="http")
+
+
+KERNEL_BINDINGS: dict[str, Binding] = {
+    "ask": Binding(Signature(("i32", "i64", "i64", "i64", "i64"), ("i64",)), _ask),
+    "take": Binding(Signature(("i64",), ()), _take),
+    "log": Binding(Signature(("i32", "i64", "i64"), ()), _log),
+    "deny": Binding(Signature((), ()), _deny),
+}
+"""What the kernel imports from the host under the name `innkeeper`; none of it waits."""
+
+
+def host_binding(function: HostFunction) -> Binding:
+    """The binding of a host function, as the kernel's wrapper (or the guest, where no bytes cross) imports it."""
+    parameters = tuple(function.parameters)
+    gives_bytes = function.result is Value.BYTES
+
+    def begin(guest: Guest, caller: int, *raw: Any) -> Pending:
+        if not guest.count_memory():
+            assert guest.call.failure is not None
+            raise guest.call.failure
+        values: list[Any] = []
+        numbers = iter(raw)
+        window = None
+        for parameter in parameters:
+            number = next(numbers)
+            if parameter is Value.BYTES:
+                window = window or guest.kernel_window()
+                # Signed on the wire: read refuses what is negative or outside.
+                values.append(window.read(number, next(numbers)))
+            else:
+                values.append(number)
+        return Pending(partial(function.handler, *values), function.name, gives_bytes=gives_bytes)
+
+    return Binding(Signature(*host_signature(function)), begin)
+
+
+def answer(guest: Guest, pending: Pending, value: Any) -> bytes:
+    """The bytes of what a host function returned, as wasmtime wants them.
+
+    Raises:
+        TypeError, OverflowError: the host function did not return what it declares.
+        LimitError: it returned more bytes than the kernel's memory could ever take.
+    """
+    signature = pending.signature
+    assert signature is not None
+    try:
+        if not pending.gives_bytes:
+            return signature.pack(value)
+        data = bytes(memoryview(value)) if value is not None else b""
+    except (TypeError, struct.error) as error:
+        wanted = "bytes" if pending.gives_bytes else (signature.results or ("None",))[0]
+        raise TypeError(f"the host function {pending.name!r} returned {type(value).__name__}, not {wanted}") from error
+    limit = guest.call.limits.kernel_memory
+    if len(data) > limit:
+        raise LimitError(
+            f"the host function {pending.name!r} returned {len(data)} bytes; the limit 'kernel_memory' is {limit}",
+            limit="kernel_memory",
+            value=limit,
+            used=len(data),
+        )
+    return signature.pack(_hold(guest, data))
+
+
+def wasi_binding(function: WasiFunction) -> Binding:
+    """The binding of one of WASI's functions: answers where it stands, or leaves the rest to trio's thread."""
+    handler, name = function.handler, function.name
+
+    def begin(guest: Guest, caller: int, *arguments: int) -> int | Pending | None:
+        guest.call.count_system_call()
+        memory: GuestMemory = guest.caller_window(caller) or _NO_MEMORY
+        outcome = handler(guest.wasi, memory, *arguments)
+        if isinstance(outcome, int):
+            return outcome
+        if not guest.count_memory():
+            assert guest.call.failure is not None
+            raise guest.call.failure
+        return Pending(outcome, name, system=True)
+
+    results = (function.result.value,) if function.result else ()
+    return Binding(Signature(tuple(value.value for value in function.parameters), results, signed=False), begin)
+
+
+class _NoMemory:
+    """The memory of a module that has none: everything lies outside of it."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        raise MemoryFault(offset, length)
+
+    def write(self, offset: int, data: bytes) -> None:
+        raise MemoryFault(offset, len(data))
+
+
+_NO_MEMORY = _NoMemory()

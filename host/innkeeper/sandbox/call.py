@@ -1,0 +1,107 @@
+"""One call: its limits, its clock, what it has used, and what ended it."""
+
+from __future__ import annotations
+
+from innkeeper.errors import LimitError
+from innkeeper.sandbox import kernel
+from innkeeper.sandbox.clock import WallClock
+from innkeeper.sandbox.interface import CallOptions
+from innkeeper.sandbox.usage import Usage
+
+_LINE_COST = 16
+"""Bytes that even an empty line is counted as: a flood of them must end, too."""
+
+
+class Call:
+    """The state of one call, from the caller's `await` to its result.
+
+    Attributes:
+        options: what the caller decided.
+        limits: `options.limits`.
+        function: name of the guest's function.
+        usage: what it has used so far.
+        clock: its wall clock.
+        failure: what a callback found wrong, if it did; the first thing counts.
+    """
+
+    __slots__ = ("_log_left", "clock", "failure", "function", "limits", "options", "usage")
+
+    def __init__(self, function: str, data: bytes, options: CallOptions) -> None:
+        self.options = options
+        self.limits = options.limits
+        self.function = function
+        self.usage = Usage(bytes_in=len(data))
+        self.clock = WallClock(options.limits.wall)
+        self.failure: BaseException | None = None
+        self._log_left = options.limits.log
+        if len(data) > self.limits.input:
+            raise LimitError(
+                f"the input has {len(data)} bytes; the limit 'input' is {self.limits.input}",
+                limit="input",
+                value=self.limits.input,
+                used=len(data),
+            )
+
+    def fail(self, error: BaseException) -> None:
+        """Keeps what ends the call, unless something else did before."""
+        if self.failure is None:
+            self.failure = error
+
+    def out_of_cpu(self) -> LimitError | None:
+        """What to raise if the guest has used up its processor time."""
+        if self.usage.cpu <= self.limits.cpu:
+            return None
+        return LimitError(
+            f"the guest used {self.usage.cpu:.3f} s of processor time; the limit 'cpu' is {self.limits.cpu:g} s",
+            limit="cpu",
+            value=self.limits.cpu,
+            used=self.usage.cpu,
+        )
+
+    def count_host_call(self) -> None:
+        """Counts one call of a host function.
+
+        Raises:
+            LimitError: there were more than the call may make.
+        """
+        self.usage.host_calls += 1
+        if self.usage.host_calls > self.limits.host_calls:
+            raise self._too_many("host_calls", self.limits.host_calls, "host functions")
+
+    def count_system_call(self) -> None:
+        """Counts one call of WASI, configuration, variables or logging.
+
+        Raises:
+            LimitError: there were more than the call may make.
+        """
+        self.usage.system_calls += 1
+        if self.usage.system_calls > self.limits.system_calls:
+            raise self._too_many("system_calls", self.limits.system_calls, "WASI and logging")
+
+    def _too_many(self, limit: str, value: int, what: str) -> LimitError:
+        return LimitError(
+            f"the guest called {what} more than {value} times; the limit is {limit!r}",
+            limit=limit,
+            value=value,
+            used=value + 1,
+        )
+
+    def log_room(self) -> int:
+        """Bytes worth reading of a message to be logged: what is beyond them would be dropped anyway."""
+        return max(0, self._log_left)
+
+    def log(self, level: str, data: bytes) -> None:
+        """Keeps the lines of `data` within the limits on lines and on the whole; counts what it drops."""
+        for line in data.split(b"\n"):
+            if self._log_left <= 0:
+                self.usage.log_dropped += len(line)
+                continue
+            kept = line[: min(self.limits.log_line, self._log_left)]
+            self.usage.log_dropped += len(line) - len(kept)
+            self._log_left -= max(len(kept), _LINE_COST)
+            self.usage.log.append((level, kept.decode("utf-8", "replace")))
+
+
+def log_level(number: int) -> str:
+    """The name of a level that the kernel counts from 0, "trace", to 4, "error"."""
+    return kernel.LOG_LEVELS[number] if 0 <= number < len(kernel.LOG_LEVELS) else "info"

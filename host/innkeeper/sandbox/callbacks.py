@@ -1,0 +1,239 @@
+"""What wasmtime calls: the C callbacks, and the rule that nothing leaves them but a result.
+
+An exception that crossed the C frame would abort the process, and so would an asynchronous callback that returns
+without its continuation.  So each callback sets the continuation first, catches BaseException, keeps it with its guest
+(`Call.failure`, raised again by `call`) and ends the guest with a trap.  They run under trio's KI protection: Ctrl-C
+waits for the next checkpoint.
+"""
+
+from __future__ import annotations
+
+import ctypes as c
+import struct
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from innkeeper.sandbox import capi
+
+if TYPE_CHECKING:
+    from innkeeper.sandbox.guest import Guest
+
+running: dict[int, Guest] = {}
+"""The guest that a thread polls, by thread id. A callback comes only from inside of a poll of its own thread."""
+
+_CONTINUATION = struct.Struct("<3Q")
+_POINTER = struct.Struct("<Q")
+
+_FORMATS = {"i32": "8xI20x", "i64": "8xQ16x", "f32": "8xf20x", "f64": "8xd16x"}
+_SIGNED = {"i32": "8xi20x", "i64": "8xq16x", "f32": "8xf20x", "f64": "8xd16x"}
+_RAW = {"i32": "I12x", "i64": "Q8x", "f32": "f12x", "f64": "d8x"}
+_RESULTS = {"i32": (capi.I32, "B7xi20x"), "i64": (capi.I64, "B7xq16x")} | {
+    "f32": (capi.F32, "B7xf20x"),
+    "f64": (capi.F64, "B7xd16x"),
+}
+_WRAP = {"i32": 1 << 32, "i64": 1 << 64}
+
+
+class Signature:
+    """How the values of one function lie in memory.
+
+    Attributes:
+        parameters: value types, such as ("i64", "i32").
+        results: one value type, or none.
+    """
+
+    __slots__ = ("_arguments", "_raw", "_raw_result", "_result", "parameters", "results")
+
+    def __init__(self, parameters: tuple[str, ...], results: tuple[str, ...], *, signed: bool = True) -> None:
+        self.parameters = parameters
+        self.results = results
+        formats = _SIGNED if signed else _FORMATS
+        self._arguments = struct.Struct("<" + "".join(formats[name] for name in parameters))
+        self._raw = struct.Struct("<" + "".join(_RAW[name] for name in parameters))
+        self._result = _RESULTS[results[0]] if results else None
+        self._raw_result = struct.Struct("<" + _RAW[results[0]]) if results else None
+
+    def arguments(self, at: int) -> tuple[Any, ...]:
+        """Reads typed values (wasmtime_val_t) at an address."""
+        return self._arguments.unpack(c.string_at(at, self._arguments.size))
+
+    def raw_arguments(self, at: int) -> tuple[Any, ...]:
+        """Reads raw values (wasmtime_val_raw_t) at an address; integers are unsigned."""
+        return self._raw.unpack(c.string_at(at, self._raw.size))
+
+    def pack(self, value: Any) -> bytes:
+        """The bytes of a typed result.
+
+        Raises:
+            struct.error, TypeError, OverflowError: the value is not of the result's type.
+        """
+        if self._result is None:
+            return b""
+        kind, layout = self._result
+        return struct.pack("<" + layout, kind, self._number(value))
+
+    def write_raw(self, at: int, value: Any) -> None:
+        """Writes a raw result, where there is one."""
+        if self._raw_result is not None:
+            modulus = _WRAP.get(self.results[0])
+            data = self._raw_result.pack(value % modulus if modulus else value)
+            c.memmove(at, data, len(data))
+
+    def _number(self, value: Any) -> Any:
+        modulus = _WRAP.get(self.results[0])
+        if modulus is None:
+            return float(value)
+        if not isinstance(value, int):
+            raise TypeError(f"expected an int for {self.results[0]}, not {type(value).__name__}")
+        if not -modulus // 2 <= value < modulus:
+            raise OverflowError(f"{value} does not fit {self.results[0]}")
+        return (value + modulus // 2) % modulus - modulus // 2
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """One function of the host behind an import.
+
+    Attributes:
+        signature: as it is imported.
+        begin: called inside of the poll with the guest, the caller's address and the arguments. Returns the result,
+            or, for an asynchronous import, a Pending.
+    """
+
+    signature: Signature
+    begin: Callable[..., Any]
+
+
+class Pending:
+    """A call of a host function that trio's thread has to finish.
+
+    Attributes:
+        work: async function of no arguments.
+        system: whether it is one of WASI's: bounded by the wall clock alone.
+        gives_bytes: whether its result is bytes, of which the import answers the length.
+        name: for messages.
+        signature: of the import.
+        answer: the packed result, when it is there.
+    """
+
+    __slots__ = ("answer", "gives_bytes", "name", "results", "signature", "system", "work")
+
+    def __init__(self, work: Callable[[], Any], name: str, *, system: bool = False, gives_bytes: bool = False) -> None:
+        self.work = work
+        self.gives_bytes = gives_bytes
+        self.name = name
+        self.system = system
+        self.signature: Signature | None = None
+        self.answer: bytes | None = None
+        self.results = 0
+
+
+_bindings: dict[int, Binding] = {}
+_next = 1
+
+
+def bind(binding: Binding) -> int:
+    """Keeps a binding and gives the number that wasmtime hands back as `env`."""
+    global _next
+    number, _next = _next, _next + 1
+    _bindings[number] = binding
+    return number
+
+
+def unbind(number: int) -> None:
+    """Forgets a binding, after the last linker that knows it was deleted."""
+    _bindings.pop(number, None)
+
+
+def _fail(guest: Guest | None, error: BaseException) -> int:
+    # Keeps the error and makes the trap that ends the guest.
+    if guest is not None:
+        guest.fail(error)
+    return int(capi.trap_new(b"host", 4))
+
+
+@trio.lowlevel.enable_ki_protection
+def on_raw(env: int, caller: int, values: int, count: int) -> int | None:
+    """A function of the host that never waits."""
+    guest = running.get(threading.get_ident())
+    try:
+        binding = _bindings[env]
+        assert guest is not None
+        result = binding.begin(guest, caller, *binding.signature.raw_arguments(values))
+        binding.signature.write_raw(values, result)
+        return None
+    except BaseException as error:
+        return _fail(guest, error)
+
+
+@trio.lowlevel.enable_ki_protection
+def on_async(
+    env: int, caller: int, arguments: int, n: int, results: int, n_results: int, trap: int, continuation: int
+) -> None:
+    """A function of the host that may wait: leaves a Pending with the guest, unless the result is there at once."""
+    guest = None
+    try:
+        _CONTINUATION.pack_into((c.c_char * 24).from_address(continuation), 0, RESUME, 0, 0)
+        guest = running.get(threading.get_ident())
+        binding = _bindings[env]
+        assert guest is not None
+        signature = binding.signature
+        result = binding.begin(guest, caller, *signature.arguments(arguments))
+        if isinstance(result, Pending):
+            result.signature, result.results = signature, results
+            guest.pending = result
+        else:
+            packed = signature.pack(result)
+            c.memmove(results, packed, len(packed))
+    except BaseException as error:
+        _POINTER.pack_into((c.c_char * 8).from_address(trap), 0, _fail(guest, error))
+
+
+@trio.lowlevel.enable_ki_protection
+def on_resume(env: int) -> bool:
+    """Whether the host function is done; if it is, its result goes where wasmtime wants it."""
+    guest = None
+    try:
+        guest = running.get(threading.get_ident())
+        pending = guest.pending if guest is not None else None
+        if guest is None or pending is None:
+            return True
+        if pending.answer is None:
+            return False
+        guest.pending = None
+        c.memmove(pending.results, pending.answer, len(pending.answer))
+        return True
+    except BaseException as error:
+        if guest is not None:
+            guest.fail(error)
+        return True
+
+
+@trio.lowlevel.enable_ki_protection
+def on_epoch(context: int, data: int, delta: Any, kind: Any) -> int | None:
+    """A tick: the guest gives way, and what its memory has grown by is counted."""
+    guest = None
+    try:
+        delta[0], kind[0] = 1, capi.EPOCH_YIELD
+        guest = running.get(threading.get_ident())
+        if guest is not None and not guest.count_memory():
+            return int(capi.error_new(b"busy"))
+        return None
+    except BaseException as error:
+        if guest is not None:
+            guest.fail(error)
+        return int(capi.error_new(b"host"))
+
+
+_kept = (
+    capi.RawCallback(on_raw),
+    capi.AsyncCallback(on_async),
+    capi.Resume(on_resume),
+    capi.EpochCallback(on_epoch),
+)
+RAW, ASYNC, RESUME, EPOCH = (c.cast(callback, c.c_void_p).value or 0 for callback in _kept)
+"""Addresses of the callbacks, which live as long as this module."""

@@ -1,0 +1,106 @@
+"""What all calls share: a budget that callers wait for, first in, first out."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+
+import trio
+
+from innkeeper.sandbox.clock import WallClock
+
+
+class Budget:
+    """An amount that calls take from and give back.
+
+    Guarantees: what is taken never exceeds the limit, but for `take_anyway`; who waits is served in the order of
+    arrival, so a large request is not overtaken for ever by small ones; who is cancelled while it waits takes nothing.
+    `take_now`, `take_anyway` and `give` are safe from any thread; the rest belongs to trio's thread.
+
+    Attributes:
+        name: for messages.
+        limit: the whole amount (int; its unit is the owner's).
+        taken: what is in use.
+    """
+
+    __slots__ = ("_lock", "_token", "_waiting", "limit", "name", "taken")
+
+    def __init__(self, name: str, limit: int) -> None:
+        self.name = name
+        self.limit = limit
+        self.taken = 0
+        self._waiting: deque[tuple[int, trio.lowlevel.Task]] = deque()
+        self._lock = threading.Lock()
+        self._token: trio.lowlevel.TrioToken | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many callers wait."""
+        return len(self._waiting)
+
+    def take_now(self, amount: int) -> bool:
+        """Takes `amount` if it is free and nobody waits."""
+        with self._lock:
+            if self._waiting or self.taken + amount > self.limit:
+                return False
+            self.taken += amount
+            return True
+
+    def grow(self, amount: int) -> bool:
+        """Takes `amount` for one that is inside already, if it is free: those who wait outside do not hold it up."""
+        with self._lock:
+            if self.taken + amount > self.limit:
+                return False
+            self.taken += amount
+            return True
+
+    def take_anyway(self, amount: int) -> None:
+        """Takes `amount` even beyond the limit: for one that was inside before and may not be made to wait."""
+        with self._lock:
+            self.taken += amount
+
+    async def take(self, amount: int, clock: WallClock) -> None:
+        """Takes `amount`, waiting for it until the call's deadline, which then ends the call with `busy`."""
+        if self.take_now(amount):
+            return
+        clock.stage, clock.waits_for_bound = self.name, True
+        clock.arm()
+        task = trio.lowlevel.current_task()
+        entry = (amount, task)
+        self._token = trio.lowlevel.current_trio_token()
+        with self._lock:
+            self._waiting.append(entry)
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            with self._lock:
+                self._waiting.remove(entry)
+            self._serve()
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        clock.stage, clock.waits_for_bound = "the guest", False
+
+    def give(self, amount: int) -> None:
+        """Gives `amount` back and wakes those for whom there is room now."""
+        with self._lock:
+            self.taken -= amount
+            if not self._waiting:
+                return
+            token = self._token
+        assert token is not None
+        if trio.lowlevel.in_trio_run() and trio.lowlevel.current_trio_token() is token:
+            self._serve()
+            return
+        # From a worker or a finalizer: waking is for trio's thread.  A run that has ended has nobody who waits.
+        with contextlib.suppress(trio.RunFinishedError):
+            token.run_sync_soon(self._serve)
+
+    def _serve(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting or self.taken + self._waiting[0][0] > self.limit:
+                    return
+                amount, task = self._waiting.popleft()
+                self.taken += amount
+            trio.lowlevel.reschedule(task)

@@ -1,0 +1,98 @@
+"""The wall clock of one call."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+import trio
+
+from innkeeper.errors import BusyError, InnkeeperError, LimitError
+
+
+class WallClock:
+    """Ends a call that takes too long.
+
+    Entering a cancel scope costs trio 10 us, so it is done when the call first waits: `arm`.  Guarantees: the scope is
+    entered and left by the call's own task, and whatever a host function opens while it runs lies inside of it.
+
+    Attributes:
+        stage: what the call waits for, for the message: the name of a bound, "host function" or "the guest".
+    """
+
+    __slots__ = ("_begun", "_end", "_limit", "_scope", "_step_limit", "stage", "waits_for_bound")
+
+    def __init__(self, limit: float) -> None:
+        self._begun = time.perf_counter()
+        self._limit = limit
+        self._scope: trio.CancelScope | None = None
+        self._end = 0.0
+        self._step_limit: float | None = None
+        self.stage = "the guest"
+        self.waits_for_bound = False
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the call began."""
+        return time.perf_counter() - self._begun
+
+    def arm(self) -> None:
+        """Makes sure that the call is cancelled at its deadline. To be called before each await."""
+        if self._scope is None:
+            self._end = trio.current_time() + max(0.0, self._limit - self.elapsed)
+            scope = trio.CancelScope(deadline=self._end)
+            scope.__enter__()
+            self._scope = scope
+
+    def begin_step(self, seconds: float) -> None:
+        """Bounds the next step, one host call, by a time of its own. The clock is armed."""
+        assert self._scope is not None
+        end = trio.current_time() + seconds
+        if end < self._end:
+            self._step_limit = seconds
+            self._scope.deadline = end
+
+    def end_step(self) -> None:
+        """The step is over in time."""
+        if self._step_limit is not None and self._scope is not None:
+            self._step_limit = None
+            self._scope.deadline = self._end
+
+    def expired(self) -> bool:
+        """Whether the limit has passed, for a call that did not need to wait yet."""
+        return self.elapsed > self._limit
+
+    def close(self, error: BaseException | None) -> InnkeeperError | None:
+        """Leaves the scope. To be called exactly once, with what ended the call.
+
+        Returns:
+            What to raise instead of `error` if it was the clock that ended the call, else None.
+        """
+        scope, self._scope = self._scope, None
+        if scope is None:
+            return None
+        kind: type[BaseException] | None = type(error) if error is not None else None
+        trace: TracebackType | None = error.__traceback__ if error is not None else None
+        return self.error() if scope.__exit__(kind, error, trace) else None
+
+    def error(self) -> InnkeeperError:
+        """What to say of a call that took too long."""
+        if self.waits_for_bound:
+            return BusyError(
+                f"the host was busy: the bound on {self.stage} was not free before the call's deadline of "
+                f"{self._limit:g} s; try again later, or raise that bound in innkeeper.toml",
+                bound=self.stage,
+            )
+        if self._step_limit is not None:
+            return LimitError(
+                f"a host function took longer than {self._step_limit:g} s ({self.stage}); the limit is 'host_call'",
+                limit="host_call",
+                value=self._step_limit,
+                used=self._step_limit,
+            )
+        return LimitError(
+            f"the call took longer than {self._limit:g} s of wall-clock time; the limit is 'wall'",
+            limit="wall",
+            value=self._limit,
+            used=self.elapsed,
+        )

@@ -1,0 +1,233 @@
+"""Drives a guest: polls it where it has earned to be polled, and finishes what it asks of the host.
+
+All of it runs in the call's own task and under trio's KI protection: Ctrl-C arrives at a checkpoint, where nothing is
+half done.  Host functions run with the protection off, as any user's code.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from functools import partial
+from typing import Any
+
+import trio
+
+from innkeeper.errors import GuestError, LimitError
+from innkeeper.sandbox import bindings, capi, faults, kernel
+from innkeeper.sandbox.guest import Guest
+from innkeeper.sandbox.inline import SHORT, Habit
+from innkeeper.sandbox.wasi.memory import MemoryFault
+from innkeeper.sandbox.window import lay_out_input, room_for
+
+
+@trio.lowlevel.enable_ki_protection
+async def start(guest: Guest) -> None:
+    """Starts kernel, modules and run time: instances, start sections, `hs_init`, `_initialize`, `__wasm_call_ctors`.
+
+    Raises:
+        InnkeeperError: `rejected` for a trap, `limit` for a limit.
+    """
+    program = guest.program
+    habit = program.habit("(start)")
+    if program.uses_kernel:
+        guest.begin_kernel(await program.kernel(guest.call.limits.kernel_memory))
+        await drive(guest, habit, starting=True)
+        guest.finish_kernel()
+    guest.link(program.take_linker())
+    for module, name in program.modules:
+        guest.begin_module(module)
+        await drive(guest, habit, starting=True)
+        guest.finish_module(name)
+    guest.started = True
+    _check_memory(guest)
+    for export, parameters in program.start_functions:
+        guest.begin_function(export, 0, parameters)
+        await drive(guest, habit, starting=True)
+
+
+@trio.lowlevel.enable_ki_protection
+async def invoke(guest: Guest, function: str, results: int, data: bytes) -> bytes:
+    """Calls a function whose type was checked; returns the guest's output.
+
+    Raises:
+        InnkeeperError: as `Program.call`.
+    """
+    program = guest.program
+    limits = guest.call.limits
+    if program.uses_kernel:
+        if room_for(len(data)) > limits.kernel_memory:
+            raise LimitError(
+                f"the input of {len(data)} bytes does not fit; the limit 'kernel_memory' is {limits.kernel_memory}",
+                limit="kernel_memory",
+                value=limits.kernel_memory,
+                used=room_for(len(data)),
+            )
+        guest.grow_kernel(room_for(len(data)))
+        lay_out_input(guest.kernel_window(), data)
+    guest.begin_function(function, results)
+    exited = await drive(guest, program.habit(function), starting=False)
+    _check_memory(guest)
+    output = _output(guest) if program.uses_kernel else b""
+    if program.uses_kernel:
+        text = faults.own_error(guest.kernel_window())
+        code = guest.result() if results and not exited else 0
+        if text is not None:
+            raise GuestError(text, code=code or None)
+        if code:
+            raise GuestError(f"the guest returned code {code} without an error text", code=code)
+    elif results and not exited and guest.result():
+        raise GuestError(f"the guest returned code {guest.result()}", code=guest.result())
+    return output
+
+
+def _check_memory(guest: Guest) -> None:
+    # What the limiter let through because the kernel may have more, and what grew since the last tick.
+    limits = guest.call.limits
+    size = guest.module_memory()
+    if size > limits.memory:
+        raise LimitError(
+            f"the guest has {size} bytes of memory; the limit 'memory' is {limits.memory}",
+            limit="memory",
+            value=limits.memory,
+            used=size,
+        )
+    if not guest.count_memory():
+        assert guest.call.failure is not None
+        raise guest.call.failure
+
+
+def _output(guest: Guest) -> bytes:
+    window = guest.kernel_window()
+    offset, length = window.word(kernel.OUTPUT_OFFSET), window.word(kernel.OUTPUT_LENGTH)
+    limit = guest.call.limits.output
+    if length > limit:
+        raise LimitError(
+            f"the output has {length} bytes; the limit 'output' is {limit}", limit="output", value=limit, used=length
+        )
+    try:
+        return window.read(offset, length)
+    except MemoryFault:
+        raise GuestError("the guest set an output that lies outside of its memory") from None
+
+
+@trio.lowlevel.enable_ki_protection
+async def drive(guest: Guest, habit: Habit, *, starting: bool) -> bool:
+    """Polls the guest's future to its end.
+
+    Returns:
+        Whether the guest ended with `proc_exit(0)`.
+
+    Raises:
+        InnkeeperError: what ended the guest. The guest is spent; its future is deleted by `close`.
+        BaseException: what a host function raised.
+    """
+    program, call = guest.program, guest.call
+    workers, budget, clock = program.workers, program.loop_budget, call.clock
+    inline = habit.inline
+    while True:
+        if inline:
+            before = time.perf_counter()
+            guest.poll(program.poll)
+            spent = time.perf_counter() - before
+            budget.left -= spent
+            habit.record(spent)
+            # Who was long, or was pre-empted, stays with the workers to the end of this future.
+            inline = spent < SHORT and (guest.done or guest.pending is not None)
+        else:
+            clock.arm()
+            before_cpu = call.usage.cpu
+            await workers.run(guest)
+            habit.record(call.usage.cpu - before_cpu)
+        if guest.done:
+            break
+        if call.failure is not None:
+            raise call.failure
+        over = call.out_of_cpu()
+        if over is not None:
+            raise over
+        if guest.pending is not None:
+            before = time.perf_counter()
+            await _serve(guest)
+            budget.left -= time.perf_counter() - before
+        if budget.left <= 0 and inline:
+            clock.arm()
+            while budget.left <= 0:
+                await trio.lowlevel.checkpoint()
+        elif clock.expired():
+            raise clock.error()
+    trap, error = guest.end_future()
+    failed = faults.describe(guest, trap, error, starting=starting)
+    if failed is not None:
+        raise failed
+    over = call.out_of_cpu()
+    if over is not None:
+        raise over
+    return call.failure is not None
+
+
+async def _serve(guest: Guest) -> None:
+    # Runs the host function that the guest waits for.
+    pending, call, program = guest.pending, guest.call, guest.program
+    assert pending is not None
+    if not pending.system:
+        call.count_host_call()
+    clock = call.clock
+    clock.arm()
+    suspended = False
+
+    def on_suspend() -> None:
+        nonlocal suspended
+        suspended = True
+        clock.stage = f"host function {pending.name!r}"
+        if not pending.system:
+            clock.begin_step(call.limits.host_call)
+        program.calls.give(1)
+
+    try:
+        value = await _unprotected(pending.work, on_suspend)
+    finally:
+        if suspended:
+            program.calls.take_anyway(1)
+    if suspended:
+        clock.end_step()
+        clock.stage = "the guest"
+    pending.answer = bindings.answer(guest, pending, value)
+
+
+@trio.lowlevel.disable_ki_protection
+async def _unprotected(work: Callable[[], Awaitable[Any]], on_suspend: Callable[[], None]) -> Any:
+    made = work()
+    coroutine = made if inspect.iscoroutine(made) else _awaiting(made)
+    return await _noticing(coroutine, on_suspend)
+
+
+async def _awaiting(made: Awaitable[Any]) -> Any:
+    return await made
+
+
+@types.coroutine
+@trio.lowlevel.disable_ki_protection
+def _noticing(coroutine: Coroutine[Any, Any, Any], on_suspend: Callable[[], None]) -> Generator[Any, Any, Any]:
+    # As `yield from coroutine`, and says when it first suspends: one that does not costs no deadline and no slot.
+    try:
+        message = coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    on_suspend()
+    while True:
+        try:
+            got = yield message
+        except GeneratorExit:
+            coroutine.close()
+            raise
+        except BaseException as error:
+            step = partial(coroutine.throw, error)
+        else:
+            step = partial(coroutine.send, got)
+        try:
+            message = step()
+        except StopIteration as stop:
+            return stop.value

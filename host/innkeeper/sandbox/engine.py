@@ -1,0 +1,194 @@
+"""The engine on wasmtime's fibers: a guest call is a trio task."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import cache
+
+import trio
+import wasmtime as w
+
+from innkeeper.errors import RejectedError
+from innkeeper.sandbox import admission, callbacks, capi, growth, kernel, proposals
+from innkeeper.sandbox.bounds import Bounds
+from innkeeper.sandbox.capacity import Budget
+from innkeeper.sandbox.inline import LoopBudget
+from innkeeper.sandbox.interface import HostFunction
+from innkeeper.sandbox.limits import DEFAULTS, KIB, MIB
+from innkeeper.sandbox.program import CompiledModule, FiberProgram
+from innkeeper.sandbox.ticker import Ticker, make_ticker
+from innkeeper.sandbox.wasi import FUNCTIONS as WASI_FUNCTIONS
+from innkeeper.sandbox.wasi import NONE, WASI_MODULE, WasiRights
+from innkeeper.sandbox.wasm import MalformedError, ModuleInfo
+from innkeeper.sandbox.workers import Workers
+
+STACK = 512 * KIB
+"""Stack of a guest's own frames; deeper recursion is a limit error."""
+
+_FIBER = 2 * MIB
+"""Stack of a guest's fiber. What is above STACK is for host functions: Python code runs there in callbacks."""
+
+_RESERVATION = 64 * MIB
+"""Address space reserved for each memory. Growing beyond it moves the memory, which costs a copy; reserving 4 GiB
+instead costs each guest page tables of its own."""
+
+
+@cache
+def _wasmtime() -> tuple[w.Engine, Ticker]:
+    # One for the process and never freed: the ticker's timer holds its address.
+    config = w.Config()
+    proposals.apply(config)
+    config.epoch_interruption = True
+    config.cranelift_nan_canonicalization = True
+    config.max_wasm_stack = STACK
+    capi.async_stack_size_set(capi.address(config), _FIBER)
+    # Explicit bounds checks instead of signals: a faulthandler that is enabled after us would take SIGSEGV away, and
+    # a guest's first access out of bounds would end the process. It also keeps Spectre's gadget away. Costs about 10%.
+    config.signals_based_traps = False
+    config.memory_reservation = _RESERVATION
+    config.memory_guard_size = 0
+    config.memory_reservation_for_growth = _RESERVATION
+    engine = w.Engine(config)
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
+    return engine, make_ticker(capi.address(engine))
+
+
+class FiberEngine:
+    """Implements `interface.Engine`. `open_engine` makes one.
+
+    Attributes:
+        bounds: the host-wide bounds.
+        live: places for live guests.
+        memory: bytes of guest memory.
+        in_flight: bytes of input and output.
+    """
+
+    stack = STACK
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._engine, self.ticker = _wasmtime()
+        self.address = capi.address(self._engine)
+        self.bounds = bounds
+        self.live = Budget("live guests", bounds.live_guests)
+        self.memory = Budget("guest memory", bounds.guest_memory)
+        self.in_flight = Budget("bytes in flight", bounds.bytes_in_flight)
+        self.workers = Workers(bounds.workers)
+        self.loop_budget = LoopBudget()
+        self.poll = capi.future_poll_held if self.ticker.holds_gil else capi.future_poll_free
+        self._compiling = trio.CapacityLimiter(bounds.compile_jobs)
+        self._kernels: dict[str, w.Module] = {}
+
+    async def load(
+        self,
+        wasm: bytes,
+        *,
+        functions: Sequence[HostFunction] = (),
+        modules: Mapping[str, bytes] | None = None,
+        plugin: str | None = None,
+        rights: WasiRights = NONE,
+    ) -> FiberProgram:
+        """As `interface.Engine.load`.
+
+        Args:
+            rights: what the guest's WASI may do beyond computing.
+        """
+        parts: list[tuple[str | None, bytes]] = [*(modules or {}).items(), (None, wasm)]
+        available = {(kernel.ENV, name): kind for name, kind in kernel.SIGNATURES.items()}
+        available |= {(WASI_MODULE, name): _wasi_signature(name) for name in WASI_FUNCTIONS}
+        for function in functions:
+            if function.namespace in (kernel.ENV, kernel.INNER, WASI_MODULE):
+                raise RejectedError(
+                    f"a host function may not be in the namespace {function.namespace!r}", plugin=plugin
+                )
+            available[function.namespace, function.name] = kernel.guest_signature(function)
+        compiled: list[CompiledModule] = []
+        for name, part in parts:
+            info = admission.admit(part, plugin=plugin, size_limit=self.bounds.module_size)
+            try:
+                admission.resolve(info, available, [m.name for m in compiled if m.name])
+                module = await self._compile(part, info)
+            except RejectedError as error:
+                error.plugin = error.plugin or plugin
+                raise
+            compiled.append(CompiledModule(name, info, module))
+            if name is not None:
+                available |= {(name, e.name): e.signature for e in info.exports.values() if e.signature is not None}
+        digest = hashlib.sha256(wasm).hexdigest()
+        program = FiberProgram(self, digest, compiled, functions, rights)
+        if program.uses_kernel:
+            await program.kernel(_DEFAULT_KERNEL)
+        return program
+
+    async def compile_kernel(self, text: str) -> w.Module:
+        """The kernel's compiled module; one for each text."""
+        module = self._kernels.get(text)
+        if module is None:
+            module = await self._in_thread(lambda: w.Module(self._engine, text))
+            self._kernels[text] = module
+        return module
+
+    async def _compile(self, wasm: bytes, info: ModuleInfo) -> w.Module:
+        def work() -> w.Module:
+            # The rewriting relies on a valid module; what it makes is validated once more as it is compiled.
+            w.Module.validate(self._engine, wasm)
+            return w.Module(self._engine, growth.instrument(wasm, info))
+
+        try:
+            return await self._in_thread(work)
+        except w.WasmtimeError as error:
+            raise RejectedError(admission.explain_compile_error(str(error))) from None
+        except MalformedError as error:
+            raise RejectedError(f"the module cannot be used: {error}") from None
+
+    async def _in_thread(self, work: Callable[[], w.Module]) -> w.Module:
+        return await trio.to_thread.run_sync(work, limiter=self._compiling)
+
+    async def rest(self) -> None:
+        """Stops the ticker when nothing runs; runs for as long as the engine is open."""
+        while True:
+            await trio.sleep(_REST)
+            self.ticker.rest(running=bool(callbacks.running))
+
+    async def aclose(self) -> None:
+        """Stops the workers; what still runs there is freed."""
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(self.workers.close)
+        self.ticker.rest(running=bool(callbacks.running))
+
+
+_DEFAULT_KERNEL = DEFAULTS.kernel_memory
+_REST = 0.1
+
+
+def _wasi_signature(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    function = WASI_FUNCTIONS[name]
+    return tuple(v.value for v in function.parameters), ((function.result.value,) if function.result else ())
+
+
+@asynccontextmanager
+async def open_engine(bounds: Bounds | None = None) -> AsyncIterator[FiberEngine]:
+    """An engine for as long as the block runs, on the trio run of its caller.
+
+    Args:
+        bounds: host-wide bounds; the defaults where None.
+
+    Example:
+        async with open_engine() as engine:
+            program = await engine.load(wasm)
+            result = await program.call("count_vowels", b"hello", CallOptions())
+    """
+    engine = FiberEngine(bounds or Bounds())
+    trio.lowlevel.add_instrument(engine.loop_budget)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(engine.rest)
+            try:
+                yield engine
+            finally:
+                nursery.cancel_scope.cancel()
+    finally:
+        trio.lowlevel.remove_instrument(engine.loop_budget)
+        await engine.aclose()

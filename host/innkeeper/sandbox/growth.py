@@ -1,0 +1,314 @@
+"""Makes a guest remember which growth of its memory or its tables was refused.
+
+An engine answers a refused growth with -1 to the guest and tells its host nothing. So that the error of a call that
+then fails can say that memory ran out, each `memory.grow` and `table.grow` becomes a call of a function that is
+appended to the module: it grows, and where it got -1 it writes what was wanted into a global that the host can read.
+
+Nothing of the guest changes its index: types, functions, globals and exports are only appended. As the module is
+validated before, none of the guest's own code can name what is appended.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from innkeeper.sandbox.wasm import (
+    CODE,
+    EXPORT,
+    FUNCTION,
+    GLOBAL,
+    SECTION_ORDER,
+    TYPE,
+    MalformedError,
+    ModuleInfo,
+    Section,
+    UnsupportedError,
+)
+
+RESERVED = "innkeeper:"
+"""No guest may export names that begin with this."""
+
+MEMORY = "innkeeper:memory"
+"""Memory 0; there if the module has or imports one."""
+
+MEMORY_REFUSED = "innkeeper:memory-refused"
+"""Global i64: pages of 64 KiB, in all, that the last refused growth of memory wanted; 0: none was refused.
+There if some function of the module grows memory."""
+
+TABLE_REFUSED = "innkeeper:table-refused"
+"""Global i64: the same for the elements of a table. There if some function grows a table."""
+
+
+def instrument(wasm: bytes, info: ModuleInfo) -> bytes:
+    """The same module with the exports above.
+
+    Args:
+        wasm: a module that the engine has found valid with the host's list of proposals.
+        info: what `innkeeper.sandbox.wasm.parse` says of it.
+
+    Raises:
+        UnsupportedError: a function that may grow something has an instruction that is not known here.
+        MalformedError: the code is not what a valid module has.
+    """
+    sections = {section.id: section for section in info.sections if section.id != 0}
+    changed: dict[int, bytes] = {}
+    exports: list[bytes] = []
+    if info.memories:
+        exports.append(_export(MEMORY, 2, 0))
+    if CODE in sections:
+        growers = _Growers(info)
+        bodies = _rewritten(wasm, sections[CODE], info.functions, growers)
+        if growers.bodies:
+            first_type = len(info.types)
+            indices = [_leb(first_type + at) for at in range(len(growers.types))]
+            changed[TYPE] = _appended(wasm, sections[TYPE], growers.types)
+            changed[FUNCTION] = _appended(wasm, sections[FUNCTION], indices)
+            changed[GLOBAL] = _appended(wasm, sections.get(GLOBAL), [_ZERO] * len(growers.globals))
+            changed[CODE] = _leb(info.functions + len(growers.bodies)) + b"".join([*bodies, *growers.bodies])
+            exports.extend(_export(name, 3, index) for name, index in growers.globals.items())
+    if exports:
+        changed[EXPORT] = _appended(wasm, sections.get(EXPORT), exports)
+    return _assembled(wasm, info.sections, changed)
+
+
+_ZERO = b"\x7e\x01\x42\x00\x0b"  # a mutable global i64 that is 0 at first
+
+
+class _Growers:
+    """The functions that grow in the guest's stead, numbered in the order in which the guest's code needs them."""
+
+    def __init__(self, info: ModuleInfo) -> None:
+        self._info = info
+        self._calls: dict[int | None, bytes] = {}
+        self.types: list[bytes] = []
+        self.bodies: list[bytes] = []
+        self.globals: dict[str, int] = {}
+
+    def call(self, table: int | None) -> bytes:
+        """The instruction that calls the function that grows this table; None: the memory."""
+        call = self._calls.get(table)
+        if call is None:
+            call = self._calls[table] = b"\x10" + _leb(len(self._info.function_types) + len(self.bodies))
+            if table is None:
+                self._add_memory()
+            else:
+                self._add_table(table)
+        return call
+
+    def _global(self, name: str) -> bytes:
+        return _leb(self.globals.setdefault(name, len(self._info.globals) + len(self.globals)))
+
+    def _add_memory(self) -> None:
+        if not self._info.memories or self._info.memories[0].is64:
+            raise UnsupportedError("growth of a memory with 64-bit addresses", "memory64")
+        self.types.append(b"\x60\x01\x7f\x01\x7f")
+        self._add_body(b"\x20\x00\x40\x00", b"\x3f\x00", 0, self._global(MEMORY_REFUSED))
+
+    def _add_table(self, table: int) -> None:
+        if table >= len(self._info.tables):
+            raise MalformedError(f"a function grows table {table}, which does not exist")
+        if self._info.tables[table].is64:
+            raise UnsupportedError("growth of a table with 64-bit indices", "memory64")
+        element = b"\x70" if self._info.tables[table].element == "funcref" else b"\x6f"
+        self.types.append(b"\x60\x02" + element + b"\x7f\x01\x7f")
+        grow, size = b"\xfc\x0f" + _leb(table), b"\xfc\x10" + _leb(table)
+        self._add_body(b"\x20\x00\x20\x01" + grow, size, 1, self._global(TABLE_REFUSED))
+
+    def _add_body(self, grow: bytes, size: bytes, delta: int, refused: bytes) -> None:
+        """got = grow; if got == -1: refused = u64(size) + u64(delta); return got.
+
+        Both are below 2**33, so the sum is exact. `delta` is the last parameter, `got` the only local after it.
+        """
+        wanted = b"\x20" + bytes([delta])
+        got = bytes([delta + 1])
+        code = (
+            b"\x01\x01\x7f"  # one local i32
+            + grow
+            + (b"\x22" + got + b"\x41\x7f\x46\x04\x40")  # local.tee got, i32.const -1, i32.eq, if
+            + (size + b"\xad" + wanted + b"\xad\x7c\x24" + refused)  # i64.extend_i32_u both, i64.add, global.set
+            + (b"\x0b\x20" + got + b"\x0b")  # end, local.get got, end
+        )
+        self.bodies.append(_leb(len(code)) + code)
+
+
+# How instructions are encoded. Every alternative begins with other bytes than the rest and repetitions are
+# possessive, so matching never goes back: its time is linear in the length.
+_LEB = rb"[\x80-\xff]{0,9}+[\0-\x7f]"
+
+
+def _sub(*ranges: tuple[int, int]) -> bytes:
+    """A pattern for a LEB128 number, perhaps padded with zeros, in one of these ranges [first, last] below 256."""
+    numbers = [number for first, last in ranges for number in range(first, last + 1)]
+    short = b"".join(b"\\x%02x" % number for number in numbers if number < 0x80)
+    padded = b"".join(b"\\x%02x" % (number | 0x80) for number in numbers if number < 0x80)
+    two = b"".join(b"\\x%02x" % number for number in numbers if number >= 0x80)
+    parts = [b"[%b]" % short, rb"[%b]\x80{0,3}+\0" % padded] if short else []
+    if two:
+        parts.append(rb"[%b](?:\x01|\x81\x80{0,2}+\0)" % two)
+    return b"(?:" + b"|".join(parts) + b")"
+
+
+# 1,000 instructions at a time: a match holds the interpreter, and other threads want their turn.
+_INSTRUCTIONS = re.compile(
+    b"(?:"
+    rb"[\x02-\x04\x0c\x0d\x10\x12\x20-\x26\x3f\x41\x42\xd0\xd2]" + _LEB +  # one number, block types included
+    rb"|[\x00\x01\x05\x0b\x0f\x1a\x1b\x45-\xc4\xd1]"  # control, parametric and numeric ones without any
+    rb"|[\x11\x13\x28-\x3e]" + _LEB + _LEB +  # call_indirect, return_call_indirect, loads and stores
+    rb"|\x43.{4}|\x44.{8}"  # f32.const, f64.const
+    rb"|\x1c(?:\x01|\x81\x80{0,3}+\0)[\x6f\x70\x7b-\x7f]"  # select with a type
+    rb"|\xfc(?:" + _sub((0, 7)) +  # saturating conversions
+    rb"|" + _sub((9, 9), (11, 11), (13, 13), (16, 17)) + _LEB +  # data.drop, memory.fill, elem.drop, table.size, .fill
+    rb"|" + _sub((8, 8), (10, 10), (12, 12), (14, 14)) + _LEB + _LEB +  # memory.init, .copy, table.init, .copy
+    rb")"
+    rb"|\xfd(?:" + _sub((14, 20), (35, 83), (94, 255)) +
+    rb"|" + _sub((0, 11), (92, 93)) + _LEB + _LEB +  # loads and stores
+    rb"|" + _sub((84, 91)) + _LEB + _LEB + rb"."  # loads and stores of one lane
+    rb"|" + _sub((12, 13)) + rb".{16}"  # v128.const, i8x16.shuffle
+    rb"|" + _sub((21, 34)) + rb"."  # lanes
+    rb")"
+    b"){0,1000}+",
+    re.DOTALL,
+)  # fmt: skip
+_LOCALS = re.compile(_LEB + rb"[\x6f\x70\x7b-\x7f]")
+_MEMORY_GROW = re.compile(rb"\x40\x80{0,4}+\0")
+_TABLE_GROW = re.compile(rb"\xfc" + _sub((15, 15)))
+_MAYBE_GROWTH = re.compile(rb"\x40[\x80\0]|\xfc[\x0f\x8f]")
+
+_PROPOSALS = {
+    **dict.fromkeys((0x06, 0x07, 0x08, 0x09, 0x0A, 0x18, 0x19, 0x1F), "exceptions"),
+    **dict.fromkeys((0x14, 0x15, 0xD4, 0xD5, 0xD6), "function references"),
+    **dict.fromkeys((0xD3, 0xFB), "garbage collection"),
+    **dict.fromkeys(range(0xE0, 0xE7), "stack switching"),
+    0x40: "multi-memory",
+    0xFC: "wide arithmetic",
+    0xFD: "relaxed SIMD",
+    0xFE: "threads",
+}
+
+
+def _rewritten(wasm: bytes, code: Section, count: int, growers: _Growers) -> list[bytes | bytearray]:
+    """The bodies of the code section, each with its length, in as few pieces as possible."""
+    _, pos = _u32(wasm, code.start, code.end)
+    pieces: list[bytes | bytearray] = []
+    copied = pos
+    for _ in range(count):
+        header = pos
+        size, start = _u32(wasm, pos, code.end)
+        pos = start + size
+        if pos > code.end:
+            raise MalformedError(f"the function at offset {header} is longer than the code section")
+        if _MAYBE_GROWTH.search(wasm, start, pos) is None:
+            continue
+        body = _rewritten_body(wasm, start, pos, growers)
+        if body is not None:
+            pieces += (wasm[copied:header], _leb(len(body)), body)
+            copied = pos
+    if pos != code.end:
+        raise MalformedError(f"{code.end - pos} bytes too many after the last function")
+    pieces.append(wasm[copied:pos])
+    return pieces
+
+
+def _rewritten_body(wasm: bytes, start: int, end: int, growers: _Growers) -> bytearray | None:
+    """The body in `[start, end)` with its growths replaced, or None if it has none."""
+    groups, pos = _u32(wasm, start, end)
+    for _ in range(groups):
+        local = _LOCALS.match(wasm, pos, end)
+        if local is None:
+            raise MalformedError(f"the local variables at offset {pos} are not readable")
+        pos = local.end()
+    body = bytearray()
+    copied = start
+    while pos < end:
+        plain = _INSTRUCTIONS.match(wasm, pos, end)
+        assert plain is not None, "the pattern matches nothing, too"
+        if plain.end() > pos:
+            pos = plain.end()
+        elif wasm[pos] == 0x0E:
+            pos = _after_br_table(wasm, pos, end)
+        else:
+            here = pos
+            table, pos = _growth(wasm, pos, end)
+            body += wasm[copied:here]
+            body += growers.call(table)
+            copied = pos
+    if not body:
+        return None
+    body += wasm[copied:end]
+    return body
+
+
+def _growth(wasm: bytes, pos: int, end: int) -> tuple[int | None, int]:
+    """Reads the growing instruction at `pos`: its table or None for the memory, and the offset after it."""
+    if memory := _MEMORY_GROW.match(wasm, pos, end):
+        return None, memory.end()
+    if table := _TABLE_GROW.match(wasm, pos, end):
+        return _u32(wasm, table.end(), end)
+    raise UnsupportedError(f"an unknown instruction 0x{wasm[pos]:02x} at offset {pos}", _PROPOSALS.get(wasm[pos]))
+
+
+def _after_br_table(wasm: bytes, pos: int, end: int) -> int:
+    count, pos = _u32(wasm, pos + 1, end)
+    labels = count + 1
+    if labels > end - pos:
+        raise MalformedError(f"the branches counted at offset {pos} have no room")
+    if wasm[pos : pos + labels].isascii():
+        return pos + labels
+    for _ in range(labels):
+        _, pos = _u32(wasm, pos, end)
+    return pos
+
+
+def _u32(wasm: bytes, pos: int, end: int) -> tuple[int, int]:
+    """The LEB128 number (below 2**35) at `pos`, and the offset after it."""
+    value = 0
+    for shift in range(0, 35, 7):
+        if pos >= end:
+            break
+        byte = wasm[pos]
+        pos += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, pos
+    raise MalformedError(f"the number before offset {pos} is not readable")
+
+
+def _leb(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _export(name: str, kind: int, index: int) -> bytes:
+    return _leb(len(name)) + name.encode() + bytes([kind]) + _leb(index)
+
+
+def _appended(wasm: bytes, section: Section | None, items: list[bytes]) -> bytes:
+    """The content of a section with more items at its end; None: of a new section."""
+    if section is None:
+        return _leb(len(items)) + b"".join(items)
+    count, start = _u32(wasm, section.start, section.end)
+    return b"".join([_leb(count + len(items)), wasm[start : section.end], *items])
+
+
+def _assembled(wasm: bytes, sections: Sequence[Section], changed: dict[int, bytes]) -> bytes:
+    """The module with these contents of sections; new ones come right after what must stand before them."""
+    order = {id_: place for place, id_ in enumerate(SECTION_ORDER)}
+    present = {section.id for section in sections}
+    after: dict[int, list[int]] = {}
+    for id_ in sorted(changed.keys() - present, key=order.__getitem__):
+        before = [at for at, section in enumerate(sections) if section.id and order[section.id] < order[id_]]
+        after.setdefault(before[-1] if before else -1, []).append(id_)
+
+    def encoded(id_: int) -> bytes:
+        return bytes([id_]) + _leb(len(changed[id_])) + changed[id_]
+
+    pieces = [wasm[:8], *map(encoded, after.get(-1, ()))]
+    for at, section in enumerate(sections):
+        pieces.append(encoded(section.id) if section.id in changed else wasm[section.header : section.end])
+        pieces.extend(map(encoded, after.get(at, ())))
+    return b"".join(pieces)

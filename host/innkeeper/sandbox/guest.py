@@ -1,0 +1,367 @@
+"""One guest: a store, its instances, its memories, and the future of what it is doing.
+
+Guarantees: nothing else touches the store while its future is alive, except callbacks from inside a poll; the future
+is deleted before the store on every path; a guest is freed exactly once; after an error it is never called again.
+"""
+
+from __future__ import annotations
+
+import ctypes as c
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from innkeeper.errors import BusyError, InternalError
+from innkeeper.sandbox import callbacks, capi, kernel
+from innkeeper.sandbox.call import Call
+from innkeeper.sandbox.wasi import Wasi
+from innkeeper.sandbox.window import Window
+
+if TYPE_CHECKING:
+    from innkeeper.sandbox.program import FiberProgram
+
+_MODULES = 16
+"""Modules that one plugin may link together, its own included."""
+
+_LARGE = 1 << 20
+"""Bytes of memory from which on giving them back is left to a worker: the system takes milliseconds for 60 MB."""
+
+
+class _Box(c.Structure):
+    """All that C writes for one guest, at fixed addresses."""
+
+    _fields_ = (
+        ("kernel", capi.Instance),
+        ("instance", capi.Instance),
+        ("kernel_memory", capi.Extern),
+        ("function", capi.Extern),
+        ("scratch", capi.Extern),
+        ("memories", capi.Extern * _MODULES),
+        ("arguments", capi.Val * 2),
+        ("result", capi.Val),
+        ("old", c.c_uint64),
+        ("trap", c.c_void_p),
+        ("error", c.c_void_p),
+    )
+
+
+def _offset(name: str) -> int:
+    return int(getattr(_Box, name).offset)
+
+
+_KERNEL, _INSTANCE, _KERNEL_MEMORY = _offset("kernel"), _offset("instance"), _offset("kernel_memory")
+_FUNCTION, _SCRATCH, _MEMORIES = _offset("function"), _offset("scratch"), _offset("memories")
+_ARGUMENTS, _RESULT, _OLD, _TRAP, _ERROR = map(_offset, ("arguments", "result", "old", "trap", "error"))
+_EXTERN_SIZE = c.sizeof(capi.Extern)
+_WASI_MEMORY = b"innkeeper:memory"
+
+
+class Guest:
+    """A live guest.
+
+    Attributes:
+        program: what it is a guest of.
+        call: the call that it works for.
+        pending: the host function that it waits for, if it does.
+        incoming: bytes that a host function returned, until the kernel takes them.
+        variables: what `var_set` keeps; they live as long as the guest.
+        started: whether all of its modules are instances.
+        lent: whether a worker thread has it (`Workers` sets it).
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_base",
+        "_box",
+        "_counted",
+        "_future",
+        "_linker",
+        "_memories",
+        "_store",
+        "_wasi",
+        "call",
+        "context",
+        "done",
+        "incoming",
+        "lent",
+        "pending",
+        "program",
+        "started",
+        "variables",
+    )
+
+    def __init__(self, program: FiberProgram, call: Call, counted: int) -> None:
+        """Args:
+        program: compiled and linked.
+        call: the first call.
+        counted: bytes of the host's memory budget that are taken for this guest already; it gives them back.
+        """
+        self.program = program
+        self.call = call
+        self.pending: callbacks.Pending | None = None
+        self.incoming = b""
+        self.variables: dict[bytes, bytes] = {}
+        self.started = False
+        self.lent = False
+        self.done = False
+        self._counted = counted
+        self._memories: list[int] = []
+        self._wasi: Wasi | None = None
+        self._future = 0
+        self._linker = 0
+        self._box = _Box()
+        self._base = c.addressof(self._box)
+        limits = call.limits
+        self._store: int = capi.store_new(program.engine_address, None, None)
+        self.context: int = capi.store_context(self._store)
+        modules = program.module_count + 1
+        capi.store_limiter(
+            self._store, max(limits.memory, limits.kernel_memory), limits.table_elements, modules, 8 * modules, modules
+        )
+        capi.epoch_callback(self._store, callbacks.EPOCH, None, None)
+        capi.set_epoch_deadline(self.context, 1)
+
+    # --- what it does next: each begins a future that is then polled to its end ----------------------------------
+
+    def begin_kernel(self, pre: int) -> None:
+        """Starts the kernel. `pre` is the address of its linked module."""
+        base = self._base
+        self._begin(capi.instance_pre_instantiate_async(pre, self.context, base + _KERNEL, base + _TRAP, base + _ERROR))
+
+    def finish_kernel(self) -> None:
+        """Finds the kernel's memory."""
+        base = self._base
+        if not capi.instance_export(self.context, base + _KERNEL, b"memory", 6, base + _KERNEL_MEMORY):
+            raise InternalError("the kernel has no memory")
+        self._memories.append(base + _KERNEL_MEMORY + capi.EXTERN_OF)
+
+    def begin_module(self, module: int) -> None:
+        """Starts a module with what is linked so far. `module` is its address."""
+        base = self._base
+        self._begin(
+            capi.linker_instantiate_async(
+                self._linker, self.context, module, base + _INSTANCE, base + _TRAP, base + _ERROR
+            )
+        )
+
+    def finish_module(self, name: bytes | None) -> None:
+        """Finds the module's memory and, if it has a name, links its exports under it for the modules to come."""
+        base = self._base
+        at = base + _MEMORIES + len(self._memories) * _EXTERN_SIZE
+        if capi.instance_export(self.context, base + _INSTANCE, _WASI_MEMORY, len(_WASI_MEMORY), at):
+            self._memories.append(at + capi.EXTERN_OF)
+        if name is not None:
+            self._check(capi.linker_define_instance(self._linker, self.context, name, len(name), base + _INSTANCE))
+
+    def link(self, linker: int) -> None:
+        """Takes a linker of the program's and shadows in it what the kernel exports.
+
+        The linker belongs to this guest until it is closed: a future may look at it.
+        """
+        self._linker = linker
+        if not self.program.uses_kernel:
+            return
+        base = self._base
+        env = kernel.ENV.encode()
+        self._check(capi.linker_define_instance(linker, self.context, env, len(env), base + _KERNEL))
+        for namespace, name, wrapper in self.program.wrappers:
+            scratch = base + _SCRATCH
+            if not capi.instance_export(self.context, base + _KERNEL, wrapper, len(wrapper), scratch):
+                raise InternalError(f"the kernel has no {wrapper.decode()}")
+            self._check(capi.linker_define(linker, self.context, namespace, len(namespace), name, len(name), scratch))
+
+    def begin_function(self, name: str, results: int, arguments: int = 0) -> None:
+        """Calls an exported function of the last module, whose type was checked.
+
+        Args:
+            name: of the export.
+            results: number of its results, 0 or 1.
+            arguments: number of its parameters, 0 to 2; each is an i32 and gets 0.
+        """
+        base = self._base
+        encoded = name.encode()
+        if not capi.instance_export(self.context, base + _INSTANCE, encoded, len(encoded), base + _FUNCTION):
+            raise InternalError(f"the export {name!r} is gone")
+        self._begin(
+            capi.func_call_async(
+                self.context,
+                base + _FUNCTION + capi.EXTERN_OF,
+                base + _ARGUMENTS if arguments else None,
+                arguments,
+                base + _RESULT if results else None,
+                results,
+                base + _TRAP,
+                base + _ERROR,
+            )
+        )
+
+    def _begin(self, future: int) -> None:
+        self._future = future
+        self.done = False
+
+    # --- polling --------------------------------------------------------------------------------------------------
+
+    @trio.lowlevel.enable_ki_protection
+    def poll(self, function: Any) -> None:
+        """Lets the guest run until it ends, gives way or waits; `done` says which. Never raises.
+
+        Args:
+            function: `capi.future_poll_held` or `capi.future_poll_free`.
+        """
+        thread = threading.get_ident()
+        callbacks.running[thread] = self
+        self.program.ticker.need()
+        before = time.thread_time_ns()
+        try:
+            self.done = function(self._future)
+        except BaseException as error:
+            self.fail(error)
+        finally:
+            self.call.usage.cpu += (time.thread_time_ns() - before) / 1e9
+            callbacks.running.pop(thread, None)
+
+    def step(self) -> bool:
+        """One turn on a worker. True when trio's thread has to look at the guest."""
+        self.poll(capi.future_poll_free)
+        call = self.call
+        return self.done or self.pending is not None or call.failure is not None or call.usage.cpu > call.limits.cpu
+
+    def fail(self, error: BaseException) -> None:
+        """Keeps what ends the call."""
+        self.call.fail(error)
+
+    def end_future(self) -> tuple[int, int]:
+        """Deletes the future, and with it the fiber. Returns the addresses of a trap and of an error, 0 for none;
+        the caller deletes them."""
+        future, self._future = self._future, 0
+        if future:
+            capi.future_delete(future)
+        self.pending = None
+        box = self._box
+        trap, error = box.trap or 0, box.error or 0
+        box.trap = box.error = None
+        return trap, error
+
+    def settle(self) -> None:
+        """Deletes the future and what it left behind: the store may be looked at again."""
+        trap, error = self.end_future()
+        if trap:
+            capi.trap_delete(trap)
+        if error:
+            capi.error_delete(error)
+
+    # --- memory ---------------------------------------------------------------------------------------------------
+
+    def count_memory(self) -> bool:
+        """Takes what the guest's memories have grown by from the host's budget. False if it is not free: the call
+        then ends with `busy`. To be called inside of a callback, or without a future."""
+        size = self.memory_size()
+        if size <= self._counted:
+            return True
+        budget = self.program.memory_budget
+        if not budget.grow(size - self._counted):
+            self.fail(
+                BusyError(
+                    f"the host was busy: the guests' memory together would exceed the bound of {budget.limit} bytes "
+                    f"on {budget.name}; try again later, or raise 'guest_memory' in innkeeper.toml",
+                    bound=budget.name,
+                )
+            )
+            return False
+        self._counted = size
+        return True
+
+    def memory_size(self) -> int:
+        """Bytes of linear memory, the kernel's included."""
+        return sum(capi.memory_data_size(self.context, memory) for memory in self._memories)
+
+    def module_memory(self) -> int:
+        """Bytes of the largest memory of a module, without the kernel's."""
+        modules = self._memories[1:] if self.program.uses_kernel else self._memories
+        return max((capi.memory_data_size(self.context, memory) for memory in modules), default=0)
+
+    def kernel_window(self) -> Window:
+        """The kernel's memory, as it is now."""
+        return Window(self.context, self._base + _KERNEL_MEMORY + capi.EXTERN_OF)
+
+    def caller_window(self, caller: int) -> Window | None:
+        """The memory of the module that called the host, inside of a callback; None if it has none."""
+        scratch = self._base + _SCRATCH
+        if not capi.caller_export(caller, _WASI_MEMORY, len(_WASI_MEMORY), scratch):
+            return None
+        return Window(capi.caller_context(caller), scratch + capi.EXTERN_OF)
+
+    def grow_kernel(self, size: int) -> None:
+        """Makes the kernel's memory at least `size` bytes large, without a future.
+
+        Raises:
+            MemoryError: its limit does not allow it.
+        """
+        window = self.kernel_window()
+        missing = size - window.size
+        if missing > 0:
+            base = self._base
+            pages = (missing + kernel.PAGE - 1) // kernel.PAGE
+            error = capi.memory_grow(self.context, base + _KERNEL_MEMORY + capi.EXTERN_OF, pages, base + _OLD)
+            if error:
+                raise MemoryError(capi.take_error(error))
+
+    def result(self) -> int:
+        """The i32 that the last function returned."""
+        return int(self._box.result.of.i32)
+
+    def exported_global(self, name: bytes) -> int | None:
+        """The i64 in a global of the last module, without a future; None where it has none of this name."""
+        scratch = self._base + _SCRATCH
+        if not capi.instance_export(self.context, self._base + _INSTANCE, name, len(name), scratch):
+            return None
+        capi.global_get(self.context, scratch + capi.EXTERN_OF, self._base + _RESULT)
+        return int(self._box.result.of.i64)
+
+    def set_exported_global(self, name: bytes, value: int) -> None:
+        """Sets an i64 global of the last module, if it has one of this name, without a future."""
+        scratch = self._base + _SCRATCH
+        if capi.instance_export(self.context, self._base + _INSTANCE, name, len(name), scratch):
+            self._box.arguments[0].kind = capi.I64
+            self._box.arguments[0].of.i64 = value
+            self._check(capi.global_set(self.context, scratch + capi.EXTERN_OF, self._base + _ARGUMENTS))
+
+    @property
+    def wasi(self) -> Wasi:
+        """The state of its WASI, made when it is first used."""
+        if self._wasi is None:
+            self._wasi = Wasi(self.program.seed, self.program.rights, lambda level, line: self.call.log(level, line))
+        return self._wasi
+
+    def flush(self) -> None:
+        """Logs what the guest wrote without an end of line."""
+        if self._wasi is not None:
+            self._wasi.flush()
+
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    @trio.lowlevel.enable_ki_protection
+    def close(self) -> None:
+        """Frees everything, future first. Safe to call twice; does nothing while a worker has the guest."""
+        if self.lent or not self._store:
+            return
+        self.settle()
+        if self._wasi is not None:
+            self._wasi.close()
+        store, self._store = self._store, 0
+        linker, self._linker = self._linker, 0
+        counted, self._counted = self._counted, 0
+        self.program.guest_closed(store, linker, counted, large=counted > _LARGE)
+
+    def abandon(self) -> None:
+        """A worker frees the guest: nobody waits for it any more."""
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _check(self, error: int | None) -> None:
+        if error:
+            raise InternalError(f"wasmtime: {capi.take_error(error)}")

@@ -1,0 +1,56 @@
+"""Running on trio's thread is earned: who was quick may be polled there, who was not goes to the workers."""
+
+from __future__ import annotations
+
+import trio
+
+SHORT = 0.0005
+"""Seconds. A slice below this is cheaper on trio's thread than the two hops to a worker are (about 0.1 ms), and a few
+of them in one pass of the loop delay nobody."""
+
+PASS = 0.002
+"""Seconds of guests in one pass of trio's loop: a timer is late by at most this and the last slice."""
+
+_PENALTY = 1024
+
+
+class Habit:
+    """What is known of one function's slices.
+
+    A function that is not known starts on a worker.  Each long slice doubles the number of short ones that it takes to
+    earn trio's thread again (to at most 1,024), so a guest gains nothing by alternating.
+    """
+
+    __slots__ = ("_needed", "_streak")
+
+    def __init__(self) -> None:
+        self._streak = 0
+        self._needed = 1
+
+    @property
+    def inline(self) -> bool:
+        """Whether its next slice may run on trio's thread."""
+        return self._streak >= self._needed
+
+    def record(self, seconds: float) -> None:
+        """One slice took so long."""
+        if seconds < SHORT:
+            self._streak += 1
+        else:
+            self._streak = 0
+            self._needed = min(self._needed * 2, _PENALTY)
+
+
+class LoopBudget(trio.abc.Instrument):
+    """The time that guests may still take in the current pass of trio's loop.
+
+    Attributes:
+        left: seconds; below zero guests wait for the next pass.
+    """
+
+    def __init__(self) -> None:
+        self.left = PASS
+
+    def after_io_wait(self, timeout: float) -> None:
+        """A pass begins."""
+        self.left = PASS

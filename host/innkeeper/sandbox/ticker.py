@@ -1,0 +1,120 @@
+"""The one clock that pre-empts guests: it increments the engine's epoch each millisecond while guests run.
+
+Ticks pre-empt; they do not measure.  On Linux a POSIX timer calls wasmtime directly, without Python and without the
+GIL, so guests may be polled with the GIL held.  Elsewhere a thread of ours ticks; guests must then give the GIL away.
+"""
+
+from __future__ import annotations
+
+import ctypes as c
+import struct
+import sys
+import threading
+import time
+from typing import Protocol
+
+from innkeeper.sandbox import capi
+
+TICK = 0.001
+"""Seconds. Long enough that a guest gets work done in its turn, short enough that a turn is no delay."""
+
+_IDLE = 0.05
+"""Seconds after the last need at which the ticker stops."""
+
+_CLOCK_MONOTONIC, _SIGEV_THREAD = 1, 2
+
+
+class Ticker(Protocol):
+    """Ticks while it is needed."""
+
+    holds_gil: bool
+    """Whether guests may be polled with the GIL held."""
+
+    def need(self) -> None:
+        """A guest is about to run."""
+        ...
+
+    def rest(self, *, running: bool) -> bool:
+        """Stops ticking if no guest is running and none has begun to for a while. Returns whether it stands still.
+
+        Whoever begins to run is counted as running first and calls `need` then, so that no guest runs without ticks.
+        """
+        ...
+
+
+class TimerTicker:
+    """A POSIX timer with SIGEV_THREAD on 64-bit Linux.
+
+    The engine's address is used until the process ends: whoever makes a ticker keeps the engine for ever.
+    """
+
+    holds_gil = True
+
+    def __init__(self, engine: int) -> None:
+        self._libc = c.CDLL(None, use_errno=True)
+        self._timer = c.c_void_p()
+        self._armed = False
+        self._needed = 0.0
+        self._lock = threading.Lock()
+        function = c.cast(capi.free.wasmtime_engine_increment_epoch, c.c_void_p).value or 0
+        event = struct.pack("<QiiQ40x", engine, 0, _SIGEV_THREAD, function)
+        if self._libc.timer_create(_CLOCK_MONOTONIC, event, c.byref(self._timer)):
+            raise OSError(c.get_errno(), "timer_create")
+
+    def need(self) -> None:
+        self._needed = time.monotonic()
+        if not self._armed:
+            with self._lock:
+                if not self._armed:
+                    self._set(int(TICK * 1e9))
+                    self._armed = True
+
+    def rest(self, *, running: bool) -> bool:
+        if self._armed and not running and time.monotonic() - self._needed > _IDLE:
+            with self._lock:
+                self._set(0)
+                self._armed = False
+        return not self._armed
+
+    def _set(self, nanoseconds: int) -> None:
+        interval = (c.c_long * 4)(0, nanoseconds, 0, nanoseconds)
+        if self._libc.timer_settime(self._timer, 0, interval, None):
+            raise OSError(c.get_errno(), "timer_settime")
+
+
+class ThreadTicker:
+    """A daemon thread that ticks: for systems without POSIX timers."""
+
+    holds_gil = False
+
+    def __init__(self, engine: int) -> None:
+        self._engine = engine
+        self._needed = 0.0
+        self._wake = threading.Event()
+        threading.Thread(target=self._run, name="innkeeper ticker", daemon=True).start()
+
+    def need(self) -> None:
+        self._needed = time.monotonic()
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def rest(self, *, running: bool) -> bool:
+        if not running and time.monotonic() - self._needed > _IDLE:
+            self._wake.clear()
+        return not self._wake.is_set()
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            time.sleep(TICK)
+            capi.engine_increment_epoch(self._engine)
+
+
+def make_ticker(engine: int) -> Ticker:
+    """The best ticker that this system has. `engine` is the address of an engine that is never deleted."""
+    if sys.platform == "linux" and sys.maxsize > 2**32:
+        try:
+            return TimerTicker(engine)
+        except (OSError, AttributeError):
+            pass
+    return ThreadTicker(engine)

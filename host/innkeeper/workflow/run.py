@@ -1,0 +1,285 @@
+"""Runs a workflow: each node a guest call, nodes whose inputs are there at the same time."""
+
+from __future__ import annotations
+
+import heapq
+import secrets
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import trio
+
+from innkeeper.bridge.codec import encode
+from innkeeper.bridge.scan import CHUNK
+from innkeeper.errors import GuestError, InnkeeperError, InternalError, LimitError
+from innkeeper.sandbox.limits import MIB
+from innkeeper.sandbox.usage import Usage
+from innkeeper.workflow.call import NodeCodec, plain, read_answer, write_call
+from innkeeper.workflow.check import check_workflow
+from innkeeper.workflow.graph import GROUP_INPUT, Graph, GraphNode
+from innkeeper.workflow.host import NodeHost, NodePlugin
+from innkeeper.workflow.outcome import NodeOutcome, RunOutcome
+from innkeeper.workflow.payload import WorkflowPayload
+from innkeeper.workflow.values import as_text_if_scalar, default_of, from_json
+
+T = TypeVar("T")
+
+Event = dict[str, Any]
+"""An event as ComfyTavern's clients get it: {"type": ..., "payload": {...}}."""
+
+INTERFACE_OUTPUTS = "__WORKFLOW_INTERFACE_OUTPUTS__"
+"""Id of the pseudo node whose NODE_COMPLETE carries the workflow's own outputs."""
+
+PARALLEL = 16
+"""Nodes of one run at the same time: enough for a wide graph, and no run takes all guests of a host."""
+
+RUN_BYTES = 256 * MIB
+"""Bytes of outputs that a run keeps, since each of them may still be an input."""
+
+
+async def run_workflow(
+    payload: WorkflowPayload,
+    host: NodeHost,
+    *,
+    on_event: Callable[[Event], None] | None = None,
+    prompt_id: str | None = None,
+) -> RunOutcome:
+    """Checks a workflow and runs it.
+
+    Args:
+        payload: the workflow.
+        host: what its nodes run on.
+        on_event: gets each event as it happens; must not block. What it raises ends the run.
+        prompt_id: the run's id; by default a new one.
+
+    Returns:
+        What became of it, failed nodes included: a failed node is no exception.
+
+    Raises:
+        WorkflowError: the workflow does not check.
+        trio.Cancelled: the run was cancelled; its guests have ended and the status "interrupted" was sent.
+
+    Example:
+        >>> async def example(host):
+        ...     outcome = await run_workflow(read_payload(b'{"nodes": [], "edges": []}'), host)
+        ...     print(outcome.status, outcome.outputs)
+    """
+    return await WorkflowRun(check_workflow(payload, host), on_event=on_event, prompt_id=prompt_id).execute()
+
+
+class WorkflowRun:
+    """One execution of a checked workflow. `outcome` can be read at any time, also after a cancellation."""
+
+    def __init__(
+        self, graph: Graph, *, on_event: Callable[[Event], None] | None = None, prompt_id: str | None = None
+    ) -> None:
+        self.outcome = RunOutcome(
+            prompt_id if prompt_id is not None else secrets.token_urlsafe(16),
+            "queued",
+            {},
+            {
+                node.id: NodeOutcome(node.id, node.full_type, node.plugin.id if node.plugin is not None else None)
+                for node in graph.nodes.values()
+            },
+        )
+        self._graph = graph
+        self._on_event = on_event
+        self._failure: Exception | None = None
+        self._scope = trio.CancelScope()
+        self._order = list(graph.nodes)
+        self._rank = {node: index for index, node in enumerate(self._order)}
+        self._successors: dict[str, set[str]] = {node: set() for node in graph.nodes}
+        self._waiting: dict[str, int] = {}
+        for node in graph.nodes.values():
+            origins = {source.node for sources in node.sources.values() for source in sources}
+            self._waiting[node.id] = len(origins)
+            for origin in origins:
+                self._successors[origin].add(node.id)
+        self._ready: list[int] = [self._rank[node] for node, count in self._waiting.items() if count == 0]
+        self._active = 0
+        self._kept = 0
+
+    async def execute(self) -> RunOutcome:
+        """Runs it, once. Returns and raises as `run_workflow`, the check apart."""
+        outcome = self.outcome
+        outcome.status = "running"
+        try:
+            self._emit("PROMPT_ACCEPTED_RESPONSE")
+            self._emit("EXECUTION_STATUS_UPDATE", status="running")
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    self._start_ready(nursery)
+            if self._failure is not None:
+                raise self._failure
+            await self._interface_outputs()
+        except BaseException:
+            for node in outcome.nodes.values():
+                if node.status in ("queued", "running"):
+                    node.status = "interrupted"
+            outcome.status = "interrupted"
+            self._emit("EXECUTION_STATUS_UPDATE", status="interrupted")
+            raise
+        failed = [node.node for node in outcome.nodes.values() if node.status == "error"]
+        if failed:
+            outcome.status = "error"
+            shown = ", ".join(map(repr, failed[:10])) + (f" and {len(failed) - 10} more" if len(failed) > 10 else "")
+            message = f"One or more nodes failed during execution: {shown}"
+            self._emit("EXECUTION_STATUS_UPDATE", status="error", errorInfo={"message": message})
+        else:
+            outcome.status = "complete"
+            self._emit("EXECUTION_STATUS_UPDATE", status="complete")
+        if self._failure is not None:
+            raise self._failure
+        return outcome
+
+    def _emit(self, kind: str, **fields: Any) -> None:
+        # After its first failure the receiver gets nothing more. It fails the run from outside of the nursery, which
+        # would wrap the exception into a group.
+        if self._on_event is None or self._failure is not None:
+            return
+        try:
+            self._on_event({"type": kind, "payload": {"promptId": self.outcome.prompt_id, **fields}})
+        except Exception as error:
+            self._failure = error
+            self._scope.cancel()
+
+    def _start_ready(self, nursery: trio.Nursery) -> None:
+        if self._failure is not None:
+            return
+        while self._ready and self._active < PARALLEL:
+            node = self._graph.nodes[self._order[heapq.heappop(self._ready)]]
+            self._active += 1
+            nursery.start_soon(self._run_node, node, nursery)
+
+    async def _run_node(self, node: GraphNode, nursery: trio.Nursery) -> None:
+        outcome = self.outcome.nodes[node.id]
+        outcome.status = "running"
+        self._emit("NODE_EXECUTING", nodeId=node.id)
+        try:
+            encoded = await self._outputs(node, outcome)
+            self._keep(encoded)
+            output = await self._plain(encoded) if self._on_event is not None else {}
+        except Exception as error:
+            self._fail(node, outcome, error)
+        else:
+            outcome.encoded = encoded
+            outcome.status = "complete"
+            self._emit("NODE_COMPLETE", nodeId=node.id, output=output)
+            for successor in self._successors[node.id]:
+                self._waiting[successor] -= 1
+                if self._waiting[successor] == 0:
+                    heapq.heappush(self._ready, self._rank[successor])
+        self._active -= 1
+        self._start_ready(nursery)
+
+    def _fail(self, node: GraphNode, outcome: NodeOutcome, error: Exception) -> None:
+        if not isinstance(error, InnkeeperError):
+            # Its text may name paths of this machine; the cause stays for whoever looks for the defect.
+            internal = InternalError(f"the host failed with {type(error).__name__}; this is a defect of Innkeeper")
+            internal.__cause__ = error
+            error = internal
+        error.node = node.id
+        error.plugin = error.plugin if error.plugin is not None else outcome.plugin
+        outcome.error = error
+        outcome.status = "error"
+        if isinstance(error.usage, Usage):
+            outcome.usage = error.usage
+        self._emit("NODE_ERROR", nodeId=node.id, errorDetails={"message": error.message, "kind": error.kind.value})
+        behind = [node.id]
+        while behind:
+            for successor in self._successors[behind.pop()]:
+                if self.outcome.nodes[successor].status == "queued":
+                    self.outcome.nodes[successor].status = "skipped"
+                    behind.append(successor)
+
+    async def _outputs(self, node: GraphNode, outcome: NodeOutcome) -> dict[str, bytes]:
+        if node.definition is None or node.plugin is None:
+            if node.full_type != GROUP_INPUT:
+                return {}
+            slots = self._graph.interface_values.items()
+            return {key: encode(from_json(value, node.outputs[key].data_flow_type), "msgpack") for key, value in slots}
+        plugin, definition = node.plugin, node.definition
+        manifest = plugin.manifest
+        codec: NodeCodec = "json" if manifest is not None and manifest.codec == "json" else "msgpack"
+        inputs = self._inputs(node)
+        size = _size(inputs)
+        _fits(size, plugin, definition.function)
+        arguments = codec, inputs, node.config, self.outcome.prompt_id, node.id
+        data = await _maybe_in_thread(size, lambda: write_call(*arguments))
+        result = await plugin.call(definition.function, data)
+        outcome.usage = result.usage
+        answer = result.output
+        return await _maybe_in_thread(len(answer), lambda: read_answer(codec, answer, node.outputs))
+
+    def _inputs(self, node: GraphNode) -> dict[str, bytes | list[bytes]]:
+        inputs: dict[str, bytes | list[bytes]] = {}
+        for key, slot in node.inputs.items():
+            sources = node.sources.get(key, [])
+            found = [self.outcome.nodes[source.node].encoded.get(source.slot) for source in sources]
+            values = [value for value in found if value is not None and value != _NIL]
+            if slot.data_flow_type == "STRING":
+                values = [as_text_if_scalar(value) for value in values]
+            if values:
+                inputs[key] = values if slot.multi else values[0]
+                continue
+            given = node.presets.get(key)
+            if given is None and slot.required:
+                given = slot.config.get("default")
+                if given is None:
+                    origin = f"output {sources[0].slot!r} of node {sources[0].node!r}" if sources else "nothing"
+                    raise GuestError(f"the input {key!r} is required, and {origin} gave it no value")
+            elif given is None:
+                given = default_of(slot)
+            if given is not None:
+                if slot.multi and not isinstance(given, list):
+                    given = [given]
+                inputs[key] = encode(from_json(given, slot.data_flow_type), "msgpack")
+        return inputs
+
+    def _keep(self, encoded: dict[str, bytes]) -> None:
+        kept = self._kept + sum(map(len, encoded.values()))
+        if kept > RUN_BYTES:
+            raise LimitError(
+                f"the outputs of this run's nodes have {kept:,} bytes together, and a run keeps {RUN_BYTES:,}",
+                limit="run outputs",
+                value=RUN_BYTES,
+                used=kept,
+            )
+        self._kept = kept
+
+    async def _plain(self, encoded: dict[str, bytes]) -> dict[str, Any]:
+        size = sum(map(len, encoded.values()))
+        return await _maybe_in_thread(size, lambda: {key: plain(value) for key, value in encoded.items()})
+
+    async def _interface_outputs(self) -> None:
+        found = {
+            key: self.outcome.nodes[source.node].encoded[source.slot]
+            for key, source in self._graph.interface_outputs.items()
+            if source.slot in self.outcome.nodes[source.node].encoded
+        }
+        self.outcome.outputs = await self._plain(found)
+        self._emit("NODE_COMPLETE", nodeId=INTERFACE_OUTPUTS, output=self.outcome.outputs)
+
+
+_NIL = b"\xc0"
+
+
+def _size(inputs: dict[str, bytes | list[bytes]]) -> int:
+    return sum(sum(map(len, value)) if isinstance(value, list) else len(value) for value in inputs.values())
+
+
+def _fits(size: int, plugin: NodePlugin, function: str) -> None:
+    # Before they are joined: thousands of edges may lead to one node from one large output.
+    if size > plugin.limits.input:
+        raise LimitError(
+            f"its inputs have {size:,} bytes together, and the limit 'input' is {plugin.limits.input:,}",
+            limit="input",
+            value=plugin.limits.input,
+            used=size,
+            plugin=plugin.id,
+            function=function,
+        )
+
+
+async def _maybe_in_thread(size: int, work: Callable[[], T]) -> T:
+    return work() if size <= CHUNK else await trio.to_thread.run_sync(work)

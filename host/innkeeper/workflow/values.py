@@ -1,0 +1,161 @@
+"""Which values fit which slots, what an input gets when nothing is given, and how numbers become text.
+
+Between nodes a value is its msgpack encoding; its first byte tells its kind.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from typing import Any
+
+import msgpack
+
+from innkeeper.plugins.nodes import InputDefinition, Slot
+
+ANYTHING = frozenset({"WILDCARD", "CONVERTIBLE_ANY"})
+_TO_TEXT = frozenset({"INTEGER", "FLOAT", "BOOLEAN"})
+
+_KINDS = {
+    "STRING": "text",
+    "INTEGER": "an integer",
+    "FLOAT": "a number",
+    "BOOLEAN": "true or false",
+    "OBJECT": "an object",
+    "ARRAY": "an array",
+    "BINARY": "bytes (base64 text in JSON)",
+}
+
+
+def compatible(source: Slot, target: Slot) -> bool:
+    """Whether an edge may lead from an output of the one kind to an input of the other (streams apart).
+
+    A category in common or "BehaviorWildcard" connects slots of any types; else the types decide: equal, anything
+    with WILDCARD or CONVERTIBLE_ANY, INTEGER to FLOAT, and INTEGER, FLOAT or BOOLEAN to STRING.
+    """
+    categories, others = set(source.match_categories), set(target.match_categories)
+    if "BehaviorWildcard" in categories | others or categories & others:
+        return True
+    given, wanted = source.data_flow_type, target.data_flow_type
+    if given == wanted or given in ANYTHING or wanted in ANYTHING:
+        return True
+    return (given == "INTEGER" and wanted == "FLOAT") or (given in _TO_TEXT and wanted == "STRING")
+
+
+def misfit(value: Any, data_flow_type: str) -> str | None:
+    """What is wrong with a value for a type, as the end of a sentence, or None if it fits.
+
+    None fits everything: it is no value. A float without a fraction fits INTEGER, since JSON and JavaScript do not
+    tell the two apart.
+    """
+    if value is None or data_flow_type in ANYTHING:
+        return None
+    fits = {
+        "STRING": isinstance(value, str),
+        "INTEGER": _is_integer(value),
+        "FLOAT": isinstance(value, int | float) and not isinstance(value, bool),
+        "BOOLEAN": isinstance(value, bool),
+        "OBJECT": isinstance(value, dict),
+        "ARRAY": isinstance(value, list),
+        "BINARY": isinstance(value, bytes) or (isinstance(value, str) and _from_base64(value) is not None),
+    }[data_flow_type]
+    return None if fits else f"the slot is {data_flow_type} and takes {_KINDS[data_flow_type]}, not {kind(value)}"
+
+
+def from_json(value: Any, data_flow_type: str) -> Any:
+    """A value that came out of JSON for a slot: base64 text for a BINARY slot becomes bytes, the rest stays."""
+    if data_flow_type == "BINARY" and isinstance(value, str):
+        data = _from_base64(value)
+        return value if data is None else data
+    return value
+
+
+def _from_base64(text: str) -> bytes | None:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        return None
+
+
+def _is_integer(value: Any) -> bool:
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+
+
+def kind(value: Any) -> str:
+    """The kind of a value in the words of messages (str): "text", "a number", "an object"."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, bytes):
+        return "bytes"
+    return "an array" if isinstance(value, list) else "an object"
+
+
+def default_of(slot: InputDefinition) -> Any:
+    """What an input that is not required gets when nothing is given; None is no value at all.
+
+    `config["default"]`, else the first suggestion, else what is empty for the type.
+    """
+    if slot.is_stream:
+        return None
+    if slot.config.get("default") is not None:
+        return slot.config["default"]
+    suggestions = slot.config.get("suggestions")
+    if isinstance(suggestions, list) and suggestions:
+        first = suggestions[0]
+        return first.get("value") if isinstance(first, dict) else first
+    if slot.multi:
+        return []
+    empty: dict[str, Any] = {"STRING": "", "INTEGER": 0, "FLOAT": 0.0, "BOOLEAN": False, "OBJECT": {}, "ARRAY": []}
+    return empty.get(slot.data_flow_type)
+
+
+def as_text_if_scalar(data: bytes) -> bytes:
+    """A number or a boolean (msgpack) as text (msgpack), written as JavaScript writes it; other values unchanged.
+
+    This is what an input of type STRING gets through an edge. Integers keep all their digits, also where JavaScript's
+    numbers would round them.
+    """
+    first = data[0]
+    if first < 0x80 or first >= 0xE0 or first in (0xC2, 0xC3) or 0xCA <= first <= 0xD3:
+        text: bytes = msgpack.packb(javascript_text(msgpack.unpackb(data)))
+        return text
+    return data
+
+
+def javascript_text(value: bool | int | float) -> str:
+    """A number or boolean as JavaScript's String() writes it (str): 1.0 is "1", 1e21 is "1e+21"."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    if value == 0:
+        return "0"
+    # repr gives the shortest digits that read back as the same number, as JavaScript does; only the layout differs.
+    mantissa, _, exponent = f"{abs(value)!r}".partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits = (whole + fraction).lstrip("0")
+    point = len(whole) + int(exponent or 0)
+    if whole.strip("0") == "":
+        point -= len(whole) + len(fraction) - len(digits)
+    digits = digits.rstrip("0")
+    sign = "-" if value < 0 else ""
+    if len(digits) <= point <= 21:
+        return sign + digits + "0" * (point - len(digits))
+    if 0 < point <= 21:
+        return f"{sign}{digits[:point]}.{digits[point:]}"
+    if -6 < point <= 0:
+        return f"{sign}0.{'0' * -point}{digits}"
+    tail = f".{digits[1:]}" if len(digits) > 1 else ""
+    return f"{sign}{digits[0]}{tail}e{'+' if point > 0 else '-'}{abs(point - 1)}"
