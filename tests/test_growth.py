@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innkeeper.sandbox import proposals
-from innkeeper.sandbox.growth import MEMORY, MEMORY_REFUSED, TABLE_REFUSED, instrument
+from innkeeper.sandbox.growth import MEMORY, MEMORY_LIMIT, MEMORY_REFUSED, TABLE_REFUSED, instrument
 from innkeeper.sandbox.wasm import MAGIC, VERSION, MalformedError, UnsupportedError, parse
 
 HEADER = MAGIC + VERSION
@@ -155,7 +155,7 @@ def test_a_module_with_neither_memory_nor_growth_stays_as_it_is() -> None:
 
 def test_an_imported_memory_is_exported_too() -> None:
     wasm = wasmtime.wat2wasm('(module (import "a" "m" (memory 1)) (func (drop (memory.grow (i32.const 1)))))')
-    assert set(parse(watched(wasm)).exports) == {MEMORY, MEMORY_REFUSED}
+    assert set(parse(watched(wasm)).exports) == {MEMORY, MEMORY_LIMIT, MEMORY_REFUSED}
 
 
 def test_no_index_and_no_custom_section_changes() -> None:
@@ -174,11 +174,12 @@ def test_no_index_and_no_custom_section_changes() -> None:
     old, new = parse(wasm), parse(watched(wasm))
     assert new.imports == old.imports
     assert {name: new.exports[name] for name in old.exports} == dict(old.exports)
-    assert set(new.exports) - set(old.exports) == {MEMORY, MEMORY_REFUSED}
+    assert set(new.exports) - set(old.exports) == {MEMORY, MEMORY_LIMIT, MEMORY_REFUSED}
     assert new.types[: len(old.types)] == old.types
     assert list(new.function_types)[:-1] == list(old.function_types)
     assert new.globals[: len(old.globals)] == old.globals
-    assert new.exports[MEMORY_REFUSED].index == len(old.globals)
+    assert new.exports[MEMORY_LIMIT].index == len(old.globals)
+    assert new.exports[MEMORY_REFUSED].index == len(old.globals) + 1
     assert (new.start, new.custom) == (old.start, old.custom)
     assert [s.id for s in new.sections] == [s.id for s in old.sections]
     assert new.sections[0].id == 0
@@ -337,7 +338,7 @@ def test_a_growth_with_padded_indices_is_replaced(zeros: int) -> None:
     wasm = wasm.replace(section(9, b"\1\1\0\1\0"), section(7, b"\1\1f\0\0") + section(9, b"\1\1\0\1\0"))
     guest = Guest(watched(wasm))
     guest.call("f")
-    assert len(parse(watched(wasm)).exports) == 4
+    assert len(parse(watched(wasm)).exports) == 5
     assert (guest.value(MEMORY_REFUSED), guest.value(TABLE_REFUSED)) == (10, 11)
 
 
@@ -484,3 +485,17 @@ def test_random_functions_do_what_they_did(first: str, second: str, argument: in
     assert isinstance(sizes, list)
     if MEMORY_REFUSED in other.names():
         assert other.value(MEMORY_REFUSED) == 0 or other.value(MEMORY_REFUSED) > PAGES
+
+
+def test_the_host_can_hold_a_memory_below_what_the_store_allows() -> None:
+    grow = """(module (memory 1) (func (export "f") (param i32) (result i32) (memory.grow (local.get 0))))"""
+    wasm = bytes(wasmtime.wat2wasm(grow))
+    guest = Guest(instrument(wasm, parse(wasm)))
+    limit = guest.exports[MEMORY_LIMIT]
+    assert isinstance(limit, wasmtime.Global)
+    limit.set_value(guest.store, wasmtime.Val.i64(2))
+    assert guest.call("f", 1) == 1
+    assert guest.call("f", 1) == -1
+    assert (guest.pages(), guest.value(MEMORY_REFUSED)) == (2, 3)
+    assert guest.call("f", -1) == -1, "a delta is unsigned: 4 Gi pages more"
+    assert guest.value(MEMORY_REFUSED) == 2 + 2**32 - 1

@@ -9,7 +9,7 @@
 
 /* JavaScript may use this much of the C stack in memory. Each frame there has a frame on the engine's own stack, up
  * to STACK_RATIO times as large; with this budget QuickJS throws "stack overflow" before the engine's 512 KiB end. */
-enum { STACK_BUDGET = BUDGET };
+enum { STACK_BUDGET = 150 * 1024 };
 
 /* Bytes of an error's text that reach the host. */
 enum { ERROR_SIZE = 2000 };

@@ -185,25 +185,29 @@ def _files(place: Place, problems: list[str]) -> Iterator[tuple[Path, str]]:
         except OSError as error:
             problems.append(f"{label}: cannot be read: {error.strerror}")
             continue
+        folders: list[tuple[str, str, int]] = []
         for item in items:
             name = f"{label}/{item.name}"
             if item.name.startswith("."):
                 continue
             if item.is_symlink():
                 target = os.path.realpath(item.path)
-                if not target.startswith(root + os.sep) and (item.name.endswith(".wasm") or os.path.isdir(target)):
+                if not (target + os.sep).startswith(root + os.sep) and (
+                    item.name.endswith(".wasm") or os.path.isdir(target)
+                ):
                     problems.append(f"{name}: is a link out of the folder and is not followed; copy the file instead")
             elif item.is_dir(follow_symlinks=False):
                 if depth + 1 > MAX_DEPTH:
                     problems.append(f"{name}: is more than {MAX_DEPTH} folders deep and is not looked at")
                 else:
-                    pending.append((item.path, name, depth + 1))
+                    folders.append((item.path, name, depth + 1))
             elif item.name.endswith(".wasm"):
                 files += 1
                 if files > MAX_FILES:
                     problems.append(f"{prefix}: has more than {MAX_FILES} plugins; the rest is not loaded")
                     return
                 yield Path(item.path), name
+        pending.extend(reversed(folders))
 
 
 def _read_entry(home: Home, place: Place, path: Path, label: str, problems: list[str]) -> Entry:

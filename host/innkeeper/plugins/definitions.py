@@ -38,8 +38,8 @@ def define_node(entry: Table, namespace: str) -> NodeDefinition | None:
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    # Parts in brackets name pydantic's own alternatives, not keys of the file.
-    return ".".join(str(part) for part in location if not str(part).startswith(("[", "literal[", "BypassBehavior")))
+    # Parts in brackets are no keys of the file.
+    return ".".join(str(part) for part in location if not str(part).startswith("["))
 
 
 def _sentence(detail: dict[str, Any]) -> str:

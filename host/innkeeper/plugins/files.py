@@ -25,23 +25,27 @@ def read_file(path: str | os.PathLike[str], *, most: int, label: str | None = No
     """
     label = os.fspath(path) if label is None else label
     try:
-        # Opening a pipe would wait for its other end; the file is looked at again once it is open.
+        # Opening a pipe would wait for its other end.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
     except (OSError, ValueError) as error:
         raise UsageError(f"{label}: {_reason(error)}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
             raise UsageError(f"{label}: is a folder, not a file")
         if not stat.S_ISREG(status.st_mode):
             raise UsageError(f"{label}: is not a regular file")
-        try:
-            # What is read counts, not what `fstat` says: the file may grow meanwhile.
-            data = file.read(most + 1) if status.st_size <= most else None
-        except OSError as error:
-            raise UsageError(f"{label}: {_reason(error)}") from None
-    if data is None or len(data) > most:
-        raise RejectedError(f"{label}: is {max(status.st_size, most + 1)} bytes, the most is {most}")
+        data = b""
+        if status.st_size <= most:
+            with open(descriptor, "rb", closefd=False) as file:
+                data = file.read(most + 1)
+    except OSError as error:
+        raise UsageError(f"{label}: {_reason(error)}") from None
+    finally:
+        os.close(descriptor)
+    # What was read counts, not only what `fstat` said: the file may have grown meanwhile.
+    if (size := max(status.st_size, len(data))) > most:
+        raise RejectedError(f"{label}: is {size} bytes, the most is {most}")
     return data
 
 

@@ -79,10 +79,9 @@ def _choose(chosen: str | os.PathLike[str] | None) -> tuple[Path, str]:
     named = ((chosen, "--home"), (os.environ.get(VARIABLE) or None, VARIABLE))
     for folder, origin in named:
         if folder is not None:
-            path = Path(folder)
-            if not os.path.isdir(path):
+            if not os.path.isdir(folder):
                 raise UsageError(f"{origin}: {os.fspath(folder)!r} is not a folder")
-            return path.absolute(), origin
+            return Path(folder).absolute(), origin
     try:
         working = Path.cwd()
     except OSError:

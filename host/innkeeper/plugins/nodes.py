@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    field_validator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from innkeeper.errors import UsageError
@@ -100,6 +109,12 @@ class BypassBehavior(_Definition):
     defaults: dict[Name, Any] = Field(default_factory=dict, max_length=MAX_SLOTS)
 
 
+# Told apart by what is written, so that a mistake is reported once. Names in brackets are ours, not an author's.
+Bypass = Annotated[
+    Annotated[Literal["mute"], Tag("[word]")] | Annotated[BypassBehavior, Tag("[table]")],
+    Discriminator(lambda value: "[word]" if isinstance(value, str) else "[table]"),
+]
+
 Inputs = Annotated[dict[Name, InputDefinition], Field(max_length=MAX_SLOTS)]
 Outputs = Annotated[dict[Name, OutputDefinition], Field(max_length=MAX_SLOTS)]
 
@@ -150,7 +165,7 @@ class NodeDefinition(_Definition):
     modes: dict[Name, NodeModeDefinition] = Field(default_factory=dict, max_length=MAX_SLOTS)
     default_mode_id: Name | None = None
     mode_config_key: Name | None = None
-    bypass_behavior: Literal["mute"] | BypassBehavior | None = None
+    bypass_behavior: Bypass | None = None
     is_ui_node: bool = False
     is_preview_unsafe: bool = False
     deprecated: bool = False

@@ -73,7 +73,8 @@ class WallClock:
             return None
         kind: type[BaseException] | None = type(error) if error is not None else None
         trace: TracebackType | None = error.__traceback__ if error is not None else None
-        return self.error() if scope.__exit__(kind, error, trace) else None
+        scope.__exit__(kind, error, trace)
+        return self.error() if scope.cancelled_caught else None
 
     def error(self) -> InnkeeperError:
         """What to say of a call that took too long."""

@@ -16,7 +16,7 @@ from typing import Any
 import trio
 
 from innkeeper.errors import GuestError, LimitError
-from innkeeper.sandbox import bindings, capi, faults, kernel
+from innkeeper.sandbox import bindings, faults, kernel
 from innkeeper.sandbox.guest import Guest
 from innkeeper.sandbox.inline import SHORT, Habit
 from innkeeper.sandbox.wasi.memory import MemoryFault

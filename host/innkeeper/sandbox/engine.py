@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
+from typing import TypeVar
 
 import trio
 import wasmtime as w
@@ -22,8 +23,10 @@ from innkeeper.sandbox.program import CompiledModule, FiberProgram
 from innkeeper.sandbox.ticker import Ticker, make_ticker
 from innkeeper.sandbox.wasi import FUNCTIONS as WASI_FUNCTIONS
 from innkeeper.sandbox.wasi import NONE, WASI_MODULE, WasiRights
-from innkeeper.sandbox.wasm import MalformedError, ModuleInfo
+from innkeeper.sandbox.wasm import MalformedError, ModuleInfo, Signature, UnsupportedError
 from innkeeper.sandbox.workers import Workers
+
+T = TypeVar("T")
 
 STACK = 512 * KIB
 """Stack of a guest's own frames; deeper recursion is a limit error."""
@@ -106,16 +109,15 @@ class FiberEngine:
             available[function.namespace, function.name] = kernel.guest_signature(function)
         compiled: list[CompiledModule] = []
         for name, part in parts:
-            info = admission.admit(part, plugin=plugin, size_limit=self.bounds.module_size)
+            known = [m.name for m in compiled if m.name is not None]
             try:
-                admission.resolve(info, available, [m.name for m in compiled if m.name])
-                module = await self._compile(part, info)
+                module, info = await self._compile(part, available, known, plugin)
             except RejectedError as error:
                 error.plugin = error.plugin or plugin
                 raise
             compiled.append(CompiledModule(name, info, module))
             if name is not None:
-                available |= {(name, e.name): e.signature for e in info.exports.values() if e.signature is not None}
+                available |= admission.functions_of(name, info)
         digest = hashlib.sha256(wasm).hexdigest()
         program = FiberProgram(self, digest, compiled, functions, rights)
         if program.uses_kernel:
@@ -130,20 +132,27 @@ class FiberEngine:
             self._kernels[text] = module
         return module
 
-    async def _compile(self, wasm: bytes, info: ModuleInfo) -> w.Module:
-        def work() -> w.Module:
+    async def _compile(
+        self, wasm: bytes, available: Mapping[tuple[str, str], Signature], modules: Sequence[str], plugin: str | None
+    ) -> tuple[w.Module, ModuleInfo]:
+        def work() -> tuple[w.Module, ModuleInfo]:
+            # Reading a hostile file's sections may take half a second, so it is done here, too.
+            info = admission.admit(wasm, plugin=plugin, size_limit=self.bounds.module_size)
+            admission.resolve(info, available, modules, plugin)
             # The rewriting relies on a valid module; what it makes is validated once more as it is compiled.
             w.Module.validate(self._engine, wasm)
-            return w.Module(self._engine, growth.instrument(wasm, info))
+            return w.Module(self._engine, growth.instrument(wasm, info)), info
 
         try:
             return await self._in_thread(work)
         except w.WasmtimeError as error:
             raise RejectedError(admission.explain_compile_error(str(error))) from None
+        except UnsupportedError as error:
+            raise RejectedError(admission.explain_unsupported(error)) from None
         except MalformedError as error:
             raise RejectedError(f"the module cannot be used: {error}") from None
 
-    async def _in_thread(self, work: Callable[[], w.Module]) -> w.Module:
+    async def _in_thread(self, work: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(work, limiter=self._compiling)
 
     async def rest(self) -> None:

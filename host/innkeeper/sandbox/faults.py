@@ -64,19 +64,23 @@ def _from_failure(failure: BaseException) -> BaseException | None:
 
 def _ran_out(guest: Guest) -> InnkeeperError | None:
     limits = guest.call.limits
-    wanted = guest.exported_global(MEMORY_REFUSED.encode()) if guest.started else None
-    if wanted:
+    pages = guest.exported_global(MEMORY_REFUSED.encode()) if guest.started else None
+    if pages:
+        size = pages * kernel.PAGE
+        limit = f"the limit 'memory' is {limits.memory}"
         return LimitError(
-            f"the guest ran out of memory: it has {guest.module_memory()} bytes and wanted {wanted * kernel.PAGE}; "
-            f"the limit 'memory' is {limits.memory}",
+            f"the guest ran out of memory: it has {guest.module_memory()} bytes and wanted {size}; "
+            + (limit if size > limits.memory else f"the module's own maximum is less ({limit})"),
             limit="memory",
             value=limits.memory,
-            used=wanted * kernel.PAGE,
+            used=size,
         )
     elements = guest.exported_global(TABLE_REFUSED.encode()) if guest.started else None
     if elements:
+        limit = f"the limit 'table_elements' is {limits.table_elements}"
         return LimitError(
-            f"the guest wanted a table of {elements} elements; the limit 'table_elements' is {limits.table_elements}",
+            f"the guest ran out of table elements: it wanted {elements}; "
+            + (limit if elements > limits.table_elements else f"the module's own maximum is less ({limit})"),
             limit="table_elements",
             value=limits.table_elements,
             used=elements,

@@ -36,6 +36,10 @@ MEMORY_REFUSED = "innkeeper:memory-refused"
 """Global i64: pages of 64 KiB, in all, that the last refused growth of memory wanted; 0: none was refused.
 There if some function of the module grows memory."""
 
+MEMORY_LIMIT = "innkeeper:memory-limit"
+"""Global i64: pages that the memory may grow to; at first as many as a memory can have. There if some function grows
+memory. An engine's own limiter knows one size for all memories of a store, and the host's kernel may have more."""
+
 TABLE_REFUSED = "innkeeper:table-refused"
 """Global i64: the same for the elements of a table. There if some function grows a table."""
 
@@ -64,7 +68,7 @@ def instrument(wasm: bytes, info: ModuleInfo) -> bytes:
             indices = [_leb(first_type + at) for at in range(len(growers.types))]
             changed[TYPE] = _appended(wasm, sections[TYPE], growers.types)
             changed[FUNCTION] = _appended(wasm, sections[FUNCTION], indices)
-            changed[GLOBAL] = _appended(wasm, sections.get(GLOBAL), [_ZERO] * len(growers.globals))
+            changed[GLOBAL] = _appended(wasm, sections.get(GLOBAL), growers.initial)
             changed[CODE] = _leb(info.functions + len(growers.bodies)) + b"".join([*bodies, *growers.bodies])
             exports.extend(_export(name, 3, index) for name, index in growers.globals.items())
     if exports:
@@ -72,7 +76,9 @@ def instrument(wasm: bytes, info: ModuleInfo) -> bytes:
     return _assembled(wasm, info.sections, changed)
 
 
-_ZERO = b"\x7e\x01\x42\x00\x0b"  # a mutable global i64 that is 0 at first
+# Mutable globals of type i64, with what they are at first.
+_ZERO = b"\x7e\x01\x42\x00\x0b"
+_ALL_PAGES = b"\x7e\x01\x42\x80\x80\x04\x0b"
 
 
 class _Growers:
@@ -84,6 +90,7 @@ class _Growers:
         self.types: list[bytes] = []
         self.bodies: list[bytes] = []
         self.globals: dict[str, int] = {}
+        self.initial: list[bytes] = []
 
     def call(self, table: int | None) -> bytes:
         """The instruction that calls the function that grows this table; None: the memory."""
@@ -96,14 +103,21 @@ class _Growers:
                 self._add_table(table)
         return call
 
-    def _global(self, name: str) -> bytes:
-        return _leb(self.globals.setdefault(name, len(self._info.globals) + len(self.globals)))
+    def _global(self, name: str, initial: bytes = _ZERO) -> bytes:
+        if name not in self.globals:
+            self.globals[name] = len(self._info.globals) + len(self.globals)
+            self.initial.append(initial)
+        return _leb(self.globals[name])
 
     def _add_memory(self) -> None:
         if not self._info.memories or self._info.memories[0].is64:
             raise UnsupportedError("growth of a memory with 64-bit addresses", "memory64")
         self.types.append(b"\x60\x01\x7f\x01\x7f")
-        self._add_body(b"\x20\x00\x40\x00", b"\x3f\x00", 0, self._global(MEMORY_REFUSED))
+        limit = self._global(MEMORY_LIMIT, _ALL_PAGES)
+        wanted = b"\x3f\x00\xad\x20\x00\xad\x7c"  # memory.size and the delta, both as i64, added
+        # wanted > limit ? -1 : memory.grow
+        grow = wanted + b"\x23" + limit + b"\x56\x04\x7f\x41\x7f\x05\x20\x00\x40\x00\x0b"
+        self._add_body(grow, b"\x3f\x00", 0, self._global(MEMORY_REFUSED))
 
     def _add_table(self, table: int) -> None:
         if table >= len(self._info.tables):

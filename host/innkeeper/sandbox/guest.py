@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from innkeeper.errors import BusyError, InternalError
-from innkeeper.sandbox import callbacks, capi, kernel
+from innkeeper.sandbox import callbacks, capi, growth, kernel
 from innkeeper.sandbox.call import Call
 from innkeeper.sandbox.wasi import Wasi
 from innkeeper.sandbox.window import Window
@@ -55,7 +55,8 @@ _KERNEL, _INSTANCE, _KERNEL_MEMORY = _offset("kernel"), _offset("instance"), _of
 _FUNCTION, _SCRATCH, _MEMORIES = _offset("function"), _offset("scratch"), _offset("memories")
 _ARGUMENTS, _RESULT, _OLD, _TRAP, _ERROR = map(_offset, ("arguments", "result", "old", "trap", "error"))
 _EXTERN_SIZE = c.sizeof(capi.Extern)
-_WASI_MEMORY = b"innkeeper:memory"
+_MEMORY = growth.MEMORY.encode()
+_MEMORY_LIMIT = growth.MEMORY_LIMIT.encode()
 
 
 class Guest:
@@ -150,8 +151,12 @@ class Guest:
         """Finds the module's memory and, if it has a name, links its exports under it for the modules to come."""
         base = self._base
         at = base + _MEMORIES + len(self._memories) * _EXTERN_SIZE
-        if capi.instance_export(self.context, base + _INSTANCE, _WASI_MEMORY, len(_WASI_MEMORY), at):
+        if capi.instance_export(self.context, base + _INSTANCE, _MEMORY, len(_MEMORY), at):
             self._memories.append(at + capi.EXTERN_OF)
+        limits = self.call.limits
+        if limits.memory < limits.kernel_memory:
+            # The store's limiter has one size for both, so the module's own growth is held by its instrumentation.
+            self.set_exported_global(_MEMORY_LIMIT, limits.memory // kernel.PAGE)
         if name is not None:
             self._check(capi.linker_define_instance(self._linker, self.context, name, len(name), base + _INSTANCE))
 
@@ -289,7 +294,7 @@ class Guest:
     def caller_window(self, caller: int) -> Window | None:
         """The memory of the module that called the host, inside of a callback; None if it has none."""
         scratch = self._base + _SCRATCH
-        if not capi.caller_export(caller, _WASI_MEMORY, len(_WASI_MEMORY), scratch):
+        if not capi.caller_export(caller, _MEMORY, len(_MEMORY), scratch):
             return None
         return Window(capi.caller_context(caller), scratch + capi.EXTERN_OF)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes as c
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +83,8 @@ class FiberProgram:
         self._linkers: list[int] = []
         self._kernels: dict[int, tuple[int, w.Module]] = {}
         self._closed = False
-        self._guests = 0
+        self._lock = threading.Lock()
+        self._users = 1
         self.modules = [
             (capi.address(compiled.module), compiled.name.encode() if compiled.name is not None else None)
             for compiled in self._compiled
@@ -182,84 +185,77 @@ class FiberProgram:
             self.memory_budget.give(counted)
             self._engine.live.give(1)
 
-        if linker:
-            self._linkers.append(linker)
-        self._guests -= 1
         if large:
             self._engine.workers.submit(delete)
         else:
             delete()
-        self._free_if_unused()
+        if linker:
+            self._linkers.append(linker)
+        self._release()
 
-    # --- calls -----------------------------------------------------------------------------------------------------------
+    # --- calls ------------------------------------------------------------
 
     @trio.lowlevel.enable_ki_protection
     async def call(self, function: str, data: bytes, options: CallOptions) -> Result:
         """As `interface.Program.call`."""
         await trio.lowlevel.checkpoint_if_cancelled()
         results = self.check_function(function, options)
-        call = self._make_call(function, data, options)
-        guest: Guest | None = None
+        call = self._begin(function, data, options)
         try:
-            guest = await self._admit(call)
-            try:
-                await self._take_slot(call, len(data))
+            async with self._slot(call, len(data)):
+                guest = await self._admit(call)
                 try:
                     await driver.start(guest)
                     output = await driver.invoke(guest, function, results, data)
                     self._count_output(output)
                 finally:
-                    self._give_slot(call, len(data))
-            finally:
-                self._settle(call, guest)
-                guest.close()
+                    self._settle(call, guest)
+                    guest.close()
         except BaseException as error:
-            raise _ended(call, error) from (error.__cause__ or error.__context__)
-        call.clock.close(None)
+            self._end(call, error)
+            raise
+        self._end(call, None)
         return _result(call, output)
 
     @trio.lowlevel.enable_ki_protection
     async def open(self, options: CallOptions) -> FiberSession:
         """As `interface.Program.open`."""
-        call = self._make_call("(start)", b"", options)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        call = self._begin("(start)", b"", options)
         try:
-            guest = await self._admit(call)
-            try:
-                await self._take_slot(call, 0)
+            async with self._slot(call, 0):
+                guest = await self._admit(call)
                 try:
                     await driver.start(guest)
-                finally:
-                    self._give_slot(call, 0)
-                guest.settle()
-            except BaseException:
-                self._settle(call, guest)
-                guest.close()
-                raise
+                except BaseException:
+                    self._settle(call, guest)
+                    guest.close()
+                    raise
         except BaseException as error:
-            raise _ended(call, error) from (error.__cause__ or error.__context__)
-        call.clock.close(None)
+            self._end(call, error)
+            raise
+        self._end(call, None)
         return FiberSession(self, guest)
 
     @trio.lowlevel.enable_ki_protection
     async def call_in(self, guest: Guest, function: str, data: bytes, options: CallOptions) -> Result:
-        """Calls a function of a guest that lives on. After an error the guest is closed."""
+        """Calls a function of a guest that lives on. After an error, or an exit, the guest is closed."""
+        await trio.lowlevel.checkpoint_if_cancelled()
         results = self.check_function(function, options)
-        call = self._make_call(function, data, options)
+        call = self._begin(function, data, options)
         guest.call = call
         try:
-            try:
-                await self._take_slot(call, len(data))
+            async with self._slot(call, len(data)):
                 try:
                     output = await driver.invoke(guest, function, results, data)
                     self._count_output(output)
                 finally:
-                    self._give_slot(call, len(data))
-            finally:
-                self._settle(call, guest)
+                    self._settle(call, guest)
         except BaseException as error:
             guest.close()
-            raise _ended(call, error) from (error.__cause__ or error.__context__)
-        call.clock.close(None)
+            self._end(call, error)
+            raise
+        self._end(call, None)
         if call.failure is not None:
             guest.close()
         return _result(call, output)
@@ -291,17 +287,38 @@ class FiberProgram:
 
     def close(self) -> None:
         """As `interface.Program.close`."""
-        self._closed = True
-        self._free_if_unused()
+        if not self._closed:
+            self._closed = True
+            self._release()
 
-    # --- inside --------------------------------------------------------------------------------------------------------
+    # --- inside ------------------------------------------------------------
 
-    def _make_call(self, function: str, data: bytes, options: CallOptions) -> Call:
+    def _begin(self, function: str, data: bytes, options: CallOptions) -> Call:
         try:
-            return Call(function, data, options)
+            call = Call(function, data, options)
         except LimitError as error:
             error.plugin, error.function = options.plugin, function
             raise
+        # What a call uses stays until it is over, though the plugin be unloaded meanwhile.
+        with self._lock:
+            self._users += 1
+        return call
+
+    def _end(self, call: Call, error: BaseException | None) -> None:
+        # Leaves the clock's scope; if it was the clock that ended the call, raises what that means.
+        self._release()
+        if isinstance(error, GeneratorExit):
+            # The coroutine is thrown away, perhaps outside of any trio run: its scope goes with it.
+            return
+        by_clock = call.clock.close(error)
+        call.usage.wall = call.clock.elapsed
+        final = by_clock or error
+        if isinstance(final, InnkeeperError):
+            final.plugin = final.plugin or call.options.plugin
+            final.function = final.function or call.function
+            final.usage = call.usage
+        if by_clock is not None:
+            raise by_clock from None
 
     @trio.lowlevel.enable_ki_protection
     async def _admit(self, call: Call) -> Guest:
@@ -311,7 +328,8 @@ class FiberProgram:
         limits = call.limits
         if largest * kernel.PAGE > limits.memory:
             raise LimitError(
-                f"the module starts with {largest * kernel.PAGE} bytes of memory; the limit 'memory' is {limits.memory}",
+                f"the module starts with {largest * kernel.PAGE} bytes of memory; "
+                f"the limit 'memory' is {limits.memory}",
                 limit="memory",
                 value=limits.memory,
                 used=largest * kernel.PAGE,
@@ -330,21 +348,30 @@ class FiberProgram:
         except BaseException:
             engine.live.give(1)
             raise
-        self._guests += 1
-        return Guest(self, call, size)
-
-    @trio.lowlevel.enable_ki_protection
-    async def _take_slot(self, call: Call, size: int) -> None:
-        await self._engine.in_flight.take(size, call.clock)
+        with self._lock:
+            self._users += 1
         try:
-            await self.calls.take(1, call.clock)
+            return Guest(self, call, size)
         except BaseException:
-            self._engine.in_flight.give(size)
+            engine.memory.give(size)
+            engine.live.give(1)
+            self._release()
             raise
 
-    def _give_slot(self, call: Call, size: int) -> None:
-        self.calls.give(1)
-        self._engine.in_flight.give(size)
+    @asynccontextmanager
+    async def _slot(self, call: Call, size: int) -> AsyncIterator[None]:
+        # A place among this plugin's calls, taken before a place among all guests: a flood of one plugin's calls
+        # waits here and takes nothing from others.
+        in_flight = self._engine.in_flight
+        await self.calls.take(1, call.clock)
+        try:
+            await in_flight.take(size, call.clock)
+            try:
+                yield
+            finally:
+                in_flight.give(size)
+        finally:
+            self.calls.give(1)
 
     def _count_output(self, output: bytes) -> None:
         in_flight = self._engine.in_flight
@@ -412,18 +439,20 @@ class FiberProgram:
         space, word = module.encode(), name.encode()
         self._check(define(linker, space, len(space), word, len(word), capi.address(kind), callback, number, None))
 
-    def _free_if_unused(self) -> None:
-        # Linkers and compiled code go when the last guest is gone; running calls finish on what they began with.
-        if not self._closed or self._guests or not self._base:
-            return
+    def _release(self) -> None:
+        # Linkers and compiled code go when the last call and the last guest are gone.
+        with self._lock:
+            self._users -= 1
+            if self._users or not self._base:
+                return
+            base, self._base = self._base, 0
         for pre, _ in self._kernels.values():
             capi.instance_pre_delete(pre)
-        for linker in (*self._linkers, self._base, self._kernel_linker):
+        for linker in (*self._linkers, base, self._kernel_linker):
             if linker:
                 capi.linker_delete(linker)
         self._kernels.clear()
         self._linkers.clear()
-        self._base = self._kernel_linker = 0
         for number in self._numbers:
             callbacks.unbind(number)
 
@@ -481,14 +510,3 @@ def _result(call: Call, output: bytes) -> Result:
     call.usage.bytes_out = len(output)
     call.usage.wall = call.clock.elapsed
     return Result(output, call.usage)
-
-
-def _ended(call: Call, error: BaseException) -> BaseException:
-    # What the caller sees: what the clock says if it ended the call, and who it was.
-    final = call.clock.close(error) or error
-    call.usage.wall = call.clock.elapsed
-    if isinstance(final, InnkeeperError):
-        final.plugin = final.plugin or call.options.plugin
-        final.function = final.function or call.function
-        final.usage = call.usage
-    return final

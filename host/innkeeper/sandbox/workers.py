@@ -95,7 +95,10 @@ class Workers:
                     thread = threading.Thread(target=self._work, name=name, daemon=True)
                     thread.start()
                     self._threads.append(thread)
-        self._queue.put(item)
+        if self._closed and not isinstance(item, _Job):
+            item()
+        else:
+            self._queue.put(item)
 
     def close(self) -> None:
         """Stops the threads and waits for them. Guests that are still queued are freed."""

@@ -1,0 +1,311 @@
+"""Builds plugins/*.wasm from the sources beside this file, with packages of PyPI and npm alone.
+
+    python pdk-samples/build.py           build, write plugins/*.wasm and plugins/SOURCES.toml
+    python pdk-samples/build.py --check   build in an empty temporary folder, compare with what plugins/ has
+
+The same sources give the same bytes on each machine: every tool has a pinned version, nothing of the machine (its
+paths, its clock, its random numbers) gets into a module, and the modules are linked in a fixed order. Python's
+standard library only; needs pip, node and npm, and the network for the first build.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLES = ROOT / "pdk-samples"
+PLUGINS = ROOT / "plugins"
+
+ZIGLANG = "0.17.0"
+WIZER = "11.0.3"
+QUICKJS = "0.17.0.2"
+QUICKJS_SHA256 = "43d2e48272208721a7aaea8e3f02d4b9318f12ef20cc4f5421b59d9a470706ef"
+
+MAX_SIZE = 5_000_000
+"""Bytes of a module. The samples are read from disk at each start of the host, and are kept in the repository."""
+
+C_FLAGS = ("-target", "wasm32-wasi", "-O2", "-std=gnu23", "-DNDEBUG", "-ffp-contract=off", "-Wall", "-Wextra")
+LINK_FLAGS = ("-target", "wasm32-wasi", "-mexec-model=reactor", "-O2", "-Wl,--strip-all")
+
+QUICKJS_SOURCES = ("quickjs.c", "dtoa.c", "libregexp.c", "libunicode.c")
+QUICKJS_FLAGS = ("-target", "wasm32-wasi", "-O2", "-D_GNU_SOURCE", "-DNDEBUG", "-w")
+
+FUNCTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+
+class BuildError(Exception):
+    """A sentence for whoever builds."""
+
+
+class Workshop:
+    """A folder with the tools and everything that is made on the way."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def run(self, *command: str | Path, quiet: bool = True) -> None:
+        """Runs a tool in the workshop's folder, its own output shown only where it fails."""
+        environment = os.environ | {
+            "ZIG_GLOBAL_CACHE_DIR": str(self.folder / "zig-cache"),
+            "ZIG_LOCAL_CACHE_DIR": str(self.folder / "zig-cache"),
+        }
+        result = subprocess.run(  # noqa: S603
+            [str(word) for word in command],
+            cwd=self.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if result.returncode != 0:
+            raise BuildError(f"{' '.join(Path(word).name for word in map(str, command[:4]))} failed:\n{result.stdout}")
+
+    def cc(self, *arguments: str | Path) -> None:
+        """Runs Zig's C compiler."""
+        self.run(sys.executable, "-m", "ziglang", "cc", f"-ffile-prefix-map={ROOT}=.", *arguments)
+
+    def install_zig(self) -> Path:
+        """Installs the pinned ziglang into the running Python's environment; its folder."""
+        try:
+            installed = importlib.metadata.version("ziglang")
+        except importlib.metadata.PackageNotFoundError:
+            installed = None
+        if installed != ZIGLANG:
+            self.pip("install", f"ziglang=={ZIGLANG}")
+        package = importlib.metadata.distribution("ziglang")
+        return Path(str(package.locate_file("ziglang")))
+
+    def pip(self, command: str, *arguments: str | Path) -> None:
+        self.run(sys.executable, "-m", "pip", command, "--quiet", "--disable-pip-version-check", *arguments)
+
+    def install_wizer(self) -> Path:
+        """Installs the pinned wizer below the folder; its command."""
+        command = self.folder / "npm" / "node_modules" / ".bin" / "wizer"
+        package = command.parent.parent / "@bytecodealliance" / "wizer" / "package.json"
+        if not package.exists() or json.loads(package.read_text())["version"] != WIZER:
+            self.run(
+                "npm", "install", "--prefix", self.folder / "npm", "--no-audit", "--no-fund", "--no-package-lock",
+                "--ignore-scripts", f"@bytecodealliance/wizer@{WIZER}",
+            )  # fmt: skip
+        return command
+
+    def fetch_quickjs(self) -> Path:
+        """Downloads and unpacks the pinned sources of QuickJS; their folder."""
+        sources = self.folder / f"quickjs-{QUICKJS}"
+        if (sources / "complete").exists():
+            return sources
+        # pip runs an sdist's own code to learn its metadata: the hash is checked before that.
+        requirements = self.folder / "quickjs.txt"
+        requirements.write_text(f"quickjs-ng=={QUICKJS} --hash=sha256:{QUICKJS_SHA256}\n")
+        downloads = self.folder / "downloads"
+        self.pip(
+            "download", "--no-deps", "--no-binary", "quickjs-ng", "--require-hashes", "--dest", downloads,
+            "--requirement", requirements,
+        )  # fmt: skip
+        archive = downloads / f"quickjs_ng-{QUICKJS}.tar.gz"
+        if digest(archive.read_bytes()) != QUICKJS_SHA256:
+            raise BuildError(f"{archive.name} is not the file that was pinned")
+        sources.mkdir(exist_ok=True)
+        with tarfile.open(archive) as tar:
+            for member in tar.getmembers():
+                path = Path(member.name)
+                content = tar.extractfile(member) if member.isfile() else None
+                if content is not None and path.parent.name == "upstream-quickjs" and path.suffix in (".c", ".h"):
+                    (sources / path.name).write_bytes(content.read())
+        (sources / "complete").touch()
+        return sources
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def leb128(number: int) -> bytes:
+    encoded = bytearray()
+    while number >= 0x80:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*encoded, number])
+
+
+def custom_section(name: str, content: bytes) -> bytes:
+    body = leb128(len(name.encode())) + name.encode() + content
+    return b"\0" + leb128(len(body)) + body
+
+
+def first_comment(source: Path) -> str:
+    """The licence that a C file begins with."""
+    text = source.read_text("utf-8")
+    return "\n".join(line.strip(" *") for line in text[2 : text.index("*/")].splitlines()).strip()
+
+
+def licences(zig: Path, sources: Sequence[Path] = ()) -> bytes:
+    """The notices that the code in a module asks to be kept with it."""
+    libc = zig / "lib" / "libc"
+    texts = [
+        "This module contains parts of the following works.",
+        "wasi-libc (used under its MIT licence)\n\n" + (libc / "wasi" / "LICENSE-MIT").read_text("utf-8").strip(),
+        (libc / "wasi" / "libc-top-half" / "musl" / "COPYRIGHT").read_text("utf-8").strip(),
+        "Zig's standard library and compiler-rt\n\n" + (zig / "LICENSE").read_text("utf-8").strip(),
+        *dict.fromkeys(first_comment(source) for source in sources),
+    ]
+    return ("\n\n" + "-" * 70 + "\n\n").join(texts).encode() + b"\n"
+
+
+def functions_of(manifest: Path) -> list[str]:
+    """The exports that a manifest names."""
+    functions = [node["function"] for node in tomllib.loads(manifest.read_text("utf-8"))["nodes"]]
+    for function in functions:
+        if not FUNCTION.fullmatch(function):
+            raise BuildError(f"{manifest.parent.name}: {function!r} cannot be an export's name")
+    return list(dict.fromkeys(functions))
+
+
+def finish(module: bytes, manifest: Path, notices: bytes) -> bytes:
+    """The module with its manifest and its licences."""
+    sections = custom_section("innkeeper.manifest", manifest.read_bytes()) + custom_section("licenses", notices)
+    if len(module) + len(sections) > MAX_SIZE:
+        raise BuildError(f"{manifest.parent.name}: {len(module)} bytes are too many, {MAX_SIZE} is the most")
+    return module + sections
+
+
+def build_c(shop: Workshop, plugin: Path) -> bytes:
+    """A plugin in C: all files of its folder and of the guest library."""
+    zig = shop.install_zig()
+    library = SAMPLES / "c"
+    sources = [*sorted(library.glob("*.c")), *sorted(plugin.glob("*.c"))]
+    objects = []
+    for source in sources:
+        objects.append(f"{plugin.name}-{source.stem}.o")
+        shop.cc(*C_FLAGS, "-I", library, "-c", source, "-o", objects[-1])
+    core = f"{plugin.name}.core.wasm"
+    shop.cc(*LINK_FLAGS, "-Wl,-z,stack-size=65536", *objects, "-o", core)
+    return finish((shop.folder / core).read_bytes(), plugin / "manifest.toml", licences(zig))
+
+
+def build_javascript(shop: Workshop, plugin: Path) -> bytes:
+    """A plugin in JavaScript: QuickJS, the kit, and plugin.js evaluated ahead."""
+    zig = shop.install_zig()
+    wizer = shop.install_wizer()
+    quickjs = shop.fetch_quickjs()
+    kit = SAMPLES / "javascript"
+    engine = []
+    for name in QUICKJS_SOURCES:
+        engine.append(f"quickjs-{name.removesuffix('.c')}.o")
+        stack = ["-include", str(kit / "stack.h")] if name == "quickjs.c" else []
+        shop.cc(*QUICKJS_FLAGS, *stack, f"-ffile-prefix-map={quickjs}=quickjs", "-c", quickjs / name, "-o", engine[-1])
+    for source in sorted(kit.glob("*.c")):
+        engine.append(f"kit-{source.stem}.o")
+        shop.cc(*C_FLAGS, "-I", quickjs, "-c", source, "-o", engine[-1])
+
+    exports = shop.folder / f"{plugin.name}-exports.c"
+    exports.write_text(exports_of(plugin), "utf-8")
+    shop.cc(*C_FLAGS, "-I", kit, "-I", plugin, "-c", exports.name, "-o", f"{plugin.name}-exports.o")
+    core, module = shop.folder / f"{plugin.name}.core.wasm", shop.folder / f"{plugin.name}.wasm"
+    shop.cc(*LINK_FLAGS, "-Wl,-z,stack-size=262144", *engine, f"{plugin.name}-exports.o", "-o", core.name)
+    try:
+        shop.run(wizer, "--init-func", "wizer.initialize", core.name, "-o", module.name)
+    except BuildError:
+        # wizer can say only that the script trapped; this runs it again and tells what it threw.
+        shop.run("node", kit / "explain.mjs", core)
+        raise
+    sources = [quickjs / name for name in QUICKJS_SOURCES]
+    return finish(module.read_bytes(), plugin / "manifest.toml", licences(zig, sources))
+
+
+def exports_of(plugin: Path) -> str:
+    """The C file that ties a script's functions to the module's exports."""
+    functions = functions_of(plugin / "manifest.toml")
+    lines = [
+        '#include "guest.h"',
+        "",
+        "const char innkeeper_script[] = {",
+        '#embed "plugin.js"',
+        "    , 0};",
+        "const size_t innkeeper_script_length = sizeof innkeeper_script - 1;",
+        'const char innkeeper_script_name[] = "plugin.js";',
+        f"const char *const innkeeper_functions[] = {{{', '.join(json.dumps(name) for name in functions)}}};",
+        f"const size_t innkeeper_function_count = {len(functions)};",
+        "",
+    ]
+    for index, name in enumerate(functions):
+        lines.append(f'__attribute__((export_name("{name}"))) int32_t innkeeper_export_{index}(void);')
+        lines.append(f"int32_t innkeeper_export_{index}(void) {{ return innkeeper_call({index}); }}")
+    return "\n".join(lines) + "\n"
+
+
+RECIPES = {SAMPLES / "c": build_c, SAMPLES / "javascript": build_javascript}
+
+
+def plugins() -> list[Path]:
+    """Folders of all sample plugins, by name."""
+    return sorted(manifest.parent for manifest in SAMPLES.glob("*/*/manifest.toml"))
+
+
+def sources_of(plugin: Path) -> list[Path]:
+    """Files that a plugin is built from: its own, its language's kit, and this one."""
+    kit = [path for path in plugin.parent.iterdir() if path.is_file() and path.suffix != ".md"]
+    return sorted({*kit, *(path for path in plugin.rglob("*") if path.is_file()), Path(__file__).resolve()})
+
+
+def record(built: dict[Path, bytes]) -> str:
+    """plugins/SOURCES.toml: what each module was built from, for a check that needs no tools."""
+    lines = [
+        "# Written by pdk-samples/build.py: the sha256 of each module and of what it was built from.",
+        "",
+        "[tools]",
+        f'ziglang = "{ZIGLANG}"',
+        f'"@bytecodealliance/wizer" = "{WIZER}"',
+        f'quickjs-ng = "{QUICKJS}"',
+    ]
+    for plugin, module in built.items():
+        lines += ["", f'["{plugin.name}.wasm"]', f'sha256 = "{digest(module)}"', "", f'["{plugin.name}.wasm".sources]']
+        for source in sources_of(plugin):
+            lines.append(f'"{source.relative_to(ROOT).as_posix()}" = "{digest(source.read_bytes())}"')
+    return "\n".join(lines) + "\n"
+
+
+def build(folder: Path) -> dict[str, bytes]:
+    """All files of plugins/, by name."""
+    shop = Workshop(folder)
+    built = {plugin: RECIPES[plugin.parent](shop, plugin) for plugin in plugins()}
+    return {f"{plugin.name}.wasm": module for plugin, module in built.items()} | {"SOURCES.toml": record(built).encode()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Builds plugins/*.wasm from pdk-samples/.")
+    parser.add_argument("--check", action="store_true", help="build elsewhere and compare with what plugins/ has")
+    arguments = parser.parse_args()
+    try:
+        if arguments.check:
+            with tempfile.TemporaryDirectory(prefix="innkeeper-build-") as folder:
+                files = build(Path(folder))
+            stale = [name for name, data in files.items() if (PLUGINS / name).read_bytes() != data]
+            if stale:
+                raise BuildError(f"plugins/ differs from what the sources give: {', '.join(stale)}; run make plugins")
+            print(f"plugins/ is what the sources give: {', '.join(files)}")
+        else:
+            for name, data in build(ROOT / "build" / "plugins").items():
+                (PLUGINS / name).write_bytes(data)
+                print(f"plugins/{name}: {len(data)} bytes, sha256 {digest(data)}")
+    except (BuildError, OSError) as error:
+        sys.exit(f"build.py: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""Prints what is measured: `python -m tests.measure [lag | waiting | fresh | speed ...]`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+
+from .machine import describe
+
+PARTS = ("lag", "waiting", "fresh", "speed")
+
+
+def main() -> int:
+    """Runs each part in a process of its own, since each one's memory would be the next one's noise."""
+    wanted = sys.argv[1:] or list(PARTS)
+    unknown = [part for part in wanted if part not in PARTS]
+    if unknown:
+        print(f"no such part: {', '.join(unknown)}; there are: {', '.join(PARTS)}", file=sys.stderr)
+        return 2
+    if len(wanted) == 1:
+        print(f"\n## {wanted[0]}: {describe()}", flush=True)
+        return 0 if import_module(f"{__package__}.{wanted[0]}").main() else 1
+    ended = [subprocess.run([sys.executable, "-m", __package__, part], check=False).returncode for part in wanted]
+    return max(ended)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""What the system says of this process and of the machine beside it."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+KB = 1000
+
+
+def _kilobytes(path: str) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for line in Path(path).read_text().splitlines():
+        name, _, rest = line.partition(":")
+        if rest.rstrip().endswith(" kB"):
+            found[name] = int(rest.split()[0]) * 1024
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes that this process has, and its number of mappings.
+
+    Attributes:
+        resident: pages in memory (Rss).
+        proportional: as resident, shared pages counted by their share (Pss).
+        private: pages of this process alone.
+        page_tables: the kernel's own pages for the process (VmPTE).
+        mappings: lines of /proc/self/maps.
+    """
+
+    resident: int
+    proportional: int
+    private: int
+    page_tables: int
+    mappings: int
+
+    @classmethod
+    def now(cls) -> Memory:
+        """What it is at this moment, exactly: by walking the pages, not by the kernel's lazy counters."""
+        rollup = _kilobytes("/proc/self/smaps_rollup")
+        return cls(
+            rollup["Rss"],
+            rollup["Pss"],
+            rollup["Private_Clean"] + rollup["Private_Dirty"],
+            _kilobytes("/proc/self/status")["VmPTE"],
+            Path("/proc/self/maps").read_bytes().count(b"\n"),
+        )
+
+
+class Others:
+    """How many cores all other processes have used since this was made: how far to trust the figures."""
+
+    def __init__(self) -> None:
+        self._begun = self._read()
+
+    @staticmethod
+    def _read() -> tuple[float, float, float]:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+        ticks = os.sysconf("SC_CLK_TCK")
+        busy = sum(int(fields[i]) for i in (0, 1, 2, 5, 6, 7)) / ticks
+        own = os.times()
+        return time.monotonic(), busy, own.user + own.system + own.children_user + own.children_system
+
+    def cores(self) -> float:
+        """Cores (float), on average; what a hypervisor took away counted in."""
+        began, busy, own = self._begun
+        now, busy_now, own_now = self._read()
+        return max(0.0, (busy_now - busy) - (own_now - own)) / max(now - began, 1e-9)
+
+
+def describe() -> str:
+    """One line on the machine."""
+    import platform
+
+    import trio
+    import wasmtime
+
+    load = os.getloadavg()[0]
+    return (
+        f"{len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}, trio {trio.__version__}, "
+        f"wasmtime {wasmtime.__version__}, load average {load:.1f}"
+    )
