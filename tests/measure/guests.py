@@ -31,13 +31,13 @@ def spinner() -> bytes:
 
 def counter(iterations: int) -> bytes:
     """`run` goes through a loop so many times; to find out how long one takes."""
-    return assemble(f'(module (func (export "run") {_loop(iterations)}))')
+    return assemble(f'(module (func (export "run") (local $left i64) {_loop(iterations)}))')
 
 
 def computer(iterations: int) -> bytes:
     """`run` goes through a loop so many times, calls the host, and begins again, for ever."""
     return assemble(
-        f'(module {_HOST} (func (export "run") (loop $again {_loop(iterations)} (drop (call $host (i64.const 1)))'
+        f'(module {_HOST} (func (export "run") (local $left i64) (loop $again {_loop(iterations)} (drop (call $host (i64.const 1)))'
         "(br $again))))"
     )
 
@@ -76,7 +76,7 @@ def waiter(pages: int) -> bytes:
 
 
 def every_end() -> bytes:
-    """One function for each way in which a call can end: `ok`, `trap`, `spin`, `host`, `grow`; it uses the kernel."""
+    """One function for each way in which a call can end: `ok`, `trap`, `spin`, `host`, `large`; it uses the kernel."""
     return assemble(
         f"""(module {_HOST}
           (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
@@ -136,7 +136,7 @@ def host_caller(times: int) -> bytes:
 
 def _loop(iterations: int) -> str:
     return (
-        f"(local $left i64) (local.set $left (i64.const {iterations})) (loop $count (br_if $count"
+        f"(local.set $left (i64.const {iterations})) (loop $count (br_if $count"
         " (i64.ne (i64.const 0) (local.tee $left (i64.sub (local.get $left) (i64.const 1))))))"
     )
 

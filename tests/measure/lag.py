@@ -94,10 +94,10 @@ async def beside(scenario: Scenario, seconds: float, warm_up: float) -> Lag:
 
 async def calibrate(seconds: float) -> int:
     """Loop iterations that take a guest about so many seconds on this machine."""
-    iterations = 2_000_000
+    iterations = 50_000_000
     async with open_engine() as engine:
         program = await engine.load(guests.counter(iterations))
-        cpu = [(await program.call("run", b"", CallOptions())).usage.cpu for _ in range(7)]
+        cpu = [(await program.call("run", b"", CallOptions())).usage.cpu for _ in range(5)]
     return max(1, int(iterations * seconds / min(cpu)))
 
 

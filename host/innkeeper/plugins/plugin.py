@@ -147,8 +147,7 @@ class Plugin:
             with entered(self, allowed.nesting):
                 return await program.call(function, bytes(data), options)
         await self.compile()
-        with entered(guest, allowed.nesting):
-            return await guest.call(function, bytes(data), options)
+        return await guest.call(function, bytes(data), options)
 
     async def restart(self) -> None:
         """Ends the shared guest, if there is one; the next call starts another. Waits for a call that runs.

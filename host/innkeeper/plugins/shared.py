@@ -8,7 +8,7 @@ from dataclasses import replace
 import trio
 
 from innkeeper.errors import BusyError, GuestError, InnkeeperError, UsageError
-from innkeeper.plugins.chain import inside
+from innkeeper.plugins.chain import entered, inside
 from innkeeper.sandbox.interface import CallOptions, Program, Session
 from innkeeper.sandbox.usage import Result
 
@@ -42,23 +42,27 @@ class SharedGuest:
         """
         if inside(self):
             raise UsageError("the plugin is called from within its own call; its shared guest runs one call at a time")
-        options = await self._turn(options)
-        try:
-            if self._ended is not None:
-                raise GuestError(f"the plugin's shared guest has ended: {self._ended}; it must be restarted first")
-            if self._session is None:
-                program = await self._program()
-                self._session = await program.open(self._options)
+        with entered(self, options.limits.nesting):
+            options = await self._turn(options)
             try:
-                return await self._session.call(function, data, options)
-            except BaseException as error:
-                # An engine may say that the guest outlived an error which it reported itself, in good order.
-                if getattr(self._session, "spent", True):
-                    self._ended = _what_ended(error)
-                    await self._close()
-                raise
-        finally:
-            self._lock.release()
+                return await self._in_turn(function, data, options)
+            finally:
+                self._lock.release()
+
+    async def _in_turn(self, function: str, data: bytes, options: CallOptions) -> Result:
+        if self._ended is not None:
+            raise GuestError(f"the plugin's shared guest has ended: {self._ended}; it must be restarted first")
+        if self._session is None:
+            program = await self._program()
+            self._session = await program.open(self._options)
+        try:
+            return await self._session.call(function, data, options)
+        except BaseException as error:
+            # An engine may say that the guest outlived an error which it reported itself, in good order.
+            if getattr(self._session, "spent", True):
+                self._ended = _what_ended(error)
+                await self._close()
+            raise
 
     async def restart(self) -> None:
         """Ends the guest, if there is one, once the present call is over; the next call starts another.

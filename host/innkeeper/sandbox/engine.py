@@ -83,6 +83,7 @@ class FiberEngine:
         self.poll = capi.future_poll_held if self.ticker.holds_gil else capi.future_poll_free
         self._compiling = trio.CapacityLimiter(bounds.compile_jobs)
         self._kernels: dict[str, w.Module] = {}
+        self._open = trio.CancelScope()
 
     async def load(
         self,
@@ -157,12 +158,14 @@ class FiberEngine:
 
     async def rest(self) -> None:
         """Stops the ticker when nothing runs; runs for as long as the engine is open."""
-        while True:
-            await trio.sleep(_REST)
-            self.ticker.rest(running=bool(callbacks.running))
+        with self._open:
+            while True:
+                await trio.sleep(_REST)
+                self.ticker.rest(running=bool(callbacks.running))
 
     async def aclose(self) -> None:
         """Stops the workers; what still runs there is freed."""
+        self._open.cancel()
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self.workers.close)
         self.ticker.rest(running=bool(callbacks.running))
@@ -191,13 +194,10 @@ async def open_engine(bounds: Bounds | None = None) -> AsyncIterator[FiberEngine
     """
     engine = FiberEngine(bounds or Bounds())
     trio.lowlevel.add_instrument(engine.loop_budget)
+    # Not a nursery of ours: it would wrap what the block raises in a group.
+    trio.lowlevel.spawn_system_task(engine.rest)
     try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(engine.rest)
-            try:
-                yield engine
-            finally:
-                nursery.cancel_scope.cancel()
+        yield engine
     finally:
         trio.lowlevel.remove_instrument(engine.loop_budget)
         await engine.aclose()
