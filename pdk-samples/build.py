@@ -36,11 +36,11 @@ QUICKJS_SHA256 = "43d2e48272208721a7aaea8e3f02d4b9318f12ef20cc4f5421b59d9a470706
 MAX_SIZE = 5_000_000
 """Bytes of a module. The samples are read from disk at each start of the host, and are kept in the repository."""
 
-C_FLAGS = ("-target", "wasm32-wasi", "-O2", "-std=gnu23", "-DNDEBUG", "-ffp-contract=off", "-Wall", "-Wextra")
+C_FLAGS = ("-target", "wasm32-wasi", "-O2", "-std=gnu23", "-DNDEBUG", "-ffp-contract=off", "-g0", "-Wall", "-Wextra")
 LINK_FLAGS = ("-target", "wasm32-wasi", "-mexec-model=reactor", "-O2", "-Wl,--strip-all")
 
 QUICKJS_SOURCES = ("quickjs.c", "dtoa.c", "libregexp.c", "libunicode.c")
-QUICKJS_FLAGS = ("-target", "wasm32-wasi", "-O2", "-D_GNU_SOURCE", "-DNDEBUG", "-w")
+QUICKJS_FLAGS = ("-target", "wasm32-wasi", "-O2", "-D_GNU_SOURCE", "-DNDEBUG", "-g0", "-w")
 
 FUNCTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
@@ -204,18 +204,20 @@ def build_javascript(shop: Workshop, plugin: Path) -> bytes:
     wizer = shop.install_wizer()
     quickjs = shop.fetch_quickjs()
     kit = SAMPLES / "javascript"
+    # The kit comes first: Zig names the C library before all objects, and the linker takes what a later one defines
+    # from the library as soon as an earlier one asks for it.
     engine = []
+    for source in sorted(kit.glob("*.c")):
+        engine.append(f"kit-{source.stem}.o")
+        shop.cc(*C_FLAGS, "-I", quickjs, "-c", source, "-o", engine[-1])
     for name in QUICKJS_SOURCES:
         engine.append(f"quickjs-{name.removesuffix('.c')}.o")
         stack = ["-include", str(kit / "stack.h")] if name == "quickjs.c" else []
         shop.cc(*QUICKJS_FLAGS, *stack, f"-ffile-prefix-map={quickjs}=quickjs", "-c", quickjs / name, "-o", engine[-1])
-    for source in sorted(kit.glob("*.c")):
-        engine.append(f"kit-{source.stem}.o")
-        shop.cc(*C_FLAGS, "-I", quickjs, "-c", source, "-o", engine[-1])
 
     exports = shop.folder / f"{plugin.name}-exports.c"
     exports.write_text(exports_of(plugin), "utf-8")
-    shop.cc(*C_FLAGS, "-I", kit, "-I", plugin, "-c", exports.name, "-o", f"{plugin.name}-exports.o")
+    shop.cc(*C_FLAGS, "-I", kit, f"--embed-dir={plugin}", "-c", exports.name, "-o", f"{plugin.name}-exports.o")
     core, module = shop.folder / f"{plugin.name}.core.wasm", shop.folder / f"{plugin.name}.wasm"
     shop.cc(*LINK_FLAGS, "-Wl,-z,stack-size=262144", *engine, f"{plugin.name}-exports.o", "-o", core.name)
     try:
@@ -284,7 +286,9 @@ def build(folder: Path) -> dict[str, bytes]:
     """All files of plugins/, by name."""
     shop = Workshop(folder)
     built = {plugin: RECIPES[plugin.parent](shop, plugin) for plugin in plugins()}
-    return {f"{plugin.name}.wasm": module for plugin, module in built.items()} | {"SOURCES.toml": record(built).encode()}
+    return {f"{plugin.name}.wasm": module for plugin, module in built.items()} | {
+        "SOURCES.toml": record(built).encode()
+    }
 
 
 def main() -> None:

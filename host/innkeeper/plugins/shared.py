@@ -55,14 +55,20 @@ class SharedGuest:
         if self._session is None:
             program = await self._program()
             self._session = await program.open(self._options)
+        session = self._session
         try:
-            return await self._session.call(function, data, options)
+            result = await session.call(function, data, options)
         except BaseException as error:
             # An engine may say that the guest outlived an error which it reported itself, in good order.
-            if getattr(self._session, "spent", True):
+            if getattr(session, "spent", True):
                 self._ended = _what_ended(error)
                 await self._close()
             raise
+        if self._session is not session:
+            # The host was closed meanwhile, when the guest could not be ended yet.
+            with trio.CancelScope(shield=True):
+                await session.aclose()
+        return result
 
     async def restart(self) -> None:
         """Ends the guest, if there is one, once the present call is over; the next call starts another.

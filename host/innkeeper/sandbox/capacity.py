@@ -31,7 +31,8 @@ class Budget:
         self.limit = limit
         self.taken = 0
         self._waiting: deque[tuple[int, trio.lowlevel.Task]] = deque()
-        self._lock = threading.Lock()
+        # Reentrant: the garbage collector may run inside of it, and free a guest.
+        self._lock = threading.RLock()
         self._token: trio.lowlevel.TrioToken | None = None
 
     @property

@@ -17,6 +17,7 @@ from innkeeper.sandbox import bindings, callbacks, capi, driver, kernel
 from innkeeper.sandbox.call import Call
 from innkeeper.sandbox.callbacks import Binding
 from innkeeper.sandbox.capacity import Budget
+from innkeeper.sandbox.depth import check_depth
 from innkeeper.sandbox.guest import Guest
 from innkeeper.sandbox.inline import Habit
 from innkeeper.sandbox.interface import CallOptions, HostFunction
@@ -83,7 +84,7 @@ class FiberProgram:
         self._linkers: list[int] = []
         self._kernels: dict[int, tuple[int, w.Module]] = {}
         self._closed = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._users = 1
         self.modules = [
             (capi.address(compiled.module), compiled.name.encode() if compiled.name is not None else None)
@@ -198,6 +199,7 @@ class FiberProgram:
     @trio.lowlevel.enable_ki_protection
     async def call(self, function: str, data: bytes, options: CallOptions) -> Result:
         """As `interface.Program.call`."""
+        check_depth()
         await trio.lowlevel.checkpoint_if_cancelled()
         results = self.check_function(function, options)
         call = self._begin(function, data, options)
@@ -220,6 +222,7 @@ class FiberProgram:
     @trio.lowlevel.enable_ki_protection
     async def open(self, options: CallOptions) -> FiberSession:
         """As `interface.Program.open`."""
+        check_depth()
         await trio.lowlevel.checkpoint_if_cancelled()
         call = self._begin("(start)", b"", options)
         try:
@@ -240,6 +243,7 @@ class FiberProgram:
     @trio.lowlevel.enable_ki_protection
     async def call_in(self, guest: Guest, function: str, data: bytes, options: CallOptions) -> Result:
         """Calls a function of a guest that lives on. After an error, or an exit, the guest is closed."""
+        check_depth()
         await trio.lowlevel.checkpoint_if_cancelled()
         results = self.check_function(function, options)
         call = self._begin(function, data, options)

@@ -70,11 +70,18 @@ class TimerTicker:
                     self._armed = True
 
     def rest(self, *, running: bool) -> bool:
-        if self._armed and not running and time.monotonic() - self._needed > _IDLE:
+        if self._armed and not running and self._idle():
             with self._lock:
-                self._set(0)
+                # First of all: who needs ticks from now on waits for the lock and arms again.
                 self._armed = False
+                if self._idle():
+                    self._set(0)
+                else:
+                    self._armed = True
         return not self._armed
+
+    def _idle(self) -> bool:
+        return time.monotonic() - self._needed > _IDLE
 
     def _set(self, nanoseconds: int) -> None:
         interval = (c.c_long * 4)(0, nanoseconds, 0, nanoseconds)
@@ -99,9 +106,14 @@ class ThreadTicker:
             self._wake.set()
 
     def rest(self, *, running: bool) -> bool:
-        if not running and time.monotonic() - self._needed > _IDLE:
+        if not running and self._idle():
             self._wake.clear()
+            if not self._idle():
+                self._wake.set()
         return not self._wake.is_set()
+
+    def _idle(self) -> bool:
+        return time.monotonic() - self._needed > _IDLE
 
     def _run(self) -> None:
         while True:

@@ -58,7 +58,8 @@ class Workers:
         self._count = count
         self._queue: queue.SimpleQueue[_Job | Callable[[], None] | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._lock = threading.Lock()
+        # Reentrant: the garbage collector may run inside of it, and free a guest.
+        self._lock = threading.RLock()
         self._closed = False
         _alive.add(self)
 
