@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SECONDS_EACH ?= 60
 
 .PHONY: demo test check plugins measure soak fuzz clean
 
@@ -31,6 +32,17 @@ check: $(VENV)/.check
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@PATH="$(BIN):$$PATH" $(BIN)/lint-imports
+
+# Prints what docs/performance.md promises: the lag of a timer beside hostile guests, memory of waiting guests, speed.
+measure: $(VENV)/.test
+	@$(BIN)/python -m tests.measure
+
+# The whole of the counts that `make test` shortens; prints what it did. About half an hour.
+soak: $(VENV)/.test
+	@$(BIN)/python -m pytest -m soak -s
+
+fuzz: $(VENV)/.test
+	@$(BIN)/python -m fuzz $(SECONDS_EACH)
 
 # Rebuilds plugins/*.wasm from pdk-samples/ with packages of PyPI and npm; needs node and npm.
 plugins: $(VENV)/.host

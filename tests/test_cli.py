@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 from wasmtime import wat2wasm
 
-from innkeeper.cli import main as main_module
-from innkeeper.cli.main import invoke
+from innkeeper.cli.group import BROKEN_PIPE, invoke
 from innkeeper.cli.output import MOST_ERROR, innkeeper_error, json_bytes, printable
 from innkeeper.errors import CancelledError, InternalError, UsageError
 
@@ -433,7 +432,7 @@ def test_a_reader_that_goes_away_is_no_error_to_talk_about(folder: Path) -> None
     process = start("call", "guest.wasm", "big", stdout=writer, stderr=subprocess.PIPE)
     os.close(writer)
     _, err = process.communicate()
-    assert (process.returncode, err) == (main_module.BROKEN_PIPE, b"")
+    assert (process.returncode, err) == (BROKEN_PIPE, b"")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
@@ -447,7 +446,7 @@ def test_output_that_cannot_be_written_is_a_sentence(folder: Path) -> None:
 
 def test_a_call_imports_nothing_that_it_does_not_need(folder: Path) -> None:
     code = (
-        "import sys\nfrom innkeeper.cli.main import invoke\n"
+        "import sys\nfrom innkeeper.cli.group import invoke\n"
         "assert invoke(['call', 'guest.wasm', 'echo', '--input', 'x']) == 0\n"
         "heavy = {'pydantic', 'rich', 'numpy', 'asyncio', 'httpx'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

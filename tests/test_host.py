@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from wasmtime import wat2wasm
 
 import innkeeper
 from fakes import FakeEngine, FakeGuest, module
@@ -387,3 +388,31 @@ def test_importing_the_package_costs_nothing_and_every_name_is_there() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": ""})
     with pytest.raises(AttributeError):
         _ = innkeeper.nothing
+
+
+_ASKING = """
+(module
+  (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
+  (import "extism:host/user" "ask" (func $ask (param i64) (result i64)))
+  (memory (export "memory") 1)
+  (func (export "ask") (result i32) (drop (call $ask (call $alloc (i64.const 1)))) (i32.const 0)))
+"""
+
+
+@pytest.mark.parametrize("instance", ["fresh", "shared"])
+async def test_the_chain_of_calls_reaches_the_host_functions_of_real_guests(home: Path, instance: str) -> None:
+    async with innkeeper.open_host(home) as host:
+
+        async def again(_: bytes) -> bytes:
+            await trio.lowlevel.checkpoint()
+            return (await plugin.call("ask")).output
+
+        wasm = bytes(wat2wasm(_ASKING))
+        plugin = await host.load(wasm, plugin_id="demo", functions=[asks(again)], instance=instance)  # type: ignore[arg-type]
+        with pytest.raises(UsageError if instance == "shared" else LimitError) as caught:
+            await plugin.call("ask")
+        words = "from within its own call" if instance == "shared" else "plugins call plugins 9 deep, the limit is 8"
+        assert words in str(caught.value)
+        await plugin.restart()
+        with pytest.raises(UsageError if instance == "shared" else LimitError):
+            await plugin.call("ask")

@@ -9,7 +9,7 @@ import click
 
 from innkeeper.cli.output import json_bytes, write_line, write_out
 from innkeeper.cli.settings import Settings, is_plugin_id, json_option, pass_settings
-from innkeeper.errors import InnkeeperError
+from innkeeper.errors import InnkeeperError, RejectedError
 
 if TYPE_CHECKING:
     from innkeeper.plugins.catalogue import Module
@@ -27,7 +27,7 @@ _PAGE = 64
 @click.argument("file")
 @json_option
 @pass_settings
-def inspect(settings: Settings, file: str) -> None:
+def inspect(settings: Settings, file: str) -> int:
     """Show what FILE is: its ABI, exports, imports, memory and manifest, what it asks for, and whether it would run.
 
     FILE is a .wasm file in any folder or the id of a plugin in the home.
@@ -37,13 +37,12 @@ def inspect(settings: Settings, file: str) -> None:
     report, rejected = trio.run(_inspect, settings.home, file, is_plugin_id(file))
     if settings.json:
         write_out(json_bytes(report, indent=2))
-        if rejected is not None:
-            raise SystemExit(rejected.kind.exit_code)
-        return
+        return 0 if rejected is None else rejected.kind.exit_code
     for line in _lines(report):
         write_line(line)
     if rejected is not None:
         raise rejected
+    return 0
 
 
 async def _inspect(home: str | None, file: str, by_id: bool) -> tuple[dict[str, Any], InnkeeperError | None]:
@@ -75,7 +74,10 @@ def _read(path: str, host: Host) -> Module:
     wasm = read_file(path, most=most)
     beside = Path(path).with_suffix(".toml")
     text = read_optional(beside, most=MAX_BYTES, label=str(beside))
-    return read_module(wasm, label=path, beside=text, size_limit=most)
+    try:
+        return read_module(wasm, label=path, beside=text, size_limit=most)
+    except RejectedError as error:
+        raise error if error.message.startswith(path) else RejectedError(f"{path}: {error.message}") from None
 
 
 def _report(file: str, module: Module) -> dict[str, Any]:

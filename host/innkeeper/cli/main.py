@@ -1,152 +1,24 @@
-"""The `innkeeper` command: finds a subcommand, runs it, and turns how it ended into an exit code and one line."""
+"""Where the `innkeeper` command begins. Nothing is imported before Ctrl-C is looked after."""
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from collections.abc import Sequence
-from importlib import import_module
-from typing import Any
-
-import click
-
-from innkeeper.cli.output import (
-    error_object,
-    innkeeper_error,
-    json_bytes,
-    log_object,
-    usage_object,
-    usage_of,
-    write_error,
-    write_log,
-    write_out,
-)
-from innkeeper.cli.settings import Settings
-from innkeeper.errors import InnkeeperError, Kind, UsageError
-
-BROKEN_PIPE = 128 + 13
-"""Exit code of a command whose reader went away: what a shell reports of one that SIGPIPE ended."""
-
-_COMMANDS = {
-    "run": "Run a workflow.",
-    "call": "Call one function of a plugin.",
-    "inspect": "Show what a .wasm file is, wants and offers.",
-    "plugins": "List the plugins of the home.",
-    "doctor": "Check this installation.",
-}
-
-
-class _LazyGroup(click.Group):
-    """Imports a subcommand when it is used: `innkeeper call` must not pay for what `innkeeper run` needs."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        command = getattr(import_module(f"innkeeper.cli.{cmd_name}"), cmd_name)
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
-
-
-def _show_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
-    if value:
-        from importlib.metadata import version
-
-        click.echo(f"innkeeper {version('innkeeper')}")
-        context.exit(0)
-
-
-@click.command(cls=_LazyGroup)
-@click.option("--home", metavar="FOLDER", help="Folder with plugins/, manifests/ and innkeeper.toml.")
-@click.option(
-    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Show the version."
-)
-@click.pass_context
-def innkeeper(context: click.Context, home: str | None) -> None:
-    """Innkeeper runs WebAssembly plugins with limits.
-
-    Exit codes: 0 success, 1 the guest failed, 2 usage, 3 the file was rejected, 4 a limit was reached, 5 a capability
-    was denied, 6 cancelled, 7 the host was busy, 70 a defect of Innkeeper.
-    """
-    context.ensure_object(Settings).home = home
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs a command and ends the process with its exit code."""
-    sys.exit(invoke(sys.argv[1:] if arguments is None else arguments))
+    """Runs a command and ends the process with its exit code.
 
-
-def invoke(arguments: Sequence[str]) -> int:
-    """Runs a command; says how it ended; returns the exit code. Raises nothing for what a user or a guest did."""
-    settings = Settings()
+    Args:
+        arguments: without the program's name; by default those of the process.
+    """
     try:
-        result = innkeeper.main(
-            args=list(arguments), prog_name="innkeeper", standalone_mode=False, obj=settings, windows_expand_args=False
-        )
-        # A command returns an exit code where it has one other than 0; so does click for --help and the like.
-        return result if isinstance(result, int) else 0
-    except BrokenPipeError:
-        _forget_stdout()
-        return BROKEN_PIPE
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return Kind.USAGE.exit_code
-    except click.ClickException as error:
-        settings.json = settings.json or "--json" in arguments
-        return _report(UsageError(_advice(error)), settings)
-    except click.Abort:
-        return _report(innkeeper_error(KeyboardInterrupt()), settings)
-    except BaseException as error:
-        if isinstance(error, SystemExit | GeneratorExit):
-            raise
-        if isinstance(error, KeyboardInterrupt | BaseExceptionGroup):
-            # A second Ctrl-C while the first is reported would end in a traceback.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-        found = innkeeper_error(error)
-        if os.environ.get("INNKEEPER_TRACEBACK") == "1":
-            import traceback
+        from innkeeper.cli.group import invoke
 
-            traceback.print_exception(error)
-        return _report(found, settings)
-
-
-def _report(error: InnkeeperError, settings: Settings) -> int:
-    if settings.json:
-        try:
-            write_out(json_bytes(_report_object(error)))
-        except (OSError, InnkeeperError):
-            _forget_stdout()
-    else:
-        usage = usage_of(error)
-        if usage is not None:
-            write_log(usage.log, usage.log_dropped)
-        write_error(f"innkeeper: {error}")
-    return error.kind.exit_code
-
-
-def _report_object(error: InnkeeperError) -> dict[str, Any]:
-    usage = usage_of(error)
-    cost = {} if usage is None else {"usage": usage_object(usage), "log": log_object(usage)}
-    return {"error": error_object(error), **cost}
-
-
-def _advice(error: click.ClickException) -> str:
-    message = " ".join(error.format_message().split())
-    context = getattr(error, "ctx", None)
-    where = context.command_path if context is not None else "innkeeper"
-    return f"{message.rstrip('.')} (see {where} --help)"
-
-
-def _forget_stdout() -> None:
-    """Keeps the interpreter from complaining at exit about what can no longer be written."""
-    if sys.stdout is not None:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
+        code = invoke(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:
+        # While modules were imported, or a second one while the first was reported.
+        code = 6
+        if sys.stderr is not None:
+            sys.stderr.write("innkeeper: cancelled\n")
+    sys.exit(code)

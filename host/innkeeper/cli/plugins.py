@@ -44,7 +44,7 @@ def plugins(settings: Settings) -> None:
                     ", ".join(node.rpartition(":")[2] for node in item["nodes"]) or "-",
                     item["codec"],
                     item["instance"] if item["instance"] == item["wants"] else f"{item['instance']} (asks for shared)",
-                    item["sha256"][:12],
+                    item["sha256"][:8],
                     _GRANTS[item["grant"]],
                 )
                 for item in found

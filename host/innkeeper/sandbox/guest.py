@@ -355,6 +355,8 @@ class Guest:
         self.settle()
         if self._wasi is not None:
             self._wasi.close()
+        # Whoever looks at it afterwards finds no memory, where there is none any more.
+        self._memories.clear()
         store, self._store = self._store, 0
         linker, self._linker = self._linker, 0
         counted, self._counted = self._counted, 0

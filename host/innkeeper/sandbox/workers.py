@@ -12,6 +12,8 @@ from typing import Protocol
 import outcome
 import trio
 
+from innkeeper.errors import UsageError
+
 
 class Turn(Protocol):
     """What takes turns: a guest with a future.
@@ -29,6 +31,9 @@ class Turn(Protocol):
     def abandon(self) -> None:
         """Nobody waits for it any more: frees everything, on the calling thread. Never raises."""
         ...
+
+
+_CLOSED = "the engine is closed: the block of `open_engine` or `open_host` has ended, and with it what it runs"
 
 
 class _Job:
@@ -68,11 +73,15 @@ class Workers:
 
         Raises:
             trio.Cancelled: the call was cancelled; the guest is back and not on any thread.
+            UsageError: the engine was closed.
         """
         task = trio.lowlevel.current_task()
         job = _Job(turn, task, trio.lowlevel.current_trio_token())
-        turn.lent = True
-        self.submit(job)
+        with self._lock:
+            if self._closed:
+                raise UsageError(_CLOSED)
+            turn.lent = True
+            self.submit(job)
 
         def abort(_: object) -> trio.lowlevel.Abort:
             job.stop = True
@@ -86,6 +95,8 @@ class Workers:
             raise
         if job.stop:
             await trio.lowlevel.checkpoint_if_cancelled()
+            if self._closed:
+                raise UsageError(_CLOSED)
 
     def submit(self, item: _Job | Callable[[], None]) -> None:
         """Queues a job, or a function of no arguments that a thread calls once; it must not raise."""
@@ -96,10 +107,15 @@ class Workers:
                     thread = threading.Thread(target=self._work, name=name, daemon=True)
                     thread.start()
                     self._threads.append(thread)
-        if self._closed and not isinstance(item, _Job):
-            item()
+        with self._lock:
+            if not self._closed:
+                self._queue.put(item)
+                return
+        # No thread is left to do it.
+        if isinstance(item, _Job):
+            self._hand_back(item)
         else:
-            self._queue.put(item)
+            item()
 
     def close(self) -> None:
         """Stops the threads and waits for them. Guests that are still queued are freed."""
