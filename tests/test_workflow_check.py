@@ -202,6 +202,13 @@ def test_a_preset_fits_the_type_of_its_slot(value: Any, right: bool) -> None:
         assert line.startswith("node 'u' input 'text': the slot is STRING and takes text, not ")
 
 
+def test_a_slot_that_behaves_as_a_wildcard_takes_any_preset() -> None:
+    host = FakeHost()
+    matrix = {"dataFlowType": "OBJECT", "matchCategories": ["Matrix", "BehaviorWildcard"]}
+    host.add("Matrix", lambda i, c, r: {}, inputs={"a": matrix, "b": matrix})
+    check(workflow({"m": {"type": "Matrix", "inputs": {"a": "[[1]]", "b": [[1]]}}}), host)
+
+
 def test_true_is_no_number_and_a_whole_float_is_an_integer() -> None:
     host = FakeHost()
     host.add("N", lambda i, c, r: {}, inputs={"i": "INTEGER", "f": "FLOAT", "b": "BINARY"})

@@ -67,6 +67,7 @@ async def test_an_edge_wins_over_a_preset_a_preset_over_a_default() -> None:
             "object": "OBJECT",
             "array": "ARRAY",
             "any": "WILDCARD",
+            "matrix": {"dataFlowType": "OBJECT", "matchCategories": ["BehaviorWildcard"]},
             "multi": {**TEXT, "multi": True},
         },
     )

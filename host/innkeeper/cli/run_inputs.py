@@ -86,7 +86,7 @@ def _value(what: str, data: bytes, slot: InterfaceSlot, *, from_file: bool) -> A
         value = parse_json(data)
     except MalformedError as error:
         raise UsageError(f"{what}: the slot is {slot.data_flow_type} and takes JSON; this is not: {error}") from None
-    wrong = misfit(value, slot.data_flow_type)
+    wrong = misfit(value, slot)
     if wrong is not None:
         raise UsageError(f"{what}: {wrong}")
     return value

@@ -24,8 +24,11 @@ from innkeeper.sandbox.window import lay_out_input, room_for
 
 
 @trio.lowlevel.enable_ki_protection
-async def start(guest: Guest) -> None:
+async def start(guest: Guest) -> bool:
     """Starts kernel, modules and run time: instances, start sections, `hs_init`, `_initialize`, `__wasm_call_ctors`.
+
+    Returns:
+        Whether the guest is ready. False: it ended with `proc_exit(0)`, and there is nothing to call.
 
     Raises:
         InnkeeperError: `rejected` for a trap, `limit` for a limit.
@@ -39,13 +42,16 @@ async def start(guest: Guest) -> None:
     guest.link(program.take_linker())
     for module, name in program.modules:
         guest.begin_module(module)
-        await drive(guest, habit, starting=True)
+        if await drive(guest, habit, starting=True):
+            return False
         guest.finish_module(name)
     guest.started = True
     _check_memory(guest)
     for export, parameters in program.start_functions:
         guest.begin_function(export, 0, parameters)
-        await drive(guest, habit, starting=True)
+        if await drive(guest, habit, starting=True):
+            return False
+    return True
 
 
 @trio.lowlevel.enable_ki_protection
@@ -143,6 +149,7 @@ async def drive(guest: Guest, habit: Habit, *, starting: bool) -> bool:
             habit.record(call.usage.cpu - before_cpu)
         if guest.done:
             break
+        program.check_open()
         if call.failure is not None:
             raise call.failure
         over = call.out_of_cpu()
@@ -156,6 +163,7 @@ async def drive(guest: Guest, habit: Habit, *, starting: bool) -> bool:
             clock.arm()
             while budget.left <= 0:
                 await trio.lowlevel.checkpoint()
+                program.check_open()
         elif clock.expired():
             raise clock.error()
     trap, error = guest.end_future()

@@ -12,10 +12,11 @@ from typing import TypeVar
 import trio
 import wasmtime as w
 
-from innkeeper.errors import RejectedError
+from innkeeper.errors import RejectedError, UsageError
 from innkeeper.sandbox import admission, callbacks, capi, growth, kernel, proposals
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.capacity import Budget
+from innkeeper.sandbox.guest import MAX_MODULES
 from innkeeper.sandbox.inline import LoopBudget
 from innkeeper.sandbox.interface import HostFunction
 from innkeeper.sandbox.limits import DEFAULTS, KIB, MIB
@@ -24,7 +25,7 @@ from innkeeper.sandbox.ticker import Ticker, make_ticker
 from innkeeper.sandbox.wasi import FUNCTIONS as WASI_FUNCTIONS
 from innkeeper.sandbox.wasi import NONE, WASI_MODULE, WasiRights
 from innkeeper.sandbox.wasm import MalformedError, ModuleInfo, Signature, UnsupportedError
-from innkeeper.sandbox.workers import Workers
+from innkeeper.sandbox.workers import CLOSED, Workers
 
 T = TypeVar("T")
 
@@ -67,6 +68,7 @@ class FiberEngine:
         live: places for live guests.
         memory: bytes of guest memory.
         in_flight: bytes of input and output.
+        closed: whether its block has ended.
     """
 
     stack = STACK
@@ -84,6 +86,7 @@ class FiberEngine:
         self._compiling = trio.CapacityLimiter(bounds.compile_jobs)
         self._kernels: dict[str, w.Module] = {}
         self._open = trio.CancelScope()
+        self.closed = False
 
     async def load(
         self,
@@ -99,6 +102,15 @@ class FiberEngine:
         Args:
             rights: what the guest's WASI may do beyond computing.
         """
+        if self.closed:
+            raise UsageError(CLOSED)
+        if len(modules or {}) >= MAX_MODULES:
+            raise RejectedError(
+                f"{len(modules or {}) + 1} modules are linked together; at most {MAX_MODULES} can be", plugin=plugin
+            )
+        reserved = {kernel.ENV, kernel.INNER, WASI_MODULE}.intersection(modules or {})
+        if reserved:
+            raise RejectedError(f"a module may not be named {min(reserved)!r}: that is the host's", plugin=plugin)
         parts: list[tuple[str | None, bytes]] = [*(modules or {}).items(), (None, wasm)]
         available = {(kernel.ENV, name): kind for name, kind in kernel.SIGNATURES.items()}
         available |= {(WASI_MODULE, name): _wasi_signature(name) for name in WASI_FUNCTIONS}
@@ -165,6 +177,7 @@ class FiberEngine:
 
     async def aclose(self) -> None:
         """Stops the workers; what still runs there is freed."""
+        self.closed = True
         self._open.cancel()
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self.workers.close)

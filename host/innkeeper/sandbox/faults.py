@@ -85,7 +85,7 @@ def _ran_out(guest: Guest) -> InnkeeperError | None:
             value=limits.table_elements,
             used=elements,
         )
-    if guest.program.uses_kernel:
+    if guest.has_kernel:
         window = guest.kernel_window()
         block = window.word(kernel.RAN_OUT)
         if block:

@@ -22,7 +22,7 @@ from innkeeper.sandbox.window import Window
 if TYPE_CHECKING:
     from innkeeper.sandbox.program import FiberProgram
 
-_MODULES = 16
+MAX_MODULES = 16
 """Modules that one plugin may link together, its own included."""
 
 _LARGE = 1 << 20
@@ -38,7 +38,7 @@ class _Box(c.Structure):
         ("kernel_memory", capi.Extern),
         ("function", capi.Extern),
         ("scratch", capi.Extern),
-        ("memories", capi.Extern * _MODULES),
+        ("memories", capi.Extern * (MAX_MODULES + 1)),
         ("arguments", capi.Val * 2),
         ("result", capi.Val),
         ("old", c.c_uint64),
@@ -69,6 +69,7 @@ class Guest:
         incoming: bytes that a host function returned, until the kernel takes them.
         variables: what `var_set` keeps; they live as long as the guest.
         started: whether all of its modules are instances.
+        has_kernel: whether its kernel is.
         lent: whether a worker thread has it (`Workers` sets it).
     """
 
@@ -85,6 +86,7 @@ class Guest:
         "call",
         "context",
         "done",
+        "has_kernel",
         "incoming",
         "lent",
         "pending",
@@ -105,6 +107,7 @@ class Guest:
         self.incoming = b""
         self.variables: dict[bytes, bytes] = {}
         self.started = False
+        self.has_kernel = False
         self.lent = False
         self.done = False
         self._counted = counted
@@ -119,7 +122,12 @@ class Guest:
         self.context: int = capi.store_context(self._store)
         modules = program.module_count + 1
         capi.store_limiter(
-            self._store, max(limits.memory, limits.kernel_memory), limits.table_elements, modules, 8 * modules, modules
+            self._store,
+            max(limits.memory, limits.kernel_memory, kernel.PAGE),
+            limits.table_elements,
+            modules,
+            8 * modules,
+            modules,
         )
         capi.epoch_callback(self._store, callbacks.EPOCH, None, None)
         capi.set_epoch_deadline(self.context, 1)
@@ -137,6 +145,7 @@ class Guest:
         if not capi.instance_export(self.context, base + _KERNEL, b"memory", 6, base + _KERNEL_MEMORY):
             raise InternalError("the kernel has no memory")
         self._memories.append(base + _KERNEL_MEMORY + capi.EXTERN_OF)
+        self.has_kernel = True
 
     def begin_module(self, module: int) -> None:
         """Starts a module with what is linked so far. `module` is its address."""

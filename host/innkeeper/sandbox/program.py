@@ -25,6 +25,7 @@ from innkeeper.sandbox.usage import Result
 from innkeeper.sandbox.wasi import FUNCTIONS as WASI_FUNCTIONS
 from innkeeper.sandbox.wasi import NONE, WASI_MODULE, WasiRights
 from innkeeper.sandbox.wasm import ModuleInfo
+from innkeeper.sandbox.workers import CLOSED
 
 if TYPE_CHECKING:
     from innkeeper.sandbox.engine import FiberEngine
@@ -106,6 +107,10 @@ class FiberProgram:
             for position, function in wrapped
         ]
         self.uses_kernel = bool(wrapped) or any(module == kernel.ENV for module, _ in imported)
+        # A used linker still knows the last guest's modules. They are defined anew before anyone imports from them,
+        # unless one has the name of a namespace of ours: then its importers could find the old one.
+        ours = {function.namespace for function in self._functions} | {WASI_MODULE, kernel.ENV}
+        self._shadows = any(compiled.name in ours for compiled in self._compiled)
         self.start_functions = self._find_start_functions()
         self._base = self._make_linker(imported)
         self._kernel_linker = self._make_kernel_linker(wrapped) if self.uses_kernel else 0
@@ -175,6 +180,8 @@ class FiberProgram:
 
     def take_linker(self) -> int:
         """A linker of one guest's own, until `guest_closed` gets it back."""
+        if self._shadows:
+            return int(capi.linker_clone(self._base))
         return self._linkers.pop() if self._linkers else capi.linker_clone(self._base)
 
     def guest_closed(self, store: int, linker: int, counted: int, *, large: bool) -> None:
@@ -190,7 +197,9 @@ class FiberProgram:
             self._engine.workers.submit(delete)
         else:
             delete()
-        if linker:
+        if linker and self._shadows:
+            capi.linker_delete(linker)
+        elif linker:
             self._linkers.append(linker)
         self._release()
 
@@ -207,8 +216,9 @@ class FiberProgram:
             async with self._slot(call, len(data)):
                 guest = await self._admit(call)
                 try:
-                    await driver.start(guest)
-                    output = await driver.invoke(guest, function, results, data)
+                    output = b""
+                    if await driver.start(guest):
+                        output = await driver.invoke(guest, function, results, data)
                     self._count_output(output)
                 finally:
                     self._settle(call, guest)
@@ -229,7 +239,8 @@ class FiberProgram:
             async with self._slot(call, 0):
                 guest = await self._admit(call)
                 try:
-                    await driver.start(guest)
+                    if not await driver.start(guest):
+                        raise GuestError("the guest exited while it started, so there is nothing to call", code=0)
                 except BaseException:
                     self._settle(call, guest)
                     guest.close()
@@ -264,12 +275,18 @@ class FiberProgram:
             guest.close()
         return _result(call, output)
 
+    def check_open(self) -> None:
+        """Raises UsageError if the engine was closed: nobody polls guests any more."""
+        if self._engine.closed:
+            raise UsageError(CLOSED)
+
     def check_function(self, function: str, options: CallOptions) -> int:
         """The number of results, 0 or 1, of an exported function that can be called.
 
         Raises:
             UsageError: there is none of this name, or it wants parameters.
         """
+        self.check_open()
         export = self._info.exports.get(function)
         if self._closed:
             raise UsageError("the plugin was unloaded", plugin=options.plugin, function=function)

@@ -33,7 +33,7 @@ class Turn(Protocol):
         ...
 
 
-_CLOSED = "the engine is closed: the block of `open_engine` or `open_host` has ended, and with it what it runs"
+CLOSED = "the engine is closed: the block of `open_engine` or `open_host` has ended, and with it what it runs"
 
 
 class _Job:
@@ -79,7 +79,7 @@ class Workers:
         job = _Job(turn, task, trio.lowlevel.current_trio_token())
         with self._lock:
             if self._closed:
-                raise UsageError(_CLOSED)
+                raise UsageError(CLOSED)
             turn.lent = True
             self.submit(job)
 
@@ -96,7 +96,7 @@ class Workers:
         if job.stop:
             await trio.lowlevel.checkpoint_if_cancelled()
             if self._closed:
-                raise UsageError(_CLOSED)
+                raise UsageError(CLOSED)
 
     def submit(self, item: _Job | Callable[[], None]) -> None:
         """Queues a job, or a function of no arguments that a thread calls once; it must not raise."""

@@ -67,7 +67,7 @@ def read_answer(codec: NodeCodec, data: bytes, slots: Mapping[str, Slot]) -> dic
             raise GuestError(
                 f"answered with an output {shown!r} that the node does not have; {known(list(slots), key)}"
             )
-        wrong = misfit(_sketch(value), slots[key].data_flow_type)
+        wrong = misfit(_sketch(value), slots[key])
         if wrong is not None:
             raise GuestError(f"output {key!r}: {wrong}")
     return outputs

@@ -73,7 +73,7 @@ class _Check:
                 if slot.required:
                     self.problem(f"the interface input {key!r} needs a value; give it with --input {key}=VALUE")
                 continue
-            wrong = misfit(value, slot.data_flow_type)
+            wrong = misfit(value, slot)
             if wrong is not None:
                 self.problem(f"the interface input {key!r} has a value that does not fit: {wrong}")
             values[key] = value
@@ -152,7 +152,7 @@ class _Check:
                 if field.required:
                     self.problem("a value is required", node.id, f"configuration {key!r}")
                 continue
-            wrong = misfit(config[key], field.data_flow_type)
+            wrong = misfit(config[key], field)
             if wrong is not None:
                 self.problem(wrong, node.id, f"configuration {key!r}")
         return config
@@ -170,7 +170,7 @@ class _Check:
                 continue
             slot = inputs[key]
             values = value if slot.multi and isinstance(value, list) and slot.data_flow_type != "ARRAY" else [value]
-            wrong = next((text for each in values if (text := misfit(each, slot.data_flow_type)) is not None), None)
+            wrong = next((text for each in values if (text := misfit(each, slot)) is not None), None)
             if wrong is not None:
                 self.problem(wrong, node.id, f"input {key!r}")
 

@@ -13,7 +13,8 @@ import msgpack
 
 from innkeeper.plugins.nodes import InputDefinition, Slot
 
-ANYTHING = frozenset({"WILDCARD", "CONVERTIBLE_ANY"})
+_ANYTHING = frozenset({"WILDCARD", "CONVERTIBLE_ANY"})
+_ANY_CATEGORY = "BehaviorWildcard"
 _TO_TEXT = frozenset({"INTEGER", "FLOAT", "BOOLEAN"})
 
 _KINDS = {
@@ -34,21 +35,22 @@ def compatible(source: Slot, target: Slot) -> bool:
     with WILDCARD or CONVERTIBLE_ANY, INTEGER to FLOAT, and INTEGER, FLOAT or BOOLEAN to STRING.
     """
     categories, others = set(source.match_categories), set(target.match_categories)
-    if "BehaviorWildcard" in categories | others or categories & others:
+    if _ANY_CATEGORY in categories | others or categories & others:
         return True
     given, wanted = source.data_flow_type, target.data_flow_type
-    if given == wanted or given in ANYTHING or wanted in ANYTHING:
+    if given == wanted or given in _ANYTHING or wanted in _ANYTHING:
         return True
     return (given == "INTEGER" and wanted == "FLOAT") or (given in _TO_TEXT and wanted == "STRING")
 
 
-def misfit(value: Any, data_flow_type: str) -> str | None:
-    """What is wrong with a value for a type, as the end of a sentence, or None if it fits.
+def misfit(value: Any, slot: Slot) -> str | None:
+    """What is wrong with a value for a slot, as the end of a sentence, or None if it fits.
 
     None fits everything: it is no value. A float without a fraction fits INTEGER, since JSON and JavaScript do not
     tell the two apart.
     """
-    if value is None or data_flow_type in ANYTHING:
+    wanted = slot.data_flow_type
+    if value is None or _takes_anything(slot):
         return None
     fits = {
         "STRING": isinstance(value, str),
@@ -58,8 +60,12 @@ def misfit(value: Any, data_flow_type: str) -> str | None:
         "OBJECT": isinstance(value, dict),
         "ARRAY": isinstance(value, list),
         "BINARY": isinstance(value, bytes) or (isinstance(value, str) and _from_base64(value) is not None),
-    }[data_flow_type]
-    return None if fits else f"the slot is {data_flow_type} and takes {_KINDS[data_flow_type]}, not {kind(value)}"
+    }[wanted]
+    return None if fits else f"the slot is {wanted} and takes {_KINDS[wanted]}, not {kind(value)}"
+
+
+def _takes_anything(slot: Slot) -> bool:
+    return slot.data_flow_type in _ANYTHING or _ANY_CATEGORY in slot.match_categories
 
 
 def from_json(value: Any, data_flow_type: str) -> Any:
@@ -101,7 +107,7 @@ def kind(value: Any) -> str:
 def default_of(slot: InputDefinition) -> Any:
     """What an input that is not required gets when nothing is given; None is no value at all.
 
-    `config["default"]`, else the first suggestion, else what is empty for the type.
+    `config["default"]`, else the first suggestion, else what is empty for the type; nothing where any type will do.
     """
     if slot.is_stream:
         return None
@@ -113,6 +119,8 @@ def default_of(slot: InputDefinition) -> Any:
         return first.get("value") if isinstance(first, dict) else first
     if slot.multi:
         return []
+    if _takes_anything(slot):
+        return None
     empty: dict[str, Any] = {"STRING": "", "INTEGER": 0, "FLOAT": 0.0, "BOOLEAN": False, "OBJECT": {}, "ARRAY": []}
     return empty.get(slot.data_flow_type)
 
