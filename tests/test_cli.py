@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from wasmtime import wat2wasm
 
-from innkeeper.cli.group import BROKEN_PIPE, invoke
+from innkeeper.cli.group import BROKEN_PIPE
+from innkeeper.cli.main import invoke
 from innkeeper.cli.output import MOST_ERROR, innkeeper_error, json_bytes, printable
 from innkeeper.errors import CancelledError, InternalError, UsageError
 
@@ -446,7 +447,7 @@ def test_output_that_cannot_be_written_is_a_sentence(folder: Path) -> None:
 
 def test_a_call_imports_nothing_that_it_does_not_need(folder: Path) -> None:
     code = (
-        "import sys\nfrom innkeeper.cli.group import invoke\n"
+        "import sys\nfrom innkeeper.cli.main import invoke\n"
         "assert invoke(['call', 'guest.wasm', 'echo', '--input', 'x']) == 0\n"
         "heavy = {'pydantic', 'rich', 'numpy', 'asyncio', 'httpx'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

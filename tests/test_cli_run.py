@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -228,6 +230,29 @@ def test_a_reader_that_goes_away_is_no_traceback(
     assert capfd.readouterr().err == ""
     with contextlib.suppress(BrokenPipeError):
         broken.close()
+
+
+def test_the_demo_counts_what_there_is_to_count(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    folder = Path(__file__).parent.parent / "docs" / "demo"
+    text = re.sub(r"^```.*?^```$", "", (folder / "text.md").read_text(), flags=re.DOTALL | re.MULTILINE)
+    prose = "\n".join(line for line in text.splitlines() if not line.startswith("|"))
+    assert (
+        invoke(["run", str(folder / "read-the-docs.json"), "--input-file", f"text={folder / 'text.md'}", "--json"]) == 0
+    )
+    value = json.loads(capfdbinary.readouterr()[0])
+    assert len([node for node in value["nodes"].values() if node["plugin"] is not None]) >= 8
+    report = value["outputs"]["report"]
+    found = re.match(r"The text has (\d+) words under (\d+) headings: about (\d+) minutes", report)
+    assert found is not None
+    headings = len(re.findall(r"^#+ ", text, re.MULTILINE))
+    # Marks of lists and quotes are words of the prose here, and none for the workflow.
+    marks = len(re.findall(r"^\s*(?:[-#>]+|\d+\.) ", prose, re.MULTILINE))
+    assert (int(found[1]), int(found[2])) == (len(prose.split()) - marks, headings)
+    assert int(found[3]) == math.ceil(int(found[1]) * 0.005 + headings * 0.05)
+    for word, pattern in (("guest", r"guests?"), ("limit", r"limit(?:s|ed)?"), ("memory", "memory")):
+        bar = next(line for line in report.splitlines() if line.startswith(f"{word} "))
+        assert bar.count("\u2587") == len(re.findall(rf"\b{pattern}\b", prose, re.IGNORECASE))
+    assert [message["role"] for message in json.loads(value["outputs"]["prompt"])] == ["system", "user"]
 
 
 def test_messages_of_a_chat_are_shown_as_text_and_other_data_as_json() -> None:

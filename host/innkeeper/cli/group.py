@@ -81,7 +81,7 @@ def innkeeper(context: click.Context, home: str | None) -> None:
     context.ensure_object(Settings).home = home
 
 
-def invoke(arguments: Sequence[str]) -> int:
+def run_command(arguments: Sequence[str]) -> int:
     """Runs a command; says how it ended; returns the exit code. Raises nothing for what a user or a guest did."""
     settings = Settings()
     try:

@@ -12,13 +12,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: without the program's name; by default those of the process.
     """
-    try:
-        from innkeeper.cli.group import invoke
+    sys.exit(invoke(sys.argv[1:] if arguments is None else arguments))
 
-        code = invoke(sys.argv[1:] if arguments is None else arguments)
+
+def invoke(arguments: Sequence[str]) -> int:
+    """Runs a command, says how it ended and returns the exit code. Raises nothing for what a user or a guest did."""
+    try:
+        from innkeeper.cli.group import run_command
+
+        return run_command(arguments)
     except KeyboardInterrupt:
         # While modules were imported, or a second one while the first was reported.
-        code = 6
         if sys.stderr is not None:
             sys.stderr.write("innkeeper: cancelled\n")
-    sys.exit(code)
+        return 6

@@ -33,17 +33,11 @@ def _ask(guest: Guest, caller: int, kind: int, key_at: int, key_length: int, at:
         value = guest.variables.get(key)
         return -1 if value is None else _hold(guest, value)
     if at == 0:
-        guest.variables.pop(key, None)
-        return 0
-    used = sum(len(k) + len(v) for k, v in guest.variables.items() if k != key) + len(key) + length
-    if used > call.limits.variables:
-        raise LimitError(
-            f"the guest's variables would take {used} bytes; the limit 'variables' is {call.limits.variables}",
-            limit="variables",
-            value=call.limits.variables,
-            used=used,
-        )
-    guest.variables[key] = window.read(at, length)
+        guest.variables.remove(key)
+    else:
+        # A length beyond the limit is refused before anything is copied.
+        limit = call.limits.variables
+        guest.variables.set(key, window.read(at, min(length, limit + 1)), limit)
     return 0
 
 

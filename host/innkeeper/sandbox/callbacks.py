@@ -86,6 +86,8 @@ class Signature:
     def _number(self, value: Any) -> Any:
         modulus = _WRAP.get(self.results[0])
         if modulus is None:
+            if not isinstance(value, int | float):
+                raise TypeError(f"expected a number for {self.results[0]}, not {type(value).__name__}")
             return float(value)
         if not isinstance(value, int):
             raise TypeError(f"expected an int for {self.results[0]}, not {type(value).__name__}")

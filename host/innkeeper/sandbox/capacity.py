@@ -8,6 +8,7 @@ from collections import deque
 
 import trio
 
+from innkeeper.errors import BusyError
 from innkeeper.sandbox.clock import WallClock
 
 
@@ -62,9 +63,19 @@ class Budget:
             self.taken += amount
 
     async def take(self, amount: int, clock: WallClock) -> None:
-        """Takes `amount`, waiting for it until the call's deadline, which then ends the call with `busy`."""
+        """Takes `amount`, waiting for it until the call's deadline, which then ends the call with `busy`.
+
+        Raises:
+            BusyError: it is more than there will ever be; everybody else would wait behind it.
+        """
         if self.take_now(amount):
             return
+        if amount > self.limit:
+            raise BusyError(
+                f"the call needs {amount} of the bound of {self.limit} on {self.name}; raise that bound in "
+                "innkeeper.toml",
+                bound=self.name,
+            )
         clock.stage, clock.waits_for_bound = self.name, True
         clock.arm()
         task = trio.lowlevel.current_task()

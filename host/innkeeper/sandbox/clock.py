@@ -53,8 +53,14 @@ class WallClock:
             self._scope.deadline = end
 
     def end_step(self) -> None:
-        """The step is over in time."""
+        """The step is over.
+
+        Raises:
+            LimitError: it was not in time, though it went on after it had been cancelled.
+        """
         if self._step_limit is not None and self._scope is not None:
+            if self._scope.cancel_called:
+                raise self.error()
             self._step_limit = None
             self._scope.deadline = self._end
 

@@ -40,11 +40,11 @@ async def start(guest: Guest) -> bool:
         await drive(guest, habit, starting=True)
         guest.finish_kernel()
     guest.link(program.take_linker())
-    for module, name in program.modules:
-        guest.begin_module(module)
+    for module in program.modules:
+        guest.begin_module(module.address)
         if await drive(guest, habit, starting=True):
             return False
-        guest.finish_module(name)
+        guest.finish_module(module.name, owns_memory=module.owns_memory)
     guest.started = True
     _check_memory(guest)
     for export, parameters in program.start_functions:
@@ -64,14 +64,15 @@ async def invoke(guest: Guest, function: str, results: int, data: bytes) -> byte
     program = guest.program
     limits = guest.call.limits
     if program.uses_kernel:
-        if room_for(len(data)) > limits.kernel_memory:
+        try:
+            guest.grow_kernel(room_for(len(data)))
+        except MemoryError:
             raise LimitError(
                 f"the input of {len(data)} bytes does not fit; the limit 'kernel_memory' is {limits.kernel_memory}",
                 limit="kernel_memory",
                 value=limits.kernel_memory,
                 used=room_for(len(data)),
-            )
-        guest.grow_kernel(room_for(len(data)))
+            ) from None
         lay_out_input(guest.kernel_window(), data)
     guest.begin_function(function, results)
     exited = await drive(guest, program.habit(function), starting=False)

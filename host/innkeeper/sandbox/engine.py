@@ -13,7 +13,7 @@ import trio
 import wasmtime as w
 
 from innkeeper.errors import RejectedError, UsageError
-from innkeeper.sandbox import admission, callbacks, capi, growth, kernel, proposals
+from innkeeper.sandbox import admission, callbacks, capi, growth, kernel, proposals, selfcheck
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.capacity import Budget
 from innkeeper.sandbox.guest import MAX_MODULES
@@ -56,6 +56,7 @@ def _wasmtime() -> tuple[w.Engine, Ticker]:
     config.memory_guard_size = 0
     config.memory_reservation_for_growth = _RESERVATION
     engine = w.Engine(config)
+    selfcheck.require(engine)
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
     return engine, make_ticker(capi.address(engine))
 

@@ -16,6 +16,7 @@ import trio
 from innkeeper.errors import BusyError, InternalError
 from innkeeper.sandbox import callbacks, capi, growth, kernel
 from innkeeper.sandbox.call import Call
+from innkeeper.sandbox.variables import Variables
 from innkeeper.sandbox.wasi import Wasi
 from innkeeper.sandbox.window import Window
 
@@ -56,6 +57,7 @@ _FUNCTION, _SCRATCH, _MEMORIES = _offset("function"), _offset("scratch"), _offse
 _ARGUMENTS, _RESULT, _OLD, _TRAP, _ERROR = map(_offset, ("arguments", "result", "old", "trap", "error"))
 _EXTERN_SIZE = c.sizeof(capi.Extern)
 _MEMORY = growth.MEMORY.encode()
+_MEMORY_REFUSED, _TABLE_REFUSED = growth.MEMORY_REFUSED.encode(), growth.TABLE_REFUSED.encode()
 _MEMORY_LIMIT = growth.MEMORY_LIMIT.encode()
 
 
@@ -105,7 +107,7 @@ class Guest:
         self.call = call
         self.pending: callbacks.Pending | None = None
         self.incoming = b""
-        self.variables: dict[bytes, bytes] = {}
+        self.variables = Variables()
         self.started = False
         self.has_kernel = False
         self.lent = False
@@ -156,11 +158,11 @@ class Guest:
             )
         )
 
-    def finish_module(self, name: bytes | None) -> None:
-        """Finds the module's memory and, if it has a name, links its exports under it for the modules to come."""
+    def finish_module(self, name: bytes | None, *, owns_memory: bool) -> None:
+        """Finds the module's own memory and, if it has a name, links its exports under it for the modules to come."""
         base = self._base
         at = base + _MEMORIES + len(self._memories) * _EXTERN_SIZE
-        if capi.instance_export(self.context, base + _INSTANCE, _MEMORY, len(_MEMORY), at):
+        if owns_memory and capi.instance_export(self.context, base + _INSTANCE, _MEMORY, len(_MEMORY), at):
             self._memories.append(at + capi.EXTERN_OF)
         limits = self.call.limits
         if limits.memory < limits.kernel_memory:
@@ -341,6 +343,11 @@ class Guest:
             self._box.arguments[0].kind = capi.I64
             self._box.arguments[0].of.i64 = value
             self._check(capi.global_set(self.context, scratch + capi.EXTERN_OF, self._base + _ARGUMENTS))
+
+    def forget_refusals(self) -> None:
+        """What an earlier call was refused is no reason for this one's failure."""
+        for name in (_MEMORY_REFUSED, _TABLE_REFUSED):
+            self.set_exported_global(name, 0)
 
     @property
     def wasi(self) -> Wasi:

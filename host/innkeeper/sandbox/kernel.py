@@ -256,7 +256,7 @@ def source(functions: Sequence[HostFunction], memory: int) -> str:
         functions: host functions of the plugin; those that carry bytes get a wrapper each.
         memory: bytes that the kernel's memory may grow to, its declared maximum.
     """
-    limit = max(memory // PAGE, 1)
+    limit = min(max(memory // PAGE, 1), 65_536)
     imports, wrappers = [_IMPORTS], []
     for position, function in enumerate(functions):
         if not needs_wrapper(function):

@@ -50,6 +50,21 @@ class CompiledModule:
     module: w.Module
 
 
+@dataclass(frozen=True, slots=True)
+class ModuleToStart:
+    """What a guest needs to start one module.
+
+    Attributes:
+        address: of the compiled module.
+        name: under which those after it import its exports, or None.
+        owns_memory: whether its memory is its own: one that it imports is counted where it comes from.
+    """
+
+    address: int
+    name: bytes | None
+    owns_memory: bool
+
+
 class FiberProgram:
     """Implements `interface.Program`.
 
@@ -60,7 +75,7 @@ class FiberProgram:
         calls: the bound on its calls that are started and do not wait.
         uses_kernel: whether any of its modules imports the Extism ABI.
         wrappers: namespace, name and kernel export of each host function that carries bytes.
-        modules: address and name of each module, in the order in which they start.
+        modules: in the order in which they start.
         start_functions: exports that run before the first call, with the number of their parameters.
     """
 
@@ -88,7 +103,11 @@ class FiberProgram:
         self._lock = threading.RLock()
         self._users = 1
         self.modules = [
-            (capi.address(compiled.module), compiled.name.encode() if compiled.name is not None else None)
+            ModuleToStart(
+                capi.address(compiled.module),
+                compiled.name.encode() if compiled.name is not None else None,
+                any(not memory.imported for memory in compiled.info.memories),
+            )
             for compiled in self._compiled
         ]
         imported = {
@@ -234,6 +253,7 @@ class FiberProgram:
         """As `interface.Program.open`."""
         check_depth()
         await trio.lowlevel.checkpoint_if_cancelled()
+        self.check_open(options)
         call = self._begin("(start)", b"", options)
         try:
             async with self._slot(call, 0):
@@ -261,6 +281,7 @@ class FiberProgram:
         guest.call = call
         try:
             async with self._slot(call, len(data)):
+                guest.forget_refusals()
                 try:
                     output = await driver.invoke(guest, function, results, data)
                     self._count_output(output)
@@ -275,10 +296,13 @@ class FiberProgram:
             guest.close()
         return _result(call, output)
 
-    def check_open(self) -> None:
-        """Raises UsageError if the engine was closed: nobody polls guests any more."""
+    def check_open(self, options: CallOptions | None = None) -> None:
+        """Raises UsageError if the engine was closed: nobody polls guests any more. With options, also if the plugin
+        was unloaded."""
         if self._engine.closed:
             raise UsageError(CLOSED)
+        if options is not None and self._closed:
+            raise UsageError("the plugin was unloaded", plugin=options.plugin)
 
     def check_function(self, function: str, options: CallOptions) -> int:
         """The number of results, 0 or 1, of an exported function that can be called.
@@ -286,10 +310,8 @@ class FiberProgram:
         Raises:
             UsageError: there is none of this name, or it wants parameters.
         """
-        self.check_open()
+        self.check_open(options)
         export = self._info.exports.get(function)
-        if self._closed:
-            raise UsageError("the plugin was unloaded", plugin=options.plugin, function=function)
         if export is None or export.kind != "func" or export.signature is None:
             names = [e.name for e in self._info.exports.values() if e.kind == "func" and not e.name.startswith("_")]
             known = ", ".join(sorted(names)[:10]) or "none"
@@ -344,7 +366,7 @@ class FiberProgram:
     @trio.lowlevel.enable_ki_protection
     async def _admit(self, call: Call) -> Guest:
         # A place among the live guests and the memory that it begins with; the guest gives both back when it is closed.
-        declared = sum(memory.minimum for compiled in self._compiled for memory in compiled.info.memories)
+        declared = sum(m.minimum for compiled in self._compiled for m in compiled.info.memories if not m.imported)
         largest = max((m.minimum for compiled in self._compiled for m in compiled.info.memories), default=0)
         limits = call.limits
         if largest * kernel.PAGE > limits.memory:
@@ -354,6 +376,15 @@ class FiberProgram:
                 limit="memory",
                 value=limits.memory,
                 used=largest * kernel.PAGE,
+            )
+        elements = max((t.minimum for compiled in self._compiled for t in compiled.info.tables), default=0)
+        if elements > limits.table_elements:
+            raise LimitError(
+                f"the module starts with a table of {elements} elements; "
+                f"the limit 'table_elements' is {limits.table_elements}",
+                limit="table_elements",
+                value=limits.table_elements,
+                used=elements,
             )
         size = (declared + (kernel.FIRST_PAGES if self.uses_kernel else 0)) * kernel.PAGE
         engine = self._engine
@@ -496,35 +527,43 @@ class FiberSession:
     def __init__(self, program: FiberProgram, guest: Guest) -> None:
         self._program = program
         self._guest: Guest | None = guest
-        self._ended = "it was closed"
+        self._closed = False
+        self._ended = ""
 
     async def call(self, function: str, data: bytes, options: CallOptions) -> Result:
         """As `interface.Session.call`."""
-        guest = self._guest
+        guest, self._guest = self._guest, None
         if guest is None:
             raise GuestError(f"the guest has ended: {self._ended}", plugin=options.plugin, function=function)
-        self._guest = None
         self._ended = "a call is under way, and a guest does one at a time"
         try:
             result = await self._program.call_in(guest, function, data, options)
         except UsageError:
-            self._guest = guest
+            self._keep(guest)
             raise
         except BaseException as error:
             self._ended = f"{type(error).__name__}: {error}"
             raise
         if guest.call.failure is None:
-            self._guest = guest
+            self._keep(guest)
         else:
             self._ended = "it exited"
         return result
 
     async def aclose(self) -> None:
-        """As `interface.Session.aclose`."""
+        """As `interface.Session.aclose`. A call that is under way finishes first."""
+        self._closed = True
         guest, self._guest = self._guest, None
         if guest is not None:
-            guest.close()
+            self._keep(guest)
         await trio.lowlevel.checkpoint()
+
+    def _keep(self, guest: Guest) -> None:
+        if self._closed:
+            self._ended = "it was closed"
+            guest.close()
+        else:
+            self._guest = guest
 
 
 def _result(call: Call, output: bytes) -> Result:
