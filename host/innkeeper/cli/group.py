@@ -23,7 +23,7 @@ from innkeeper.cli.output import (
     write_out,
 )
 from innkeeper.cli.settings import Settings
-from innkeeper.errors import InnkeeperError, Kind, UsageError
+from innkeeper.errors import CancelledError, InnkeeperError, Kind, UsageError
 
 BROKEN_PIPE = 128 + 13
 """Exit code of a command whose reader went away: what a shell reports of one that SIGPIPE ended."""
@@ -110,10 +110,13 @@ def run_command(arguments: Sequence[str]) -> int:
     except BaseException as error:
         if isinstance(error, SystemExit | GeneratorExit):
             raise
-        if isinstance(error, KeyboardInterrupt | BaseExceptionGroup):
+        if isinstance(error, BaseExceptionGroup) and error.subgroup(BrokenPipeError) is not None:
+            _forget_stdout()
+            return BROKEN_PIPE
+        found = innkeeper_error(error)
+        if isinstance(found, CancelledError):
             # A second Ctrl-C while the first is reported would end in a traceback.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-        found = innkeeper_error(error)
         if os.environ.get("INNKEEPER_TRACEBACK") == "1":
             import traceback
 

@@ -35,19 +35,19 @@ async def start(guest: Guest) -> bool:
     """
     program = guest.program
     habit = program.habit("(start)")
-    if program.uses_kernel:
+    if program.links.uses_kernel:
         guest.begin_kernel(await program.kernel(guest.call.limits.kernel_memory))
         await drive(guest, habit, starting=True)
         guest.finish_kernel()
-    guest.link(program.take_linker())
-    for module in program.modules:
+    guest.link(program.links.take())
+    for module in program.links.modules:
         guest.begin_module(module.address)
         if await drive(guest, habit, starting=True):
             return False
         guest.finish_module(module.name, owns_memory=module.owns_memory)
     guest.started = True
     _check_memory(guest)
-    for export, parameters in program.start_functions:
+    for export, parameters in program.links.start_functions:
         guest.begin_function(export, 0, parameters)
         if await drive(guest, habit, starting=True):
             return False
@@ -63,7 +63,7 @@ async def invoke(guest: Guest, function: str, results: int, data: bytes) -> byte
     """
     program = guest.program
     limits = guest.call.limits
-    if program.uses_kernel:
+    if program.links.uses_kernel:
         try:
             guest.grow_kernel(room_for(len(data)))
         except MemoryError:
@@ -77,8 +77,8 @@ async def invoke(guest: Guest, function: str, results: int, data: bytes) -> byte
     guest.begin_function(function, results)
     exited = await drive(guest, program.habit(function), starting=False)
     _check_memory(guest)
-    output = _output(guest) if program.uses_kernel else b""
-    if program.uses_kernel:
+    output = _output(guest) if program.links.uses_kernel else b""
+    if program.links.uses_kernel:
         text = faults.own_error(guest.kernel_window())
         code = guest.result() if results and not exited else 0
         if text is not None:

@@ -20,7 +20,8 @@ from innkeeper.sandbox.guest import MAX_MODULES
 from innkeeper.sandbox.inline import LoopBudget
 from innkeeper.sandbox.interface import HostFunction
 from innkeeper.sandbox.limits import DEFAULTS, KIB, MIB
-from innkeeper.sandbox.program import CompiledModule, FiberProgram
+from innkeeper.sandbox.linking import CompiledModule
+from innkeeper.sandbox.program import FiberProgram
 from innkeeper.sandbox.ticker import Ticker, make_ticker
 from innkeeper.sandbox.wasi import FUNCTIONS as WASI_FUNCTIONS
 from innkeeper.sandbox.wasi import NONE, WASI_MODULE, WasiRights
@@ -134,7 +135,7 @@ class FiberEngine:
                 available |= admission.functions_of(name, info)
         digest = hashlib.sha256(wasm).hexdigest()
         program = FiberProgram(self, digest, compiled, functions, rights)
-        if program.uses_kernel:
+        if program.links.uses_kernel:
             await program.kernel(_DEFAULT_KERNEL)
         return program
 

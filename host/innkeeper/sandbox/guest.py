@@ -122,7 +122,7 @@ class Guest:
         limits = call.limits
         self._store: int = capi.store_new(program.engine_address, None, None)
         self.context: int = capi.store_context(self._store)
-        modules = program.module_count + 1
+        modules = len(program.links.modules) + 1
         capi.store_limiter(
             self._store,
             max(limits.memory, limits.kernel_memory, kernel.PAGE),
@@ -177,12 +177,12 @@ class Guest:
         The linker belongs to this guest until it is closed: a future may look at it.
         """
         self._linker = linker
-        if not self.program.uses_kernel:
+        if not self.program.links.uses_kernel:
             return
         base = self._base
         env = kernel.ENV.encode()
         self._check(capi.linker_define_instance(linker, self.context, env, len(env), base + _KERNEL))
-        for namespace, name, wrapper in self.program.wrappers:
+        for namespace, name, wrapper in self.program.links.wrappers:
             scratch = base + _SCRATCH
             if not capi.instance_export(self.context, base + _KERNEL, wrapper, len(wrapper), scratch):
                 raise InternalError(f"the kernel has no {wrapper.decode()}")
@@ -295,7 +295,7 @@ class Guest:
 
     def module_memory(self) -> int:
         """Bytes of the largest memory of a module, without the kernel's."""
-        modules = self._memories[1:] if self.program.uses_kernel else self._memories
+        modules = self._memories[1:] if self.program.links.uses_kernel else self._memories
         return max((capi.memory_data_size(self.context, memory) for memory in modules), default=0)
 
     def kernel_window(self) -> Window:

@@ -2,67 +2,32 @@
 
 from __future__ import annotations
 
-import ctypes as c
 import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import trio
-import wasmtime as w
 
-from innkeeper.errors import BusyError, GuestError, InnkeeperError, InternalError, LimitError, UsageError
-from innkeeper.sandbox import bindings, callbacks, capi, driver, kernel
+from innkeeper.errors import BusyError, GuestError, InnkeeperError, LimitError, UsageError
+from innkeeper.sandbox import capi, driver, kernel
 from innkeeper.sandbox.call import Call
-from innkeeper.sandbox.callbacks import Binding
 from innkeeper.sandbox.capacity import Budget
 from innkeeper.sandbox.depth import check_depth
 from innkeeper.sandbox.guest import Guest
 from innkeeper.sandbox.inline import Habit
 from innkeeper.sandbox.interface import CallOptions, HostFunction
+from innkeeper.sandbox.linking import CompiledModule, Links
+from innkeeper.sandbox.session import FiberSession
 from innkeeper.sandbox.usage import Result
-from innkeeper.sandbox.wasi import FUNCTIONS as WASI_FUNCTIONS
-from innkeeper.sandbox.wasi import NONE, WASI_MODULE, WasiRights
-from innkeeper.sandbox.wasm import ModuleInfo
+from innkeeper.sandbox.wasi import NONE, WasiRights
 from innkeeper.sandbox.workers import CLOSED
 
 if TYPE_CHECKING:
     from innkeeper.sandbox.engine import FiberEngine
 
-_START_FUNCTIONS = ("_initialize", "hs_init", "__wasm_call_ctors")
 _HABITS = 256
 """Functions of one plugin whose habits are remembered."""
-
-
-@dataclass(frozen=True, slots=True)
-class CompiledModule:
-    """One module of a plugin.
-
-    Attributes:
-        name: under which the modules after it import its exports; None for the plugin's own.
-        info: what its sections say.
-        module: compiled, with our exports added.
-    """
-
-    name: str | None
-    info: ModuleInfo
-    module: w.Module
-
-
-@dataclass(frozen=True, slots=True)
-class ModuleToStart:
-    """What a guest needs to start one module.
-
-    Attributes:
-        address: of the compiled module.
-        name: under which those after it import its exports, or None.
-        owns_memory: whether its memory is its own: one that it imports is counted where it comes from.
-    """
-
-    address: int
-    name: bytes | None
-    owns_memory: bool
 
 
 class FiberProgram:
@@ -73,10 +38,7 @@ class FiberProgram:
         seed: the same as bytes, for WASI's random numbers.
         rights: what its WASI may do.
         calls: the bound on its calls that are started and do not wait.
-        uses_kernel: whether any of its modules imports the Extism ABI.
-        wrappers: namespace, name and kernel export of each host function that carries bytes.
-        modules: in the order in which they start.
-        start_functions: exports that run before the first call, with the number of their parameters.
+        links: what its guests are linked with.
     """
 
     def __init__(
@@ -92,47 +54,14 @@ class FiberProgram:
         self.rights = rights
         self.calls = Budget("calls per plugin", engine.bounds.calls_per_plugin)
         self._engine = engine
-        self._compiled = tuple(modules)
-        self._info = self._compiled[-1].info
-        self._functions = tuple(functions)
+        self.links = Links(engine.address, modules, functions)
+        self._infos = [compiled.info for compiled in modules]
+        self._info = self._infos[-1]
         self._habits: dict[str, Habit] = {}
-        self._numbers: list[int] = []
-        self._linkers: list[int] = []
-        self._kernels: dict[int, tuple[int, w.Module]] = {}
         self._closed = False
+        self._freed = False
         self._lock = threading.RLock()
         self._users = 1
-        self.modules = [
-            ModuleToStart(
-                capi.address(compiled.module),
-                compiled.name.encode() if compiled.name is not None else None,
-                any(not memory.imported for memory in compiled.info.memories),
-            )
-            for compiled in self._compiled
-        ]
-        imported = {
-            (item.module, item.name)
-            for compiled in self._compiled
-            for item in compiled.info.imports
-            if item.kind == "func"
-        }
-        wrapped = [
-            (position, function)
-            for position, function in enumerate(self._functions)
-            if kernel.needs_wrapper(function) and (function.namespace, function.name) in imported
-        ]
-        self.wrappers = [
-            (function.namespace.encode(), function.name.encode(), kernel.wrapper_name(position).encode())
-            for position, function in wrapped
-        ]
-        self.uses_kernel = bool(wrapped) or any(module == kernel.ENV for module, _ in imported)
-        # A used linker still knows the last guest's modules. They are defined anew before anyone imports from them,
-        # unless one has the name of a namespace of ours: then its importers could find the old one.
-        ours = {function.namespace for function in self._functions} | {WASI_MODULE, kernel.ENV}
-        self._shadows = any(compiled.name in ours for compiled in self._compiled)
-        self.start_functions = self._find_start_functions()
-        self._base = self._make_linker(imported)
-        self._kernel_linker = self._make_kernel_linker(wrapped) if self.uses_kernel else 0
 
     # --- what its guests need ---------------------------------------------------------------------------------------
 
@@ -145,11 +74,6 @@ class FiberProgram:
     def memory_budget(self) -> Budget:
         """The host's budget of guest memory."""
         return self._engine.memory
-
-    @property
-    def module_count(self) -> int:
-        """Number of modules, without the kernel."""
-        return len(self.modules)
 
     @property
     def stack(self) -> int:
@@ -187,21 +111,11 @@ class FiberProgram:
 
     async def kernel(self, memory: int) -> int:
         """Address of the linked kernel whose memory may grow to so many bytes."""
-        found = self._kernels.get(memory)
-        if found is None:
-            module = await self._engine.compile_kernel(kernel.source(self._functions, memory))
-            found = self._kernels.get(memory)
-            if found is None:
-                pre = c.c_void_p()
-                self._check(capi.linker_instantiate_pre(self._kernel_linker, capi.address(module), c.addressof(pre)))
-                found = self._kernels[memory] = (pre.value or 0, module)
-        return found[0]
-
-    def take_linker(self) -> int:
-        """A linker of one guest's own, until `guest_closed` gets it back."""
-        if self._shadows:
-            return int(capi.linker_clone(self._base))
-        return self._linkers.pop() if self._linkers else capi.linker_clone(self._base)
+        known = self.links.kernel(memory)
+        if known is None:
+            module = await self._engine.compile_kernel(self.links.kernel_source(memory))
+            known = self.links.add_kernel(memory, module)
+        return known
 
     def guest_closed(self, store: int, linker: int, counted: int, *, large: bool) -> None:
         """A guest is over: deletes its store, here or (when that takes milliseconds) on a worker, and gives back
@@ -216,10 +130,8 @@ class FiberProgram:
             self._engine.workers.submit(delete)
         else:
             delete()
-        if linker and self._shadows:
-            capi.linker_delete(linker)
-        elif linker:
-            self._linkers.append(linker)
+        if linker:
+            self.links.give(linker)
         self._release()
 
     # --- calls ------------------------------------------------------------
@@ -366,8 +278,8 @@ class FiberProgram:
     @trio.lowlevel.enable_ki_protection
     async def _admit(self, call: Call) -> Guest:
         # A place among the live guests and the memory that it begins with; the guest gives both back when it is closed.
-        declared = sum(m.minimum for compiled in self._compiled for m in compiled.info.memories if not m.imported)
-        largest = max((m.minimum for compiled in self._compiled for m in compiled.info.memories), default=0)
+        declared = sum(m.minimum for info in self._infos for m in info.memories if not m.imported)
+        largest = max((m.minimum for info in self._infos for m in info.memories), default=0)
         limits = call.limits
         if largest * kernel.PAGE > limits.memory:
             raise LimitError(
@@ -377,7 +289,7 @@ class FiberProgram:
                 value=limits.memory,
                 used=largest * kernel.PAGE,
             )
-        elements = max((t.minimum for compiled in self._compiled for t in compiled.info.tables), default=0)
+        elements = max((t.minimum for info in self._infos for t in info.tables), default=0)
         if elements > limits.table_elements:
             raise LimitError(
                 f"the module starts with a table of {elements} elements; "
@@ -386,7 +298,7 @@ class FiberProgram:
                 value=limits.table_elements,
                 used=elements,
             )
-        size = (declared + (kernel.FIRST_PAGES if self.uses_kernel else 0)) * kernel.PAGE
+        size = (declared + (kernel.FIRST_PAGES if self.links.uses_kernel else 0)) * kernel.PAGE
         engine = self._engine
         if size > engine.memory.limit:
             raise BusyError(
@@ -443,127 +355,14 @@ class FiberProgram:
         call.usage.memory = guest.memory_size()
         call.usage.wall = call.clock.elapsed
 
-    def _find_start_functions(self) -> list[tuple[str, int]]:
-        # A reactor's `_initialize` runs the constructors itself; `hs_init` (Haskell) wants argc and argv besides.
-        found: list[tuple[str, int]] = []
-        for name in _START_FUNCTIONS:
-            export = self._info.exports.get(name)
-            if export is None or export.kind != "func" or export.signature is None:
-                continue
-            parameters, results = export.signature
-            if results or parameters not in ((), ("i32", "i32")):
-                continue
-            if name == "__wasm_call_ctors" and any(known == "_initialize" for known, _ in found):
-                continue
-            found.append((name, len(parameters)))
-        return found
-
-    def _make_linker(self, imported: set[tuple[str, str]]) -> int:
-        linker: int = capi.linker_new(self._engine.address)
-        capi.linker_allow_shadowing(linker, True)
-        for module, name in sorted(imported):
-            if module == WASI_MODULE:
-                known = WASI_FUNCTIONS[name]
-                self._define(linker, module, name, bindings.wasi_binding(known), waits=known.asynchronous)
-        for function in self._functions:
-            if not kernel.needs_wrapper(function) and (function.namespace, function.name) in imported:
-                self._define(linker, function.namespace, function.name, bindings.host_binding(function), waits=True)
-        return linker
-
-    def _make_kernel_linker(self, wrapped: Sequence[tuple[int, HostFunction]]) -> int:
-        linker: int = capi.linker_new(self._engine.address)
-        for name, binding in bindings.KERNEL_BINDINGS.items():
-            self._define(linker, kernel.INNER, name, binding, waits=False)
-        for position, function in enumerate(self._functions):
-            if kernel.needs_wrapper(function):
-                name = kernel.inner_name(position)
-                self._define(linker, kernel.INNER, name, bindings.host_binding(function), waits=True)
-        return linker
-
-    def _define(self, linker: int, module: str, name: str, binding: Binding, *, waits: bool) -> None:
-        signature = binding.signature
-        kind = w.FuncType([_TYPES[t]() for t in signature.parameters], [_TYPES[t]() for t in signature.results])
-        define, callback = (
-            (capi.linker_define_async, callbacks.ASYNC) if waits else (capi.linker_define_raw, callbacks.RAW)
-        )
-        number = callbacks.bind(binding)
-        self._numbers.append(number)
-        space, word = module.encode(), name.encode()
-        self._check(define(linker, space, len(space), word, len(word), capi.address(kind), callback, number, None))
-
     def _release(self) -> None:
         # Linkers and compiled code go when the last call and the last guest are gone.
         with self._lock:
             self._users -= 1
-            if self._users or not self._base:
+            if self._users or self._freed:
                 return
-            base, self._base = self._base, 0
-        for pre, _ in self._kernels.values():
-            capi.instance_pre_delete(pre)
-        for linker in (*self._linkers, base, self._kernel_linker):
-            if linker:
-                capi.linker_delete(linker)
-        self._kernels.clear()
-        self._linkers.clear()
-        for number in self._numbers:
-            callbacks.unbind(number)
-
-    def _check(self, error: int | None) -> None:
-        if error:
-            raise InternalError(f"wasmtime: {capi.take_error(error)}")
-
-
-_TYPES: Mapping[str, Any] = {
-    "i32": w.ValType.i32,
-    "i64": w.ValType.i64,
-    "f32": w.ValType.f32,
-    "f64": w.ValType.f64,
-}
-
-
-class FiberSession:
-    """Implements `interface.Session`."""
-
-    def __init__(self, program: FiberProgram, guest: Guest) -> None:
-        self._program = program
-        self._guest: Guest | None = guest
-        self._closed = False
-        self._ended = ""
-
-    async def call(self, function: str, data: bytes, options: CallOptions) -> Result:
-        """As `interface.Session.call`."""
-        guest, self._guest = self._guest, None
-        if guest is None:
-            raise GuestError(f"the guest has ended: {self._ended}", plugin=options.plugin, function=function)
-        self._ended = "a call is under way, and a guest does one at a time"
-        try:
-            result = await self._program.call_in(guest, function, data, options)
-        except UsageError:
-            self._keep(guest)
-            raise
-        except BaseException as error:
-            self._ended = f"{type(error).__name__}: {error}"
-            raise
-        if guest.call.failure is None:
-            self._keep(guest)
-        else:
-            self._ended = "it exited"
-        return result
-
-    async def aclose(self) -> None:
-        """As `interface.Session.aclose`. A call that is under way finishes first."""
-        self._closed = True
-        guest, self._guest = self._guest, None
-        if guest is not None:
-            self._keep(guest)
-        await trio.lowlevel.checkpoint()
-
-    def _keep(self, guest: Guest) -> None:
-        if self._closed:
-            self._ended = "it was closed"
-            guest.close()
-        else:
-            self._guest = guest
+            self._freed = True
+        self.links.free()
 
 
 def _result(call: Call, output: bytes) -> Result:
