@@ -1,0 +1,83 @@
+"""The modules in plugins/ are what their sources give, as far as that shows without tools and network.
+
+`python pdk-samples/build.py --check` shows the whole: it builds in an empty folder and compares every byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from innkeeper.plugins.manifest import parse_manifest
+from innkeeper.sandbox.wasm import parse
+
+ROOT = Path(__file__).parent.parent
+MANIFESTS = sorted(ROOT.glob("pdk-samples/*/*/manifest.toml"))
+AGAIN = "run `make plugins` and commit what it writes"
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def records() -> dict[str, Any]:
+    recorded = tomllib.loads((ROOT / "plugins" / "SOURCES.toml").read_text("utf-8"))
+    return {name: record for name, record in recorded.items() if name != "tools"}
+
+
+def test_every_sample_plugin_is_built_and_recorded() -> None:
+    names = {f"{manifest.parent.name}.wasm" for manifest in MANIFESTS}
+    assert names == set(records())
+    assert names <= {path.name for path in (ROOT / "plugins").glob("*.wasm")}
+
+
+@pytest.mark.parametrize("name", records())
+def test_a_module_is_the_one_that_was_recorded(name: str) -> None:
+    assert digest(ROOT / "plugins" / name) == records()[name]["sha256"], AGAIN
+
+
+@pytest.mark.parametrize("name", records())
+def test_a_modules_sources_are_those_that_were_recorded(name: str) -> None:
+    recorded = records()[name]["sources"]
+    assert {path: digest(ROOT / path) for path in recorded} == recorded, AGAIN
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda path: path.parent.name)
+def test_every_source_of_a_plugin_is_recorded(manifest: Path) -> None:
+    recorded = records()[f"{manifest.parent.name}.wasm"]["sources"]
+    own = [path for path in manifest.parent.rglob("*") if path.is_file()]
+    kit = [path for path in manifest.parent.parent.iterdir() if path.is_file() and path.suffix != ".md"]
+    present = {path.relative_to(ROOT).as_posix() for path in (*own, *kit)} | {"pdk-samples/build.py"}
+    assert present == set(recorded), AGAIN
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda path: path.parent.name)
+def test_a_module_carries_its_manifest_and_it_is_valid(manifest: Path) -> None:
+    module = parse((ROOT / "plugins" / f"{manifest.parent.name}.wasm").read_bytes())
+    assert module.sections("innkeeper.manifest") == [manifest.read_bytes()]
+    read = parse_manifest(manifest.read_bytes(), where=manifest.parent.name, exports=set(module.exports))
+    assert read.id == manifest.parent.name
+    assert {node.function for node in read.nodes} <= set(module.exports)
+
+
+@pytest.mark.parametrize("name", records())
+def test_a_module_carries_the_licences_of_what_is_in_it(name: str) -> None:
+    module = parse((ROOT / "plugins" / name).read_bytes())
+    (licences,) = module.sections("licenses")
+    assert b"Permission is hereby granted" in licences
+    assert (b"QuickJS" in licences) == (name == "core-messages.wasm")
+
+
+@pytest.mark.parametrize("name", records())
+def test_a_module_carries_no_path_of_the_machine_that_built_it(name: str) -> None:
+    module = (ROOT / "plugins" / name).read_bytes()
+    for part in (b"/home/", b"/root/", b"/tmp/", b"/work/", b"/usr/", b"zig-cache", str(ROOT).encode()):
+        assert part not in module
+
+
+@pytest.mark.parametrize("name", records())
+def test_a_module_stays_below_five_megabytes(name: str) -> None:
+    assert (ROOT / "plugins" / name).stat().st_size < 5_000_000
