@@ -22,9 +22,10 @@ class Call:
         usage: what it has used so far.
         clock: its wall clock.
         failure: what a callback found wrong, if it did; the first thing counts.
+        orderly: whether the guest finished and reported an error of its own: it can be called again.
     """
 
-    __slots__ = ("_log_left", "clock", "failure", "function", "limits", "options", "usage")
+    __slots__ = ("_log_left", "clock", "failure", "function", "limits", "options", "orderly", "usage")
 
     def __init__(self, function: str, data: bytes, options: CallOptions) -> None:
         self.options = options
@@ -33,6 +34,7 @@ class Call:
         self.usage = Usage(bytes_in=len(data))
         self.clock = WallClock(options.limits.wall)
         self.failure: BaseException | None = None
+        self.orderly = False
         self._log_left = options.limits.log
         if len(data) > self.limits.input:
             raise LimitError(

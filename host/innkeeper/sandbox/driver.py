@@ -77,17 +77,12 @@ async def invoke(guest: Guest, function: str, results: int, data: bytes) -> byte
     guest.begin_function(function, results)
     exited = await drive(guest, program.habit(function), starting=False)
     _check_memory(guest)
-    output = _output(guest) if program.links.uses_kernel else b""
-    if program.links.uses_kernel:
-        text = faults.own_error(guest.kernel_window())
-        code = guest.result() if results and not exited else 0
-        if text is not None:
-            raise GuestError(text, code=code or None)
-        if code:
-            raise GuestError(f"the guest returned code {code} without an error text", code=code)
-    elif results and not exited and guest.result():
-        raise GuestError(f"the guest returned code {guest.result()}", code=guest.result())
-    return output
+    text = faults.own_error(guest.kernel_window()) if program.links.uses_kernel else None
+    code = guest.result() if results and not exited else 0
+    if text is not None or code:
+        guest.call.orderly = True
+        raise GuestError(text or f"the guest returned code {code} without an error text", code=code or None)
+    return _output(guest) if program.links.uses_kernel else b""
 
 
 def _check_memory(guest: Guest) -> None:

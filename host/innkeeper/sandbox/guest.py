@@ -134,6 +134,11 @@ class Guest:
         capi.epoch_callback(self._store, callbacks.EPOCH, None, None)
         capi.set_epoch_deadline(self.context, 1)
 
+    @property
+    def closed(self) -> bool:
+        """Whether everything was freed."""
+        return not self._store
+
     # --- what it does next: each begins a future that is then polled to its end ----------------------------------
 
     def begin_kernel(self, pre: int) -> None:

@@ -93,7 +93,16 @@ class Session(Protocol):
     """One guest that is called more than once, one call at a time."""
 
     async def call(self, function: str, data: bytes, options: CallOptions) -> Result:
-        """As `Program.call`, in the same guest. After any error the guest is spent and each further call raises."""
+        """As `Program.call`, in the same guest.
+
+        A guest that reports an error of its own in good order (`error_set`, a return code) lives on. After anything
+        else, a trap, a limit, a cancellation, what a host function raised, it is spent, and each further call raises.
+        """
+        ...
+
+    @property
+    def spent(self) -> bool:
+        """Whether the guest has ended, or is at work; it takes no call then."""
         ...
 
     async def aclose(self) -> None:

@@ -185,7 +185,8 @@ class FiberProgram:
 
     @trio.lowlevel.enable_ki_protection
     async def call_in(self, guest: Guest, function: str, data: bytes, options: CallOptions) -> Result:
-        """Calls a function of a guest that lives on. After an error, or an exit, the guest is closed."""
+        """Calls a function of a guest that lives on. It is closed after an exit, and after an error unless it reported
+        one of its own in good order."""
         check_depth()
         await trio.lowlevel.checkpoint_if_cancelled()
         results = self.check_function(function, options)
@@ -200,7 +201,8 @@ class FiberProgram:
                 finally:
                     self._settle(call, guest)
         except BaseException as error:
-            guest.close()
+            if not call.orderly:
+                guest.close()
             self._end(call, error)
             raise
         self._end(call, None)

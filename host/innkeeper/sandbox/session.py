@@ -29,20 +29,30 @@ class FiberSession:
         guest, self._guest = self._guest, None
         if guest is None:
             raise GuestError(f"the guest has ended: {self._ended}", plugin=options.plugin, function=function)
+        try:
+            self._program.check_function(function, options)
+        except UsageError:
+            self._guest = guest
+            raise
         self._ended = "a call is under way, and a guest does one at a time"
         try:
             result = await self._program.call_in(guest, function, data, options)
-        except UsageError:
-            self._keep(guest)
-            raise
         except BaseException as error:
-            self._ended = f"{type(error).__name__}: {error}"
+            if guest.closed:
+                self._ended = f"{type(error).__name__}: {error}"
+            else:
+                self._keep(guest)
             raise
-        if guest.call.failure is None:
-            self._keep(guest)
-        else:
+        if guest.closed:
             self._ended = "it exited"
+        else:
+            self._keep(guest)
         return result
+
+    @property
+    def spent(self) -> bool:
+        """As `interface.Session.spent`."""
+        return self._guest is None
 
     async def aclose(self) -> None:
         """As `interface.Session.aclose`. A call that is under way finishes first."""

@@ -1,0 +1,191 @@
+"""Thousands of guests that wait in a host function at the same time: what each takes, and what the next one gets."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+from innkeeper.errors import BusyError
+from innkeeper.sandbox.bounds import Bounds, default_live_guests
+from innkeeper.sandbox.engine import FiberEngine, open_engine
+from innkeeper.sandbox.interface import CallOptions, Program
+from innkeeper.sandbox.limits import MIB, Limits
+
+from . import guests
+from .machine import KB, Memory
+from .table import show
+
+GUESTS = 5000
+PROMISE = 60 * KB
+"""Bytes of one waiting guest, page tables counted in."""
+WARM_UP = 100
+PATIENCE = 0.5
+"""Seconds that a call which finds no place waits for one."""
+
+_LONG = Limits(wall=3600.0, host_call=3600.0)
+
+
+class Crowd:
+    """Guests that wait in a host function until they are let go.
+
+    Attributes:
+        waiting: how many do.
+    """
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.release = trio.Event()
+        self._target = 0
+        self._reached = trio.Event()
+
+    async def handler(self, value: int) -> int:
+        """The host function."""
+        self.waiting += 1
+        if self.waiting >= self._target:
+            self._reached.set()
+        try:
+            await self.release.wait()
+        finally:
+            self.waiting -= 1
+        return value
+
+    async def until(self, count: int) -> None:
+        """Waits until so many wait."""
+        self._target, self._reached = count, trio.Event()
+        if self.waiting < count:
+            await self._reached.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A program whose calls wait, and the nursery that they are started in."""
+
+    engine: FiberEngine
+    program: Program
+    crowd: Crowd
+    nursery: trio.Nursery
+
+    async def fill(self, count: int) -> None:
+        """Starts guests until `count` of them wait."""
+        for _ in range(count - self.crowd.waiting):
+            self.nursery.start_soon(self.program.call, "run", b"", CallOptions(limits=_LONG))
+        await self.crowd.until(count)
+
+    async def empty(self) -> None:
+        """Lets all of them go."""
+        self.crowd.release.set()
+        while self.engine.live.taken:
+            await trio.sleep(0.01)
+        self.crowd.release = trio.Event()
+
+
+@asynccontextmanager
+async def open_room(live_guests: int, pages: int) -> AsyncIterator[Room]:
+    """A host that takes so many guests, whose guests have a memory of so many pages."""
+    crowd = Crowd()
+    memory = live_guests * (pages + 2) * guests.PAGE + 128 * MIB
+    async with (
+        open_engine(Bounds(live_guests=live_guests, guest_memory=memory)) as engine,
+        trio.open_nursery() as nursery,
+    ):
+        program = await engine.load(guests.waiter(pages), functions=[guests.host(crowd.handler)])
+        yield Room(engine, program, crowd, nursery)
+        crowd.release.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one waiting guest takes: bytes, but for its number of mappings."""
+
+    resident: float
+    proportional: float
+    private: float
+    page_tables: float
+    mappings: float
+    seconds: float
+
+    @property
+    def total(self) -> float:
+        """Resident memory and page tables."""
+        return self.resident + self.page_tables
+
+
+async def share(room: Room, count: int) -> Share:
+    """Starts guests until `count` wait, and divides by that what the process has grown by."""
+    await room.fill(WARM_UP)
+    await room.empty()
+    gc.collect()
+    before = Memory.now()
+    began = time.perf_counter()
+    await room.fill(count)
+    seconds = time.perf_counter() - began
+    gc.collect()
+    after = Memory.now()
+    return Share(
+        (after.resident - before.resident) / count,
+        (after.proportional - before.proportional) / count,
+        (after.private - before.private) / count,
+        (after.page_tables - before.page_tables) / count,
+        (after.mappings - before.mappings) / count,
+        seconds,
+    )
+
+
+async def one_too_many(room: Room) -> tuple[BusyError | None, float]:
+    """Calls once more, with `PATIENCE` to wait. What it ended with, and after how many seconds."""
+    began = time.perf_counter()
+    error: BusyError | None = None
+    try:
+        await room.program.call("run", b"", CallOptions(limits=Limits(wall=PATIENCE)))
+    except BusyError as caught:
+        error = caught
+    return error, time.perf_counter() - began
+
+
+async def _measure(pages: int) -> tuple[Share, str, bool]:
+    live = max(default_live_guests(), GUESTS)
+    async with open_room(live, pages) as room:
+        measured = await share(room, GUESTS)
+        await room.fill(live)
+        full = Memory.now()
+        error, seconds = await one_too_many(room)
+        ended = f"{type(error).__name__}, bound {error.bound!r}" if error else "NOT refused"
+        await room.empty()
+        text = f"{live:,} guests ({full.mappings:,} mappings); the next: {ended}, after {seconds:.2f} s of {PATIENCE}"
+        return measured, text, error is not None and error.bound == "live guests" and seconds >= PATIENCE
+
+
+def main() -> bool:
+    """Prints the tables. Returns whether the promises were met."""
+    rows, texts, met = [], [], True
+    for pages in (1, 2):
+        one, text, refused = trio.run(_measure, pages)
+        kept = one.total <= PROMISE
+        met = met and refused and kept
+        kilobytes = (f"{v / KB:.1f}" for v in (one.resident, one.proportional, one.private, one.page_tables, one.total))
+        verdict = "met" if kept else f"MISSED by {(one.total - PROMISE) / KB:.1f} KB"
+        rows.append([f"{pages}", *kilobytes, f"{one.mappings:.1f}", f"{one.seconds:.1f} s", verdict])
+        texts.append(text)
+    show(
+        f"{GUESTS:,} guests wait in a host function, each with a kernel: KB for each (promise: at most "
+        f"{PROMISE / KB:g} with page tables)",
+        [
+            "pages of memory",
+            "Rss",
+            "Pss",
+            "private",
+            "page tables",
+            "Rss + tables",
+            "mappings",
+            "started in",
+            "promise",
+        ],
+        rows,
+    )
+    print("\n".join(texts), flush=True)
+    return met
