@@ -274,3 +274,9 @@ def test_any_text_of_the_engine_becomes_one_short_printable_sentence(message: st
 def test_every_proposal_that_is_off_has_advice_under_the_name_that_the_list_has() -> None:
     off = {proposal.name for proposal in proposals.PROPOSALS if not proposal.on} - {"shared memory"}
     assert off <= set(admission._PROPOSAL_ADVICE)
+
+
+def test_a_module_may_not_reach_what_the_rewriting_adds_to_another() -> None:
+    wasm = bytes(wasmtime.wat2wasm('(module (import "m" "innkeeper:memory-limit" (global (mut i64))))'))
+    with pytest.raises(RejectedError, match="names that begin with 'innkeeper:' are the host's"):
+        admit(wasm, plugin=None, size_limit=1 << 20)

@@ -37,8 +37,8 @@ def counter(iterations: int) -> bytes:
 def computer(iterations: int) -> bytes:
     """`run` goes through a loop so many times, calls the host, and begins again, for ever."""
     return assemble(
-        f'(module {_HOST} (func (export "run") (local $left i64) (loop $again {_loop(iterations)} (drop (call $host (i64.const 1)))'
-        "(br $again))))"
+        f'(module {_HOST} (func (export "run") (local $left i64) (loop $again {_loop(iterations)}'
+        " (drop (call $host (i64.const 1))) (br $again))))"
     )
 
 

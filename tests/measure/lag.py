@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
@@ -143,7 +144,7 @@ def main(rounds: int = 3, seconds: float = 3.0, warm_up: float = 0.5) -> bool:
     todo = scenarios(trio.run(calibrate, COMPUTE))
     runs: dict[tuple[str, str], Callable[[float, float], Awaitable[Lag]]] = {("nothing", ""): nothing}
     for scenario in todo:
-        runs[scenario.name, "innkeeper"] = lambda s, w, scenario=scenario: beside(scenario, s, w)
+        runs[scenario.name, "innkeeper"] = partial(beside, scenario)
         runs[scenario.name, "wasmtime-py in threads"] = _in_threads(scenario)
         if scenario.wasm == guests.spinner():
             runs[scenario.name, "Python in threads, hashing"] = _hashing(scenario.count)

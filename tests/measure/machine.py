@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
 import time
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+
+import trio
 
 KB = 1000
 
@@ -73,13 +77,8 @@ class Others:
 
 def describe() -> str:
     """One line on the machine."""
-    import platform
-
-    import trio
-    import wasmtime
-
     load = os.getloadavg()[0]
     return (
         f"{len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}, trio {trio.__version__}, "
-        f"wasmtime {wasmtime.__version__}, load average {load:.1f}"
+        f"wasmtime {version('wasmtime')}, load average {load:.1f}"
     )

@@ -35,10 +35,13 @@ class Crowd:
 
     Attributes:
         waiting: how many do.
+        calls: how many calls have not ended.
     """
 
     def __init__(self) -> None:
         self.waiting = 0
+        self.calls = 0
+        self.gone = trio.Event()
         self.release = trio.Event()
         self._target = 0
         self._reached = trio.Event()
@@ -70,18 +73,25 @@ class Room:
     crowd: Crowd
     nursery: trio.Nursery
 
+    async def _one(self) -> None:
+        await self.program.call("run", b"", CallOptions(limits=_LONG))
+        self.crowd.calls -= 1
+        if not self.crowd.calls:
+            self.crowd.gone.set()
+
     async def fill(self, count: int) -> None:
         """Starts guests until `count` of them wait."""
         for _ in range(count - self.crowd.waiting):
-            self.nursery.start_soon(self.program.call, "run", b"", CallOptions(limits=_LONG))
+            self.crowd.calls += 1
+            self.nursery.start_soon(self._one)
         await self.crowd.until(count)
 
     async def empty(self) -> None:
         """Lets all of them go."""
-        self.crowd.release.set()
-        while self.engine.live.taken:
-            await trio.sleep(0.01)
-        self.crowd.release = trio.Event()
+        crowd = self.crowd
+        crowd.release.set()
+        await crowd.gone.wait()
+        crowd.release, crowd.gone = trio.Event(), trio.Event()
 
 
 @asynccontextmanager

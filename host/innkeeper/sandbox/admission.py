@@ -169,6 +169,12 @@ def _problem_of_module(info: ModuleInfo) -> str | None:
         if name.startswith(RESERVED):
             return f"the module exports {shown(name)}, and names that begin with {RESERVED!r} are the host's; rename it"
     for wanted in info.imports:
+        if wanted.name.startswith(RESERVED):
+            # They would reach what the rewriting adds to a linked module: its limit, or a memory that it keeps.
+            return (
+                f"the module imports {shown(wanted.name)}, and names that begin with {RESERVED!r} are the host's; "
+                "build it without that import"
+            )
         if sentence := _problem_of_import(wanted):
             return sentence
     return _problem_of_memories(info)

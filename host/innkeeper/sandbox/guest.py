@@ -123,9 +123,12 @@ class Guest:
         self._store: int = capi.store_new(program.engine_address, None, None)
         self.context: int = capi.store_context(self._store)
         modules = len(program.links.modules) + 1
+        # One size for all memories of the store: with a kernel it is the larger one, and the guest's own growth is held
+        # below it by its instrumentation (`finish_module`), what a start section grew by a look afterwards.
+        size = max(limits.memory, limits.kernel_memory, kernel.PAGE) if program.links.uses_kernel else limits.memory
         capi.store_limiter(
             self._store,
-            max(limits.memory, limits.kernel_memory, kernel.PAGE),
+            size,
             limits.table_elements,
             modules,
             8 * modules,
