@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from guests import Sandbox, opened
+pytest.register_assert_rewrite("guests")
+
+from guests import Sandbox, opened  # noqa: E402 (its asserts explain themselves only if it is imported after the line above)
 
 
 @pytest.fixture

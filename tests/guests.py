@@ -188,12 +188,20 @@ async def nothing_is_held(engine: FiberEngine) -> None:
     assert not callbacks.running
 
 
+PRELUDE = """import sys
+import trio
+from innkeeper.errors import *
+from innkeeper.sandbox.engine import open_engine
+from guests import *
+"""
+
+
 def in_child(program: str, *, timeout: float = 60, faulthandler: bool = True) -> str:
     """Runs a Python program in a process of its own, which must end well, and gives its output.
 
-    The names of this module and `trio` are there. The program is dedented.
+    The names of this module, of the errors, `open_engine`, `sys` and `trio` are there. The program is dedented.
     """
-    code = "from guests import *\nimport trio\n" + dedent(program)
+    code = PRELUDE + dedent(program)
     flags = ["-X", "faulthandler"] if faulthandler else []
     done = subprocess.run(
         [sys.executable, *flags, "-c", code],

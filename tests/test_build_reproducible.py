@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from innkeeper.plugins.manifest import parse_manifest
 from innkeeper.sandbox.wasm import parse
 
@@ -57,7 +58,7 @@ def test_every_source_of_a_plugin_is_recorded(manifest: Path) -> None:
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda path: path.parent.name)
 def test_a_module_carries_its_manifest_and_it_is_valid(manifest: Path) -> None:
     module = parse((ROOT / "plugins" / f"{manifest.parent.name}.wasm").read_bytes())
-    assert module.sections("innkeeper.manifest") == [manifest.read_bytes()]
+    assert module.custom["innkeeper.manifest"] == [manifest.read_bytes()]
     read = parse_manifest(manifest.read_bytes(), where=manifest.parent.name, exports=set(module.exports))
     assert read.id == manifest.parent.name
     assert {node.function for node in read.nodes} <= set(module.exports)
@@ -66,7 +67,7 @@ def test_a_module_carries_its_manifest_and_it_is_valid(manifest: Path) -> None:
 @pytest.mark.parametrize("name", records())
 def test_a_module_carries_the_licences_of_what_is_in_it(name: str) -> None:
     module = parse((ROOT / "plugins" / name).read_bytes())
-    (licences,) = module.sections("licenses")
+    (licences,) = module.custom["licenses"]
     assert b"Permission is hereby granted" in licences
     assert (b"QuickJS" in licences) == (name == "core-messages.wasm")
 

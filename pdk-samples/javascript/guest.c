@@ -7,8 +7,8 @@
 #include "extism.h"
 #include "quickjs.h"
 
-/* JavaScript may use this much of the C stack in memory. Each frame there has a frame on the engine's own stack, up
- * to STACK_RATIO times as large; with this budget QuickJS throws "stack overflow" before the engine's 512 KiB end. */
+/* JavaScript may use this much of the C stack in memory. A frame there comes with one of up to three times its size on
+ * the engine's own stack (see stack.h): with this budget QuickJS throws a RangeError before the engine's 512 KiB end. */
 enum { STACK_BUDGET = 150 * 1024 };
 
 /* Bytes of an error's text that reach the host. */
@@ -111,7 +111,11 @@ static void describe_exception(struct text *text) {
     JS_FreeValue(context, exception);
 }
 
-static int32_t fail(const struct text *text) {
+/* A lone surrogate comes out of QuickJS as three bytes that are not UTF-8: U+FFFD takes their place. */
+static int32_t fail(struct text *text) {
+    for (size_t i = 0; i + 2 < text->length; i++) {
+        if (text->bytes[i] == '\xED' && (unsigned char)text->bytes[i + 1] >= 0xA0) memcpy(text->bytes + i, "\xEF\xBF\xBD", 3);
+    }
     extism_error(text->bytes, text->length);
     return 1;
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from typing import Any
 
 import wasmtime as w
 
@@ -28,16 +29,17 @@ def available(data: bytes, host_calls: int) -> dict[str, Benches]:
 
 def _extism(data: bytes, host_calls: int) -> Benches:
     import extism
+    from extism.extism import CompiledPlugin
 
     i64 = [extism.ValType.I64]
 
-    def answer(_plugin: object, inputs: list[extism.Val], outputs: list[extism.Val], *_: object) -> None:
+    @extism.host_fn(name="host", namespace="extism:host/user", signature=(i64, i64))
+    def answer(_plugin: object, inputs: Any, outputs: Any, *_: object) -> None:
         outputs[0].value = inputs[0].value
 
-    function = extism.Function("extism:host/user", "host", i64, i64, answer)
-    compiled = extism.CompiledPlugin(guests.echo(), functions=[])
+    compiled = CompiledPlugin(guests.echo(), functions=[])
     plugin = extism.Plugin(compiled)
-    caller = extism.Plugin(guests.host_caller(host_calls), functions=[function])
+    caller = extism.Plugin(guests.host_caller(host_calls), functions=[answer])
 
     def fresh() -> None:
         assert bytes(extism.Plugin(compiled).call("echo", data)) == data

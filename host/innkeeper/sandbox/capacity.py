@@ -105,7 +105,7 @@ class Budget:
             self._serve()
             return
         # From a worker or a finalizer: waking is for trio's thread.  A run that has ended has nobody who waits.
-        with contextlib.suppress(trio.RunFinishedError):
+        with contextlib.suppress(trio.RunFinishedError, OSError):
             token.run_sync_soon(self._serve)
 
     def _serve(self) -> None:

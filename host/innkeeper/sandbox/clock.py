@@ -20,12 +20,13 @@ class WallClock:
         stage: what the call waits for, for the message: the name of a bound, "host function" or "the guest".
     """
 
-    __slots__ = ("_begun", "_end", "_limit", "_scope", "_step_limit", "stage", "waits_for_bound")
+    __slots__ = ("_begun", "_end", "_limit", "_scope", "_step_limit", "_task", "stage", "waits_for_bound")
 
     def __init__(self, limit: float) -> None:
         self._begun = time.perf_counter()
         self._limit = limit
         self._scope: trio.CancelScope | None = None
+        self._task: trio.lowlevel.Task | None = None
         self._end = 0.0
         self._step_limit: float | None = None
         self.stage = "the guest"
@@ -43,6 +44,7 @@ class WallClock:
             scope = trio.CancelScope(deadline=self._end)
             scope.__enter__()
             self._scope = scope
+            self._task = trio.lowlevel.current_task()
 
     def begin_step(self, seconds: float) -> None:
         """Bounds the next step, one host call, by a time of its own. The clock is armed."""
@@ -76,6 +78,9 @@ class WallClock:
         """
         scope, self._scope = self._scope, None
         if scope is None:
+            return None
+        if not trio.lowlevel.in_trio_task() or trio.lowlevel.current_task() is not self._task:
+            # The coroutine was thrown away and its task is gone: the scope goes with it.
             return None
         kind: type[BaseException] | None = type(error) if error is not None else None
         trace: TracebackType | None = error.__traceback__ if error is not None else None

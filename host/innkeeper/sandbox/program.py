@@ -264,9 +264,6 @@ class FiberProgram:
     def _end(self, call: Call, error: BaseException | None) -> None:
         # Leaves the clock's scope; if it was the clock that ended the call, raises what that means.
         self._release()
-        if isinstance(error, GeneratorExit):
-            # The coroutine is thrown away, perhaps outside of any trio run: its scope goes with it.
-            return
         by_clock = call.clock.close(error)
         call.usage.wall = call.clock.elapsed
         final = by_clock or error
@@ -304,8 +301,8 @@ class FiberProgram:
         engine = self._engine
         if size > engine.memory.limit:
             raise BusyError(
-                f"the module starts with {size} bytes of memory, more than all guests together may have "
-                f"({engine.memory.limit})",
+                f"the module starts with {size} bytes of memory, more than the bound of {engine.memory.limit} on "
+                f"{engine.memory.name}",
                 bound=engine.memory.name,
             )
         await engine.live.take(1, call.clock)

@@ -7,10 +7,12 @@ GIL, so guests may be polled with the GIL held.  Elsewhere a thread of ours tick
 from __future__ import annotations
 
 import ctypes as c
+import os
 import struct
 import sys
 import threading
 import time
+import weakref
 from typing import Protocol
 
 from innkeeper.sandbox import capi
@@ -51,13 +53,20 @@ class TimerTicker:
     holds_gil = True
 
     def __init__(self, engine: int) -> None:
-        self._libc = c.CDLL(None, use_errno=True)
-        self._timer = c.c_void_p()
-        self._armed = False
+        # Keeps the GIL: a call takes a microsecond.
+        self._libc = c.PyDLL(None, use_errno=True)
+        self._engine = engine
         self._needed = 0.0
+        self.renew()
+        _tickers.add(self)
+
+    def renew(self) -> None:
+        """Makes the timer. A forked child inherits none, and its parent may have held the lock."""
+        self._armed = False
         self._lock = threading.Lock()
+        self._timer = c.c_void_p()
         function = c.cast(capi.free.wasmtime_engine_increment_epoch, c.c_void_p).value or 0
-        event = struct.pack("<QiiQ40x", engine, 0, _SIGEV_THREAD, function)
+        event = struct.pack("<QiiQ40x", self._engine, 0, _SIGEV_THREAD, function)
         if self._libc.timer_create(_CLOCK_MONOTONIC, event, c.byref(self._timer)):
             raise OSError(c.get_errno(), "timer_create")
 
@@ -97,6 +106,11 @@ class ThreadTicker:
     def __init__(self, engine: int) -> None:
         self._engine = engine
         self._needed = 0.0
+        self.renew()
+        _tickers.add(self)
+
+    def renew(self) -> None:
+        """Starts the thread. A forked child inherits none."""
         self._wake = threading.Event()
         threading.Thread(target=self._run, name="innkeeper ticker", daemon=True).start()
 
@@ -120,6 +134,18 @@ class ThreadTicker:
             self._wake.wait()
             time.sleep(TICK)
             capi.engine_increment_epoch(self._engine)
+
+
+_tickers: weakref.WeakSet[TimerTicker | ThreadTicker] = weakref.WeakSet()
+
+
+def _renew_all() -> None:
+    for ticker in list(_tickers):
+        ticker.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_all)
 
 
 def make_ticker(engine: int) -> Ticker:

@@ -138,17 +138,22 @@ class Workers:
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
-            if not isinstance(item, _Job):
-                item()
-                continue
-            while True:
-                ready = item.turn.step()
-                if ready or item.stop or item.abandoned:
-                    self._hand_back(item)
-                    break
-                if not self._queue.empty():
-                    self._queue.put(item)
-                    break
+            self._do(item)
+            # A thread that waits for its next item must not keep the last guest alive.
+            del item
+
+    def _do(self, item: _Job | Callable[[], None]) -> None:
+        if not isinstance(item, _Job):
+            item()
+            return
+        while True:
+            ready = item.turn.step()
+            if ready or item.stop or item.abandoned:
+                self._hand_back(item)
+                return
+            if not self._queue.empty():
+                self._queue.put(item)
+                return
 
     def _hand_back(self, job: _Job) -> None:
         with self._lock:
@@ -157,7 +162,8 @@ class Workers:
             if not abandoned:
                 try:
                     job.token.run_sync_soon(trio.lowlevel.reschedule, job.task, outcome.Value(None))
-                except trio.RunFinishedError:
+                except (trio.RunFinishedError, OSError):
+                    # The run is over; after a crash of trio itself its wake-up socket is closed.
                     abandoned = True
         if abandoned:
             job.turn.abandon()

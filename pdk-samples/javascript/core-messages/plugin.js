@@ -30,7 +30,8 @@ function rulesOf(value, slot) {
             const given = rule[key] ?? "";
             if (typeof given !== "string") throw `${label}: its '${key}' is ${kindOf(given)}, not text`;
         }
-        return { ...rule, label: rule.name ? `${label}, '${rule.name}',` : label };
+        const name = rule.name?.length > 60 ? `${rule.name.slice(0, 60)}...` : rule.name;
+        return { ...rule, label: name ? `${label}, '${name}',` : label };
     });
 }
 

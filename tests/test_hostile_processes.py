@@ -1,0 +1,270 @@
+"""Whatever happens to a process while guests run, it neither aborts nor hangs. Each test has a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from guests import PRELUDE, in_child
+
+BEYOND = """
+GUEST = '(module (memory 1) (func (export "run") (drop (i32.load (i32.const 70000)))))'
+NULL = '(module (table 1 funcref) (func (export "run") (call_indirect (i32.const 0))))'
+DIVIDE = '(module (func (export "run") (drop (i32.div_u (i32.const 1) (i32.load8_u (i32.const 0))))) (memory 1))'
+DEEP = '(module (func $f (export "run") (call $f) (call $f)))'
+async def attack():
+    async with opened() as sandbox:
+        for text in (GUEST, NULL, DIVIDE, DEEP) * 3:
+            try:
+                await sandbox.call(text)
+            except InnkeeperError as error:
+                print("ended:", error.message)
+"""
+
+
+@pytest.mark.parametrize("when", ["before the first guest", "after the first guest", "twice", "for a while"])
+def test_a_guest_out_of_bounds_ends_alone_with_faulthandler_enabled(when: str) -> None:
+    output = in_child(
+        BEYOND
+        + {
+            "before the first guest": "import faulthandler; faulthandler.enable(); trio.run(attack)",
+            "after the first guest": "trio.run(attack); import faulthandler; faulthandler.enable(); trio.run(attack)",
+            "twice": "import faulthandler; faulthandler.enable(); faulthandler.enable(); trio.run(attack)",
+            "for a while": "import faulthandler; faulthandler.enable(); trio.run(attack); faulthandler.disable();"
+            " trio.run(attack)",
+        }[when],
+        faulthandler=False,
+    )
+    assert output.count("out of bounds memory access") == output.count("stack overflowed") >= 3
+
+
+RUNNING = r"""
+async def wait():
+    await trio.sleep(60)
+WAIT = host_function(wait)
+WAITING = wat(run("(call $wait)"), functions=[WAIT])
+SLEEPING = wat('(memory 1)' + run('(i64.store (i32.const 24) (i64.const 60000000000))'
+    '(drop (call $poll_oneoff (i32.const 0) (i32.const 99) (i32.const 1) (i32.const 200)))'), wasi="poll_oneoff")
+LARGE = '(module (memory 100) (func (export "run") (loop (memory.fill (i32.const 0) (i32.const 1)' \
+    ' (i32.const 6000000)) (br 0))))'
+async def some(sandbox, nursery):
+    for text in (SPIN, SPIN, SPIN, WAITING, SLEEPING, LARGE):
+        program = await sandbox.load(text, [WAIT] if text is WAITING else [])
+        nursery.start_soon(program.call, "run", b"", options(cpu=60))
+    session = await program.open(options())
+    await trio.sleep(0.1)
+    return session
+"""
+
+ENDS = {
+    "the run raises": """
+async def main():
+    async with open_engine() as engine, trio.open_nursery() as nursery:
+        kept.append(await some(Sandbox(engine), nursery))
+        raise ValueError
+try:
+    trio.run(main)
+except* ValueError:
+    print("ended well")
+""",
+    "the run is cancelled": """
+async def main():
+    with trio.move_on_after(0.3):
+        async with open_engine() as engine, trio.open_nursery() as nursery:
+            kept.append(await some(Sandbox(engine), nursery))
+trio.run(main)
+print("ended well")
+""",
+    "the engine's block ends while they run": """
+async def main():
+    async with trio.open_nursery() as nursery:
+        async with open_engine() as engine:
+            kept.append(await some(Sandbox(engine), nursery))
+        await trio.sleep(10)
+try:
+    trio.run(main)
+except* UsageError as group:
+    assert all("closed" in str(error) for error in group.exceptions)
+    print("ended well")
+""",
+    "sys.exit in the run": """
+async def main():
+    async with open_engine() as engine, trio.open_nursery() as nursery:
+        kept.append(await some(Sandbox(engine), nursery))
+        print("ended well", flush=True)
+        sys.exit(0)
+try:
+    trio.run(main)
+except* SystemExit:
+    sys.exit(0)
+""",
+    "the interpreter ends beside a daemon thread's run": """
+import threading
+async def main():
+    async with open_engine() as engine, trio.open_nursery() as nursery:
+        kept.append(await some(Sandbox(engine), nursery))
+        running.set()
+        await trio.sleep_forever()
+running = threading.Event()
+threading.Thread(target=trio.run, args=[main], daemon=True).start()
+running.wait()
+print("ended well", flush=True)
+""",
+    "the run is thrown away": """
+import gc, queue, outcome
+async def main():
+    async with open_engine() as engine, trio.open_nursery() as nursery:
+        kept.append(await some(Sandbox(engine), nursery))
+        going.append(1)
+        await trio.sleep_forever()
+going = []
+todo = queue.Queue()
+def done(result): print(result)
+trio.lowlevel.start_guest_run(main, run_sync_soon_threadsafe=todo.put, done_callback=done)
+while not going:
+    todo.get()()
+for _ in range(20):
+    try:
+        todo.get(timeout=0.01)()
+    except queue.Empty:
+        pass
+print("ended well", flush=True)
+""",
+}
+
+
+@pytest.mark.parametrize("keep", ["a session is kept", "nothing is kept"])
+@pytest.mark.parametrize("end", ENDS)
+def test_a_process_ends_well_while_guests_spin_and_wait(end: str, keep: str) -> None:
+    kept = "kept = []" if keep == "a session is kept" else "class kept: append = staticmethod(lambda session: None)"
+    output = in_child(f"{kept}\n{RUNNING}\n{ENDS[end]}")
+    assert "ended well" in output
+
+
+def test_two_threads_each_with_a_run_and_an_engine_do_not_disturb_each_other() -> None:
+    output = in_child(
+        """
+        import threading
+        async def main():
+            async with opened() as sandbox:
+                program = await sandbox.load(SPIN)
+                text = wat(gives("(call $input_load_u64 (i64.const 0))"), GIVES + " input_load_u64")
+                quick = await sandbox.load(text)
+                async def spin():
+                    for _ in range(3):
+                        await sandbox.fails(LimitError, program, cpu=0.02)
+                        with trio.move_on_after(0.01):
+                            await sandbox.call(program, cpu=9)
+                async def ask(n):
+                    for at in range(100):
+                        data = (n * 1000 + at).to_bytes(8, "little")
+                        assert (await sandbox.call(quick, data=data)).output == data
+                async with trio.open_nursery() as nursery:
+                    for n in range(3):
+                        nursery.start_soon(spin)
+                        nursery.start_soon(ask, n)
+            done.append(1)
+        done = []
+        for _ in range(2):
+            threads = [threading.Thread(target=trio.run, args=[main]) for _ in range(3)]
+            for thread in threads: thread.start()
+            for thread in threads: thread.join()
+        print(len(done))
+        """
+    )
+    assert output.strip() == "6"
+
+
+def test_engines_inside_of_each_other_and_one_after_the_other() -> None:
+    output = in_child(
+        """
+        async def main():
+            async with opened() as outer:
+                first = await outer.load(SPIN)
+                async def inner_call():
+                    async with opened() as inner:
+                        await inner.fails(LimitError, SPIN, cpu=0.02)
+                function = host_function(inner_call)
+                for _ in range(3):
+                    await outer.call(wat(run("(call $inner_call)"), functions=[function]), functions=[function])
+                    await outer.fails(LimitError, first, cpu=0.02)
+            for _ in range(20):
+                async with opened() as again:
+                    await again.call(NOTHING)
+            print("ended well")
+        trio.run(main)
+        """
+    )
+    assert "ended well" in output
+
+
+def test_a_forked_child_has_ticks_of_its_own() -> None:
+    output = in_child(
+        """
+        import os, signal
+        async def main():
+            async with opened() as sandbox:
+                await sandbox.fails(LimitError, SPIN, cpu=0.02)
+        trio.run(main)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(15)  # ends it if nothing else does
+            trio.run(main)
+            print("child ended well", flush=True)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        trio.run(main)
+        """,
+        timeout=20,
+    )
+    assert "child ended well" in output
+
+
+def test_ctrl_c_ends_a_run_at_every_stage_and_aborts_nothing() -> None:
+    program = f"""
+{PRELUDE}
+import signal
+{RUNNING}
+async def main():
+    async with open_engine() as engine:
+        sandbox = Sandbox(engine)
+        quick = await sandbox.load(wat(run("(drop (call $alloc (i64.const 8)))"), "alloc"))
+        print("up", flush=True)
+        while True:
+            async with trio.open_nursery() as nursery:
+                for text in (SPIN, WAITING, SLEEPING):
+                    program = await sandbox.load(text, [WAIT] if text is WAITING else [])
+                    nursery.start_soon(program.call, "run", b"", options(cpu=60))
+                for _ in range(200):
+                    await quick.call("run", b"", options())
+                nursery.cancel_scope.cancel()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+try:
+    trio.run(main)
+except BaseException as error:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    sys.exit(42 if isinstance(error, KeyboardInterrupt) else 43)
+"""
+    for delay in (0.0, 0.003, 0.01, 0.02, 0.031, 0.05, 0.08):
+        with subprocess.Popen(
+            [sys.executable, "-X", "faulthandler", "-c", program],
+            cwd=Path(__file__).parent,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as child:
+            try:
+                assert child.stdout is not None
+                assert child.stdout.readline() == "up\n"
+                time.sleep(delay)
+                child.send_signal(signal.SIGINT)
+                _, errors = child.communicate(timeout=60)
+            finally:
+                child.kill()
+        assert child.returncode == 42, errors[-3000:]
