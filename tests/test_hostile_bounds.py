@@ -237,3 +237,24 @@ async def test_a_plugin_that_is_unloaded_while_its_calls_wait_harms_nobody() -> 
             program.close()
             door.event.set()
         assert len(outcomes) == 3
+
+
+async def test_a_nested_call_at_its_plugin_s_bound_can_be_cancelled() -> None:
+    async with opened(Bounds(calls_per_plugin=1, workers=1)) as sandbox:
+        program: FiberProgram
+        depth = 0
+
+        async def again() -> None:
+            nonlocal depth
+            depth += 1
+            if depth % 2:
+                with trio.CancelScope() as scope:
+                    trio.lowlevel.current_trio_token().run_sync_soon(scope.cancel)
+                    await program.call("run", b"", options())
+
+        function = host_function(again)
+        program = await sandbox.load(wat(run("(call $again)"), functions=[function]), [function])
+        for _ in range(40):
+            depth = 0
+            await program.call("run", b"", options())
+        assert program.calls.taken == 0

@@ -252,9 +252,7 @@ async def test_nothing_is_alive_after_a_call_that_went_well(census: Census, func
     ("function", "kind"),
     [("trap", GuestError), ("code", GuestError), ("error", GuestError), ("exit_3", GuestError), ("http", DeniedError)],
 )
-async def test_nothing_is_alive_after_a_guest_that_failed(
-    census: Census, function: str, kind: type[Exception]
-) -> None:
+async def test_nothing_is_alive_after_a_guest_that_failed(census: Census, function: str, kind: type[Exception]) -> None:
     async with _program() as (_, program):
         for _ in range(3):
             with pytest.raises(kind):

@@ -161,8 +161,9 @@ def _fail(guest: Guest | None, error: BaseException) -> int:
 @trio.lowlevel.enable_ki_protection
 def on_raw(env: int, caller: int, values: int, count: int) -> int | None:
     """A function of the host that never waits."""
-    guest = running.get(threading.get_ident())
+    guest = None
     try:
+        guest = running.get(threading.get_ident())
         binding = _bindings[env]
         assert guest is not None
         result = binding.begin(guest, caller, *binding.signature.raw_arguments(values))

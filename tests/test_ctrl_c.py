@@ -1,0 +1,355 @@
+"""Ctrl-C, at every stage of a child process: always KeyboardInterrupt, never an abort, a hang or a guest that is left.
+
+The child says when it has reached the stage; the signal comes from outside, from a timer of its own, or from the very
+line of code in question.  Afterwards the child checks what is alive, in the same process.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+HANG = 120
+"""Seconds after which a child hangs, on however busy a machine."""
+
+GUEST = """(module
+  (import "extism:host/user" "step" (func $step (result i32)))
+  (import "extism:host/env" "input_length" (func $input_length (result i64)))
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll_oneoff (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "random_get" (func $random_get (param i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "nop") (drop (call $input_length)))
+  (func (export "step") (result i32) (call $step))
+  (func (export "steps") (loop (br_if 0 (call $step))))
+  (func (export "spin") (loop (br 0)))
+  (func (export "random") (loop (drop (call $random_get (i32.const 0) (i32.const 8))) (br 0)))
+  (func (export "sleep")
+    (i64.store (i32.const 24) (i64.const 3600000000000))
+    (drop (call $poll_oneoff (i32.const 0) (i32.const 100) (i32.const 1) (i32.const 96)))))
+"""
+
+STARTS = """(module
+  (import "extism:host/user" "step" (func $step (result i32)))
+  (func $start (if (i32.eq (call $step) (i32.const 1)) (then (loop (br 0)))))
+  (func (export "nop"))
+  (start $start))
+"""
+
+CHILD = """
+import gc, os, random, signal, sys, threading, time
+import trio
+from wasmtime import wat2wasm
+from innkeeper.errors import InnkeeperError
+from innkeeper.sandbox import callbacks, capi
+from innkeeper.sandbox.bounds import Bounds
+from innkeeper.sandbox.engine import open_engine
+from innkeeper.sandbox.interface import CallOptions, HostFunction, Value
+from innkeeper.sandbox.limits import Limits
+
+OPTIONS = CallOptions(limits=Limits(cpu=60.0, wall=300.0, host_call=300.0, host_calls=10**8, system_calls=10**8))
+stores, futures, engines, wrong = set(), {}, [], []
+
+def wrap(name, after=None, before=None):
+    real = getattr(capi, name)
+    def wrapper(*given):
+        if before:
+            before(*given)
+        result = real(*given)
+        if after:
+            after(result, *given)
+        return result
+    setattr(capi, name, wrapper)
+
+contexts = {}
+wrap("store_new", lambda store, *_: stores.add(store))
+wrap("store_context", lambda context, store: contexts.__setitem__(context, store))
+for name, at in (("func_call_async", 0), ("linker_instantiate_async", 1), ("instance_pre_instantiate_async", 1)):
+    wrap(name, lambda future, *given, at=at: futures.__setitem__(future, contexts[given[at]]))
+wrap("future_delete", before=futures.pop)
+for name in ("store_delete", "store_delete_free"):
+    wrap(name, before=lambda store: (wrong.append("order") if store in futures.values() else None, stores.remove(store)))
+
+def ready():
+    print("ready", flush=True)
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+async def zero():
+    return 0
+
+def functions(step):
+    return [HostFunction("step", step, (), Value.I32)]
+
+async def with_program(step, use, guest=None, bounds=None):
+    async with open_engine(bounds) as engine:
+        program = await engine.load(bytes(wat2wasm(guest or GUEST)), functions=functions(step))
+        engines.append((engine, program))
+        try:
+            await use(engine, program)
+        finally:
+            program.close()
+
+#STAGE
+
+def settled():
+    gc.collect()
+    taken = [(e.live.taken, e.memory.taken, e.in_flight.taken, p.calls.taken) for e, p in engines]
+    return not stores and not futures and not any(map(any, taken)), (stores, futures, taken)
+
+def judge():
+    try:
+        trio.run(main)
+    except KeyboardInterrupt:
+        how = "interrupted"
+    except BaseExceptionGroup as group:
+        rest = group.split(KeyboardInterrupt)[1]
+        how = "interrupted" if rest is None else repr(rest)
+    else:
+        how = "ended"
+    deadline = time.monotonic() + 30
+    while not settled()[0] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if wrong or not settled()[0]:
+        how += f" and left {wrong} {settled()[1]}"
+    print(how, flush=True)
+
+#BEFORE
+judge()
+"""
+
+
+def _child(stage: str, before: str = "") -> subprocess.Popen[str]:
+    code = f"GUEST = {GUEST!r}\nSTARTS = {STARTS!r}\n" + CHILD.replace("#STAGE", stage).replace("#BEFORE", before)
+    return subprocess.Popen(
+        # A background child of a shell may have inherited that SIGINT is ignored.
+        [sys.executable, "-c", f"import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n{code}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _judge(child: subprocess.Popen[str]) -> None:
+    try:
+        out, err = child.communicate(timeout=HANG)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        out, err = child.communicate()
+        pytest.fail(f"it hangs: {out} {err[-2000:]}")
+    assert (child.returncode, out.split("\n")[-2:]) == (0, ["interrupted", ""]), (child.returncode, out, err[-3000:])
+    assert "Exception ignored" not in err, err[-3000:]
+
+
+STAGES = {
+    "while it compiles": """
+async def main():
+    body = "(i64.mul (i64.add (local.get 0) (i64.const 12345)) (i64.const 7)) (local.set 0)" * 4000
+    large = "(module " + "".join(f'(func (export "f{i}") (param i64) (result i64) {body} (local.get 0))'
+        for i in range(6)) + ")"
+    wasm = bytes(wat2wasm(large))
+    async with open_engine() as engine:
+        ready()
+        while True:
+            await engine.load(wasm)
+""",
+    "while a guest spins on a worker": """
+async def use(engine, program):
+    trio.lowlevel.current_trio_token().run_sync_soon(ready)
+    await program.call("spin", b"", OPTIONS)
+async def main():
+    await with_program(zero, use)
+""",
+    "while many guests spin, call the host and sleep": """
+async def use(engine, program):
+    async with trio.open_nursery() as nursery:
+        for function in ("spin", "random", "steps", "sleep") * 5:
+            nursery.start_soon(program.call, function, b"", OPTIONS)
+        await trio.sleep(0.05)
+        ready()
+async def one():
+    return 1
+async def main():
+    await with_program(one, use)
+""",
+    "while guests run on trio's own thread": """
+going = False
+async def step():
+    return int(going)
+async def use(engine, program):
+    global going
+    while not program.habit("steps").inline:
+        await program.call("steps", b"", OPTIONS)
+    going = True
+    trio.lowlevel.current_trio_token().run_sync_soon(ready)
+    await program.call("steps", b"", OPTIONS)
+async def main():
+    await with_program(step, use)
+""",
+    "in a host function that computes": """
+async def step():
+    ready()
+    while True:
+        sum(range(1000))
+async def main():
+    await with_program(step, lambda _, program: program.call("step", b"", OPTIONS))
+""",
+    "in a host function that waits": """
+async def step():
+    ready()
+    await trio.sleep_forever()
+async def main():
+    await with_program(step, lambda _, program: program.call("step", b"", OPTIONS))
+""",
+    "in a host function that waits for a thread": """
+async def step():
+    ready()
+    await trio.to_thread.run_sync(time.sleep, 0.3)
+    return 0
+async def main():
+    await with_program(step, lambda _, program: program.call("step", b"", OPTIONS))
+""",
+    "in a start section that spins": """
+async def step():
+    ready()
+    return 1
+async def main():
+    await with_program(step, lambda _, program: program.call("nop", b"", OPTIONS), STARTS)
+""",
+    "in a start section that waits for the host": """
+async def step():
+    ready()
+    await trio.sleep_forever()
+async def main():
+    await with_program(step, lambda _, program: program.open(OPTIONS), STARTS)
+""",
+    "in WASI's poll_oneoff": """
+async def use(engine, program):
+    trio.lowlevel.current_trio_token().run_sync_soon(ready)
+    await program.call("sleep", b"", OPTIONS)
+async def main():
+    await with_program(zero, use)
+""",
+    "in a guest that stays": """
+async def use(engine, program):
+    session = await program.open(OPTIONS)
+    try:
+        await session.call("nop", b"", OPTIONS)
+        trio.lowlevel.current_trio_token().run_sync_soon(ready)
+        await session.call("spin", b"", OPTIONS)
+    finally:
+        await session.aclose()
+async def main():
+    await with_program(zero, use)
+""",
+    "while a call waits for a bound": """
+async def forever():
+    await trio.sleep_forever()
+async def use(engine, program):
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(program.call, "step", b"", OPTIONS)
+        while not engine.live.taken:
+            await trio.sleep(0.001)
+        nursery.start_soon(program.call, "nop", b"", OPTIONS)
+        nursery.start_soon(program.call, "nop", b"", OPTIONS)
+        while engine.live.waiting < 2:
+            await trio.sleep(0.001)
+        ready()
+        await program.call("nop", b"", OPTIONS)
+async def main():
+    await with_program(forever, use, bounds=Bounds(live_guests=1))
+""",
+    "while the engine closes": """
+from innkeeper.sandbox.workers import Workers
+real = Workers.close
+def close(workers):
+    ready()
+    time.sleep(0.3)
+    real(workers)
+Workers.close = close
+async def use(engine, program):
+    with trio.move_on_after(0.05):
+        await program.call("spin", b"", OPTIONS)
+async def main():
+    await with_program(zero, use)
+""",
+    "while nothing runs": """
+async def use(engine, program):
+    await program.call("nop", b"", OPTIONS)
+    ready()
+    await trio.sleep_forever()
+async def main():
+    await with_program(zero, use)
+""",
+}
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=str)
+def test_ctrl_c_ends_the_run_with_keyboard_interrupt(stage: str) -> None:
+    for wait in (0.0, 0.05):
+        with _child(STAGES[stage]) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "ready\n"
+            time.sleep(wait)
+            child.send_signal(signal.SIGINT)
+            _judge(child)
+
+
+SHORT_CALLS = """
+async def step():
+    return 0
+
+async def use(engine, program):
+    session = await program.open(OPTIONS)
+    await program.call("nop", b"", OPTIONS)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, delay)
+        for _ in range(10_000):
+            await program.call("step", b"", OPTIONS)
+            await session.call("step", b"", OPTIONS)
+        while True:
+            await trio.sleep(0)
+    finally:
+        await session.aclose()
+
+async def main():
+    await with_program(step, use)
+
+signal.signal(signal.SIGALRM, lambda *_: interrupt())
+ended = []
+for delay in DELAYS[:-1]:
+    try:
+        trio.run(main)
+    except KeyboardInterrupt:
+        ended.append("interrupted")
+    except BaseExceptionGroup as group:
+        ended.append("interrupted" if group.split(KeyboardInterrupt)[1] is None else repr(group))
+    else:
+        ended.append("ended")
+    if not settled()[0]:
+        time.sleep(0.1)  # a worker may still free a large memory
+    ended[-1] += "" if settled()[0] and not wrong else f" and left {settled()[1]} {wrong}"
+delay = DELAYS[-1]
+"""
+
+
+def test_ctrl_c_between_and_in_ten_thousand_short_calls_at_random_moments() -> None:
+    # The seed is printed by a failure, as all values of a test are.
+    seed = random.randrange(1 << 32)
+    moments = random.Random(seed)
+    delays = [moments.uniform(0.0002, 0.03) for _ in range(60)]
+    setup, signals, rounds = SHORT_CALLS.replace("DELAYS", repr(delays)).partition("signal.signal")
+    # The rounds need what the child's code defines after its stage; they come before the last one, which it judges.
+    child = _child(setup, f"{signals}{rounds}\nprint(set(ended))")
+    with child:
+        try:
+            out, err = child.communicate(timeout=HANG)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            pytest.fail(f"it hangs with seed {seed}: {child.communicate()}")
+    assert (child.returncode, out) == (0, "{'interrupted'}\ninterrupted\n"), (seed, child.returncode, out, err[-3000:])

@@ -1,0 +1,100 @@
+"""Short versions of what `make measure` and `make soak` measure; nothing here depends on a clock being fast."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from measure import fresh, guests, lag, speed, speed_peers, waiting
+
+SOME = 200
+"""Guests that wait at the same time; the whole is 5,000."""
+SHORT, SHORT_FIRST = 3000, 1000
+
+counts_pages = pytest.mark.skipif(
+    not Path("/proc/self/smaps_rollup").exists(), reason="only Linux says what a process's pages are"
+)
+
+
+@counts_pages
+async def test_each_waiting_guest_takes_at_most_60_kb_with_its_page_tables() -> None:
+    async with waiting.open_room(SOME, waiting.PAGES) as room:
+        # What the process's first guests leave behind for the next is not a guest's.
+        share = await waiting.share(room, SOME)
+        assert share.total <= waiting.PROMISE
+        assert share.mappings <= 8
+
+
+async def test_a_call_beyond_the_bound_waits_for_a_place_and_ends_as_busy_at_its_deadline() -> None:
+    async with waiting.open_room(SOME, waiting.PAGES) as room:
+        await room.fill(SOME)
+        error, seconds = await waiting.one_too_many(room)
+        assert error is not None
+        assert error.bound == "live guests"
+        assert seconds >= waiting.PATIENCE
+        assert room.crowd.waiting == SOME
+        await room.empty()
+        await room.fill(1)
+        assert room.crowd.waiting == 1
+        await room.empty()
+
+
+async def test_waiting_guests_do_not_count_as_calls_of_their_plugin() -> None:
+    async with waiting.open_room(SOME, waiting.PAGES) as room:
+        await room.fill(SOME)
+        assert room.engine.bounds.calls_per_plugin < SOME
+        await room.empty()
+
+
+@counts_pages
+@pytest.mark.parametrize("end", fresh.ENDS)
+async def test_nothing_stays_of_fresh_guests_however_they_end(end: str) -> None:
+    # The whole count for those that end well; fewer for each way to end badly. `make soak` runs the real ones.
+    count, first = (SHORT, SHORT_FIRST) if end == "a result" else (600, 300)
+    assert (await fresh.growth(end, count, first)).bytes <= fresh.PROMISE
+
+
+@pytest.mark.parametrize("number", range(6))
+async def test_the_timer_goes_on_while_guests_work(number: int) -> None:
+    scenario = lag.scenarios(iterations=100_000)[number]
+    measured = await lag.beside(scenario, seconds=0.1, warm_up=0.05)
+    assert measured.samples > 0
+
+
+async def test_what_is_timed_for_speed_runs() -> None:
+    found = await speed.measure(rounds=1, seconds=0.01)
+    assert set(found) == {speed.FRESH, speed.WARM, speed.HOST, speed.AWAIT}
+    assert all("innkeeper" in times for times in found.values())
+    assert "wasmtime-py" in speed_peers.available(speed.DATA, 1)
+
+
+def test_quantiles_are_values_that_were_measured() -> None:
+    late = [float(value) for value in range(100, 0, -1)]
+    measured = lag.Lag.of(late)
+    assert (measured.p50, measured.p99, measured.worst, measured.samples) == (51.0, 100.0, 100.0, 100)
+
+
+def test_the_guest_that_computes_takes_longer_the_more_it_counts() -> None:
+    assert guests.computer(1) != guests.computer(2)
+    assert trio.run(lag.calibrate, lag.COMPUTE) > 1000
+
+
+@pytest.mark.soak
+@counts_pages
+def test_100_000_fresh_guests_leave_nothing() -> None:
+    assert fresh.report("a result", trio.run(fresh.growth, "a result", fresh.COUNT))
+
+
+@pytest.mark.soak
+@counts_pages
+@pytest.mark.parametrize("end", [end for end in fresh.ENDS if end != "a result"])
+def test_20_000_guests_that_end_badly_leave_nothing(end: str) -> None:
+    assert fresh.report(end, trio.run(fresh.growth, end, fresh.COUNT_OF_BAD_ENDS))
+
+
+@pytest.mark.soak
+@counts_pages
+def test_5_000_guests_wait_at_the_same_time_and_the_next_is_refused() -> None:
+    assert waiting.main()
