@@ -98,7 +98,7 @@ def test_a_node_type_of_two_plugins_is_refused_and_both_are_named(home: Path) ->
         (b"", "empty"),
         (b"\x7fELF" + b"\0" * 100, "ELF"),
         (module("run")[:-3], ""),
-        (module("run", manifest="id = 3"), "manifest: id is 3"),
+        (module("run", manifest='id = 3\nversion = "1"'), "manifest: id is 3"),
         (module("run", manifest=b"\xff"), "manifest: is not UTF-8"),
         (module("run", manifest=b"#" * 300_000), "manifest: is 300000 bytes"),
         (module("run", manifest=b"#" * 1_500_000), "its section 'innkeeper.manifest' is too large"),
@@ -121,6 +121,41 @@ def test_one_broken_file_is_a_problem_and_hides_no_other(home: Path, data: bytes
     assert len(found.problems) == 1
     assert found.problems[0].startswith("plugins/bad.wasm: ")
     assert sentence in found.problems[0]
+
+
+def test_each_problem_of_a_file_is_one_text_that_names_the_file_once(home: Path) -> None:
+    put(home, "plugins/inside.wasm", module("run", manifest="id = 3"))
+    put(home, "plugins/beside.wasm", module("run"))
+    put(home, "plugins/beside.toml", "version = 1")
+    put(home, "plugins/real.wasm", module("run"))
+    put(home, "manifests/real.toml", "x = 1\n[limits]\nmemry = 1")
+    found = read(home).problems
+    assert [problem.split(" is ")[0] for problem in found] == [
+        "plugins/beside.toml: id",
+        "plugins/beside.toml: version",
+        "plugins/inside.wasm: manifest: id",
+        "plugins/inside.wasm: manifest: version",
+        "manifests/real.toml: x",
+        "manifests/real.toml: sha256",
+        "manifests/real.toml: limits.memry",
+    ]
+    assert all(problem.endswith("; the grant is not used") for problem in found[4:])
+
+
+def test_what_keeps_a_plugin_away_is_known_by_its_id_and_by_its_file(home: Path) -> None:
+    needs = manifest("needy", more="[[capabilities]]\nname='kb.read'\nreason='r'\noptional=false")
+    put(home, "plugins/file.wasm", module("run", manifest=needs))
+    put(home, "plugins/a/two.wasm", module("run"))
+    put(home, "plugins/b/two.wasm", module("run"))
+    put(home, "manifests/two.toml", "limit = 3")
+    put(home, "plugins/broken.wasm", b"")
+    found = read(home)
+    assert sorted(found.causes) == ["broken", "file", "needy", "two"]
+    assert found.causes["needy"] == found.causes["file"]
+    assert "needs the capability 'kb.read'" in found.causes["needy"][0]
+    assert "have the same id 'two'" in found.causes["two"][0]
+    # The grant of a plugin that is not loaded is not looked at.
+    assert len(found.problems) == 3
 
 
 def test_a_capability_that_is_only_wished_for_keeps_no_plugin_away(home: Path) -> None:
@@ -191,6 +226,30 @@ def test_a_broken_grant_is_a_problem_and_the_plugin_runs_without(home: Path, mor
     assert len(found.problems) == 1
     assert found.problems[0].startswith("manifests/shout.toml: ")
     assert found.problems[0].endswith("; the grant is not used")
+
+
+def test_a_grant_for_a_plugin_that_is_not_there_is_a_problem_that_says_what_may_be_meant(home: Path) -> None:
+    put(home, "plugins/shout.wasm", module("run"))
+    put(home, "plugins/file.wasm", module("run", manifest=manifest("inner")))
+    put(home, "plugins/broken.wasm", b"")
+    for name in ("shuot", "file", "zzz", "broken"):
+        put(home, f"manifests/{name}.toml", grant(module("run")))
+    put(home, "manifests/README.md", "not a grant")
+    found = read(home).problems
+    assert found[0].startswith("plugins/broken.wasm: ")
+    assert found[1:] == [
+        "manifests/file.toml: there is no plugin 'file'; plugins/file.wasm has the id 'inner'; the grant is not used",
+        "manifests/shuot.toml: there is no plugin 'shuot'; did you mean 'shout'?; the grant is not used",
+        "manifests/zzz.toml: there is no plugin 'zzz'; the grant is not used",
+    ]
+
+
+def test_a_thousand_grants_without_a_plugin_are_not_a_thousand_texts(home: Path) -> None:
+    for number in range(300):
+        put(home, f"manifests/g{number}.toml", "")
+    found = read(home).problems
+    assert len(found) == 51
+    assert found[-1] == "manifests: 250 more grants are for plugins that are not there"
 
 
 def test_a_shared_guest_needs_the_authors_wish_and_the_operators_leave(home: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -56,6 +57,18 @@ DENIED = """
   (import "extism:host/env" "http_request" (func $http (param i64 i64) (result i64)))
   (memory (export "memory") 1)
   (func (export "run") (result i32) (drop (call $http (i64.const 0) (i64.const 0))) (i32.const 0)))
+"""
+
+COMMAND = r"""
+(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "\10\00\00\00\06\00\00\00")
+  (data (i32.const 16) "hello\n")
+  (func (export "_start")
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+    (call $exit (i32.const CODE))))
 """
 
 MISSING = '(module (import "env" "nothing" (func (param i32))) (func (export "run")))'
@@ -124,6 +137,18 @@ def test_the_log_goes_to_standard_error_and_steers_no_terminal(run: Any) -> None
     ended = run("call", "guest.wasm", "log", "--input", "\x1b[31mred\x9b\u202e")
     assert (ended.code, ended.out) == (0, b"")
     assert ended.err == "[info] \\x1b[31mred\\x9b\\u202e\n"
+
+
+@pytest.mark.parametrize(("code", "last"), [(0, []), (3, ["the guest exited with code 3"])])
+def test_a_wasi_command_is_called_by_its_start_and_its_standard_output_is_log(
+    run: Any, folder: Path, code: int, last: list[str]
+) -> None:
+    (folder / "command.wasm").write_bytes(wat2wasm(COMMAND.replace("CODE", str(code))))
+    ended = run("call", "command.wasm", "_start")
+    assert (ended.code, ended.out) == (1 if code else 0, b"")
+    lines = ended.err.splitlines()
+    assert lines[:1] == ["[info] hello"]
+    assert [line.rpartition(": ")[2] for line in lines[1:]] == last
 
 
 def test_configuration_reaches_the_guest(run: Any) -> None:
@@ -206,7 +231,9 @@ def test_a_file_that_is_too_large_is_rejected(run: Any, folder: Path) -> None:
         (("call", "guest.wasm"), "Missing argument 'FUNCTION'"),
         (("call", "gone.wasm", "echo"), "gone.wasm: no such file"),
         (("call", "./gone", "echo"), "./gone: no such file"),
-        (("call", "gone", "echo"), "there is no plugin 'gone'"),
+        (("call", "gone", "echo"), "there is no plugin 'gone'; `innkeeper plugins` lists what there is"),
+        (("call", "guest", "echo"), "there is no plugin 'guest'; for the file write guest.wasm"),
+        (("inspect", "guest"), "there is no plugin 'guest'; for the file write guest.wasm"),
         (("call", "home", "echo"), "home: is a folder, not a file"),
         (("call", "guest.wasm/x", "echo"), "no such file"),
         (("call", "guest.wasm", "echo", "--input", "a", "--input-file", "b"), "not both"),
@@ -241,6 +268,46 @@ def test_an_unreadable_configuration_stops_every_command_with_a_sentence(run: An
         assert ended.err == (
             "innkeeper: innkeeper.toml: bounds.live_gests is not a key here; did you mean 'live_guests'?\n"
         )
+
+
+def test_several_problems_of_one_file_are_a_line_each(run: Any, folder: Path) -> None:
+    (folder / "guest.toml").write_text('id = "My\\nId"\n')
+    for command in (("call", "guest.wasm", "echo"), ("inspect", "guest.wasm")):
+        ended = run(*command)
+        assert (ended.code, ended.out) == (3, b"")
+        assert [line.split(" is ")[0] for line in ended.err.splitlines()] == [
+            "innkeeper: guest.toml: id",
+            "innkeeper: guest.toml: version",
+        ]
+    (folder / "home/innkeeper.toml").write_text("bound = 3\n[limits]\nwal = 1\n")
+    ended = run("plugins")
+    assert ended.code == 2
+    assert ended.err.splitlines() == [
+        "innkeeper: innkeeper.toml: bound is not a key here; did you mean 'bounds'?",
+        "innkeeper: innkeeper.toml: limits.wal is not a key here; did you mean 'wall'?",
+    ]
+
+
+def test_a_plugin_that_does_not_load_is_named_with_its_file(run: Any, folder: Path) -> None:
+    (folder / "home/plugins/file.wasm").write_bytes((folder / "missing.wasm").read_bytes())
+    (folder / "home/plugins/file.toml").write_text(
+        'id = "demo"\nversion = "1"\n[[nodes]]\ntype = "T"\nfunction = "run"\n'
+    )
+    (folder / "w.json").write_text('{"nodes": [{"id": "n", "fullType": "demo:T"}], "edges": []}')
+    ended = run("run", "w.json")
+    assert ended.code == 3
+    assert ended.err.startswith("innkeeper: node 'n', plugin 'demo', function 'run': plugins/file.wasm: ")
+    assert "'env' 'nothing'" in ended.err
+
+
+def test_inspect_and_call_agree_whether_a_file_runs(run: Any, folder: Path) -> None:
+    (folder / "guest.toml").write_text(
+        'id = "demo"\nversion = "1"\n[[capabilities]]\nname = "kb"\nreason = "r"\noptional = false\n'
+    )
+    for command in (("inspect", "guest.wasm"), ("call", "guest.wasm", "echo")):
+        ended = run(*command)
+        assert ended.code == 3
+        assert "guest.wasm: needs the capability 'kb', which is not available in this version" in ended.err
 
 
 def test_json_is_one_object_with_output_usage_and_log(run: Any, folder: Path) -> None:
@@ -336,6 +403,8 @@ def test_plugins_lists_what_is_there_and_every_problem(run: Any, folder: Path) -
     assert "no: the file changed since it was granted" in next(line for line in text.splitlines() if "good" in line)
     assert "problem: plugins/bad.wasm: " in text
     assert "problem: manifests/good.toml: the file changed since it was granted" in text
+    # A plugin that nobody granted anything needs nothing either, as far as can be seen.
+    assert next(line for line in text.splitlines() if "core-basics" in line).split()[-1] == "-"
     found = run("plugins", "--json").json()
     good = next(item for item in found["plugins"] if item["id"] == "good")
     assert (good["grant"], good["codec"], good["shipped"]) == ("changed", "raw", False)
@@ -354,6 +423,7 @@ def test_doctor_checks_the_engine_and_says_where_each_bound_comes_from(run: Any,
     text = run("doctor").out.decode()
     assert "self-check  ok" in text
     assert "live_guests" in text
+    assert re.search(r"^  stack +512 KiB  fixed$", text, re.MULTILINE)
 
 
 def test_doctor_ends_with_70_when_the_engine_does_not_do_what_it_must(

@@ -185,8 +185,8 @@ def test_the_exit_code_is_that_of_the_first_failed_node_and_the_rest_is_still_sh
     code, out, err = run(payload)
     assert code == 4
     assert err == [
-        "innkeeper: node 'b', plugin 'fake-msgpack': too much",
-        "innkeeper: node 'a', plugin 'fake-msgpack': it\\x0ahurts\\x1b[31m",
+        "innkeeper: node 'b', plugin 'fake-msgpack', function 'Hurt': too much",
+        "innkeeper: node 'a', plugin 'fake-msgpack', function 'Hurt': it\\x0ahurts\\x1b[31m",
     ]
     assert [line.split()[-1] for line in out.splitlines()[1:5]] == ["(limit)", "(guest)", "complete", "skipped"]
     assert out.endswith("== made ==\nmade\n\n== none ==\n(no value)\n")

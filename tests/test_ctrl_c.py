@@ -11,8 +11,10 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+from wasmtime import wat2wasm
 
 HANG = 120
 """Seconds after which a child hangs, on however busy a machine."""
@@ -25,6 +27,7 @@ GUEST = """(module
   (memory (export "memory") 1)
   (func (export "nop") (drop (call $input_length)))
   (func (export "step") (result i32) (call $step))
+  (func (export "maybe") (if (i64.ne (call $input_length) (i64.const 0)) (then (loop (br 0)))))
   (func (export "steps") (loop (br_if 0 (call $step))))
   (func (export "spin") (loop (br 0)))
   (func (export "random") (loop (drop (call $random_get (i32.const 0) (i32.const 8))) (br 0)))
@@ -71,8 +74,14 @@ wrap("store_context", lambda context, store: contexts.__setitem__(context, store
 for name, at in (("func_call_async", 0), ("linker_instantiate_async", 1), ("instance_pre_instantiate_async", 1)):
     wrap(name, lambda future, *given, at=at: futures.__setitem__(future, contexts[given[at]]))
 wrap("future_delete", before=futures.pop)
-for name in ("store_delete", "store_delete_free"):
-    wrap(name, before=lambda store: (wrong.append("order") if store in futures.values() else None, stores.remove(store)))
+
+def store_gone(store):
+    if store in futures.values():
+        wrong.append("a store was deleted before its future")
+    stores.remove(store)
+
+wrap("store_delete", before=store_gone)
+wrap("store_delete_free", before=store_gone)
 
 def ready():
     print("ready", flush=True)
@@ -190,6 +199,15 @@ async def use(engine, program):
     await program.call("steps", b"", OPTIONS)
 async def main():
     await with_program(step, use)
+""",
+    "while a guest spins where it has always been quick": """
+async def use(engine, program):
+    while not program.habit("maybe").inline:
+        await program.call("maybe", b"", OPTIONS)
+    trio.lowlevel.current_trio_token().run_sync_soon(ready)
+    await program.call("maybe", b"x", OPTIONS)
+async def main():
+    await with_program(zero, use)
 """,
     "in a host function that computes": """
 async def step():
@@ -353,3 +371,19 @@ def test_ctrl_c_between_and_in_ten_thousand_short_calls_at_random_moments() -> N
             child.kill()
             pytest.fail(f"it hangs with seed {seed}: {child.communicate()}")
     assert (child.returncode, out) == (0, "{'interrupted'}\ninterrupted\n"), (seed, child.returncode, out, err[-3000:])
+
+
+def test_ctrl_c_ends_innkeeper_call_with_exit_code_6(tmp_path: Path) -> None:
+    plugin = tmp_path / "spin.wasm"
+    plugin.write_bytes(wat2wasm('(module (func (export "spin") (loop (br 0))))'))
+    code = "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += "from innkeeper.cli.main import main\nprint('ready', flush=True)\nmain()"
+    for wait in (0.0, 0.1, 0.5, 1.0):
+        command = [sys.executable, "-c", code, "call", str(plugin), "spin", "--cpu", "60s"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "ready\n"
+            time.sleep(wait)
+            child.send_signal(signal.SIGINT)
+            out, err = child.communicate(timeout=HANG)
+            assert (child.returncode, out, len(err.splitlines())) == (6, "", 1), (wait, out, err)

@@ -96,6 +96,45 @@ async def test_a_file_that_is_not_wasm_is_rejected_by_name(home: Path, engine: F
             await host.load(module("unknown"))
 
 
+async def test_the_manifest_beside_a_file_counts_wherever_the_file_lies(home: Path, engine: FakeEngine) -> None:
+    (home / "x.wasm").write_bytes(engine.program({"shout": shout}))
+    (home / "x.toml").write_text('id = "own"\nversion = "1"\n')
+    async with opened(home, engine) as host:
+        assert (await host.load(home / "x.wasm")).id == "own"
+        (home / "x.toml").write_text(
+            'id = "own"\nversion = "1"\n[[capabilities]]\nname = "kb"\nreason = "r"\noptional = false\n'
+        )
+        with pytest.raises(RejectedError, match=r"x\.wasm: needs the capability 'kb'"):
+            await host.load(home / "x.wasm")
+        (home / "x.toml").write_text("id = 1\n")
+        with pytest.raises(RejectedError, match=r"x\.toml: id is 1: .*\n.*x\.toml: version is missing"):
+            await host.load(home / "x.wasm")
+
+
+async def test_a_plugin_that_is_not_there_is_refused_with_its_own_reason_and_no_other(
+    home: Path, engine: FakeEngine
+) -> None:
+    for name in ("a/two", "b/two", "shout"):
+        (home / f"plugins/{name}.wasm").parent.mkdir(exist_ok=True)
+        (home / f"plugins/{name}.wasm").write_bytes(engine.program({"shout": shout}))
+    (home / "plugins/inner.wasm").write_bytes(engine.program({"shout": shout}, manifest='id = "own"\nversion = "1"'))
+    (home / "plugins/wrong.wasm").write_bytes(engine.program({"shout": shout}, manifest="id = 3"))
+    (home / "manifests/two.toml").write_text("limit = 3")
+    async with opened(home, engine) as host:
+        for name, sentence in (
+            ("two", "'two': plugins/a/two.wasm and plugins/b/two.wasm: have the same id 'two'"),
+            ("wrong", "'wrong': plugins/wrong.wasm: manifest: id is 3"),
+            ("inner", "'inner'; plugins/inner.wasm has the id 'own'"),
+            ("shuot", "'shuot'; did you mean 'shout'?"),
+        ):
+            with pytest.raises(UsageError) as caught:
+                host.plugin(name)
+            assert str(caught.value).startswith(f"there is no plugin {sentence}")
+        for name in ("a", "in", "plug", "have"):
+            with pytest.raises(UsageError, match=f"^there is no plugin '{name}'$"):
+                host.plugin(name)
+
+
 async def test_a_plugin_of_the_home_is_compiled_at_its_first_call_and_once(home: Path, engine: FakeEngine) -> None:
     wasm = engine.program({"shout": shout})
     (home / "plugins/shout.wasm").write_bytes(wasm)
@@ -138,6 +177,7 @@ async def test_a_module_that_does_not_compile_is_compiled_once_and_rejected_each
             with pytest.raises(RejectedError) as caught:
                 await host.plugins["bad"].call("run")
             assert caught.value.plugin == "bad"
+            assert caught.value.message.startswith("plugins/bad.wasm: ")
     assert len(engine.loads) == 1
 
 

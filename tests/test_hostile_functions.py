@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from guests import GIVES, SPIN, Sandbox, gives, host_function, options, run, wat
-from innkeeper.errors import DeniedError, GuestError, LimitError
+from innkeeper.errors import DeniedError, GuestError, LimitError, UsageError
 from innkeeper.sandbox.interface import HostFunction, Value
 from innkeeper.sandbox.program import FiberProgram
 
@@ -289,3 +289,28 @@ async def test_the_time_of_a_host_function_is_not_the_guest_s(sandbox: Sandbox) 
     assert error.code == 7
     assert error.usage.cpu < 0.1
     assert error.usage.wall >= 0.2
+
+
+async def test_a_host_function_that_awaits_another_framework_fails_alone(sandbox: Sandbox) -> None:
+    class Foreign:
+        def __await__(self) -> Any:
+            yield "a message of another framework"
+
+    async def foreign() -> None:
+        await Foreign()
+
+    with pytest.raises(TypeError, match="trio"):
+        await sandbox.call(await loaded(sandbox, host_function(foreign)))
+
+
+async def test_a_host_function_may_unload_its_plugin_and_load_others(sandbox: Sandbox) -> None:
+    program: FiberProgram
+
+    async def unload() -> None:
+        program.close()
+        assert (await sandbox.fails(GuestError, '(module (func (export "run") (unreachable)))')).code is None
+
+    program = await loaded(sandbox, host_function(unload))
+    assert (await sandbox.fails(GuestError, program)).code == 7
+    with pytest.raises(UsageError):
+        await sandbox.call(program)

@@ -268,3 +268,51 @@ except BaseException as error:
             finally:
                 child.kill()
         assert child.returncode == 42, errors[-3000:]
+
+
+def test_guests_that_are_garbage_may_be_collected_inside_of_another_guest_s_callback() -> None:
+    output = in_child(
+        f"""
+import gc, queue, threading
+{RUNNING}
+async def lost():
+    async with open_engine() as engine, trio.open_nursery() as nursery:
+        await some(Sandbox(engine), nursery)
+        sessions = [await (await Sandbox(engine).load(NOTHING)).open(options()) for _ in range(5)]
+        cycle = [sessions]
+        cycle.append(cycle)
+        going.append(1)
+        await trio.sleep_forever()
+def abandon():
+    todo = queue.Queue()
+    trio.lowlevel.start_guest_run(lost, run_sync_soon_threadsafe=todo.put, done_callback=print)
+    while not going:
+        todo.get()()
+    going.clear()
+    cycle = [todo]
+    cycle.append(cycle)
+going = []
+gc.disable()
+async def main():
+    async with open_engine() as engine:
+        sandbox = Sandbox(engine)
+        logging = await sandbox.load(wat(run("(call $log_info (call $alloc (i64.const 4)))"), "alloc log_info"))
+        from innkeeper.sandbox import call
+        before = call.Call.count_system_call
+        def collecting(self):
+            collected.append(gc.collect())
+            before(self)
+        call.Call.count_system_call = collecting
+        for _ in range(5):
+            await sandbox.call(logging)
+        call.Call.count_system_call = before
+collected = []
+for _ in range(3):
+    thread = threading.Thread(target=abandon)
+    thread.start()
+    thread.join()
+    trio.run(main)
+print("collected", len(collected), collected[0] > 100)
+""",
+    )
+    assert "collected 15 True" in output

@@ -121,6 +121,21 @@ def test_a_manifest_is_at_most_256_kib() -> None:
     assert parse(HEAD + "#" * (MAX_BYTES - len(HEAD))).id == "demo"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        HEAD + "".join(f"k{number} = 1\n" for number in range(20_000)),
+        HEAD + "[limits]\n" + "".join(f"k{number} = 1\n" for number in range(20_000)),
+        HEAD + "[[nodes]]\n" * 20_000,
+        HEAD + "[[nodes]]\n[nodes.a]\n" * 900,
+    ],
+)
+def test_a_manifest_with_thousands_of_mistakes_gives_some_of_them_and_their_number(text: str) -> None:
+    found = problems(text)
+    assert 1 <= len(found) <= 51
+    assert "20000" in "".join(found) or "20002" in "".join(found) or "more problems" in found[-1]
+
+
 def test_a_manifest_is_utf_8() -> None:
     with pytest.raises(TableError, match="is not UTF-8 text"):
         parse_manifest(b'id = "\xff"', where="demo.toml", exports=())

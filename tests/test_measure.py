@@ -71,9 +71,8 @@ async def test_what_is_timed_for_speed_runs() -> None:
 
 
 def test_quantiles_are_values_that_were_measured() -> None:
-    late = [float(value) for value in range(100, 0, -1)]
-    measured = lag.Lag.of(late)
-    assert (measured.p50, measured.p99, measured.worst, measured.samples) == (51.0, 100.0, 100.0, 100)
+    samples = [(float(value), 1.0) for value in range(100, 0, -1)]
+    assert lag.Lag.of(samples) == lag.Lag(p50=51.0, p99=100.0, worst=100.0, own=99.0, samples=100)
 
 
 def test_the_guest_that_computes_takes_longer_the_more_it_counts() -> None:

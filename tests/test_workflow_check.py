@@ -278,19 +278,23 @@ def test_interface_inputs_reach_nodes_through_the_engines_own_node() -> None:
     assert graph.interface_outputs == {"result": Source("u", "out")}
 
 
-def test_an_interface_input_without_a_value_says_how_to_give_it_one() -> None:
+def test_an_interface_input_without_a_value_says_once_how_to_give_it_one() -> None:
     lines = problems(
         workflow(
-            {"in": "core:GroupInput", "u": "Upper"},
-            ["in.text -> u.text"],
-            interfaceInputs={"text": TEXT, "n": {"dataFlowType": "INTEGER", "config": {"default": "x"}}},
+            {"in": "core:GroupInput", "u": "Upper", "v": "Upper"},
+            ["in.text -> u.text", "in.more -> v.text"],
+            interfaceInputs={
+                "text": TEXT,
+                "n": {"dataFlowType": "INTEGER", "config": {"default": "x"}},
+                "more": {"dataFlowType": "STRING"},
+            },
         )
     )
     assert lines == [
         "the interface input 'text' needs a value; give it with --input text=VALUE",
         "the interface input 'n' has a value that does not fit: the slot is INTEGER and takes an integer, not text",
-        "node 'u' input 'text': the input is required, and the interface input 'text' has no value; give it with "
-        "--input text=VALUE",
+        "node 'v' input 'text': the input is required, and the interface input 'more' has no value; give it with "
+        "--input more=VALUE",
     ]
 
 

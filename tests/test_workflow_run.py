@@ -150,9 +150,9 @@ async def test_a_call_carries_configuration_run_and_node() -> None:
     [
         (b"\xc1", "not msgpack"),
         (b"", "not msgpack"),
-        (b"\x90", "'outputs'"),
-        (b"\x80", "'outputs'"),
-        (msgpack.packb({"outputs": [1]}), "'outputs'"),
+        (b"\x90", 'an object like {"outputs": {"NAME": VALUE}}'),
+        (b"\x80", 'an object like {"outputs": {"NAME": VALUE}}'),
+        (msgpack.packb({"outputs": [1]}), 'an object like {"outputs": {"NAME": VALUE}}'),
         (msgpack.packb({"outputs": {"aut": "x"}}), "an output 'aut' that the node does not have; did you mean 'out'?"),
         (msgpack.packb({"outputs": {"o" * 9999: "x"}}), "..."),
         (msgpack.packb({"outputs": {"out": 7}}), "output 'out': the slot is STRING and takes text, not a number"),
@@ -167,7 +167,7 @@ async def test_an_answer_that_is_none_fails_the_node_with_a_reason(answer: bytes
     assert isinstance(error, GuestError)
     assert word in error.message
     assert len(error.message) < 500
-    assert (error.node, error.plugin) == ("o", "fake-msgpack")
+    assert (error.node, error.plugin, error.function) == ("o", "fake-msgpack", "One")
     assert outcome.nodes["o"].usage is not None
 
 

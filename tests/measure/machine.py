@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import threading
 import time
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -52,6 +54,24 @@ class Memory:
             _kilobytes("/proc/self/status")["VmPTE"],
             Path("/proc/self/maps").read_bytes().count(b"\n"),
         )
+
+
+class CoreWait:
+    """How long this thread has been ready to run while the system gave it no core: not this program's doing."""
+
+    def __init__(self) -> None:
+        self._file: int | None = None
+        with contextlib.suppress(OSError):
+            self._file = os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY)
+
+    def seconds(self) -> float:
+        """Since the thread began; 0 where the system does not say."""
+        return int(os.pread(self._file, 100, 0).split()[1]) / 1e9 if self._file is not None else 0.0
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._file is not None:
+            os.close(self._file)
 
 
 class Others:

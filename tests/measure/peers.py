@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -43,6 +45,23 @@ async def wasmtime_threads(wasm: bytes, count: int) -> AsyncIterator[None]:
             yield
         finally:
             engine.increment_epoch()
+
+
+def _spinning_process() -> subprocess.Popen[bytes]:
+    # It ends by itself should nobody be left to end it.
+    return subprocess.Popen([sys.executable, "-c", "import signal; signal.alarm(120)\nwhile True: pass"])
+
+
+@asynccontextmanager
+async def busy_processes(count: int) -> AsyncIterator[None]:
+    """As many other processes that spin, until the block ends: what the system's scheduler alone does to a timer."""
+    processes = [_spinning_process() for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 @asynccontextmanager

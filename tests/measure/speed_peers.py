@@ -33,13 +33,14 @@ def _extism(data: bytes, host_calls: int) -> Benches:
 
     i64 = [extism.ValType.I64]
 
-    @extism.host_fn(name="host", namespace="extism:host/user", signature=(i64, i64))
     def answer(_plugin: object, inputs: Any, outputs: Any, *_: object) -> None:
         outputs[0].value = inputs[0].value
 
+    function = extism.host_fn(name="host", namespace="extism:host/user", signature=(i64, i64))(answer)
+
     compiled = CompiledPlugin(guests.echo(), functions=[])
     plugin = extism.Plugin(compiled)
-    caller = extism.Plugin(guests.host_caller(host_calls), functions=[answer])
+    caller = extism.Plugin(guests.host_caller(host_calls), functions=[function])
 
     def fresh() -> None:
         assert bytes(extism.Plugin(compiled).call("echo", data)) == data

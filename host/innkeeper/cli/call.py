@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from innkeeper.cli.output import json_bytes, log_object, usage_object, write_log, write_out
-from innkeeper.cli.settings import Settings, is_plugin_id, json_option, key_values, pass_settings
+from innkeeper.cli.settings import Settings, is_plugin_id, json_option, key_values, pass_settings, plugin_of_home
 from innkeeper.errors import UsageError
 from innkeeper.sandbox.limits import Limits, parse_duration, parse_size
 from innkeeper.sandbox.usage import Result
@@ -78,7 +78,7 @@ async def _call(request: _Request) -> Result:
     from innkeeper.plugins.host import open_host
 
     async with open_host(request.home, catalogue=request.by_id) as host:
-        plugin = host.plugin(request.file) if request.by_id else await host.load(request.file)
+        plugin = plugin_of_home(host, request.file) if request.by_id else await host.load(request.file)
         limits = replace(plugin.limits, **request.limits)
         data = _input(request, limits)
         return await plugin.call(request.function, data, limits=limits, config=request.config)

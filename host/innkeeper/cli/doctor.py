@@ -80,9 +80,11 @@ def _version(name: str) -> str | None:
 
 def _settings(configuration: Configuration) -> list[dict[str, Any]]:
     """Every bound and limit in force, with where it comes from."""
+    from innkeeper.sandbox.engine import STACK
+
     sections = (
         ("bounds", asdict(configuration.bounds)),
-        ("limits", asdict(configuration.ceiling)),
+        ("limits", {**asdict(configuration.ceiling), "stack": STACK}),
         ("defaults", asdict(configuration.defaults)),
     )
     return [
@@ -99,7 +101,10 @@ def _settings(configuration: Configuration) -> list[dict[str, Any]]:
 
 def _origin(section: str, name: str) -> str:
     measured = {"live_guests": "vm.max_map_count", "guest_memory": "half of the memory", "workers": "cores"}
-    return measured.get(name, "built in") if section == "bounds" else "built in"
+    if section == "bounds":
+        return measured.get(name, "built in")
+    # The engine has one size of stack for all of its guests.
+    return "fixed" if name == "stack" else "built in"
 
 
 def _lines(report: dict[str, Any]) -> list[str]:
@@ -119,7 +124,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
         "limits": "limits: the most of one call",
         "defaults": "defaults: of a call without a grant",
     }
-    units = {**BOUNDS, **LIMITS}
+    units = {**BOUNDS, **LIMITS, "stack": "size"}
     section = None
     for item in report["settings"]:
         if item["section"] != section:

@@ -15,6 +15,7 @@ from innkeeper.cli.output import (
     error_object,
     innkeeper_error,
     json_bytes,
+    lines_of,
     log_object,
     usage_object,
     usage_of,
@@ -134,7 +135,8 @@ def _report(error: InnkeeperError, settings: Settings) -> int:
         usage = usage_of(error)
         if usage is not None:
             write_log(usage.log, usage.log_dropped)
-        write_error(f"innkeeper: {error}")
+        for line in lines_of(error):
+            write_error(f"innkeeper: {line}")
     return error.kind.exit_code
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from innkeeper.cli.output import json_bytes, write_line, write_out
-from innkeeper.cli.settings import Settings, is_plugin_id, json_option, pass_settings
-from innkeeper.errors import InnkeeperError, RejectedError
+from innkeeper.cli.settings import Settings, is_plugin_id, json_option, pass_settings, plugin_of_home
+from innkeeper.errors import InnkeeperError
 
 if TYPE_CHECKING:
-    from innkeeper.plugins.catalogue import Module
-    from innkeeper.plugins.host import Host
     from innkeeper.plugins.manifest import Manifest
+    from innkeeper.plugins.module import Module
 
 _MOST_LINES = 200
 """Exports and imports that are printed; --json has all."""
@@ -46,12 +44,12 @@ def inspect(settings: Settings, file: str) -> int:
 
 
 async def _inspect(home: str | None, file: str, by_id: bool) -> tuple[dict[str, Any], InnkeeperError | None]:
-    from innkeeper.plugins.catalogue import check_capabilities
     from innkeeper.plugins.host import open_host
+    from innkeeper.plugins.module import check_capabilities, read_plugin_file
 
     async with open_host(home, catalogue=by_id) as host:
-        path = file if not by_id else str(host.plugin(file).path)
-        module = _read(path, host)
+        path = file if not by_id else str(plugin_of_home(host, file).path)
+        module = read_plugin_file(path, label=path, size_limit=host.home.configuration.bounds.module_size)
         rejected: InnkeeperError | None = None
         try:
             check_capabilities(module.manifest, file)
@@ -63,21 +61,6 @@ async def _inspect(home: str | None, file: str, by_id: bool) -> tuple[dict[str, 
     report["runs"] = rejected is None
     report["reason"] = None if rejected is None else rejected.message
     return report, rejected
-
-
-def _read(path: str, host: Host) -> Module:
-    from innkeeper.plugins.catalogue import read_module
-    from innkeeper.plugins.files import read_file, read_optional
-    from innkeeper.plugins.tables import MAX_BYTES
-
-    most = host.home.configuration.bounds.module_size
-    wasm = read_file(path, most=most)
-    beside = Path(path).with_suffix(".toml")
-    text = read_optional(beside, most=MAX_BYTES, label=str(beside))
-    try:
-        return read_module(wasm, label=path, beside=text, size_limit=most)
-    except RejectedError as error:
-        raise error if error.message.startswith(path) else RejectedError(f"{path}: {error.message}") from None
 
 
 def _report(file: str, module: Module) -> dict[str, Any]:

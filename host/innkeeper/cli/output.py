@@ -137,6 +137,13 @@ def error_object(error: InnkeeperError) -> dict[str, Any]:
     return found
 
 
+def lines_of(error: InnkeeperError) -> list[str]:
+    """An error as people read it: one line, or one per problem where it lists several (list of str)."""
+    # Only such a list makes lines: what a guest says may hold line breaks of its own.
+    problems = getattr(error, "problems", ())
+    return [str(problem) for problem in problems] or [str(error)]
+
+
 def usage_object(usage: Usage) -> dict[str, Any]:
     """What a call cost as JSON says it; the log stands beside it (`log_object`)."""
     return {

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from innkeeper.plugins.catalogue import Entry
 
 _GRANTS = {
-    "none": "no",
+    "none": "-",
     "granted": "yes",
     "changed": "no: the file changed since it was granted",
     "unusable": "no: the grant has problems",

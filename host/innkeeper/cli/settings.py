@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from innkeeper.errors import UsageError
+
+if TYPE_CHECKING:
+    from innkeeper.plugins.host import Host
+    from innkeeper.plugins.plugin import Plugin
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -52,6 +56,20 @@ def is_plugin_id(file: str) -> bool:
     from innkeeper.plugins.manifest import ID
 
     return not os.path.lexists(file) and not file.endswith(".wasm") and ID.fullmatch(file) is not None
+
+
+def plugin_of_home(host: Host, plugin_id: str) -> Plugin:
+    """The plugin that an argument FILE means.
+
+    Raises:
+        UsageError: there is none; the message says what to write for a file, or where the plugins are listed.
+    """
+    try:
+        return host.plugin(plugin_id)
+    except UsageError as error:
+        file = f"{plugin_id}.wasm"
+        advice = f"for the file write {file}" if os.path.isfile(file) else "`innkeeper plugins` lists what there is"
+        raise UsageError(f"{error.message}; {advice}") from None
 
 
 def key_values(option: str, pairs: tuple[str, ...]) -> dict[str, str]:

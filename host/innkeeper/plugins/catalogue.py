@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from innkeeper.errors import InnkeeperError, RejectedError
-from innkeeper.plugins.files import read_file, read_optional
-from innkeeper.plugins.grant import Grant, parse_grant
+from innkeeper.plugins.grant import Grant
+from innkeeper.plugins.grants import GrantState, read_grant, unused_grants
 from innkeeper.plugins.home import Home, Place
-from innkeeper.plugins.manifest import ID, ID_RIGHT, SECTION, Manifest, read_manifest
-from innkeeper.plugins.tables import MAX_BYTES, shown
-from innkeeper.sandbox.admission import admit
+from innkeeper.plugins.manifest import ID, ID_RIGHT
+from innkeeper.plugins.module import Module, check_capabilities, manifest_name, read_plugin_file
+from innkeeper.plugins.tables import problems_of, shown
 from innkeeper.sandbox.limits import GIB, Limits
-from innkeeper.sandbox.wasm import ModuleInfo
 
 if TYPE_CHECKING:
     from innkeeper.plugins.nodes import NodeDefinition
@@ -30,25 +28,6 @@ MAX_TOTAL = GIB
 """Bytes of all modules of one home: they are kept until each is compiled."""
 
 RESERVED_NAMESPACE = "core"
-
-GrantState = Literal["none", "granted", "changed", "unusable"]
-
-
-@dataclass(frozen=True, slots=True)
-class Module:
-    """A file's bytes, read once: what is hashed is what is compiled.
-
-    Attributes:
-        wasm: the bytes.
-        digest: their sha256, as hexadecimal digits.
-        info: what the module says of itself.
-        manifest: its author's words, or None.
-    """
-
-    wasm: bytes
-    digest: str
-    info: ModuleInfo
-    manifest: Manifest | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,46 +69,26 @@ class Catalogue:
         entries: plugins by id.
         nodes: (plugin's id, definition) by full type.
         refused_types: types that several plugins define, with the sentence that says so.
-        problems: one text per file or clash.
+        problems: one text per thing that is wrong.
+        causes: those of them that keep a plugin away, by its id, or its file's stem where the id is not known.
     """
 
     entries: dict[str, Entry] = field(default_factory=dict)
     nodes: dict[str, tuple[str, NodeDefinition]] = field(default_factory=dict)
     refused_types: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    causes: dict[str, list[str]] = field(default_factory=dict)
 
+    def keep_away(self, problem: str, *names: str) -> None:
+        """Adds a problem that keeps plugins away.
 
-def read_module(wasm: bytes, *, label: str, beside: bytes | None, size_limit: int) -> Module:
-    """Looks at a module and its manifest; compiles nothing.
-
-    Args:
-        wasm: the module's bytes.
-        label: its file's name, for messages.
-        beside: contents of NAME.toml, or None.
-        size_limit: most bytes of a module.
-
-    Raises:
-        RejectedError: it is not a module that this host runs, or its manifest has problems.
-    """
-    info = admit(wasm, plugin=None, size_limit=size_limit)
-    if SECTION in info.custom_dropped:
-        raise RejectedError(f"{label}: its section {SECTION!r} is too large: the most is {MAX_BYTES} bytes")
-    exports = {name for name, export in info.exports.items() if export.kind == "func"}
-    manifest = read_manifest(info.custom.get(SECTION, []), beside, where=label, exports=exports)
-    return Module(wasm, hashlib.sha256(wasm).hexdigest(), info, manifest)
-
-
-def check_capabilities(manifest: Manifest | None, label: str) -> None:
-    """Refuses a plugin that says it does not work without a capability which this version does not have.
-
-    Raises:
-        RejectedError: it does; the message names the capability.
-    """
-    for wanted in manifest.capabilities if manifest is not None else ():
-        if not wanted.optional and not wanted.available:
-            raise RejectedError(
-                f"{label}: needs the capability {shown(wanted.name)}, which is not available in this version"
-            )
+        Args:
+            problem: the text.
+            names: what somebody may call these plugins: ids and stems of files.
+        """
+        self.problems.append(problem)
+        for name in dict.fromkeys(names):
+            self.causes.setdefault(name, []).append(problem)
 
 
 def read_catalogue(home: Home) -> Catalogue:
@@ -141,29 +100,39 @@ def read_catalogue(home: Home) -> Catalogue:
     found: dict[str, list[Entry]] = defaultdict(list)
     total = 0
     for place in home.places:
-        for path, label in _files(place, catalogue.problems):
+        for path, label in _files(place, catalogue):
             try:
-                entry = _read_entry(home, place, path, label, catalogue.problems)
+                entry = _read_entry(home, place, path, label)
             except InnkeeperError as error:
-                message = error.message
-                catalogue.problems.append(message if message.startswith(label) else f"{label}: {message}")
+                for problem in problems_of(error):
+                    # What is said of the manifest beside it names that file.
+                    named = problem.startswith((f"{label}:", f"{manifest_name(label)}:"))
+                    catalogue.keep_away(
+                        problem if named else f"{label}: {problem}", error.plugin or path.stem, path.stem
+                    )
                 continue
             total += len(entry.module.wasm)
             if total > MAX_TOTAL:
-                catalogue.problems.append(f"{label}: not loaded, and nothing after it: more than {MAX_TOTAL} bytes")
+                catalogue.keep_away(
+                    f"{label}: not loaded, and nothing after it: more than {MAX_TOTAL} bytes", entry.id, path.stem
+                )
                 break
             found[entry.id].append(entry)
     for plugin_id, entries in sorted(found.items()):
-        chosen = _choose(plugin_id, entries, catalogue.problems)
+        chosen = _choose(plugin_id, entries, catalogue)
         if chosen is not None:
-            catalogue.entries[plugin_id] = chosen
+            grant, state, limits = read_grant(home, plugin_id, chosen.module.digest, catalogue.problems)
+            catalogue.entries[plugin_id] = replace(chosen, grant=grant, grant_state=state, limits=limits)
     _collect_nodes(catalogue)
+    labels = {plugin_id: entry.label for plugin_id, entry in catalogue.entries.items()}
+    catalogue.problems += unused_grants(home, labels, catalogue.causes)
     return catalogue
 
 
-def _files(place: Place, problems: list[str]) -> Iterator[tuple[Path, str]]:
+def _files(place: Place, catalogue: Catalogue) -> Iterator[tuple[Path, str]]:
     """The .wasm files of a place in a stable order. Hidden files are skipped, links are not followed: one that stays
     inside would show a file twice, one that leads outside could be anything."""
+    problems = catalogue.problems
     prefix = "shipped plugins" if place.shipped else "plugins"
     root = os.path.realpath(place.plugins)
     if not os.path.isdir(root):
@@ -195,7 +164,10 @@ def _files(place: Place, problems: list[str]) -> Iterator[tuple[Path, str]]:
                 if not (target + os.sep).startswith(root + os.sep) and (
                     item.name.endswith(".wasm") or os.path.isdir(target)
                 ):
-                    problems.append(f"{name}: is a link out of the folder and is not followed; copy the file instead")
+                    catalogue.keep_away(
+                        f"{name}: is a link out of the folder and is not followed; copy the file instead",
+                        item.name.removesuffix(".wasm"),
+                    )
             elif item.is_dir(follow_symlinks=False):
                 if depth + 1 > MAX_DEPTH:
                     problems.append(f"{name}: is more than {MAX_DEPTH} folders deep and is not looked at")
@@ -210,45 +182,24 @@ def _files(place: Place, problems: list[str]) -> Iterator[tuple[Path, str]]:
         pending.extend(reversed(folders))
 
 
-def _read_entry(home: Home, place: Place, path: Path, label: str, problems: list[str]) -> Entry:
-    size_limit = home.configuration.bounds.module_size
-    wasm = read_file(path, most=size_limit, label=label, follow=False)
-    toml = f"{label.removesuffix('.wasm')}.toml"
-    beside = read_optional(path.with_suffix(".toml"), most=MAX_BYTES, label=toml, follow=False)
-    module = read_module(wasm, label=label, beside=beside, size_limit=size_limit)
-    check_capabilities(module.manifest, label)
+def _read_entry(home: Home, place: Place, path: Path, label: str) -> Entry:
+    """A plugin as it lies there, without its grant, which only a plugin that is loaded has."""
+    configuration = home.configuration
+    module = read_plugin_file(path, label=label, size_limit=configuration.bounds.module_size, follow=False)
+    try:
+        check_capabilities(module.manifest, label)
+    except RejectedError as error:
+        error.plugin = None if module.manifest is None else module.manifest.id
+        raise
     plugin_id = path.stem if module.manifest is None else module.manifest.id
     if ID.fullmatch(plugin_id) is None:
         raise RejectedError(
             f"{label}: {shown(plugin_id)} is not an id: rename the file to {ID_RIGHT}, or give it a manifest"
         )
-    grant, state, limits = _read_grant(home, plugin_id, module.digest, problems)
-    return Entry(plugin_id, label, path, module, place.shipped, grant, state, limits)
+    return Entry(plugin_id, label, path, module, place.shipped, None, "none", configuration.defaults)
 
 
-def _read_grant(
-    home: Home, plugin_id: str, digest: str, problems: list[str]
-) -> tuple[Grant | None, GrantState, Limits]:
-    """The grant in force for these bytes. The first file of that name decides: the operator's own, then ours."""
-    configuration = home.configuration
-    label = f"manifests/{plugin_id}.toml"
-    for place in home.places:
-        try:
-            data = read_optional(place.manifests / f"{plugin_id}.toml", most=MAX_BYTES, label=label)
-            if data is None:
-                continue
-            grant = parse_grant(data, where=label)
-            if grant.sha256 != digest:
-                problems.append(f"{label}: the file changed since it was granted; the grant is not used")
-                return None, "changed", configuration.defaults
-            return grant, "granted", grant.apply(configuration.defaults, configuration.ceiling, label)
-        except InnkeeperError as error:
-            problems.append(f"{error.message}; the grant is not used")
-            return None, "unusable", configuration.defaults
-    return None, "none", configuration.defaults
-
-
-def _choose(plugin_id: str, entries: list[Entry], problems: list[str]) -> Entry | None:
+def _choose(plugin_id: str, entries: list[Entry], catalogue: Catalogue) -> Entry | None:
     """Of the files with one id, the one that is loaded, if any."""
     shipped = [entry for entry in entries if entry.shipped]
     # A copy of a shipped plugin, as in a checkout beside an installed package, is that plugin.
@@ -256,16 +207,20 @@ def _choose(plugin_id: str, entries: list[Entry], problems: list[str]) -> Entry 
         return shipped[0]
     if len(entries) > 1:
         names = " and ".join(entry.label for entry in entries)
-        problems.append(
+        catalogue.keep_away(
             f"{names}: have the same id {plugin_id!r}, so none of them is loaded; remove all but one, "
-            "or give them other ids"
+            "or give them other ids",
+            plugin_id,
+            *(entry.path.stem for entry in entries),
         )
         return None
     entry, manifest = entries[0], entries[0].module.manifest
     if manifest is not None and manifest.namespace == RESERVED_NAMESPACE and not entry.shipped:
-        problems.append(
+        catalogue.keep_away(
             f"{entry.label}: its namespace is {RESERVED_NAMESPACE!r}, which only plugins that come with Innkeeper may "
-            "use; leave it out to use the id"
+            "use; leave it out to use the id",
+            plugin_id,
+            entry.path.stem,
         )
         return None
     return entry

@@ -2,6 +2,7 @@
 
 [bounds]                # what all guests share; fields of `Bounds`
 live_guests = 2000
+guest_memory = "2GiB"   # at its start a small guest counts 5 pages of 64 KiB: its own first, and 4 of its kernel
 
 [limits]                # the most that a grant or a flag may raise a limit to; fields of `Limits`
 memory = "2GiB"
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from innkeeper.errors import UsageError
 from innkeeper.plugins.quantities import BOUNDS, LIMITS, read_quantities
-from innkeeper.plugins.tables import Table, TableError, parse_toml
+from innkeeper.plugins.tables import SettingsError, Table, TableError, parse_toml
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.limits import CEILING, DEFAULTS, Limits
 
@@ -45,19 +46,19 @@ def parse_configuration(data: bytes, *, where: str = FILE_NAME) -> Configuration
     """The configuration from its text.
 
     Raises:
-        UsageError: it is not one; one sentence per problem.
+        UsageError: it is not one; one sentence per problem (`SettingsError`).
     """
     problems: list[str] = []
     try:
         table = Table(parse_toml(data, where), where, problems)
     except TableError as error:
-        raise UsageError(str(error)) from None
+        raise SettingsError(error) from None
     table.only(("bounds", "limits", "defaults"))
     bounds = read_quantities(table.table("bounds"), BOUNDS)
     ceiling = read_quantities(table.table("limits"), LIMITS)
     defaults = read_quantities(table.table("defaults"), LIMITS)
     if problems:
-        raise UsageError("; ".join(problems))
+        raise SettingsError(TableError(problems))
     limits = replace(CEILING, **ceiling)  # type: ignore[arg-type]
     # A ceiling below a default lowers the default too; a default that somebody wrote is checked as it stands.
     lowered: Mapping[str, int | float] = {

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 
 from innkeeper.errors import UsageError
 from innkeeper.plugins.quantities import LIMITS, read_quantities
-from innkeeper.plugins.tables import Table, TableError, parse_toml, shown
+from innkeeper.plugins.tables import SettingsError, Table, TableError, parse_toml, shown
 from innkeeper.sandbox.limits import Limits
 
 _KEYS = ("sha256", "limits", "config", "instance")
@@ -63,13 +63,13 @@ def parse_grant(data: bytes, *, where: str) -> Grant:
         where: the file's name, for messages.
 
     Raises:
-        UsageError: it is not a grant; one sentence per problem.
+        SettingsError: it is not a grant; one sentence per problem.
     """
     problems: list[str] = []
     try:
         table = Table(parse_toml(data, where), where, problems)
     except TableError as error:
-        raise UsageError(str(error)) from None
+        raise SettingsError(error) from None
     table.only(_KEYS)
     sha256 = table.text("sha256", required=True, pattern=_SHA256, right="the file's sha256, 64 hexadecimal digits")
     limits = read_quantities(table.table("limits"), LIMITS)
@@ -84,5 +84,5 @@ def parse_grant(data: bytes, *, where: str) -> Grant:
             entries.problem(key, f"is {shown(value)}: it must be text")
     instance = table.choice("instance", ("fresh", "shared"), "fresh")
     if problems:
-        raise UsageError("; ".join(problems))
+        raise SettingsError(TableError(problems))
     return Grant(sha256=sha256 or "", limits=limits, config=config, shared=instance == "shared")

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from innkeeper.errors import RejectedError, UsageError
-from innkeeper.plugins.catalogue import Catalogue, Entry, Module, check_capabilities, read_catalogue, read_module
-from innkeeper.plugins.files import read_file
+from innkeeper.errors import UsageError
+from innkeeper.plugins.catalogue import Catalogue, Entry, read_catalogue
+from innkeeper.plugins.grants import meant
 from innkeeper.plugins.home import Home, open_home
 from innkeeper.plugins.manifest import ID, ID_RIGHT, Instance
+from innkeeper.plugins.module import Module, check_capabilities, read_module, read_plugin_file
 from innkeeper.plugins.plugin import Plugin
-from innkeeper.plugins.tables import nearest, shown
+from innkeeper.plugins.tables import shown
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.interface import Engine, HostFunction
 from innkeeper.sandbox.limits import Limits
@@ -43,6 +44,7 @@ class Host:
         self.home = home
         self.engine = engine
         self.problems = catalogue.problems
+        self._causes = catalogue.causes
         self._nodes = catalogue.nodes
         self._refused_types = catalogue.refused_types
         self.plugins: Mapping[str, Plugin] = MappingProxyType(
@@ -64,7 +66,7 @@ class Host:
         """Compiles a module of any folder. Neither manifest nor grant is needed, and no grant is looked for.
 
         Args:
-            source: path of a .wasm file, or the module's bytes.
+            source: path of a .wasm file, whose manifest may lie beside it, or the module's bytes.
             plugin_id: for messages; by default the manifest's id, else made of the file's name.
             functions: host functions that the guest may import.
             modules: further modules, by the name under which they are imported.
@@ -138,14 +140,17 @@ class Host:
         """A plugin of the home.
 
         Raises:
-            UsageError: there is none; the message names a near one, and what is wrong with the files of that name.
+            UsageError: there is none; the message says what keeps it away, or names one that may be meant.
         """
         found = self.plugins.get(plugin_id)
-        if found is None:
-            related = [problem for problem in self.problems if plugin_id in problem]
-            reason = f": {related[0]}" if related else nearest(plugin_id, self.plugins)
-            raise UsageError(f"there is no plugin {shown(plugin_id)}{reason}")
-        return found
+        if found is not None:
+            return found
+        causes = self._causes.get(plugin_id, [])
+        if causes:
+            more = f" (and {len(causes) - 1} more problems)" if len(causes) > 1 else ""
+            raise UsageError(f"there is no plugin {shown(plugin_id)}: {causes[0]}{more}")
+        labels = {each.id: each.label for each in self.plugins.values()}
+        raise UsageError(f"there is no plugin {shown(plugin_id)}{meant(plugin_id, labels)}")
 
     async def aclose(self) -> None:
         """Ends all shared guests and forgets all compiled code."""
@@ -215,13 +220,7 @@ def _read_source(source: str | os.PathLike[str] | bytes, size_limit: int) -> Mod
         check_capabilities(module.manifest, "the module")
         return module
     label = os.fspath(source)
-    wasm = read_file(source, most=size_limit)
-    try:
-        module = read_module(wasm, label=label, beside=None, size_limit=size_limit)
-    except RejectedError as error:
-        if error.message.startswith(label):
-            raise
-        raise RejectedError(f"{label}: {error.message}") from None
+    module = read_plugin_file(source, label=label, size_limit=size_limit)
     check_capabilities(module.manifest, label)
     return module
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from innkeeper.errors import RejectedError
 from innkeeper.plugins.quantities import LIMITS, read_quantities
-from innkeeper.plugins.tables import Table, TableError, parse_toml, shown
+from innkeeper.plugins.tables import ManifestError, Table, TableError, parse_toml, shown
 
 if TYPE_CHECKING:
     from innkeeper.plugins.nodes import NodeDefinition
@@ -36,6 +36,7 @@ _KEYS = (
 )  # fmt: skip
 _MAX_DEPTH = 32
 _MAX_CAPABILITIES = 64
+_MAX_NODES = 1000
 
 Codec = Literal["msgpack", "json", "raw"]
 Instance = Literal["fresh", "shared"]
@@ -113,7 +114,8 @@ def read_manifest(
         exports: names of the functions that the module exports.
 
     Raises:
-        RejectedError: it is not a manifest; the message has one sentence per problem.
+        ManifestError: it is not a manifest; one sentence per problem.
+        RejectedError: there is more than one.
     """
     if len(sections) > 1:
         raise RejectedError(f"{where}: has {len(sections)} sections {SECTION!r}; one is the most")
@@ -128,7 +130,7 @@ def read_manifest(
     try:
         return parse_manifest(data, where=what, exports=exports, embedded=bool(sections))
     except TableError as error:
-        raise RejectedError(str(error)) from None
+        raise ManifestError(error) from None
 
 
 def parse_manifest(data: bytes, *, where: str, exports: Collection[str], embedded: bool = True) -> Manifest:
@@ -186,6 +188,9 @@ def _capabilities(table: Table) -> tuple[CapabilityRequest, ...]:
 def _nodes(table: Table, namespace: str, exports: Collection[str]) -> tuple[NodeDefinition, ...]:
     entries = table.tables("nodes")
     if not entries:
+        return ()
+    if len(entries) > _MAX_NODES:
+        table.problem("nodes", f"has {len(entries)} entries: the most is {_MAX_NODES}")
         return ()
     from innkeeper.plugins.definitions import define_node
 

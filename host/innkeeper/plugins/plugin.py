@@ -8,10 +8,11 @@ from pathlib import Path
 import trio
 
 from innkeeper.errors import InnkeeperError, RejectedError, UsageError
-from innkeeper.plugins.catalogue import GrantState, Module
 from innkeeper.plugins.chain import entered
 from innkeeper.plugins.grant import Grant
+from innkeeper.plugins.grants import GrantState
 from innkeeper.plugins.manifest import Instance, Manifest
+from innkeeper.plugins.module import Module
 from innkeeper.plugins.shared import SharedGuest
 from innkeeper.plugins.tables import nearest, shown
 from innkeeper.sandbox.interface import CallOptions, Engine, HostFunction, Program
@@ -183,8 +184,10 @@ class Plugin:
                         self._wasm, functions=self._host_functions, modules=self._modules, plugin=self.id
                     )
                 except RejectedError as error:
-                    self._rejected = error
-                    raise
+                    # An id does not say which file to look at: a manifest may have given it.
+                    message = error.message if self.path is None else f"{self.label}: {error.message}"
+                    self._rejected = RejectedError(message, plugin=self.id, function=error.function)
+                    raise self._rejected from None
                 finally:
                     if self._program is not None or self._rejected is not None:
                         self._wasm = None

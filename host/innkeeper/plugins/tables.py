@@ -11,6 +11,8 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
+from innkeeper.errors import InnkeeperError, RejectedError, UsageError
+
 MAX_BYTES = 256 << 10
 """Bytes of one file: a manifest with a hundred nodes takes a tenth of it."""
 
@@ -19,6 +21,12 @@ _MAX_DOTS = 256
 
 _MAX_SHOWN = 60
 
+_MOST_PROBLEMS = 50
+"""Problems of one file that are said."""
+
+_MOST_UNKNOWN = 100
+"""Keys of one table that are not known. Looking for what was meant takes time for each, and a file can have 60,000."""
+
 _Chosen = TypeVar("_Chosen", bound=str)
 
 
@@ -26,12 +34,44 @@ class TableError(Exception):
     """What is wrong with a file, as sentences. Callers make it the error that fits.
 
     Attributes:
-        problems: at least one sentence (list of str), each with the file's name.
+        problems: at least one sentence (list of str), each with the file's name; of very many, the first.
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = list(problems)
+        self.problems = list(problems[:_MOST_PROBLEMS])
+        if len(problems) > _MOST_PROBLEMS:
+            where = problems[0].partition(":")[0]
+            self.problems.append(f"{where}: has {len(problems) - _MOST_PROBLEMS:,} more problems")
+        super().__init__("\n".join(self.problems))
+
+
+class ManifestError(RejectedError):
+    """A manifest that cannot be used.
+
+    Attributes:
+        problems: one sentence each (list of str); the message has a line for each.
+    """
+
+    def __init__(self, found: TableError) -> None:
+        super().__init__(str(found))
+        self.problems = found.problems
+
+
+class SettingsError(UsageError):
+    """A grant, or the host's configuration, that cannot be used.
+
+    Attributes:
+        problems: one sentence each (list of str); the message has a line for each.
+    """
+
+    def __init__(self, found: TableError) -> None:
+        super().__init__(str(found))
+        self.problems = found.problems
+
+
+def problems_of(error: InnkeeperError) -> list[str]:
+    """What is wrong, a sentence each (list of str): the message, unless the error lists several problems."""
+    return error.problems if isinstance(error, ManifestError | SettingsError) else [error.message]
 
 
 def shown(value: object) -> str:
@@ -164,18 +204,22 @@ class Table:
 
     def only(self, known: Collection[str]) -> None:
         """Makes every key that is not known a problem that names the nearest known one."""
-        for key in self.data:
-            if key not in known:
-                self.problem(key, f"is not a key here{nearest(key, known) or '; known are: ' + ', '.join(known)}")
+        for key in self._strange(known):
+            self.problem(key, f"is not a key here{nearest(key, known) or '; known are: ' + ', '.join(known)}")
 
     def unknown(self, known: Collection[str]) -> tuple[str, ...]:
         """Keys that are not known and close to none; those that are close are a problem: they would be ignored."""
         others = []
-        for key in self.data:
-            if key not in known:
-                hint = nearest(key, known)
-                if hint:
-                    self.problem(key, f"is not a key here{hint}")
-                else:
-                    others.append(key)
+        for key in self._strange(known):
+            hint = nearest(key, known)
+            if hint:
+                self.problem(key, f"is not a key here{hint}")
+            else:
+                others.append(key)
         return tuple(others)
+
+    def _strange(self, known: Collection[str]) -> list[str]:
+        strange = [key for key in self.data if key not in known]
+        if len(strange) > _MOST_UNKNOWN:
+            self.problem("", f"has {len(strange)} keys that are not known: the most is {_MOST_UNKNOWN}")
+        return strange[:_MOST_UNKNOWN]

@@ -103,16 +103,24 @@ class Budget:
         assert token is not None
         if trio.lowlevel.in_trio_run() and trio.lowlevel.current_trio_token() is token:
             self._serve()
-            return
-        # From a worker or a finalizer: waking is for trio's thread.  A run that has ended has nobody who waits.
-        with contextlib.suppress(trio.RunFinishedError, OSError):
-            token.run_sync_soon(self._serve)
+        else:
+            # From a worker or a finalizer: waking is for trio's thread.
+            self._serve_soon(token)
 
     def _serve(self) -> None:
         while True:
             with self._lock:
                 if not self._waiting or self.taken + self._waiting[0][0] > self.limit:
                     return
+                if trio.lowlevel.in_trio_task() and self._waiting[0][1] is trio.lowlevel.current_task():
+                    # It gives back on its way into its own wait: a task that is about to sleep cannot be woken yet.
+                    self._serve_soon(trio.lowlevel.current_trio_token())
+                    return
                 amount, task = self._waiting.popleft()
                 self.taken += amount
             trio.lowlevel.reschedule(task)
+
+    def _serve_soon(self, token: trio.lowlevel.TrioToken) -> None:
+        # A run that has ended has nobody who waits; one that crashed has closed its wake-up socket.
+        with contextlib.suppress(trio.RunFinishedError, OSError):
+            token.run_sync_soon(self._serve)

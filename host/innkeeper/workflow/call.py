@@ -24,7 +24,7 @@ InputValues = Mapping[str, "bytes | list[bytes]"]
 
 _SHOWN_KEY = 80
 
-_NO_OUTPUTS = "the node's answer is not an object with an object 'outputs'"
+_NO_OUTPUTS = 'the node\'s answer has no outputs; it must be an object like {"outputs": {"NAME": VALUE}}'
 
 
 def write_call(codec: NodeCodec, inputs: InputValues, config: Mapping[str, Any], run: str, node: str) -> bytes:

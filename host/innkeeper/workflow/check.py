@@ -186,7 +186,8 @@ class _Check:
             ]
             if not sources:
                 self.problem("the input is required: connect it or give it a value", node.id, f"input {key!r}")
-            elif len(empty) == len(sources):
+            elif len(empty) == len(sources) and not any(self.payload.interface_inputs[key].required for key in empty):
+                # One that is required itself has been named already.
                 self.problem(
                     f"the input is required, and the interface input {empty[0]!r} has no value; give it with "
                     f"--input {empty[0]}=VALUE",

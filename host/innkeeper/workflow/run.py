@@ -179,7 +179,8 @@ class WorkflowRun:
             internal.__cause__ = error
             error = internal
         error.node = node.id
-        error.plugin = error.plugin if error.plugin is not None else outcome.plugin
+        if error.plugin is None and node.definition is not None:
+            error.plugin, error.function = outcome.plugin, node.definition.function
         outcome.error = error
         outcome.status = "error"
         if isinstance(error.usage, Usage):
