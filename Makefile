@@ -33,8 +33,12 @@ check: $(VENV)/.check
 	@$(BIN)/mypy
 	@PATH="$(BIN):$$PATH" $(BIN)/lint-imports
 
+$(VENV)/.measure: $(VENV)/.test
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[measure]'
+	@touch $@
+
 # Prints what docs/performance.md promises: the lag of a timer beside hostile guests, memory of waiting guests, speed.
-measure: $(VENV)/.test
+measure: $(VENV)/.measure
 	@$(BIN)/python -m tests.measure
 
 # The whole of the counts that `make test` shortens; prints what it did. About half an hour.

@@ -291,7 +291,7 @@ async def test_a_callback_can_run_the_collector_and_switch_threads(monkeypatch: 
     sys.setswitchinterval(1e-5)
     try:
         async with _program() as (_, program), trio.open_nursery() as nursery:
-            for _ in range(5):
+            for _ in range(2):
                 nursery.start_soon(_check, program)
     finally:
         sys.setswitchinterval(interval)

@@ -151,6 +151,25 @@ def test_a_wasi_command_is_called_by_its_start_and_its_standard_output_is_log(
     assert [line.rpartition(": ")[2] for line in lines[1:]] == last
 
 
+def test_an_input_that_is_too_large_is_refused_with_its_real_size_where_it_has_one(run: Any, folder: Path) -> None:
+    (folder / "home/innkeeper.toml").write_text("[defaults]\ninput = 10\n")
+    (folder / "input").write_bytes(b"x" * 10)
+    assert run("call", "guest.wasm", "echo", "--input-file", "input").code == 0
+    (folder / "input").write_bytes(b"x" * 25)
+    ended = run("call", "guest.wasm", "echo", "--input-file", "input")
+    assert ended.code == 4
+    assert ended.err == (
+        "innkeeper: plugin 'guest', function 'echo': the input has 25 bytes; the limit 'input' is 10\n"
+    )
+    process = start(
+        "call", "guest.wasm", "echo", "--input-file", "-", "--json", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    out, _ = process.communicate(b"x" * 25)
+    error = json.loads(out)["error"]
+    assert error["message"] == "the input has more than 10 bytes; the limit 'input' is 10"
+    assert (process.returncode, error["value"], error["used"]) == (4, 10, None)
+
+
 def test_configuration_reaches_the_guest(run: Any) -> None:
     assert run("call", "guest.wasm", "config", "--input", "a", "--config", "a=1=2", "--config", "b=").out == b"1=2"
 
@@ -250,6 +269,8 @@ def test_a_file_that_is_too_large_is_rejected(run: Any, folder: Path) -> None:
         (("cal",), "No such command 'cal'"),
         (("--home", "gone", "plugins"), "--home: 'gone' is not a folder"),
         (("inspect", "gone.wasm"), "gone.wasm: no such file"),
+        (("call", "", "echo"), "innkeeper: '': no such file"),
+        (("call", "guest.wasm", "echo", "--input-file", ""), "--input-file '': No such file"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_code_2(run: Any, arguments: tuple[str, ...], words: str) -> None:
@@ -296,7 +317,7 @@ def test_a_plugin_that_does_not_load_is_named_with_its_file(run: Any, folder: Pa
     (folder / "w.json").write_text('{"nodes": [{"id": "n", "fullType": "demo:T"}], "edges": []}')
     ended = run("run", "w.json")
     assert ended.code == 3
-    assert ended.err.startswith("innkeeper: node 'n', plugin 'demo', function 'run': plugins/file.wasm: ")
+    assert ended.err.startswith("innkeeper: node 'n', plugin 'demo': plugins/file.wasm: ")
     assert "'env' 'nothing'" in ended.err
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from dataclasses import dataclass, fields
+from fnmatch import fnmatch
 from itertools import dropwhile, takewhile
 from pathlib import Path
 
@@ -225,6 +226,14 @@ def test_targets_of_make_that_are_named_exist() -> None:
         text = read(page)
         for target in re.findall(r"`make ([a-z]+)`|^make ([a-z]+)", text, re.MULTILINE):
             assert re.search(rf"^{''.join(target)}:", makefile, re.MULTILINE), target
+
+
+def test_files_of_python_that_are_named_exist() -> None:
+    folders = ("host", "tests", "fuzz", "docs", "pdk-samples")
+    known = [f"/{file.relative_to(ROOT)}" for folder in folders for file in (ROOT / folder).rglob("*.py")]
+    for page in PAGES:
+        for name in re.findall(r"(?<![\w/.-])[\w/*-]+\.py\b", prose(page)):
+            assert any(fnmatch(file, f"*/{name}") for file in known), f"{page.name}: {name}"
 
 
 def rows(page: str, heading: str) -> list[list[str]]:

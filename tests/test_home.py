@@ -91,6 +91,16 @@ def test_without_a_file_everything_is_built_in(nowhere: Path) -> None:
     assert open_home(nowhere).configuration == Configuration()
 
 
+def test_a_working_directory_that_is_gone_has_no_plugins(nowhere: Path) -> None:
+    gone = nowhere / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    assert open_home().origin == "the platform's data folder"
+    with pytest.raises(UsageError, match="--home: the working directory is gone; give the whole path"):
+        open_home(".")
+
+
 def test_a_lower_ceiling_lowers_the_default_under_it() -> None:
     found = parse_configuration(b"[limits]\nmemory = 1048576\n")
     assert (found.ceiling.memory, found.defaults.memory) == (1 << 20, 1 << 20)

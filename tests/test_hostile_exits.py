@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import trio
 
 from guests import GIVES, Sandbox, gives, host_function, options, run, text_block, wat
 from innkeeper.errors import GuestError, InnkeeperError, RejectedError, UsageError
+from innkeeper.sandbox.interface import Value
 
 EXIT = "(call $proc_exit (i32.const {code}))"
 PLACES = {
@@ -47,8 +49,6 @@ async def test_what_was_put_out_before_an_exit_with_0_is_the_output(sandbox: San
 
 async def test_an_exit_after_much_work_and_host_calls_is_an_exit(sandbox: Sandbox) -> None:
     async def pause() -> None:
-        import trio
-
         await trio.lowlevel.checkpoint()
 
     function = host_function(pause)
@@ -152,8 +152,6 @@ async def test_exports_that_are_imports_can_be_called(sandbox: Sandbox) -> None:
 
     async def nothing() -> None:
         pass
-
-    from innkeeper.sandbox.interface import Value
 
     functions = [host_function(answer, (), Value.I32), host_function(nothing)]
     for text in (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
+import trio
 
 from guests import GIVES, Sandbox, gives, host_function, number, run, wat
 from innkeeper.errors import LimitError
@@ -82,8 +83,6 @@ async def test_the_limits_of_the_log_are_the_call_s(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("waits", [False, True])
 async def test_a_flood_of_host_calls_ends_at_its_limit(sandbox: Sandbox, waits: bool) -> None:
-    import trio
-
     calls = 0
 
     async def count() -> None:
@@ -171,8 +170,6 @@ async def test_a_host_function_s_answer_larger_than_the_kernel_s_memory_is_a_lim
 
 
 async def test_random_bytes_for_a_whole_memory_leave_the_loop_to_others(sandbox: Sandbox) -> None:
-    import trio
-
     text = wat("(memory 100)" + run("(drop (call $random_get (i32.const 0) (i32.const 6000000)))"), wasi="random_get")
     program = await sandbox.load(text)
     ticks = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import struct
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -279,8 +280,6 @@ async def test_a_host_function_that_calls_its_own_guest_for_ever_ends_at_a_limit
 
 async def test_the_time_of_a_host_function_is_not_the_guest_s(sandbox: Sandbox) -> None:
     async def work() -> None:
-        import time
-
         end = time.thread_time() + 0.2
         while time.thread_time() < end:
             pass

@@ -639,7 +639,7 @@ deadline = time.monotonic() + 20
 while any(taken()) and time.monotonic() < deadline:
     gc.collect()
     time.sleep(0.01)
-workers = [thread for thread in threading.enumerate() if thread.name.startswith("innkeeper")]
+workers = [thread for thread in threading.enumerate() if thread.name.startswith("innkeeper worker")]
 print(*taken(), len(workers) > 0)
 engine.workers.close()
 program.close()

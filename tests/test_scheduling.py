@@ -20,7 +20,7 @@ from innkeeper.sandbox.engine import open_engine
 from innkeeper.sandbox.inline import PASS, SHORT, Habit, LoopBudget
 from innkeeper.sandbox.interface import CallOptions, HostFunction, Value
 from innkeeper.sandbox.limits import Limits
-from innkeeper.sandbox.ticker import ThreadTicker, make_ticker
+from innkeeper.sandbox.ticker import ThreadTicker, ticker_of
 from innkeeper.sandbox.workers import Workers
 
 SPIN = bytes(
@@ -99,7 +99,7 @@ async def test_a_thread_ticks_where_there_is_no_timer_and_guests_then_give_the_g
         engine.ticker = timer
 
 
-@pytest.mark.parametrize("make", [make_ticker, ThreadTicker])
+@pytest.mark.parametrize("make", [ticker_of, ThreadTicker])
 def test_a_ticker_rests_only_when_nothing_has_run_for_a_while(make: object) -> None:
     engine = wasmtime.Engine()
     _immortal.append(engine)

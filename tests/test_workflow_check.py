@@ -336,4 +336,34 @@ def test_thousands_of_problems_are_counted_and_a_hundred_are_shown() -> None:
     lines = caught.value.message.splitlines()
     assert len(lines) == 101
     assert lines[-1] == "and 4,900 more problems"
-    assert len(caught.value.problems) == 5000
+    assert len(caught.value.problems) == 1000
+
+
+def test_what_may_be_meant_is_looked_for_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[int] = []
+
+    def look(wanted: str, names: list[str], n: int, cutoff: float) -> list[str]:
+        compared.append(len(wanted) * sum(map(len, names)))
+        return []
+
+    monkeypatch.setattr("innkeeper.workflow.problems.get_close_matches", look)
+    slots = {f"{number:0100d}": {"dataFlowType": "STRING"} for number in range(250)}
+    interface = workflow(
+        {"in": "core:GroupInput", "u": "Upper"},
+        [f"in.{'x' * 200}{number} -> u.text" for number in range(2000)],
+        interfaceInputs={**slots, "short": {"dataFlowType": "STRING"}},
+    )
+    with pytest.raises(WorkflowError, match=r"^node 'in' output 'xxx"):
+        check(interface)
+    assert len(compared) <= 100
+    assert max(compared) <= 60 * 60 * 100
+    asked: list[str] = []
+
+    class Host(FakeHost):
+        def node(self, full_type: str) -> Any:
+            asked.append(full_type)
+            return super().node(full_type)
+
+    with pytest.raises(WorkflowError):
+        check_workflow(workflow({f"n{number}": f"Nothing{number}" for number in range(2000)}), Host())
+    assert len(asked) == 100

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from innkeeper.errors import GuestError, InternalError, Kind, LimitError
 from innkeeper.sandbox.limits import Limits
+from innkeeper.sandbox.usage import Usage
 from innkeeper.workflow import run as run_module
 from innkeeper.workflow.check import check_workflow
 from innkeeper.workflow.run import INTERFACE_OUTPUTS, Event, WorkflowRun, run_workflow
@@ -380,6 +381,18 @@ def bound(value: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_module, "RUN_BYTES", value)
         yield
+
+
+async def test_the_log_of_all_nodes_of_a_run_together_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def talk(inputs: Any, config: Any, about: Any) -> Any:
+        error = GuestError("enough said")
+        error.usage = Usage(log=[("info", "x" * 100)])
+        raise error
+
+    monkeypatch.setattr(run_module, "RUN_LOG", 400)
+    outcome = await run_workflow(workflow(dict.fromkeys("abcd", "One")), one(talk))
+    usages = [node.usage for node in outcome.nodes.values() if node.usage is not None]
+    assert sorted((len(usage.log), usage.log_dropped) for usage in usages) == [(0, 100), (0, 100), (1, 0), (1, 0)]
 
 
 async def test_nan_reaches_a_node_that_speaks_msgpack_and_fails_one_that_speaks_json() -> None:

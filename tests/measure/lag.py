@@ -160,7 +160,7 @@ def _hashing(count: int) -> Callable[[float, float], Awaitable[Lag]]:
     return run
 
 
-def main(rounds: int = 3, seconds: float = 3.0, warm_up: float = 0.5) -> bool:
+def main(rounds: int = 5, seconds: float = 3.0, warm_up: float = 0.5) -> bool:
     """Prints the table. Returns whether the promise was met everywhere."""
     todo = scenarios(trio.run(calibrate, COMPUTE))
     runs: dict[tuple[str, str], Callable[[float, float], Awaitable[Lag]]] = {

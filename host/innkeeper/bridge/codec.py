@@ -13,9 +13,8 @@ import re
 from typing import Any, Literal
 
 import msgpack
-import trio
 
-from innkeeper.bridge.scan import CHUNK, DEFAULT_BOUNDS, DataBounds, MalformedError, scan_json, scan_msgpack
+from innkeeper.bridge.scan import DEFAULT_BOUNDS, DataBounds, MalformedError, scan_json, scan_msgpack
 from innkeeper.errors import GuestError, UsageError
 
 Codec = Literal["msgpack", "json", "raw"]
@@ -72,22 +71,6 @@ def decode(data: bytes, codec: Codec, bounds: DataBounds = DEFAULT_BOUNDS, *, wh
         return data
     except MalformedError as error:
         raise GuestError(f"{what} is not {_NAMES.get(codec, 'usable')}: {error}") from None
-
-
-async def encode_async(value: Any, codec: Codec, size_hint: int) -> bytes:
-    """As `encode`, off trio's thread where `size_hint` (bytes) says that it takes long."""
-    if size_hint <= CHUNK:
-        return encode(value, codec)
-    return await trio.to_thread.run_sync(encode, value, codec)
-
-
-async def decode_async(
-    data: bytes, codec: Codec, bounds: DataBounds = DEFAULT_BOUNDS, *, what: str = "the node's answer"
-) -> Any:
-    """As `decode`, off trio's thread where the data are long."""
-    if len(data) <= CHUNK:
-        return decode(data, codec, bounds, what=what)
-    return await trio.to_thread.run_sync(lambda: decode(data, codec, bounds, what=what))
 
 
 def unpack(data: bytes, large: frozenset[int]) -> Any:

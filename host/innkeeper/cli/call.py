@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,9 +10,10 @@ from typing import Any
 
 import click
 
+from innkeeper.cli.files import read_up_to
 from innkeeper.cli.output import json_bytes, log_object, usage_object, write_log, write_out
 from innkeeper.cli.settings import Settings, is_plugin_id, json_option, key_values, pass_settings, plugin_of_home
-from innkeeper.errors import UsageError
+from innkeeper.errors import LimitError, UsageError
 from innkeeper.sandbox.limits import Limits, parse_duration, parse_size
 from innkeeper.sandbox.usage import Result
 
@@ -80,7 +80,11 @@ async def _call(request: _Request) -> Result:
     async with open_host(request.home, catalogue=request.by_id) as host:
         plugin = plugin_of_home(host, request.file) if request.by_id else await host.load(request.file)
         limits = replace(plugin.limits, **request.limits)
-        data = _input(request, limits)
+        try:
+            data = _input(request, limits)
+        except LimitError as error:
+            error.plugin = plugin.id
+            raise
         return await plugin.call(request.function, data, limits=limits, config=request.config)
 
 
@@ -92,23 +96,28 @@ def _option(option: str, value: str, parse: Callable[[str], float]) -> float:
 
 
 def _input(request: _Request, limits: Limits) -> bytes:
-    """The input; one byte more than the limit is enough for the engine to refuse it."""
+    """The input of the function.
+
+    Raises:
+        UsageError: its file cannot be read.
+        LimitError: its file is larger than an input may be. It is not read any further, so the engine could not say
+            how large it is.
+    """
     if request.text is not None:
         return os.fsencode(request.text)
     if request.input_file is None:
         return b""
-    if request.input_file == "-":
-        if sys.stdin is None:
-            raise UsageError("--input-file -: standard input is closed")
-        return sys.stdin.buffer.read(limits.input + 1)
-    try:
-        # A pipe is welcome here: it is the user's own, and Ctrl-C ends the wait.
-        with open(request.input_file, "rb") as file:
-            return file.read(limits.input + 1)
-    except OSError as error:
-        raise UsageError(f"--input-file {request.input_file}: {error.strerror}") from None
-    except ValueError:
-        raise UsageError(f"--input-file {request.input_file!r}: not a file name") from None
+    data, size = read_up_to("--input-file", request.input_file, limits.input)
+    if len(data) > limits.input:
+        amount = f"{size}" if size is not None else f"more than {limits.input}"
+        raise LimitError(
+            f"the input has {amount} bytes; the limit 'input' is {limits.input}",
+            limit="input",
+            value=limits.input,
+            used=size,
+            function=request.function,
+        )
+    return data
 
 
 def _show(result: Result, as_json: bool) -> None:

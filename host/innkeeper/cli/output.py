@@ -139,9 +139,10 @@ def error_object(error: InnkeeperError) -> dict[str, Any]:
 
 def lines_of(error: InnkeeperError) -> list[str]:
     """An error as people read it: one line, or one per problem where it lists several (list of str)."""
+    from innkeeper.plugins.tables import ListedError
+
     # Only such a list makes lines: what a guest says may hold line breaks of its own.
-    problems = getattr(error, "problems", ())
-    return [str(problem) for problem in problems] or [str(error)]
+    return error.problems if isinstance(error, ListedError) else [str(error)]
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:

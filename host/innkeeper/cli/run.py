@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from innkeeper.workflow.payload import WorkflowPayload
     from innkeeper.workflow.run import Event
 
+_MOST_PROBLEMS = 50
+"""Problems of the home that stand before those of a workflow."""
+
 
 @click.command()
 @click.argument("workflow")
@@ -61,8 +64,11 @@ async def _run(settings: Settings, payload: WorkflowPayload, events: bool) -> in
             graph = check_workflow(payload, host)
         except WorkflowError:
             # A node type may be missing because its file has a problem.
-            for problem in host.problems:
+            for problem in host.problems[:_MOST_PROBLEMS]:
                 write_error(f"innkeeper: {problem}")
+            if len(host.problems) > _MOST_PROBLEMS:
+                more = len(host.problems) - _MOST_PROBLEMS
+                write_error(f"innkeeper: and {more:,} more problems with plugins; `innkeeper plugins` lists them")
             raise
         if events:
             outcome = await _execute(graph, lambda event: write_out(json_bytes(as_json(event))))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from difflib import get_close_matches
 from typing import Any
 
 from innkeeper.bridge.codec import parse_json
 from innkeeper.bridge.scan import DEFAULT_BOUNDS, MalformedError
+from innkeeper.cli.files import read_up_to
 from innkeeper.cli.settings import key_values
 from innkeeper.errors import UsageError
 from innkeeper.workflow.payload import InterfaceSlot, WorkflowPayload
@@ -46,18 +46,7 @@ def read_file(what: str, path: str, most: int = DEFAULT_BOUNDS.size) -> bytes:
     Raises:
         UsageError: it cannot be read, or has more than `most` bytes.
     """
-    try:
-        if path == "-":
-            if sys.stdin is None:
-                raise UsageError(f"{what} -: standard input is closed")
-            data = sys.stdin.buffer.read(most + 1)
-        else:
-            with open(path, "rb") as file:
-                data = file.read(most + 1)
-    except OSError as error:
-        raise UsageError(f"{what} {path}: {error.strerror}") from None
-    except ValueError:
-        raise UsageError(f"{what} {path!r}: not a file name") from None
+    data, _ = read_up_to(what, path, most)
     if len(data) > most:
         raise UsageError(f"{what} {path}: the file has more than {most:,} bytes")
     return data

@@ -23,7 +23,7 @@ def read_file(path: str | os.PathLike[str], *, most: int, label: str | None = No
         UsageError: it is missing, a folder, a device, or not readable.
         RejectedError: it is larger than `most`.
     """
-    label = os.fspath(path) if label is None else label
+    label = (os.fspath(path) if label is None else label) or "''"
     try:
         # Opening a pipe would wait for its other end.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))

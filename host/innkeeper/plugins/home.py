@@ -81,12 +81,17 @@ def _choose(chosen: str | os.PathLike[str] | None) -> tuple[Path, str]:
         if folder is not None:
             if not os.path.isdir(folder):
                 raise UsageError(f"{origin}: {os.fspath(folder)!r} is not a folder")
-            return Path(folder).absolute(), origin
+            try:
+                return Path(folder).absolute(), origin
+            except OSError:
+                raise UsageError(f"{origin}: the working directory is gone; give the whole path") from None
+    working: Path | None
     try:
         working = Path.cwd()
     except OSError:
-        raise UsageError("the working directory is gone: choose a home with --home") from None
-    if os.path.isdir(working / "plugins"):
+        # Removed meanwhile: it has no plugins.
+        working = None
+    if working is not None and os.path.isdir(working / "plugins"):
         return working, "the working directory"
     import platformdirs
 

@@ -45,8 +45,8 @@ class TableError(Exception):
         super().__init__("\n".join(self.problems))
 
 
-class ManifestError(RejectedError):
-    """A manifest that cannot be used.
+class ListedError(InnkeeperError):
+    """A file that cannot be used, for one reason or several.
 
     Attributes:
         problems: one sentence each (list of str); the message has a line for each.
@@ -57,21 +57,17 @@ class ManifestError(RejectedError):
         self.problems = found.problems
 
 
-class SettingsError(UsageError):
-    """A grant, or the host's configuration, that cannot be used.
+class ManifestError(ListedError, RejectedError):
+    """A manifest that cannot be used."""
 
-    Attributes:
-        problems: one sentence each (list of str); the message has a line for each.
-    """
 
-    def __init__(self, found: TableError) -> None:
-        super().__init__(str(found))
-        self.problems = found.problems
+class SettingsError(ListedError, UsageError):
+    """A grant, or the host's configuration, that cannot be used."""
 
 
 def problems_of(error: InnkeeperError) -> list[str]:
     """What is wrong, a sentence each (list of str): the message, unless the error lists several problems."""
-    return error.problems if isinstance(error, ManifestError | SettingsError) else [error.message]
+    return error.problems if isinstance(error, ListedError) else [error.message]
 
 
 def shown(value: object) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
+import weakref
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
@@ -22,7 +24,7 @@ from innkeeper.sandbox.interface import HostFunction
 from innkeeper.sandbox.limits import DEFAULTS, KIB, MIB
 from innkeeper.sandbox.linking import CompiledModule
 from innkeeper.sandbox.program import FiberProgram
-from innkeeper.sandbox.ticker import Ticker, make_ticker
+from innkeeper.sandbox.ticker import Ticker, ticker_of
 from innkeeper.sandbox.wasi import FUNCTIONS as WASI_FUNCTIONS
 from innkeeper.sandbox.wasi import NONE, WASI_MODULE, WasiRights
 from innkeeper.sandbox.wasm import MalformedError, ModuleInfo, Signature, UnsupportedError
@@ -42,7 +44,7 @@ instead costs each guest page tables of its own."""
 
 
 @cache
-def _wasmtime() -> tuple[w.Engine, Ticker]:
+def _wasmtime() -> w.Engine:
     # One for the process and never freed: the ticker's timer holds its address.
     config = w.Config()
     proposals.apply(config)
@@ -53,13 +55,14 @@ def _wasmtime() -> tuple[w.Engine, Ticker]:
     # Explicit bounds checks instead of signals: a faulthandler that is enabled after us would take SIGSEGV away, and
     # a guest's first access out of bounds would end the process. It also keeps Spectre's gadget away. Costs about 10%.
     config.signals_based_traps = False
+    config.parallel_compilation = not _forked
     config.memory_reservation = _RESERVATION
     config.memory_guard_size = 0
     config.memory_reservation_for_growth = _RESERVATION
     engine = w.Engine(config)
     selfcheck.require(engine)
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
-    return engine, make_ticker(capi.address(engine))
+    return engine
 
 
 class FiberEngine:
@@ -76,8 +79,9 @@ class FiberEngine:
     stack = STACK
 
     def __init__(self, bounds: Bounds) -> None:
-        self._engine, self.ticker = _wasmtime()
+        self._engine = _wasmtime()
         self.address = capi.address(self._engine)
+        self.ticker: Ticker = ticker_of(self.address)
         self.bounds = bounds
         self.live = Budget("live guests", bounds.live_guests)
         self.memory = Budget("guest memory", bounds.guest_memory)
@@ -89,6 +93,7 @@ class FiberEngine:
         self._kernels: dict[str, w.Module] = {}
         self._open = trio.CancelScope()
         self.closed = False
+        _engines.add(self)
 
     async def load(
         self,
@@ -185,6 +190,23 @@ class FiberEngine:
             await trio.to_thread.run_sync(self.workers.close)
         self.ticker.rest(running=bool(callbacks.running))
 
+
+_forked = False
+_engines: weakref.WeakSet[FiberEngine] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    # The parent's workers and its ticker are not here: what it opened is closed for its child.  The child gets an
+    # engine of its own, which compiles on one thread: the compiler's pool of threads is not here either.
+    global _forked
+    _forked = True
+    _wasmtime.cache_clear()
+    for engine in list(_engines):
+        engine.closed = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 _DEFAULT_KERNEL = DEFAULTS.kernel_memory
 _REST = 0.1

@@ -110,7 +110,8 @@ class FiberProgram:
         return habit
 
     async def kernel(self, memory: int) -> int:
-        """Address of the linked kernel whose memory may grow to so many bytes."""
+        """Address of the linked kernel whose memory may grow to so many bytes, in whole pages."""
+        memory -= memory % kernel.PAGE
         known = self.links.kernel(memory)
         if known is None:
             module = await self._engine.compile_kernel(self.links.kernel_source(memory))

@@ -6,13 +6,13 @@ GIL, so guests may be polled with the GIL held.  Elsewhere a thread of ours tick
 
 from __future__ import annotations
 
+import contextlib
 import ctypes as c
 import os
 import struct
 import sys
 import threading
 import time
-import weakref
 from typing import Protocol
 
 from innkeeper.sandbox import capi
@@ -55,18 +55,12 @@ class TimerTicker:
     def __init__(self, engine: int) -> None:
         # Keeps the GIL: a call takes a microsecond.
         self._libc = c.PyDLL(None, use_errno=True)
-        self._engine = engine
         self._needed = 0.0
-        self.renew()
-        _tickers.add(self)
-
-    def renew(self) -> None:
-        """Makes the timer. A forked child inherits none, and its parent may have held the lock."""
         self._armed = False
         self._lock = threading.Lock()
         self._timer = c.c_void_p()
         function = c.cast(capi.free.wasmtime_engine_increment_epoch, c.c_void_p).value or 0
-        event = struct.pack("<QiiQ40x", self._engine, 0, _SIGEV_THREAD, function)
+        event = struct.pack("<QiiQ40x", engine, 0, _SIGEV_THREAD, function)
         if self._libc.timer_create(_CLOCK_MONOTONIC, event, c.byref(self._timer)):
             raise OSError(c.get_errno(), "timer_create")
 
@@ -106,11 +100,6 @@ class ThreadTicker:
     def __init__(self, engine: int) -> None:
         self._engine = engine
         self._needed = 0.0
-        self.renew()
-        _tickers.add(self)
-
-    def renew(self) -> None:
-        """Starts the thread. A forked child inherits none."""
         self._wake = threading.Event()
         threading.Thread(target=self._run, name="innkeeper ticker", daemon=True).start()
 
@@ -136,23 +125,36 @@ class ThreadTicker:
             capi.engine_increment_epoch(self._engine)
 
 
-_tickers: weakref.WeakSet[TimerTicker | ThreadTicker] = weakref.WeakSet()
+_made: dict[int, Ticker] = {}
+_forked = False
 
 
-def _renew_all() -> None:
-    for ticker in list(_tickers):
-        ticker.renew()
+def ticker_of(engine: int) -> Ticker:
+    """The one ticker of an engine that is never deleted, the best that this system has.
+
+    Args:
+        engine: its address.
+    """
+    ticker = _made.get(engine)
+    if ticker is None:
+        ticker = _made[engine] = _make(engine)
+    return ticker
+
+
+def _make(engine: int) -> Ticker:
+    if sys.platform == "linux" and sys.maxsize > 2**32 and not _forked:
+        with contextlib.suppress(OSError, AttributeError):
+            return TimerTicker(engine)
+    return ThreadTicker(engine)
+
+
+def _after_fork() -> None:
+    # A child inherits neither timer nor thread.  It must not make a timer either: another thread of its parent may
+    # have held the C library's lock on timers at that moment, and then nobody in the child will ever release it.
+    global _forked
+    _forked = True
+    _made.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)
-
-
-def make_ticker(engine: int) -> Ticker:
-    """The best ticker that this system has. `engine` is the address of an engine that is never deleted."""
-    if sys.platform == "linux" and sys.maxsize > 2**32:
-        try:
-            return TimerTicker(engine)
-        except (OSError, AttributeError):
-            pass
-    return ThreadTicker(engine)
+    os.register_at_fork(after_in_child=_after_fork)

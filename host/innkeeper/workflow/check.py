@@ -21,7 +21,7 @@ from innkeeper.workflow.graph import (
 )
 from innkeeper.workflow.host import NodeHost, NodePlugin
 from innkeeper.workflow.payload import ExecutionNode, WorkflowPayload
-from innkeeper.workflow.problems import Problem, WorkflowError, known
+from innkeeper.workflow.problems import Problems, WorkflowError
 from innkeeper.workflow.values import misfit
 
 _ANY_INPUT = InputDefinition.model_validate({"dataFlowType": "CONVERTIBLE_ANY"})
@@ -35,7 +35,7 @@ def check_workflow(payload: WorkflowPayload, host: NodeHost) -> Graph:
     """
     check = _Check(payload, host)
     graph = check.graph()
-    if check.problems:
+    if check.problems.count:
         raise WorkflowError(check.problems)
     return graph
 
@@ -44,7 +44,7 @@ class _Check:
     def __init__(self, payload: WorkflowPayload, host: NodeHost) -> None:
         self.payload = payload
         self.host = host
-        self.problems: list[Problem] = []
+        self.problems = Problems()
         self.nodes: dict[str, GraphNode] = {}
         # Nodes that are there, but whose type could not be resolved: nothing more is said about their slots.
         self.unresolved: set[str] = set()
@@ -52,13 +52,13 @@ class _Check:
         self.types: dict[str, tuple[NodePlugin, NodeDefinition] | str] = {}
 
     def problem(self, text: str, node: str | None = None, slot: str | None = None) -> None:
-        self.problems.append(Problem(text, node, slot))
+        self.problems.add(text, node, slot)
 
     def graph(self) -> Graph:
         values = self._interface_values()
         for node in self.payload.nodes:
             self._add(node)
-        self.problems += connect(self.payload.edges, self.nodes, self.unresolved)
+        connect(self.payload.edges, self.nodes, self.unresolved, self.problems)
         for graph_node in self.nodes.values():
             self._inputs_are_there(graph_node, values)
         outputs = self._interface_outputs()
@@ -136,6 +136,9 @@ class _Check:
 
     def _resolve(self, full_type: str) -> tuple[NodePlugin, NodeDefinition] | str:
         if full_type not in self.types:
+            if self.problems.enough:
+                # A host looks for what was meant, and ten thousand nodes can have ten thousand unknown types.
+                return "its type was not looked up, since so much is wrong before it"
             try:
                 self.types[full_type] = self.host.node(full_type)
             except UsageError as error:
@@ -166,7 +169,9 @@ class _Check:
                 if not any(key in (mode.inputs or {}) for mode in definition.modes.values()) and (
                     key not in definition.inputs
                 ):
-                    self.problem(f"there is no such input; {known(list(inputs), key)}", node.id, f"input {key!r}")
+                    self.problem(
+                        f"there is no such input; {self.problems.known(list(inputs), key)}", node.id, f"input {key!r}"
+                    )
                 continue
             slot = inputs[key]
             values = value if slot.multi and isinstance(value, list) and slot.data_flow_type != "ARRAY" else [value]
@@ -210,7 +215,7 @@ class _Check:
             if mapping.source_slot_key not in source.outputs:
                 self.problem(
                     f"{what} comes from an output {mapping.source_slot_key!r} of node {source.id!r}, which does not "
-                    f"exist; {known(list(source.outputs), mapping.source_slot_key)}"
+                    f"exist; {self.problems.known(list(source.outputs), mapping.source_slot_key)}"
                 )
                 continue
             if source.outputs[mapping.source_slot_key].is_stream:

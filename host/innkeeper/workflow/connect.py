@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from innkeeper.plugins.nodes import InputDefinition, Slot
 from innkeeper.workflow.graph import GROUP_INPUT, GraphNode, Source
 from innkeeper.workflow.payload import ExecutionEdge
-from innkeeper.workflow.problems import Problem, known
+from innkeeper.workflow.problems import Problems
 from innkeeper.workflow.values import compatible
 
 _SUB_HANDLE = re.compile(r"(?P<key>.+)__(?P<number>[0-9]{1,9})", re.DOTALL)
@@ -23,64 +23,58 @@ class _Connection:
 
 
 def connect(
-    edges: Sequence[ExecutionEdge], nodes: Mapping[str, GraphNode], unresolved: Collection[str]
-) -> list[Problem]:
+    edges: Sequence[ExecutionEdge], nodes: Mapping[str, GraphNode], unresolved: Collection[str], problems: Problems
+) -> None:
     """Fills the nodes' `sources` from the edges.
 
     Args:
         edges: the edges, in the order of the payload.
         nodes: the nodes whose slots are known.
         unresolved: ids of nodes that exist, but whose slots are not known; nothing is said about these.
-
-    Returns:
-        What is wrong with the edges.
+        problems: gets what is wrong with the edges.
     """
-    problems: list[Problem] = []
     ids: set[str] = set()
     connections: dict[tuple[str, str], list[_Connection]] = {}
     for index, edge in enumerate(edges):
         name = f"edge {edge.id!r}" if edge.id is not None else f"edge number {index + 1}"
         if edge.id is not None:
             if edge.id in ids:
-                problems.append(Problem(f"{name}: there is more than one edge with this id"))
+                problems.add(f"{name}: there is more than one edge with this id")
                 continue
             ids.add(edge.id)
         gone = [
             node for node in (edge.source_node_id, edge.target_node_id) if node not in nodes and node not in unresolved
         ]
-        problems += [Problem(f"{name}: there is no node {node!r}") for node in dict.fromkeys(gone)]
+        for node_id in dict.fromkeys(gone):
+            problems.add(f"{name}: there is no node {node_id!r}")
         output = _output(edge, nodes, problems)
         found = _input(edge, nodes, problems)
         if output is None or found is None:
             continue
         key, number, slot = found
-        problem = _mismatch(edge, output, slot)
-        if problem is not None:
-            problems.append(problem)
+        wrong = _mismatch(edge, output, slot)
+        if wrong is not None:
+            problems.add(wrong, edge.target_node_id, f"input {edge.target_handle!r}")
             continue
         connections.setdefault((edge.target_node_id, key), []).append(_Connection(edge, number))
     for (node, key), ends in connections.items():
-        problems += _settle(nodes[node], key, ends)
-    return problems
+        _settle(nodes[node], key, ends, problems)
 
 
-def _output(edge: ExecutionEdge, nodes: Mapping[str, GraphNode], problems: list[Problem]) -> Slot | None:
+def _output(edge: ExecutionEdge, nodes: Mapping[str, GraphNode], problems: Problems) -> Slot | None:
     node = nodes.get(edge.source_node_id)
     if node is None:
         return None
     slot = node.outputs.get(edge.source_handle)
     if slot is None:
         what = "the workflow has no interface input of this name" if node.full_type == GROUP_INPUT else "no such output"
-        problems.append(
-            Problem(
-                f"{what}; {known(list(node.outputs), edge.source_handle)}", node.id, f"output {edge.source_handle!r}"
-            )
-        )
+        meant = problems.known(list(node.outputs), edge.source_handle)
+        problems.add(f"{what}; {meant}", node.id, f"output {edge.source_handle!r}")
     return slot
 
 
 def _input(
-    edge: ExecutionEdge, nodes: Mapping[str, GraphNode], problems: list[Problem]
+    edge: ExecutionEdge, nodes: Mapping[str, GraphNode], problems: Problems
 ) -> tuple[str, int | None, InputDefinition] | None:
     node = nodes.get(edge.target_node_id)
     if node is None:
@@ -95,36 +89,30 @@ def _input(
             return match["key"], int(match["number"]), slot
         text = f"the input {match['key']!r} takes one edge only and has no numbered handles"
     else:
-        text = f"no such input; {known(list(node.inputs), handle)}"
-    problems.append(Problem(text, node.id, f"input {handle!r}"))
+        text = f"no such input; {problems.known(list(node.inputs), handle)}"
+    problems.add(text, node.id, f"input {handle!r}")
     return None
 
 
-def _mismatch(edge: ExecutionEdge, output: Slot, slot: InputDefinition) -> Problem | None:
+def _mismatch(edge: ExecutionEdge, output: Slot, slot: InputDefinition) -> str | None:
     origin = f"output {edge.source_handle!r} of node {edge.source_node_id!r}"
-    text = None
     if output.is_stream or slot.is_stream:
-        text = f"the edge from {origin} is a stream, which this version does not run"
-    elif not compatible(output, slot):
-        text = f"takes {slot.data_flow_type}, and {origin} gives {output.data_flow_type}"
-    return None if text is None else Problem(text, edge.target_node_id, f"input {edge.target_handle!r}")
+        return f"the edge from {origin} is a stream, which this version does not run"
+    if not compatible(output, slot):
+        return f"takes {slot.data_flow_type}, and {origin} gives {output.data_flow_type}"
+    return None
 
 
-def _settle(node: GraphNode, key: str, ends: list[_Connection]) -> list[Problem]:
+def _settle(node: GraphNode, key: str, ends: list[_Connection], problems: Problems) -> None:
     slot = node.inputs[key]
     place = f"input {key!r}"
-    problems = []
     if not slot.multi and len(ends) > 1:
-        problems.append(Problem(f"takes one edge, and {len(ends)} end there", node.id, place))
+        problems.add(f"takes one edge, and {len(ends)} end there", node.id, place)
     if slot.max_connections is not None and len(ends) > slot.max_connections:
-        problems.append(
-            Problem(f"takes at most {slot.max_connections} edges, and {len(ends)} end there", node.id, place)
-        )
+        problems.add(f"takes at most {slot.max_connections} edges, and {len(ends)} end there", node.id, place)
     numbers = Counter(end.number for end in ends if end.number is not None)
-    twice = sorted(number for number, count in numbers.items() if count > 1)
-    problems += [
-        Problem("takes one edge, and several end there", node.id, f"input {f'{key}__{number}'!r}") for number in twice
-    ]
+    for number in sorted(number for number, count in numbers.items() if count > 1):
+        problems.add("takes one edge, and several end there", node.id, f"input {f'{key}__{number}'!r}")
     listed = {edge: rank for rank, edge in reversed(list(enumerate(node.node.input_connection_orders.get(key, []))))}
 
     def place_of(position: int) -> tuple[int, int, int]:
@@ -137,4 +125,3 @@ def _settle(node: GraphNode, key: str, ends: list[_Connection]) -> list[Problem]
 
     order = sorted(range(len(ends)), key=place_of)
     node.sources[key] = [Source(ends[i].edge.source_node_id, ends[i].edge.source_handle) for i in order]
-    return problems

@@ -9,7 +9,10 @@ from difflib import get_close_matches
 from innkeeper.errors import UsageError
 
 _SHOWN = 100
-_CANDIDATES = 500
+_KEPT = 1000
+_CANDIDATES = 100
+_COMPARED = 60
+"""Characters of a name that are compared: looking for what was meant takes time with the square of its length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +35,56 @@ class Problem:
         return f"{' '.join(place)}: {self.text}" if place else self.text
 
 
+class Problems:
+    """What a check finds. A payload can have a million things wrong: of very many, only the number is kept.
+
+    Attributes:
+        kept: the first thousand.
+        count: all.
+    """
+
+    def __init__(self) -> None:
+        self.kept: list[Problem] = []
+        self.count = 0
+
+    def add(self, text: str, node: str | None = None, slot: str | None = None) -> None:
+        """Adds one; the arguments are those of `Problem`."""
+        self.count += 1
+        if self.count <= _KEPT:
+            self.kept.append(Problem(text, node, slot))
+
+    @property
+    def enough(self) -> bool:
+        """Whether no further one would be shown to a person (bool), so that it need not say what was meant."""
+        return self.count >= _SHOWN
+
+    def known(self, names: Sequence[str], wanted: str) -> str:
+        """As the function `known`, while there are not enough problems."""
+        return "there is none of this name" if self.enough else known(names, wanted)
+
+
 class WorkflowError(UsageError):
     """A workflow that does not check.
 
     Attributes:
-        problems: all that is wrong with it; the message has a line for each of the first hundred.
+        problems: what is wrong with it (tuple of Problem), at most the first thousand; the message has a line for each
+            of the first hundred.
     """
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        lines = [str(problem) for problem in problems[:_SHOWN]]
-        if len(problems) > _SHOWN:
-            lines.append(f"and {len(problems) - _SHOWN:,} more problems")
+    def __init__(self, problems: Problems) -> None:
+        lines = [str(problem) for problem in problems.kept[:_SHOWN]]
+        if problems.count > _SHOWN:
+            lines.append(f"and {problems.count - _SHOWN:,} more problems")
         super().__init__("\n".join(lines))
-        self.problems = tuple(problems)
+        self.problems = tuple(problems.kept)
 
 
 def known(names: Sequence[str], wanted: str) -> str:
     """The end of a sentence about a name that does not exist (str): what comes close, and what there is."""
     if not names:
         return "it has none"
-    close = get_close_matches(wanted, names[:_CANDIDATES], n=3, cutoff=0.5)
+    candidates = [name for name in names[:_CANDIDATES] if len(name) <= _COMPARED]
+    close = get_close_matches(wanted[:_COMPARED], candidates, n=3, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(map(repr, close))}?"
     listed = ", ".join(names[:12])

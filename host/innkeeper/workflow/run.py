@@ -36,6 +36,12 @@ PARALLEL = 16
 RUN_BYTES = 256 * MIB
 """Bytes of outputs that a run keeps, since each of them may still be an input."""
 
+RUN_LOG = 16 * MIB
+"""Bytes of log that a run keeps: that of 256 nodes at the default limit. A run may have 10,000."""
+
+_LINE = 64
+"""Bytes that a line of log counts beside its text, so that empty lines count too."""
+
 
 async def run_workflow(
     payload: WorkflowPayload,
@@ -98,6 +104,7 @@ class WorkflowRun:
         self._ready: list[int] = [self._rank[node] for node, count in self._waiting.items() if count == 0]
         self._active = 0
         self._kept = 0
+        self._logged = 0
 
     async def execute(self) -> RunOutcome:
         """Runs it, once. Returns and raises as `run_workflow`, the check apart."""
@@ -184,7 +191,7 @@ class WorkflowRun:
         outcome.error = error
         outcome.status = "error"
         if isinstance(error.usage, Usage):
-            outcome.usage = error.usage
+            self._keep_usage(outcome, error.usage)
         self._emit("NODE_ERROR", nodeId=node.id, errorDetails={"message": error.message, "kind": error.kind.value})
         behind = [node.id]
         while behind:
@@ -208,7 +215,7 @@ class WorkflowRun:
         arguments = codec, inputs, node.config, self.outcome.prompt_id, node.id
         data = await _maybe_in_thread(size, lambda: write_call(*arguments))
         result = await plugin.call(definition.function, data)
-        outcome.usage = result.usage
+        self._keep_usage(outcome, result.usage)
         answer = result.output
         return await _maybe_in_thread(len(answer), lambda: read_answer(codec, answer, node.outputs))
 
@@ -247,6 +254,16 @@ class WorkflowRun:
                 used=kept,
             )
         self._kept = kept
+
+    def _keep_usage(self, outcome: NodeOutcome, usage: Usage) -> None:
+        outcome.usage = usage
+        size = sum(len(text.encode()) for _, text in usage.log)
+        logged = self._logged + size + _LINE * len(usage.log)
+        if logged > RUN_LOG:
+            usage.log.clear()
+            usage.log_dropped += size
+        else:
+            self._logged = logged
 
     async def _plain(self, encoded: dict[str, bytes]) -> dict[str, Any]:
         size = sum(map(len, encoded.values()))
