@@ -154,6 +154,18 @@ def test_a_workflow_that_does_not_check_is_exit_code_2_and_a_line_per_problem(ho
     assert [problem["node"] for problem in json.loads(out)["error"]["problems"]] == ["x", "u"]
 
 
+def test_problems_of_the_home_stand_before_a_missing_type_and_nowhere_else(host: FakeHost, run: Run) -> None:
+    host.problems = [f"plugins/x{number}.wasm: it is broken" for number in range(60)]
+    code, _, err = run(workflow({"x": "Nothing"}))
+    assert (code, len(err)) == (2, 52)
+    assert err[50] == "innkeeper: and 10 more problems with files of the home; `innkeeper plugins` lists them"
+    assert run(workflow({"u": "Upper"})) == (
+        2,
+        "",
+        ["innkeeper: node 'u' input 'text': the input is required: connect it or give it a value"],
+    )
+
+
 @pytest.mark.parametrize(
     ("data", "word"),
     [(b"", "line 1, column 1"), (b'{"nodes": [}', "line 1, column 12"), (b"\x00asm\x01\0\0\0", "line 1, column 1")],

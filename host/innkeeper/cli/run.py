@@ -62,13 +62,10 @@ async def _run(settings: Settings, payload: WorkflowPayload, events: bool) -> in
     async with open_host(settings.home) as host:
         try:
             graph = check_workflow(payload, host)
-        except WorkflowError:
-            # A node type may be missing because its file has a problem.
-            for problem in host.problems[:_MOST_PROBLEMS]:
-                write_error(f"innkeeper: {problem}")
-            if len(host.problems) > _MOST_PROBLEMS:
-                more = len(host.problems) - _MOST_PROBLEMS
-                write_error(f"innkeeper: and {more:,} more problems with plugins; `innkeeper plugins` lists them")
+        except WorkflowError as error:
+            if error.types_missing:
+                # Their file may be one that has a problem.
+                _show_problems(host.problems)
             raise
         if events:
             outcome = await _execute(graph, lambda event: write_out(json_bytes(as_json(event))))
@@ -115,6 +112,14 @@ async def _execute(graph: Graph, on_event: Callable[[Event], None] | None) -> Ru
     if failure:
         raise failure[0]
     return run.outcome
+
+
+def _show_problems(problems: list[str]) -> None:
+    for problem in problems[:_MOST_PROBLEMS]:
+        write_error(f"innkeeper: {problem}")
+    if len(problems) > _MOST_PROBLEMS:
+        more = len(problems) - _MOST_PROBLEMS
+        write_error(f"innkeeper: and {more:,} more problems with files of the home; `innkeeper plugins` lists them")
 
 
 def _refused(error: UsageError, settings: Settings) -> int:

@@ -94,6 +94,7 @@ class _Check:
             return
         resolved = self._resolve(node.full_type)
         if isinstance(resolved, str):
+            self.problems.types_missing = True
             self.problem(resolved, node.id)
             self.unresolved.add(node.id)
             return

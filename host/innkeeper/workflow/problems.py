@@ -41,11 +41,13 @@ class Problems:
     Attributes:
         kept: the first thousand.
         count: all.
+        types_missing: whether a node's type is one that the host does not have.
     """
 
     def __init__(self) -> None:
         self.kept: list[Problem] = []
         self.count = 0
+        self.types_missing = False
 
     def add(self, text: str, node: str | None = None, slot: str | None = None) -> None:
         """Adds one; the arguments are those of `Problem`."""
@@ -69,6 +71,7 @@ class WorkflowError(UsageError):
     Attributes:
         problems: what is wrong with it (tuple of Problem), at most the first thousand; the message has a line for each
             of the first hundred.
+        types_missing: whether a node's type is one that the host does not have (bool).
     """
 
     def __init__(self, problems: Problems) -> None:
@@ -77,6 +80,7 @@ class WorkflowError(UsageError):
             lines.append(f"and {problems.count - _SHOWN:,} more problems")
         super().__init__("\n".join(lines))
         self.problems = tuple(problems.kept)
+        self.types_missing = problems.types_missing
 
 
 def known(names: Sequence[str], wanted: str) -> str:
