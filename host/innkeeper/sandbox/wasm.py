@@ -131,7 +131,7 @@ class _Reader:
 
     def skip(self, size: int) -> None:
         if size > self.end - self.pos:
-            raise MalformedError(f"it ends in the middle of something: at offset {self.pos} {size} bytes are announced")
+            raise MalformedError(f"it ends in the middle of something: {size} bytes are announced at offset {self.pos}")
         self.pos += size
 
     def byte(self) -> int:

@@ -37,7 +37,7 @@ function rulesOf(value, slot) {
 
 // core:ApplyRegex applies rules in turn, each to what the one before it gave. Of rules with one name the first wins,
 // also where it is disabled: that is how an inline rule switches a loaded one off.
-export function apply_regex({ inputs }) {
+export function apply_regex({ inputs = {} }) {
     let text = textOf(inputs.inputText, "inputText");
     const seen = new Set();
     const rules = [
@@ -63,7 +63,7 @@ export function apply_regex({ inputs }) {
 }
 
 // core:CreateMessage makes a list of one chat message.
-export function create_message({ inputs }) {
+export function create_message({ inputs = {} }) {
     const role = textOf(inputs.role, "role", "") || "user";
     const content = textOf(inputs.content, "content", "");
     return { messages: JSON.stringify([{ role, content }]) };
@@ -88,7 +88,7 @@ function messagesOf(value, label) {
 }
 
 // core:MergeMessages puts lists of messages, and single ones, into one list.
-export function merge_messages({ inputs }) {
+export function merge_messages({ inputs = {} }) {
     const given = inputs.message_inputs ?? [];
     // A single text is one list; an array has one entry for each edge, unless messages themselves came.
     const parts = Array.isArray(given) ? given : [given];
