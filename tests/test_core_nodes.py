@@ -744,7 +744,7 @@ def test_broken_messages_are_named_by_their_place(merge_messages: Node, inputs: 
         (b"\xff\xfe", "the input is not JSON"),
         (b"3", "not a JSON object"),
         (b"null", "not a JSON object"),
-        (b"{}", "TypeError: "),
+        (b'{"inputs": null}', "TypeError: "),
         (b"[" * 100_000 + b"]" * 100_000, "the input is not JSON: RangeError: "),
         (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "the input is not JSON: RangeError: "),
     ],
@@ -763,8 +763,11 @@ def test_an_error_is_utf8_whatever_the_script_throws(messages: Running) -> None:
     assert "'\ufffd', is no regular expression" in refused
 
 
+NULL = b'{"inputs": null}'
+
+
 def test_a_failure_of_the_script_says_where(messages: Running) -> None:
-    assert re.search(r"\(at create_message \(plugin\.js:\d+:\d+\)\)$", error_of(messages.call, "create_message", b"{}"))
+    assert re.search(r"\(at create_message \(plugin\.js:\d+:\d+\)\)$", error_of(messages.call, "create_message", NULL))
 
 
 RULES = st.lists(

@@ -37,14 +37,22 @@ async def wasmtime_threads(wasm: bytes, count: int) -> AsyncIterator[None]:
             if trap.trap_code is not w.TrapCode.INTERRUPT:
                 raise
 
-    limiter = trio.CapacityLimiter(count)
-    async with trio.open_nursery() as nursery:
-        for _ in range(count):
-            nursery.start_soon(lambda: trio.to_thread.run_sync(run, limiter=limiter))
-        try:
-            yield
-        finally:
+    async def interrupt() -> None:
+        # Again and again: a thread that is late to start begins with an epoch of its own.
+        while True:
             engine.increment_epoch()
+            await trio.sleep(0.01)
+
+    limiter = trio.CapacityLimiter(count)
+    async with trio.open_nursery() as interrupting:
+        async with trio.open_nursery() as threads:
+            for _ in range(count):
+                threads.start_soon(lambda: trio.to_thread.run_sync(run, limiter=limiter))
+            try:
+                yield
+            finally:
+                interrupting.start_soon(interrupt)
+        interrupting.cancel_scope.cancel()
 
 
 def _spinning_process() -> subprocess.Popen[bytes]:
