@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 MAX_MODULES = 16
 """Modules that one plugin may link together, its own included."""
 
-_LARGE = 1 << 20
-"""Bytes of memory from which on giving them back is left to a worker: the system takes milliseconds for 60 MB."""
+_LARGE = 8 << 20
+"""Bytes of memory from which on giving them back is left to a worker: the system takes milliseconds for 60 MB that were written to."""
 
 
 class _Box(c.Structure):
