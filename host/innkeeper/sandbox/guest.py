@@ -27,7 +27,8 @@ MAX_MODULES = 16
 """Modules that one plugin may link together, its own included."""
 
 _LARGE = 8 << 20
-"""Bytes of memory from which on giving them back is left to a worker: the system takes milliseconds for 60 MB that were written to."""
+"""Bytes of memory from which on giving them back is left to a worker: the system takes milliseconds for 60 MB that
+were written to."""
 
 
 class _Box(c.Structure):
