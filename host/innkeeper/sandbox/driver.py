@@ -47,6 +47,7 @@ async def start(guest: Guest) -> bool:
         guest.finish_module(module.name, owns_memory=module.owns_memory)
     guest.started = True
     _check_memory(guest)
+    guest.give_back_reserve()
     for export, parameters in program.links.start_functions:
         guest.begin_function(export, 0, parameters)
         if await drive(guest, habit, starting=True):
@@ -131,6 +132,10 @@ async def drive(guest: Guest, habit: Habit, *, starting: bool) -> bool:
     inline = habit.inline
     slice_ = 0.0
     while True:
+        while inline and budget.left <= 0:
+            clock.arm()
+            await budget.wait()
+            program.check_open()
         if inline:
             before, before_cpu = time.perf_counter(), call.usage.cpu
             guest.poll(program.poll)
@@ -160,12 +165,7 @@ async def drive(guest: Guest, habit: Habit, *, starting: bool) -> bool:
             before = time.perf_counter()
             await _serve(guest)
             budget.left -= time.perf_counter() - before
-        if budget.left <= 0 and inline:
-            clock.arm()
-            while budget.left <= 0:
-                await trio.lowlevel.checkpoint()
-                program.check_open()
-        elif clock.expired():
+        if clock.expired():
             raise clock.error()
     trap, error = guest.end_future()
     failed = faults.describe(guest, trap, error, starting=starting)

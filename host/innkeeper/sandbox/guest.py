@@ -298,6 +298,13 @@ class Guest:
         self._counted = size
         return True
 
+    def give_back_reserve(self) -> None:
+        """Gives back what was taken for growth that could not be watched, now that it can, without a future."""
+        size = self.memory_size()
+        if size < self._counted:
+            self.program.memory_budget.give(self._counted - size)
+            self._counted = size
+
     def memory_size(self) -> int:
         """Bytes of linear memory, the kernel's included."""
         return sum(capi.memory_data_size(self.context, memory) for memory in self._memories)
@@ -349,9 +356,10 @@ class Guest:
         """Sets an i64 global of the last module, if it has one of this name, without a future."""
         scratch = self._base + _SCRATCH
         if capi.instance_export(self.context, self._base + _INSTANCE, name, len(name), scratch):
-            self._box.arguments[0].kind = capi.I64
-            self._box.arguments[0].of.i64 = value
-            self._check(capi.global_set(self.context, scratch + capi.EXTERN_OF, self._base + _ARGUMENTS))
+            # In the place of results: that of arguments stays zero, for start functions that want some.
+            self._box.result.kind = capi.I64
+            self._box.result.of.i64 = value
+            self._check(capi.global_set(self.context, scratch + capi.EXTERN_OF, self._base + _RESULT))
 
     def forget_refusals(self) -> None:
         """What an earlier call was refused is no reason for this one's failure."""

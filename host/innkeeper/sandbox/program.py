@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -145,6 +146,7 @@ class FiberProgram:
         results = self.check_function(function, options)
         call = self._begin(function, data, options)
         try:
+            await self._turn(call)
             async with self._slot(call, len(data)):
                 guest = await self._admit(call)
                 try:
@@ -153,8 +155,10 @@ class FiberProgram:
                         output = await driver.invoke(guest, function, results, data)
                     self._count_output(output)
                 finally:
+                    before = time.perf_counter()
                     self._settle(call, guest)
                     guest.close()
+                    self._engine.loop_budget.left -= time.perf_counter() - before
         except BaseException as error:
             self._end(call, error)
             raise
@@ -192,17 +196,21 @@ class FiberProgram:
         await trio.lowlevel.checkpoint_if_cancelled()
         results = self.check_function(function, options)
         call = self._begin(function, data, options)
-        guest.call = call
+        untouched = True
         try:
+            await self._turn(call)
             async with self._slot(call, len(data)):
-                guest.forget_refusals()
+                guest.call = call
+                untouched = False
                 try:
+                    guest.forget_refusals()
                     output = await driver.invoke(guest, function, results, data)
                     self._count_output(output)
                 finally:
                     self._settle(call, guest)
         except BaseException as error:
-            if not call.orderly:
+            # One that waited in vain has not touched the guest.
+            if not (call.orderly or untouched):
                 guest.close()
             self._end(call, error)
             raise
@@ -275,10 +283,20 @@ class FiberProgram:
         if by_clock is not None:
             raise by_clock from None
 
+    async def _turn(self, call: Call) -> None:
+        # Making a guest takes time on trio's thread, too.
+        budget = self._engine.loop_budget
+        while budget.left <= 0:
+            call.clock.arm()
+            await budget.wait()
+            self.check_open()
+
     @trio.lowlevel.enable_ki_protection
     async def _admit(self, call: Call) -> Guest:
         # A place among the live guests and the memory that it begins with; the guest gives both back when it is closed.
-        declared = sum(m.minimum for info in self._infos for m in info.memories if not m.imported)
+        own = [(info, m) for info in self._infos for m in info.memories if not m.imported]
+        declared = sum(m.minimum for _, m in own)
+        memories_that_start = [m for info, m in own if info.start is not None]
         largest = max((m.minimum for info in self._infos for m in info.memories), default=0)
         limits = call.limits
         if largest * kernel.PAGE > limits.memory:
@@ -306,6 +324,10 @@ class FiberProgram:
                 f"{engine.memory.name}",
                 bound=engine.memory.name,
             )
+        # What a start section grows nobody sees before it has ended: so all that it may grow to is taken until then.
+        most = max(limits.memory, limits.kernel_memory) if self.links.uses_kernel else limits.memory
+        unseen = sum(most - m.minimum * kernel.PAGE for m in memories_that_start)
+        size = min(size + unseen, engine.memory.limit)
         await engine.live.take(1, call.clock)
         try:
             await engine.memory.take(size, call.clock)
@@ -314,6 +336,7 @@ class FiberProgram:
             raise
         with self._lock:
             self._users += 1
+        before = time.perf_counter()
         try:
             return Guest(self, call, size)
         except BaseException:
@@ -321,6 +344,8 @@ class FiberProgram:
             engine.live.give(1)
             self._release()
             raise
+        finally:
+            engine.loop_budget.left -= time.perf_counter() - before
 
     @asynccontextmanager
     async def _slot(self, call: Call, size: int) -> AsyncIterator[None]:

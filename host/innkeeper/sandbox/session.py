@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from innkeeper.errors import GuestError, UsageError
+from innkeeper.errors import GuestError
+from innkeeper.sandbox.depth import check_depth
 from innkeeper.sandbox.guest import Guest
 from innkeeper.sandbox.interface import CallOptions
 from innkeeper.sandbox.usage import Result
@@ -26,14 +27,12 @@ class FiberSession:
 
     async def call(self, function: str, data: bytes, options: CallOptions) -> Result:
         """As `interface.Session.call`."""
-        guest, self._guest = self._guest, None
+        check_depth()
+        guest = self._guest
         if guest is None:
             raise GuestError(f"the guest has ended: {self._ended}", plugin=options.plugin, function=function)
-        try:
-            self._program.check_function(function, options)
-        except UsageError:
-            self._guest = guest
-            raise
+        self._program.check_function(function, options)
+        self._guest = None
         self._ended = "a call is under way, and a guest does one at a time"
         try:
             result = await self._program.call_in(guest, function, data, options)
