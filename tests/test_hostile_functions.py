@@ -313,3 +313,24 @@ async def test_a_host_function_may_unload_its_plugin_and_load_others(sandbox: Sa
     assert (await sandbox.fails(GuestError, program)).code == 7
     with pytest.raises(UsageError):
         await sandbox.call(program)
+
+
+async def test_what_a_guest_gives_a_host_function_is_bounded_however_often_it_names_one_block(sandbox: Sandbox) -> None:
+    got: list[int] = []
+
+    async def take(first: bytes, second: bytes) -> None:
+        got.append(len(first) + len(second))
+
+    function = HostFunction("take", take, (Value.BYTES, Value.BYTES))
+    text = """(module
+      (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
+      (import "extism:host/user" "take" (func $take (param i64 i64)))
+      (func (export "run") (local i64)
+        (local.set 0 (call $alloc (i64.const 60)))
+        (call $take (local.get 0) (local.get 0))))"""
+    program = await sandbox.load(text, [function])
+    await program.call("run", b"", options(output=120))
+    with pytest.raises(LimitError, match="gave the host function 'take' 120 bytes; the limit 'output' is 119"):
+        await program.call("run", b"", options(output=119))
+    assert got == [120]
+    assert sandbox.engine.in_flight.taken == 0

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import trio
+import trio.testing
 
-from guests import GIVES, PAGE, Sandbox, gives, number, run, wat
+from guests import GIVES, PAGE, Sandbox, gives, number, opened, options, run, wat
 from innkeeper.errors import GuestError, LimitError, RejectedError
+from innkeeper.sandbox.bounds import Bounds
 
 MINUS_ONE = 0xFFFFFFFF
 
@@ -183,3 +186,23 @@ async def test_a_memory_that_two_modules_share_is_counted_once(sandbox: Sandbox)
         modules={"m": '(module (memory (export "memory") 16))'},
     )
     assert (await sandbox.call(program)).usage.memory == 16 * PAGE
+
+
+async def test_what_a_start_section_may_grow_is_taken_from_the_hosts_memory_before_it_runs() -> None:
+    text = """(module
+      (import "wasi_snapshot_preview1" "poll_oneoff" (func $sleep (param i32 i32 i32 i32) (result i32)))
+      (memory 1)
+      (func $start (drop (memory.grow (i32.const 200)))
+        (i64.store (i32.const 24) (i64.const 60000000000))
+        (drop (call $sleep (i32.const 0) (i32.const 99) (i32.const 1) (i32.const 200))))
+      (func (export "run"))
+      (start $start))"""
+    async with opened(Bounds(guest_memory=40 << 20)) as sandbox, trio.open_nursery() as nursery:
+        program = await sandbox.load(text)
+        for _ in range(4):
+            nursery.start_soon(program.call, "run", b"", options(memory=16 << 20, wall=60.0))
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        # Two fit, though each of them declares one page; the others wait for room.
+        assert sandbox.engine.memory.taken == 32 << 20
+        assert sandbox.engine.memory.waiting == 2
+        nursery.cancel_scope.cancel()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from innkeeper.errors import DeniedError, LimitError
+from innkeeper.errors import BusyError, DeniedError, LimitError
 from innkeeper.sandbox.call import log_level
 from innkeeper.sandbox.callbacks import Binding, Pending, Signature
 from innkeeper.sandbox.guest import Guest
@@ -81,25 +82,65 @@ def host_binding(function: HostFunction) -> Binding:
     """The binding of a host function, as the kernel's wrapper (or the guest, where no bytes cross) imports it."""
     parameters = tuple(function.parameters)
     gives_bytes = function.result is Value.BYTES
+    lengths = _places_of_lengths(parameters)
 
     def begin(guest: Guest, caller: int, *raw: Any) -> Pending:
         if not guest.count_memory():
             assert guest.call.failure is not None
             raise guest.call.failure
-        values: list[Any] = []
-        numbers = iter(raw)
-        window = None
-        for parameter in parameters:
-            number = next(numbers)
-            if parameter is Value.BYTES:
-                window = window or guest.kernel_window()
-                # Signed on the wire: read refuses what is negative or outside.
-                values.append(window.read(number, next(numbers)))
-            else:
-                values.append(number)
-        return Pending(partial(function.handler, *values), function.name, gives_bytes=gives_bytes)
+        held = _hold_arguments(guest, function.name, [raw[at] for at in lengths])
+        try:
+            values: list[Any] = []
+            numbers = iter(raw)
+            window = guest.kernel_window() if lengths else None
+            for parameter in parameters:
+                number = next(numbers)
+                if parameter is Value.BYTES:
+                    assert window is not None
+                    # Signed on the wire: read refuses what is negative or outside.
+                    values.append(window.read(number, next(numbers)))
+                else:
+                    values.append(number)
+        except BaseException:
+            guest.program.in_flight.give(held)
+            raise
+        pending = Pending(partial(function.handler, *values), function.name, gives_bytes=gives_bytes)
+        pending.held = held
+        return pending
 
     return Binding(Signature(*host_signature(function)), begin)
+
+
+def _places_of_lengths(parameters: Sequence[Value]) -> list[int]:
+    # Among the raw values bytes take two places, offset and length; anything else takes one.
+    places: list[int] = []
+    at = 0
+    for parameter in parameters:
+        if parameter is Value.BYTES:
+            places.append(at + 1)
+            at += 1
+        at += 1
+    return places
+
+
+def _hold_arguments(guest: Guest, name: str, lengths: Sequence[int]) -> int:
+    # The same block may be named more than once, and each time it becomes bytes of the host's.
+    total = sum(length for length in lengths if length > 0)
+    limit = guest.call.limits.output
+    if total > limit:
+        raise LimitError(
+            f"the guest gave the host function {name!r} {total} bytes; the limit 'output' is {limit}",
+            limit="output",
+            value=limit,
+            used=total,
+        )
+    in_flight = guest.program.in_flight
+    if not in_flight.grow(total):
+        raise BusyError(
+            f"the host was busy: the bound of {in_flight.limit} on {in_flight.name} was not free",
+            bound=in_flight.name,
+        )
+    return total
 
 
 def answer(guest: Guest, pending: Pending, value: Any) -> bytes:

@@ -117,16 +117,18 @@ class Pending:
         work: async function of no arguments.
         system: whether it is one of WASI's: bounded by the wall clock alone.
         gives_bytes: whether its result is bytes, of which the import answers the length.
+        held: bytes of its arguments, taken from the host's bytes in flight.
         name: for messages.
         signature: of the import.
         answer: the packed result, when it is there.
     """
 
-    __slots__ = ("answer", "gives_bytes", "name", "results", "signature", "system", "work")
+    __slots__ = ("answer", "gives_bytes", "held", "name", "results", "signature", "system", "work")
 
     def __init__(self, work: Callable[[], Any], name: str, *, system: bool = False, gives_bytes: bool = False) -> None:
         self.work = work
         self.gives_bytes = gives_bytes
+        self.held = 0
         self.name = name
         self.system = system
         self.signature: Signature | None = None

@@ -198,6 +198,7 @@ async def _serve(guest: Guest) -> None:
     try:
         value = await _unprotected(pending.work, on_suspend)
     finally:
+        guest.let_go()
         if suspended:
             program.calls.take_anyway(1)
     if suspended:

@@ -263,11 +263,19 @@ class Guest:
         future, self._future = self._future, 0
         if future:
             capi.future_delete(future)
+        self.let_go()
         self.pending = None
         box = self._box
         trap, error = box.trap or 0, box.error or 0
         box.trap = box.error = None
         return trap, error
+
+    def let_go(self) -> None:
+        """Gives back the bytes in flight of what it asked a host function with."""
+        pending = self.pending
+        if pending is not None and pending.held:
+            held, pending.held = pending.held, 0
+            self.program.in_flight.give(held)
 
     def settle(self) -> None:
         """Deletes the future and what it left behind: the store may be looked at again."""

@@ -77,6 +77,11 @@ class FiberProgram:
         return self._engine.memory
 
     @property
+    def in_flight(self) -> Budget:
+        """The host's budget of bytes on their way."""
+        return self._engine.in_flight
+
+    @property
     def stack(self) -> int:
         """Bytes of stack that a guest may use."""
         return self._engine.stack
