@@ -17,7 +17,7 @@ from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.capacity import Budget
 from innkeeper.sandbox.clock import WallClock
 from innkeeper.sandbox.engine import open_engine
-from innkeeper.sandbox.inline import PASS, SHORT, Habit, LoopBudget
+from innkeeper.sandbox.inline import PASS, SHORT, Habit, Lockout, LoopBudget
 from innkeeper.sandbox.interface import CallOptions, HostFunction, Value
 from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.ticker import ThreadTicker, ticker_of
@@ -51,6 +51,55 @@ def test_each_long_slice_doubles_what_it_takes_to_earn_the_loop_again() -> None:
             habit.record(0.0)
             streak += 1
         assert streak == min(2 ** (round_ + 1), 1024)
+
+
+def test_who_is_long_on_trios_thread_is_kept_from_it_two_hundred_times_as_long_and_twice_that_the_next_time() -> None:
+    lockout = Lockout()
+    assert not lockout.barred(0.0)
+    lockout.slip(0.02, 10.0)
+    assert lockout.barred(13.9)
+    assert not lockout.barred(14.1)
+    lockout.slip(0.02, 14.1)
+    assert lockout.barred(22.0)
+    assert not lockout.barred(22.2)
+    lockout.slip(0.02, 100.0)
+    assert not lockout.barred(104.1), "a minute without another forgives it"
+    for _ in range(100):
+        lockout.slip(0.02, 104.1)
+    assert lockout.barred(104.1 + 3599)
+    assert not lockout.barred(104.1 + 3601)
+
+
+async def test_a_function_that_alternates_between_short_and_long_does_not_get_back_to_trios_thread() -> None:
+    async with open_engine() as engine:
+        program = await engine.load(SPIN, functions=[_thread_function([])])
+        for _ in range(3):
+            await program.call("short", b"", CallOptions())
+        assert program.habit("short").inline
+        program.lockout.slip(1.0, time.monotonic())
+        polls = 0
+        held = engine.poll
+
+        def counted(future: int) -> bool:
+            nonlocal polls
+            polls += 1
+            return bool(held(future))
+
+        engine.poll = counted
+        for _ in range(3):
+            await program.call("short", b"", CallOptions())
+        assert polls == 0
+
+
+async def test_what_wasi_does_for_a_guest_is_its_processor_time_and_ends_at_the_limit() -> None:
+    text = """(module
+      (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+      (memory 512)
+      (func (export "f") (loop (drop (call $random (i32.const 0) (i32.const 33554432))) (br 0))))"""
+    async with open_engine() as engine:
+        program = await engine.load(bytes(wasmtime.wat2wasm(text)))
+        with pytest.raises(LimitError, match="'cpu'"):
+            await program.call("f", b"", CallOptions(limits=Limits(cpu=0.05, wall=600.0)))
 
 
 async def test_every_pass_of_the_loop_gives_guests_a_new_budget() -> None:

@@ -17,8 +17,9 @@ import trio
 
 from innkeeper.errors import GuestError, LimitError
 from innkeeper.sandbox import bindings, faults, kernel
+from innkeeper.sandbox.call import Call
 from innkeeper.sandbox.guest import Guest
-from innkeeper.sandbox.inline import SHORT, Habit
+from innkeeper.sandbox.inline import SHORT, Habit, LoopBudget
 from innkeeper.sandbox.wasi.memory import MemoryFault
 from innkeeper.sandbox.window import lay_out_input, room_for
 
@@ -129,7 +130,7 @@ async def drive(guest: Guest, habit: Habit, *, starting: bool) -> bool:
     """
     program, call = guest.program, guest.call
     workers, budget, clock = program.workers, program.loop_budget, call.clock
-    inline = habit.inline
+    inline = habit.inline and not program.lockout.barred(time.monotonic())
     slice_ = 0.0
     while True:
         while inline and budget.left <= 0:
@@ -145,8 +146,10 @@ async def drive(guest: Guest, habit: Habit, *, starting: bool) -> bool:
             slice_ += call.usage.cpu - before_cpu
             if guest.done or guest.pending is not None or slice_ >= SHORT:
                 habit.record(slice_)
-                # Who was long stays with the workers to the end of this future.
-                inline = slice_ < SHORT
+                if slice_ >= SHORT:
+                    # Who was long stays with the workers to the end of this future, and away from here for a while.
+                    inline = False
+                    program.lockout.slip(slice_, time.monotonic())
                 slice_ = 0.0
         else:
             clock.arm()
@@ -185,6 +188,8 @@ async def _serve(guest: Guest) -> None:
         call.count_host_call()
     clock = call.clock
     clock.arm()
+    while pending.system and program.loop_budget.left <= 0:
+        await program.loop_budget.wait()
     suspended = False
 
     def on_suspend() -> None:
@@ -196,7 +201,10 @@ async def _serve(guest: Guest) -> None:
         program.calls.give(1)
 
     try:
-        value = await _unprotected(pending.work, on_suspend)
+        if pending.system:
+            value = await _paced(pending.work(), on_suspend, call, program.loop_budget)
+        else:
+            value = await _unprotected(pending.work, on_suspend)
     finally:
         guest.let_go()
         if suspended:
@@ -241,3 +249,40 @@ def _noticing(coroutine: Coroutine[Any, Any, Any], on_suspend: Callable[[], None
             message = step()
         except StopIteration as stop:
             return stop.value
+
+
+@types.coroutine
+@trio.lowlevel.disable_ki_protection
+def _paced(
+    coroutine: Coroutine[Any, Any, Any], on_suspend: Callable[[], None], call: Call, budget: LoopBudget
+) -> Generator[Any, Any, Any]:
+    # One of WASI's functions works for the guest, in pieces: they are the guest's processor time, and wait for a pass
+    # of the loop that has room for them.
+    step = partial(coroutine.send, None)
+    suspended = False
+    while True:
+        before, cpu = time.perf_counter(), time.thread_time_ns()
+        try:
+            message = step()
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            budget.left -= time.perf_counter() - before
+            call.usage.cpu += (time.thread_time_ns() - cpu) / 1e9
+        if not suspended:
+            suspended = True
+            on_suspend()
+        try:
+            got = yield message
+            while budget.left <= 0:
+                yield from budget.wait().__await__()
+            over = call.out_of_cpu()
+            if over is not None:
+                raise over
+        except GeneratorExit:
+            coroutine.close()
+            raise
+        except BaseException as error:
+            step = partial(coroutine.throw, error)
+        else:
+            step = partial(coroutine.send, got)

@@ -15,6 +15,8 @@ PASS = 0.002
 
 _PENALTY = 1024
 
+_RATIO, _FORGIVEN, _LONGEST = 200, 60.0, 3600.0
+
 _WOKEN = 32
 """Guests that are let in again in one pass: a fresh one and its call take some 60 us."""
 
@@ -44,6 +46,32 @@ class Habit:
         else:
             self._streak = 0
             self._needed = min(self._needed * 2, _PENALTY)
+
+
+class Lockout:
+    """How long a plugin may not run on trio's thread after it was long there.
+
+    A function may be quick a thousand times and then long on purpose.  What it takes, two hundred times as much passes
+    before any function of its plugin is let in again, twice that the next time, and so on up to an hour; a minute
+    without another slip forgives it.  So a timer's 99th percentile does not notice.
+    """
+
+    __slots__ = ("_slips", "_until")
+
+    def __init__(self) -> None:
+        self._slips = 0
+        self._until = 0.0
+
+    def barred(self, now: float) -> bool:
+        """Whether the plugin has to go to the workers. `now`: seconds of a monotonic clock."""
+        return now < self._until
+
+    def slip(self, seconds: float, now: float) -> None:
+        """One slice on trio's thread took so long."""
+        if now > self._until + _FORGIVEN:
+            self._slips = 0
+        self._until = now + min(seconds * _RATIO * 2**self._slips, _LONGEST)
+        self._slips = min(self._slips + 1, 32)
 
 
 class LoopBudget(trio.abc.Instrument):

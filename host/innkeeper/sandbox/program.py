@@ -16,7 +16,7 @@ from innkeeper.sandbox.call import Call
 from innkeeper.sandbox.capacity import Budget
 from innkeeper.sandbox.depth import check_depth
 from innkeeper.sandbox.guest import Guest
-from innkeeper.sandbox.inline import Habit
+from innkeeper.sandbox.inline import Habit, Lockout
 from innkeeper.sandbox.interface import CallOptions, HostFunction
 from innkeeper.sandbox.linking import CompiledModule, Links
 from innkeeper.sandbox.session import FiberSession
@@ -40,6 +40,7 @@ class FiberProgram:
         rights: what its WASI may do.
         calls: the bound on its calls that are started and do not wait.
         links: what its guests are linked with.
+        lockout: whether it may run on trio's thread at all.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class FiberProgram:
         self.links = Links(engine.address, modules, functions)
         self._infos = [compiled.info for compiled in modules]
         self._info = self._infos[-1]
+        self.lockout = Lockout()
         self._habits: dict[str, Habit] = {}
         self._closed = False
         self._freed = False
