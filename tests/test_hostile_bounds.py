@@ -9,9 +9,11 @@ import trio
 import trio.testing
 
 from guests import GIVES, NOTHING, PAGE, SPIN, Sandbox, gives, host_function, number, opened, options, run, wat
-from innkeeper.errors import BusyError, InnkeeperError, LimitError
+from innkeeper.errors import BusyError, InnkeeperError, LimitError, UsageError
+from innkeeper.sandbox import capi
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.interface import HostFunction
+from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.program import FiberProgram
 
 
@@ -258,3 +260,44 @@ async def test_a_nested_call_at_its_plugin_s_bound_can_be_cancelled() -> None:
             depth = 0
             await program.call("run", b"", options())
         assert program.calls.taken == 0
+
+
+async def test_guests_that_sleep_in_wasi_keep_their_plugins_places_and_leave_the_hosts_to_others() -> None:
+    sleeping = wat(
+        '(memory 1) (func (export "run") (i64.store (i32.const 24) (i64.const 60000000000))'
+        " (drop (call $poll_oneoff (i32.const 0) (i32.const 99) (i32.const 1) (i32.const 200))))",
+        wasi="poll_oneoff",
+    )
+    async with opened(Bounds(live_guests=6, calls_per_plugin=4)) as sandbox, trio.open_nursery() as nursery:
+        program = await sandbox.load(sleeping)
+        for _ in range(10):
+            nursery.start_soon(program.call, "run", b"", options(wall=60.0))
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert sandbox.engine.live.taken == 4
+        other = await sandbox.load('(module (func (export "run")))')
+        await other.call("run", b"", options())
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("limit", ["memory", "log", "host_calls", "nesting"])
+@pytest.mark.parametrize("value", [64e6, True, "64MiB", None])
+def test_a_limit_that_is_no_whole_number_is_refused_before_anything_uses_it(limit: str, value: object) -> None:
+    with pytest.raises(UsageError, match=f"the limit '{limit}' must be a whole number"):
+        Limits(**{limit: value})
+
+
+async def test_a_guest_that_cannot_be_made_gives_everything_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened() as sandbox:
+        program = await sandbox.load('(module (func (export "run")))')
+
+        def fail(*_: object) -> None:
+            raise MemoryError("on purpose")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(capi, "store_limiter", fail)
+            for _ in range(3):
+                with pytest.raises(MemoryError, match="on purpose"):
+                    await program.call("run", b"", options())
+        assert (sandbox.engine.live.taken, sandbox.engine.memory.taken) == (0, 0)
+        program.close()
+        await (await sandbox.load('(module (func (export "run")))')).call("run", b"", options())

@@ -197,8 +197,9 @@ async def _serve(guest: Guest) -> None:
         suspended = True
         clock.stage = f"host function {pending.name!r}"
         if not pending.system:
+            # One that sleeps in WASI keeps its plugin's place: it is not the host that makes it wait.
             clock.begin_step(call.limits.host_call)
-        program.calls.give(1)
+            program.calls.give(1)
 
     try:
         if pending.system:
@@ -207,7 +208,7 @@ async def _serve(guest: Guest) -> None:
             value = await _unprotected(pending.work, on_suspend)
     finally:
         guest.let_go()
-        if suspended:
+        if suspended and not pending.system:
             program.calls.take_anyway(1)
     if suspended:
         clock.end_step()

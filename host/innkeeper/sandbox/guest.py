@@ -16,6 +16,7 @@ import trio
 from innkeeper.errors import BusyError, InternalError
 from innkeeper.sandbox import callbacks, capi, growth, kernel
 from innkeeper.sandbox.call import Call
+from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.variables import Variables
 from innkeeper.sandbox.wasi import Wasi
 from innkeeper.sandbox.window import Window
@@ -120,22 +121,25 @@ class Guest:
         self._linker = 0
         self._box = _Box()
         self._base = c.addressof(self._box)
-        limits = call.limits
-        self._store: int = capi.store_new(program.engine_address, None, None)
-        self.context: int = capi.store_context(self._store)
-        modules = len(program.links.modules) + 1
+        # Until it is whole there is no store to close: who made it gives back what was taken for it.
+        self._store = 0
+        store: int = capi.store_new(program.engine_address, None, None)
+        try:
+            self.context: int = capi.store_context(store)
+            self._configure(store, call.limits)
+        except BaseException:
+            capi.store_delete(store)
+            raise
+        self._store = store
+
+    def _configure(self, store: int, limits: Limits) -> None:
+        links = self.program.links
+        modules = len(links.modules) + 1
         # One size for all memories of the store: with a kernel it is the larger one, and the guest's own growth is held
         # below it by its instrumentation (`finish_module`), what a start section grew by a look afterwards.
-        size = max(limits.memory, limits.kernel_memory, kernel.PAGE) if program.links.uses_kernel else limits.memory
-        capi.store_limiter(
-            self._store,
-            size,
-            limits.table_elements,
-            modules,
-            8 * modules,
-            modules,
-        )
-        capi.epoch_callback(self._store, callbacks.EPOCH, None, None)
+        size = max(limits.memory, limits.kernel_memory, kernel.PAGE) if links.uses_kernel else limits.memory
+        capi.store_limiter(store, size, limits.table_elements, modules, 8 * modules, modules)
+        capi.epoch_callback(store, callbacks.EPOCH, None, None)
         capi.set_epoch_deadline(self.context, 1)
 
     @property
@@ -408,7 +412,8 @@ class Guest:
         self.close()
 
     def __del__(self) -> None:
-        self.close()
+        if getattr(self, "_store", 0):
+            self.close()
 
     def _check(self, error: int | None) -> None:
         if error:

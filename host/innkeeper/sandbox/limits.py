@@ -9,6 +9,9 @@ from innkeeper.errors import UsageError
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 
+_SECONDS = frozenset({"cpu", "wall", "host_call"})
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one call may use. Immutable; `narrowed` and `dataclasses.replace` make others.
@@ -50,6 +53,10 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
+            whole = field.name not in _SECONDS
+            if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+                kind = "a whole number" if whole else "a number"
+                raise UsageError(f"the limit {field.name!r} must be {kind}, not {value!r}")
             if not value > 0:
                 raise UsageError(f"the limit {field.name!r} must be more than 0, not {value!r}")
 
