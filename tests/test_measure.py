@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 import trio
 
-from measure import fresh, guests, lag, speed, speed_peers, waiting
+from measure import cli, fresh, guests, lag, speed, speed_peers, waiting
 
 SOME = 200
 """Guests that wait at the same time; the whole is 5,000."""
@@ -68,6 +69,26 @@ async def test_what_is_timed_for_speed_runs() -> None:
     assert set(found) == {speed.FRESH, speed.WARM, speed.HOST, speed.AWAIT}
     assert all("innkeeper" in times for times in found.values())
     assert "wasmtime-py" in speed_peers.available(speed.DATA, 1)
+
+
+def test_a_call_is_timed_from_shell_to_shell_beside_what_python_takes_anyway(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cli.main(rounds=1)
+    printed = capsys.readouterr().out
+    assert all(f"\n| {command} " in printed for command in (cli.CALL, cli.IMPORTS, cli.PYTHON))
+
+
+def test_the_call_that_is_timed_writes_its_input_and_nothing_else(tmp_path: Path) -> None:
+    ended = subprocess.run(cli.commands(tmp_path)[cli.CALL], cwd=tmp_path, capture_output=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, cli.INPUT.encode(), b"")
+
+
+def test_a_call_whose_output_is_wrong_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = guests.assemble('(module (func (export "echo")))')
+    monkeypatch.setattr(guests, "echo", lambda: silent)
+    with pytest.raises(RuntimeError, match=r"innkeeper call: exit code 0, b''"):
+        cli.measure(rounds=1)
 
 
 def test_quantiles_are_values_that_were_measured() -> None:

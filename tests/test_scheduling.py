@@ -16,10 +16,11 @@ from innkeeper.sandbox import capi
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.capacity import Budget
 from innkeeper.sandbox.clock import WallClock
-from innkeeper.sandbox.engine import open_engine
+from innkeeper.sandbox.engine import FiberEngine, open_engine
 from innkeeper.sandbox.inline import PASS, SHORT, Habit, Lockout, LoopBudget
 from innkeeper.sandbox.interface import CallOptions, HostFunction, Value
 from innkeeper.sandbox.limits import Limits
+from innkeeper.sandbox.program import FiberProgram
 from innkeeper.sandbox.ticker import ThreadTicker, ticker_of
 from innkeeper.sandbox.workers import Workers
 
@@ -114,11 +115,62 @@ async def test_every_pass_of_the_loop_gives_guests_a_new_budget() -> None:
         trio.lowlevel.remove_instrument(budget)
 
 
-async def test_guests_beyond_the_budget_of_a_pass_wait_for_the_next_and_all_end_right() -> None:
+async def test_guests_beyond_the_budget_of_a_pass_wait_for_a_later_one_and_all_end_right() -> None:
+    async with open_engine() as engine:
+        program = await engine.load(SPIN, functions=[_thread_function([])])
+        await program.call("short", b"", CallOptions())
+        passes = _Passes()
+        trio.lowlevel.add_instrument(passes)
+        before = passes.count
+        async with trio.open_nursery() as nursery:
+            for _ in range(8):
+                nursery.start_soon(_after_a_full_pass, engine, program, passes)
+        trio.lowlevel.remove_instrument(passes)
+        assert passes.count - before >= 2
+
+
+class _Passes(trio.abc.Instrument):
+    """Counts the passes of the loop."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def after_io_wait(self, timeout: float) -> None:
+        self.count += 1
+
+
+async def _after_a_full_pass(engine: FiberEngine, program: FiberProgram, passes: _Passes) -> None:
+    engine.loop_budget.left = -1.0
+    before = passes.count
+    await program.call("short", b"", CallOptions())
+    assert passes.count > before, "it waited for a pass that had room"
+
+
+async def test_who_waits_for_a_pass_can_be_cancelled_and_the_others_go_on() -> None:
     async with open_engine() as engine:
         program = await engine.load(SPIN, functions=[_thread_function([])])
         await program.call("short", b"", CallOptions())
         engine.loop_budget.left = -1.0
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await program.call("short", b"", CallOptions())
+        assert scope.cancelled_caught
+        await program.call("short", b"", CallOptions())
+
+
+async def test_a_thread_that_cannot_start_makes_the_host_busy_and_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with open_engine() as engine:
+        program = await engine.load(SPIN, functions=[_thread_function([])])
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", fail)
+            with pytest.raises(BusyError, match="starts no more threads"):
+                await program.call("short", b"", CallOptions())
+        assert (engine.live.taken, engine.memory.taken, program.calls.taken) == (0, 0, 0)
         await program.call("short", b"", CallOptions())
 
 

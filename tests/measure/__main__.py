@@ -1,4 +1,4 @@
-"""Prints what is measured: `python -m tests.measure [lag | waiting | fresh | speed ...]`."""
+"""Prints what is measured: `python -m tests.measure [lag | waiting | fresh | speed | cli ...]`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib import import_module
 
 from .machine import describe
 
-PARTS = ("lag", "waiting", "fresh", "speed")
+PARTS = ("lag", "waiting", "fresh", "speed", "cli")
 
 
 def main() -> int:

@@ -88,11 +88,11 @@ def host_binding(function: HostFunction) -> Binding:
         if not guest.count_memory():
             assert guest.call.failure is not None
             raise guest.call.failure
-        held = _hold_arguments(guest, function.name, [raw[at] for at in lengths])
+        window = guest.kernel_window() if lengths else None
+        held = _hold_arguments(guest, function.name, [raw[at] for at in lengths], window.size if window else 0)
         try:
             values: list[Any] = []
             numbers = iter(raw)
-            window = guest.kernel_window() if lengths else None
             for parameter in parameters:
                 number = next(numbers)
                 if parameter is Value.BYTES:
@@ -123,9 +123,12 @@ def _places_of_lengths(parameters: Sequence[Value]) -> list[int]:
     return places
 
 
-def _hold_arguments(guest: Guest, name: str, lengths: Sequence[int]) -> int:
+def _hold_arguments(guest: Guest, name: str, lengths: Sequence[int], size: int) -> int:
     # The same block may be named more than once, and each time it becomes bytes of the host's.
-    total = sum(length for length in lengths if length > 0)
+    for length in lengths:
+        if not 0 <= length <= size:
+            raise MemoryFault(0, length)
+    total = sum(lengths)
     limit = guest.call.limits.output
     if total > limit:
         raise LimitError(

@@ -64,8 +64,6 @@ set_epoch_deadline = _declare("wasmtime_context_set_epoch_deadline", "-", "pu")
 """(context, ticks beyond the current epoch)"""
 epoch_callback = _declare("wasmtime_store_epoch_deadline_callback", "-", "pppp")
 """(store, EpochCallback, data, finalizer): called when the epoch's deadline has come"""
-epoch_yield = _declare("wasmtime_context_epoch_deadline_async_yield_and_update", "-", "pu")
-"""(context, delta): yields at the deadline. async.h declares an error as result; the library returns none."""
 
 # --- linkers and instances --------------------------------------------------------------------------------------------
 linker_new = _declare("wasmtime_linker_new", "p", "p")
@@ -86,8 +84,6 @@ linker_instantiate_async = _declare("wasmtime_linker_instantiate_async", "p", "p
 linker_instantiate_pre = _declare("wasmtime_linker_instantiate_pre", "p", "ppp")
 """(linker, module, instance_pre out) -> error"""
 instance_pre_delete = _declare("wasmtime_instance_pre_delete", "-", "p")
-instance_pre_instantiate = _declare("wasmtime_instance_pre_instantiate", "p", "pppp")
-"""(instance_pre, context, instance out, trap out) -> error; only before the store yields"""
 instance_pre_instantiate_async = _declare("wasmtime_instance_pre_instantiate_async", "p", "ppppp")
 """(instance_pre, context, instance out, trap out, error out) -> future"""
 instance_export = _declare("wasmtime_instance_export_get", "b", "ppsnp")
@@ -138,21 +134,16 @@ byte_vec_delete = _declare("wasm_byte_vec_delete", "-", "p")
 
 # --- callbacks --------------------------------------------------------------------------------------------------------
 AsyncCallback = c.CFUNCTYPE(None, POINTER, POINTER, POINTER, c.c_size_t, POINTER, c.c_size_t, POINTER, POINTER)
-"""(env, caller, arguments, count, results, count, trap out, Continuation out)"""
+"""(env, caller, arguments, count, results, count, trap out, continuation out)
+
+The continuation is three pointers: a Resume, its env, and a finalizer of that env, which may be NULL."""
 RawCallback = c.CFUNCTYPE(POINTER, POINTER, POINTER, POINTER, c.c_size_t)
 """(env, caller, values in and out, count) -> trap"""
 Resume = c.CFUNCTYPE(c.c_bool, POINTER)
 """(env) -> the host function is done"""
 EpochCallback = c.CFUNCTYPE(POINTER, POINTER, POINTER, c.POINTER(c.c_uint64), c.POINTER(c.c_uint8))
 """(context, data, delta out, kind out) -> error"""
-EPOCH_CONTINUE, EPOCH_YIELD = 0, 1
-
-
-class Continuation(c.Structure):
-    """How wasmtime asks whether a host function is done: `callback(env)`; `finalizer` may be NULL."""
-
-    _fields_ = (("callback", POINTER), ("env", POINTER), ("finalizer", POINTER))
-
+EPOCH_YIELD = 1
 
 Extern = bindings.wasmtime_extern_t
 Instance = bindings.wasmtime_instance_t
@@ -161,8 +152,7 @@ RawVal = bindings.wasmtime_val_raw_t
 
 EXTERN_OF: int = Extern.of.offset
 """Where the function, memory or global begins in an Extern."""
-VAL_SIZE, VAL_OF, RAW_SIZE = c.sizeof(Val), Val.of.offset, c.sizeof(RawVal)
-EXTERN_FUNC, EXTERN_GLOBAL, EXTERN_TABLE, EXTERN_MEMORY = 0, 1, 2, 3
+VAL_SIZE, RAW_SIZE = c.sizeof(Val), c.sizeof(RawVal)
 I32, I64, F32, F64 = 0, 1, 2, 3
 
 TRAP_NAMES = {

@@ -20,7 +20,7 @@ class WallClock:
         stage: what the call waits for, for the message: the name of a bound, "host function" or "the guest".
     """
 
-    __slots__ = ("_begun", "_end", "_limit", "_scope", "_step_limit", "_task", "stage", "waits_for_bound")
+    __slots__ = ("_begun", "_end", "_limit", "_reason", "_scope", "_step_limit", "_task", "stage", "waits_for_bound")
 
     def __init__(self, limit: float) -> None:
         self._begun = time.perf_counter()
@@ -29,6 +29,7 @@ class WallClock:
         self._task: trio.lowlevel.Task | None = None
         self._end = 0.0
         self._step_limit: float | None = None
+        self._reason: BaseException | None = None
         self.stage = "the guest"
         self.waits_for_bound = False
 
@@ -62,15 +63,22 @@ class WallClock:
         """
         if self._step_limit is not None and self._scope is not None:
             if self._scope.cancel_called:
-                raise self.error()
+                raise self._reason or self.error()
             self._step_limit = None
             self._scope.deadline = self._end
+
+    def cancel(self, reason: BaseException) -> None:
+        """Cancels the call, which is armed; `reason` is what it then ends with."""
+        assert self._scope is not None
+        if self._reason is None:
+            self._reason = reason
+            self._scope.cancel()
 
     def expired(self) -> bool:
         """Whether the limit has passed, for a call that did not need to wait yet."""
         return self.elapsed > self._limit
 
-    def close(self, error: BaseException | None) -> InnkeeperError | None:
+    def close(self, error: BaseException | None) -> BaseException | None:
         """Leaves the scope. To be called exactly once, with what ended the call.
 
         Returns:
@@ -85,7 +93,7 @@ class WallClock:
         kind: type[BaseException] | None = type(error) if error is not None else None
         trace: TracebackType | None = error.__traceback__ if error is not None else None
         scope.__exit__(kind, error, trace)
-        return self.error() if scope.cancelled_caught else None
+        return (self._reason or self.error()) if scope.cancelled_caught else None
 
     def error(self) -> InnkeeperError:
         """What to say of a call that took too long."""

@@ -6,7 +6,6 @@ half done.  Host functions run with the protection off, as any user's code.
 
 from __future__ import annotations
 
-import inspect
 import time
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -37,7 +36,7 @@ async def start(guest: Guest) -> bool:
     program = guest.program
     habit = program.habit("(start)")
     if program.links.uses_kernel:
-        guest.begin_kernel(await program.kernel(guest.call.limits.kernel_memory))
+        guest.begin_kernel(await program.kernel(guest.call.limits.kernel_memory, guest.call.clock))
         await drive(guest, habit, starting=True)
         guest.finish_kernel()
     guest.link(program.links.take())
@@ -75,7 +74,9 @@ async def invoke(guest: Guest, function: str, results: int, data: bytes) -> byte
                 value=limits.kernel_memory,
                 used=room_for(len(data)),
             ) from None
+        before = time.perf_counter()
         lay_out_input(guest.kernel_window(), data)
+        program.loop_budget.left -= time.perf_counter() - before
     guest.begin_function(function, results)
     exited = await drive(guest, program.habit(function), starting=False)
     _check_memory(guest)
@@ -84,7 +85,12 @@ async def invoke(guest: Guest, function: str, results: int, data: bytes) -> byte
     if text is not None or code:
         guest.call.orderly = True
         raise GuestError(text or f"the guest returned code {code} without an error text", code=code or None)
-    return _output(guest) if program.links.uses_kernel else b""
+    if not program.links.uses_kernel:
+        return b""
+    before = time.perf_counter()
+    output = _output(guest)
+    program.loop_budget.left -= time.perf_counter() - before
+    return output
 
 
 def _check_memory(guest: Guest) -> None:
@@ -205,7 +211,7 @@ async def _serve(guest: Guest) -> None:
         if pending.system:
             value = await _paced(pending.work(), on_suspend, call, program.loop_budget)
         else:
-            value = await _unprotected(pending.work, on_suspend)
+            value = await _noticing(_unprotected(pending.work), on_suspend)
     finally:
         guest.let_go()
         if suspended and not pending.system:
@@ -217,20 +223,17 @@ async def _serve(guest: Guest) -> None:
 
 
 @trio.lowlevel.disable_ki_protection
-async def _unprotected(work: Callable[[], Awaitable[Any]], on_suspend: Callable[[], None]) -> Any:
-    made = work()
-    coroutine = made if inspect.iscoroutine(made) else _awaiting(made)
-    return await _noticing(coroutine, on_suspend)
+async def _unprotected(work: Callable[[], Awaitable[Any]]) -> Any:
+    # Users' code may be interrupted; nothing of ours stands between it and trio.
+    return await work()
 
 
-async def _awaiting(made: Awaitable[Any]) -> Any:
-    return await made
-
-
+# The decorators' order matters: types.coroutine makes a code object of its own, and trio remembers code objects.
+@trio.lowlevel.enable_ki_protection
 @types.coroutine
-@trio.lowlevel.disable_ki_protection
 def _noticing(coroutine: Coroutine[Any, Any, Any], on_suspend: Callable[[], None]) -> Generator[Any, Any, Any]:
     # As `yield from coroutine`, and says when it first suspends: one that does not costs no deadline and no slot.
+    # Protected: between its yield and ours trio knows the task as waiting for something already.
     try:
         message = coroutine.send(None)
     except StopIteration as stop:
@@ -252,13 +255,14 @@ def _noticing(coroutine: Coroutine[Any, Any, Any], on_suspend: Callable[[], None
             return stop.value
 
 
+@trio.lowlevel.enable_ki_protection
 @types.coroutine
-@trio.lowlevel.disable_ki_protection
 def _paced(
     coroutine: Coroutine[Any, Any, Any], on_suspend: Callable[[], None], call: Call, budget: LoopBudget
 ) -> Generator[Any, Any, Any]:
     # One of WASI's functions works for the guest, in pieces: they are the guest's processor time, and wait for a pass
-    # of the loop that has room for them.
+    # of the loop that has room for them.  Whatever it waited for and got, it is told: what ends the call meanwhile
+    # cancels it, and reaches it at its next checkpoint.
     step = partial(coroutine.send, None)
     suspended = False
     while True:
@@ -275,15 +279,20 @@ def _paced(
             on_suspend()
         try:
             got = yield message
-            while budget.left <= 0:
-                yield from budget.wait().__await__()
-            over = call.out_of_cpu()
-            if over is not None:
-                raise over
         except GeneratorExit:
             coroutine.close()
             raise
         except BaseException as error:
             step = partial(coroutine.throw, error)
-        else:
-            step = partial(coroutine.send, got)
+            continue
+        step = partial(coroutine.send, got)
+        try:
+            while budget.left <= 0:
+                yield from budget.wait().__await__()
+        except trio.Cancelled:
+            pass
+        except KeyboardInterrupt as error:
+            call.clock.cancel(error)
+        over = call.out_of_cpu()
+        if over is not None:
+            call.clock.cancel(over)

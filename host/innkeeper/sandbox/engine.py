@@ -131,17 +131,21 @@ class FiberEngine:
         for name, part in parts:
             known = [m.name for m in compiled if m.name is not None]
             try:
-                module, info = await self._compile(part, available, known, plugin)
+                module, info, digest = await self._compile(part, available, known, plugin)
             except RejectedError as error:
                 error.plugin = error.plugin or plugin
                 raise
             compiled.append(CompiledModule(name, info, module))
             if name is not None:
                 available |= admission.functions_of(name, info)
-        digest = hashlib.sha256(wasm).hexdigest()
+        # The last one is the plugin's own, and so is the digest.
         program = FiberProgram(self, digest, compiled, functions, rights)
         if program.links.uses_kernel:
-            await program.kernel(_DEFAULT_KERNEL)
+            try:
+                await program.kernel(_DEFAULT_KERNEL)
+            except BaseException:
+                program.close()
+                raise
         return program
 
     async def compile_kernel(self, text: str) -> w.Module:
@@ -154,14 +158,14 @@ class FiberEngine:
 
     async def _compile(
         self, wasm: bytes, available: Mapping[tuple[str, str], Signature], modules: Sequence[str], plugin: str | None
-    ) -> tuple[w.Module, ModuleInfo]:
-        def work() -> tuple[w.Module, ModuleInfo]:
+    ) -> tuple[w.Module, ModuleInfo, str]:
+        def work() -> tuple[w.Module, ModuleInfo, str]:
             # Reading a hostile file's sections may take half a second, so it is done here, too.
             info = admission.admit(wasm, plugin=plugin, size_limit=self.bounds.module_size)
             admission.resolve(info, available, modules, plugin)
             # The rewriting relies on a valid module; what it makes is validated once more as it is compiled.
             w.Module.validate(self._engine, wasm)
-            return w.Module(self._engine, growth.instrument(wasm, info)), info
+            return w.Module(self._engine, growth.instrument(wasm, info)), info, hashlib.sha256(wasm).hexdigest()
 
         try:
             return await self._in_thread(work)

@@ -294,7 +294,7 @@ class Guest:
     def count_memory(self) -> bool:
         """Takes what the guest's memories have grown by from the host's budget. False if it is not free: the call
         then ends with `busy`. To be called inside of a callback, or without a future."""
-        size = self.memory_size()
+        size = self._size()
         if size <= self._counted:
             return True
         budget = self.program.memory_budget
@@ -312,10 +312,14 @@ class Guest:
 
     def give_back_reserve(self) -> None:
         """Gives back what was taken for growth that could not be watched, now that it can, without a future."""
-        size = self.memory_size()
+        size = self._size()
         if size < self._counted:
             self.program.memory_budget.give(self._counted - size)
             self._counted = size
+
+    def _size(self) -> int:
+        # What it takes of the host: its memories, what its instances consist of, what it keeps in variables.
+        return self.memory_size() + self.program.links.instance_size + self.variables.used
 
     def memory_size(self) -> int:
         """Bytes of linear memory, the kernel's included."""

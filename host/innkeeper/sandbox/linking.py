@@ -17,7 +17,7 @@ from innkeeper.sandbox.wasi import FUNCTIONS as WASI_FUNCTIONS
 from innkeeper.sandbox.wasi import WASI_MODULE
 from innkeeper.sandbox.wasm import ModuleInfo
 
-_START_FUNCTIONS = ("_initialize", "hs_init", "__wasm_call_ctors")
+_START_FUNCTIONS = ("_initialize", "__wasm_call_ctors", "hs_init")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ class Links:
         wrappers: namespace, name and kernel export of each host function that carries bytes.
         modules: in the order in which they start.
         start_functions: exports that run before the first call, with the number of their parameters.
+        instance_size: bytes of the host's memory that one guest's globals, tables and exports take.
     """
 
     def __init__(self, engine: int, compiled: Sequence[CompiledModule], functions: Sequence[HostFunction]) -> None:
@@ -94,6 +95,7 @@ class Links:
         # unless one has the name of a namespace of ours: then its importers could find the old one.
         ours = {function.namespace for function in self._functions} | {WASI_MODULE, kernel.ENV}
         self._shadows = any(module.name in ours for module in compiled)
+        self.instance_size = sum(_instance_size(module.info) for module in compiled)
         self.start_functions = self._find_start_functions()
         self._base = self._make_linker(imported)
         self._kernel_linker = self._make_kernel_linker() if self.uses_kernel else 0
@@ -200,3 +202,12 @@ _TYPES: Mapping[str, Any] = {
     "f32": w.ValType.f32,
     "f64": w.ValType.f64,
 }
+
+
+def _instance_size(info: ModuleInfo) -> int:
+    # As wasmtime lays them out: a hundred thousand globals are 1.6 MB of each guest.
+    elements = sum(table.minimum for table in info.tables)
+    return _GLOBAL * len(info.globals) + _ELEMENT * elements + _EXPORT * len(info.exports)
+
+
+_GLOBAL, _ELEMENT, _EXPORT = 16, 8, 32

@@ -14,6 +14,7 @@ from innkeeper.errors import BusyError, GuestError, InnkeeperError, LimitError, 
 from innkeeper.sandbox import capi, driver, kernel
 from innkeeper.sandbox.call import Call
 from innkeeper.sandbox.capacity import Budget
+from innkeeper.sandbox.clock import WallClock
 from innkeeper.sandbox.depth import check_depth
 from innkeeper.sandbox.guest import Guest
 from innkeeper.sandbox.inline import Habit, Lockout
@@ -117,11 +118,16 @@ class FiberProgram:
             habit = self._habits[function] = Habit()
         return habit
 
-    async def kernel(self, memory: int) -> int:
-        """Address of the linked kernel whose memory may grow to so many bytes, in whole pages."""
+    async def kernel(self, memory: int, clock: WallClock | None = None) -> int:
+        """Address of the linked kernel whose memory may grow to so many bytes, in whole pages.
+
+        One that is not there yet is compiled, perhaps behind other jobs: within `clock`, where a call waits for it.
+        """
         memory -= memory % kernel.PAGE
         known = self.links.kernel(memory)
         if known is None:
+            if clock is not None:
+                clock.arm()
             module = await self._engine.compile_kernel(self.links.kernel_source(memory))
             known = self.links.add_kernel(memory, module)
         return known
@@ -324,6 +330,7 @@ class FiberProgram:
                 used=elements,
             )
         size = (declared + (kernel.FIRST_PAGES if self.links.uses_kernel else 0)) * kernel.PAGE
+        size += self.links.instance_size
         engine = self._engine
         if size > engine.memory.limit:
             raise BusyError(

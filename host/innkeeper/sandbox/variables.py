@@ -17,6 +17,11 @@ class Variables:
         self._entries: dict[bytes, bytes] = {}
         self._used = 0
 
+    @property
+    def used(self) -> int:
+        """Bytes that they take of the host."""
+        return self._used
+
     def get(self, key: bytes) -> bytes | None:
         """The value (bytes), or None."""
         return self._entries.get(key)

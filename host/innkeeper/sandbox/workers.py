@@ -12,7 +12,7 @@ from typing import Protocol
 import outcome
 import trio
 
-from innkeeper.errors import UsageError
+from innkeeper.errors import BusyError, UsageError
 
 
 class Turn(Protocol):
@@ -74,14 +74,16 @@ class Workers:
         Raises:
             trio.Cancelled: the call was cancelled; the guest is back and not on any thread.
             UsageError: the engine was closed.
+            BusyError: the system starts no thread for it.
         """
         task = trio.lowlevel.current_task()
         job = _Job(turn, task, trio.lowlevel.current_trio_token())
         with self._lock:
             if self._closed:
                 raise UsageError(CLOSED)
+            self._start_thread()
             turn.lent = True
-            self.submit(job)
+            self._queue.put(job)
 
         def abort(_: object) -> trio.lowlevel.Abort:
             job.stop = True
@@ -98,24 +100,31 @@ class Workers:
             if self._closed:
                 raise UsageError(CLOSED)
 
-    def submit(self, item: _Job | Callable[[], None]) -> None:
-        """Queues a job, or a function of no arguments that a thread calls once; it must not raise."""
-        if len(self._threads) < self._count:
-            with self._lock:
-                if len(self._threads) < self._count and not self._closed:
-                    name = f"innkeeper worker {len(self._threads) + 1}"
-                    thread = threading.Thread(target=self._work, name=name, daemon=True)
-                    thread.start()
-                    self._threads.append(thread)
+    def submit(self, work: Callable[[], None]) -> None:
+        """Queues a function of no arguments, which a thread calls once; it must not raise. Where there is no thread,
+        it is called here."""
         with self._lock:
-            if not self._closed:
-                self._queue.put(item)
-                return
-        # No thread is left to do it.
-        if isinstance(item, _Job):
-            self._hand_back(item)
+            queued = not self._closed and bool(self._threads)
+            if queued:
+                self._queue.put(work)
+        if not queued:
+            work()
+
+    def _start_thread(self) -> None:
+        # A thread that cannot be started is no error as long as there is one.
+        if len(self._threads) >= self._count:
+            return
+        thread = threading.Thread(target=self._work, name=f"innkeeper worker {len(self._threads) + 1}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if not self._threads:
+                raise BusyError(
+                    f"the host was busy: the system starts no more threads ({error}); try again later",
+                    bound="worker threads",
+                ) from None
         else:
-            item()
+            self._threads.append(thread)
 
     def close(self) -> None:
         """Stops the threads and waits for them. Guests that are still queued are freed."""

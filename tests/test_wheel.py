@@ -1,0 +1,56 @@
+"""What the wheel carries is enough: the sample workflow runs from any folder after an install."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE = 900
+"""Seconds for one step; packages may come over a slow line."""
+
+
+def run(*command: str | Path, **more: object) -> str:
+    ended = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=PATIENCE, **more)  # type: ignore[call-overload]
+    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+    return str(ended.stdout)
+
+
+@pytest.fixture
+def innkeeper(tmp_path: Path) -> Path:
+    """The command, installed from a wheel of this checkout into an environment that has nothing else."""
+    wheels, venv = tmp_path / "wheels", tmp_path / "venv"
+    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", wheels, ROOT)
+    (wheel,) = wheels.glob("innkeeper-*.whl")
+    run(sys.executable, "-m", "venv", venv)
+    run(venv / "bin" / "python", "-m", "pip", "install", wheel)
+    return venv / "bin" / "innkeeper"
+
+
+@pytest.mark.soak
+def test_the_sample_workflow_runs_from_an_empty_folder_after_an_install_of_the_wheel(
+    innkeeper: Path, tmp_path: Path
+) -> None:
+    home, empty, sample = tmp_path / "home", tmp_path / "empty", tmp_path / "sample"
+    for folder in (home, empty, sample):
+        folder.mkdir()
+    for name in ("read-the-docs.json", "text.md"):
+        shutil.copy(ROOT / "docs" / "demo" / name, sample)
+    # Nothing of this process's environment: no home of innkeeper, no path of Python, no folders of a desktop.
+    alone = {"cwd": empty, "env": {"HOME": str(home), "PATH": os.defpath}}
+
+    where = run(innkeeper.with_name("python"), "-c", "import innkeeper; print(innkeeper.__file__)", **alone)
+    assert Path(where.strip()).is_relative_to(innkeeper.parent.parent)
+
+    out = run(innkeeper, "run", sample / "read-the-docs.json", "--input-file", f"text={sample / 'text.md'}", **alone)
+    table, _, report = out.partition("== report ==\n")
+    assert "core-basics" in table
+    assert "core-messages" in table
+    assert report.startswith("The text has ")
+    assert "How often it mentions" in report
+    assert list(empty.iterdir()) == []
