@@ -387,3 +387,71 @@ def test_ctrl_c_ends_innkeeper_call_with_exit_code_6(tmp_path: Path) -> None:
             child.send_signal(signal.SIGINT)
             out, err = child.communicate(timeout=HANG)
             assert (child.returncode, out, len(err.splitlines())) == (6, "", 1), (wait, out, err)
+
+
+CROWDED = """
+import os, random, signal, time
+import trio, wasmtime
+from innkeeper.sandbox.engine import open_engine
+from innkeeper.sandbox.interface import CallOptions, HostFunction
+from innkeeper.sandbox.limits import Limits
+
+ROUNDS = 800
+GUEST = '(module (import "h" "f" (func $f)) (func (export "run") (loop (call $f) (br 0))))'
+signal.signal(signal.SIGINT, signal.default_int_handler)
+asked, ask = os.pipe()
+parent = os.getpid()
+if os.fork() == 0:
+    # Another process: the signals of a thread of this one would nearly all arrive while trio waits.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.close(ask)
+    while os.read(asked, 1):
+        end = time.perf_counter() + 0.0008 + random.random() * 0.002
+        while time.perf_counter() < end:
+            pass
+        os.kill(parent, signal.SIGINT)
+    os._exit(0)
+os.close(asked)
+
+@trio.lowlevel.enable_ki_protection
+async def main():
+    interrupted = 0
+    cell = [None]
+
+    async def wait():
+        event = cell[0] = trio.Event()
+        await event.wait()
+
+    @trio.lowlevel.enable_ki_protection
+    async def wake():
+        while True:
+            await trio.lowlevel.checkpoint()
+            if cell[0] is not None:
+                cell[0].set()
+                cell[0] = None
+
+    async with open_engine() as engine, trio.open_nursery() as nursery:
+        function = HostFunction("f", wait, (), namespace="h")
+        program = await engine.load(bytes(wasmtime.wat2wasm(GUEST)), functions=[function])
+        nursery.start_soon(wake)
+        for _ in range(ROUNDS):
+            try:
+                os.write(ask, b"x")
+                await program.call("run", b"", CallOptions(Limits(host_calls=10**9, cpu=60.0)))
+            except KeyboardInterrupt:
+                interrupted += 1
+            # Whoever was interrupted in the middle of a wait would be woken here, from somebody else's.
+            await trio.sleep(0.001)
+        nursery.cancel_scope.cancel()
+        assert interrupted == ROUNDS, interrupted
+    assert (program.calls.taken, engine.live.taken, engine.in_flight.taken) == (0, 0, 0)
+
+trio.run(main)
+os.close(ask)
+print("all right")
+"""
+
+
+def test_ctrl_c_around_the_wait_of_a_host_function_leaves_trio_and_the_budgets_whole() -> None:
+    child = subprocess.run([sys.executable, "-c", CROWDED], capture_output=True, text=True, timeout=HANG, check=False)
+    assert child.stdout == "all right\n", child.stderr[-3000:]

@@ -15,10 +15,12 @@ PATIENCE = 900
 """Seconds for one step; packages may come over a slow line."""
 
 
-def run(*command: str | Path, **more: object) -> str:
-    ended = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=PATIENCE, **more)  # type: ignore[call-overload]
+def run(*command: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
+    ended = subprocess.run(
+        command, cwd=cwd, env=env, capture_output=True, encoding="utf-8", check=False, timeout=PATIENCE
+    )
     assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
-    return str(ended.stdout)
+    return ended.stdout
 
 
 @pytest.fixture
@@ -42,12 +44,15 @@ def test_the_sample_workflow_runs_from_an_empty_folder_after_an_install_of_the_w
     for name in ("read-the-docs.json", "text.md"):
         shutil.copy(ROOT / "docs" / "demo" / name, sample)
     # Nothing of this process's environment: no home of innkeeper, no path of Python, no folders of a desktop.
-    alone = {"cwd": empty, "env": {"HOME": str(home), "PATH": os.defpath}}
+    alone = {"HOME": str(home), "PATH": os.defpath}
 
-    where = run(innkeeper.with_name("python"), "-c", "import innkeeper; print(innkeeper.__file__)", **alone)
+    where = run(
+        innkeeper.with_name("python"), "-c", "import innkeeper; print(innkeeper.__file__)", cwd=empty, env=alone
+    )
     assert Path(where.strip()).is_relative_to(innkeeper.parent.parent)
 
-    out = run(innkeeper, "run", sample / "read-the-docs.json", "--input-file", f"text={sample / 'text.md'}", **alone)
+    arguments = ("run", sample / "read-the-docs.json", "--input-file", f"text={sample / 'text.md'}")
+    out = run(innkeeper, *arguments, cwd=empty, env=alone)
     table, _, report = out.partition("== report ==\n")
     assert "core-basics" in table
     assert "core-messages" in table
