@@ -44,11 +44,12 @@ def default_workers() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Host-wide bounds. At each of them callers wait until their deadline, then fail with `busy` and its name.
+    """Host-wide bounds. At each of them calls wait until their deadline, then fail with `busy` and its name; what a
+    running guest asks for on top is `busy` at once.
 
     Attributes:
         live_guests: guests alive at once, waiting ones included.
-        guest_memory: bytes of linear memory of all guests together.
+        guest_memory: bytes of all guests together: linear memory, globals, exports, tables at the start, variables.
         calls_per_plugin: calls of one plugin that are started and do not wait in a host function.
         workers: threads on which long guests take turns.
         compile_jobs: modules compiled at once.
