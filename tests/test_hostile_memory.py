@@ -206,3 +206,12 @@ async def test_what_a_start_section_may_grow_is_taken_from_the_hosts_memory_befo
         assert 32 << 20 <= sandbox.engine.memory.taken < 33 << 20
         assert sandbox.engine.memory.waiting == 2
         nursery.cancel_scope.cancel()
+
+
+async def test_memory_that_ran_out_in_a_linked_module_is_named_too(sandbox: Sandbox) -> None:
+    linked = """(module (memory 1) (func (export "grow")
+      (if (i32.eq (memory.grow (i32.const 2000)) (i32.const -1)) (then (unreachable)))))"""
+    own = '(module (import "m" "grow" (func $grow)) (func (export "run") (call $grow)))'
+    program = await sandbox.load(own, modules={"m": linked})
+    with pytest.raises(LimitError, match="ran out of memory: it has 65536 bytes and wanted 131137536"):
+        await program.call("run", b"", options())

@@ -10,11 +10,12 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import msgpack
 
-from innkeeper.bridge.scan import DEFAULT_BOUNDS, DataBounds, MalformedError, scan_json, scan_msgpack
+from innkeeper.bridge.scan import CHUNK, DEFAULT_BOUNDS, DataBounds, MalformedError, scan_json, scan_msgpack
 from innkeeper.errors import GuestError, UsageError
 
 Codec = Literal["msgpack", "json", "raw"]
@@ -63,7 +64,7 @@ def decode(data: bytes, codec: Codec, bounds: DataBounds = DEFAULT_BOUNDS, *, wh
     """
     try:
         if codec == "msgpack":
-            return unpack(data, scan_msgpack(data, bounds))
+            return unpack(data, scan_msgpack(data, bounds).large)
         if codec == "json":
             return parse_json(data, bounds)
         if len(data) > bounds.size:
@@ -88,11 +89,62 @@ def unpack(data: bytes, large: frozenset[int]) -> Any:
         at = unpacker.tell()
         if at not in large:
             return unpacker.unpack()
-        if data[at] >> 4 == 0x8 or data[at] in (0xDE, 0xDF):
+        if is_map(data[at]):
             return {unpacker.unpack(): build() for _ in range(unpacker.read_map_header())}
         return [build() for _ in range(unpacker.read_array_header())]
 
     return build()
+
+
+def is_map(byte: int) -> bool:
+    """Whether a msgpack value that begins with this byte is a map (bool)."""
+    return byte >> 4 == 0x8 or byte in (0xDE, 0xDF)
+
+
+def json_from_msgpack(data: bytes, large: frozenset[int]) -> Iterator[bytes]:
+    """The JSON text of a value that `scan_msgpack` passed, in pieces.
+
+    Containers whose offsets are in `large` are never there as a whole, so that neither memory nor the time for which
+    the C code keeps the interpreter's lock grows with them.
+
+    Raises:
+        UsageError: as `encode`.
+    """
+    unpacker = msgpack.Unpacker(None, max_buffer_size=len(data), strict_map_key=True)
+    unpacker.feed(data)
+
+    def pieces() -> Iterator[bytes]:
+        at = unpacker.tell()
+        if at not in large:
+            yield encode(unpacker.unpack(), "json")
+            return
+        mapping = is_map(data[at])
+        count = unpacker.read_map_header() if mapping else unpacker.read_array_header()
+        opening, closing = (b"{", b"}") if mapping else (b"[", b"]")
+        small: dict[str, Any] | list[Any] = {} if mapping else []
+        since = unpacker.tell()
+        yield opening
+        comma = b""
+        for left in range(count - 1, -1, -1):
+            key = unpacker.unpack() if mapping else None
+            big = unpacker.tell() in large
+            if not big:
+                if isinstance(small, dict):
+                    small[key] = unpacker.unpack()
+                else:
+                    small.append(unpacker.unpack())
+            if small and (big or not left or unpacker.tell() - since > CHUNK):
+                yield comma + encode(small, "json")[1:-1]
+                comma = b","
+                small.clear()
+            if big:
+                yield comma + (encode(key, "json") + b":" if mapping else b"")
+                comma = b","
+                yield from pieces()
+                since = unpacker.tell()
+        yield closing
+
+    return pieces()
 
 
 def parse_json(data: bytes, bounds: DataBounds = DEFAULT_BOUNDS) -> Any:

@@ -29,8 +29,25 @@ class DataBounds:
 
 DEFAULT_BOUNDS = DataBounds()
 
-CHUNK = 64 * 1024
-"""Bytes up to which a value is handled in one go on trio's thread: at most a few milliseconds."""
+JSON_ANSWER_BOUNDS = DataBounds(elements=200_000)
+"""For JSON that a guest answers: the parser is one C call that keeps the interpreter's lock to its end, some 10 ms for
+this many elements, and trio's thread waits for it. Msgpack is built in pieces and needs no such bound."""
+
+CHUNK = 8 * 1024
+"""Bytes up to which a value is handled in one go on trio's thread: at most some 2 ms, for nothing but empty maps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a scan has found out about a value.
+
+    Attributes:
+        elements: values in it, itself, containers and keys included.
+        large: offsets of the containers whose encoded form is longer than `CHUNK`.
+    """
+
+    elements: int
+    large: frozenset[int]
 
 
 class MalformedError(ValueError):
@@ -45,11 +62,8 @@ _ARRAYS = {0xDC: 2, 0xDD: 4}
 _MAPS = {0xDE: 2, 0xDF: 4}
 
 
-def scan_msgpack(data: bytes, bounds: DataBounds = DEFAULT_BOUNDS) -> frozenset[int]:
+def scan_msgpack(data: bytes, bounds: DataBounds = DEFAULT_BOUNDS) -> Shape:
     """Checks that `data` is exactly one msgpack value within `bounds`: what passes, unpacks without an error.
-
-    Returns:
-        Offsets (int) of the containers whose encoded form is longer than `CHUNK`.
 
     Raises:
         MalformedError: it is cut short, has bytes left over, an extension type, a key that is not text, text that
@@ -125,7 +139,7 @@ def scan_msgpack(data: bytes, bounds: DataBounds = DEFAULT_BOUNDS) -> frozenset[
                 remaining, position = 0, end
     if position != size:
         raise MalformedError(f"{size - position:,} bytes follow after its end")
-    return frozenset(large)
+    return Shape(elements, frozenset(large))
 
 
 def _number(data: bytes, at: int, width: int) -> int:

@@ -54,7 +54,7 @@ def run(settings: Settings, workflow: str, pairs: tuple[str, ...], files: tuple[
 
 
 async def _run(settings: Settings, payload: WorkflowPayload, events: bool) -> int:
-    from innkeeper.cli.run_view import as_json, progress, run_object, show_logs, show_outputs, show_table
+    from innkeeper.cli.run_view import event_object, progress, run_object, show_logs, show_outputs, show_table
     from innkeeper.plugins.host import open_host
     from innkeeper.workflow.check import check_workflow
     from innkeeper.workflow.problems import WorkflowError
@@ -68,7 +68,7 @@ async def _run(settings: Settings, payload: WorkflowPayload, events: bool) -> in
                 _show_problems(host.problems)
             raise
         if events:
-            outcome = await _execute(graph, lambda event: write_out(json_bytes(as_json(event))))
+            outcome = await _execute(graph, lambda event: write_out(json_bytes(event_object(event))))
         elif settings.json:
             outcome = await _execute(graph, None)
             write_out(json_bytes(run_object(outcome)))
@@ -81,6 +81,8 @@ async def _run(settings: Settings, payload: WorkflowPayload, events: bool) -> in
     for node in outcome.nodes.values():
         if node.error is not None:
             write_error(f"innkeeper: {node.error}")
+    if outcome.error is not None:
+        write_error(f"innkeeper: {outcome.error}")
     if outcome.status == "interrupted":
         write_error("innkeeper: cancelled")
         return Kind.CANCELLED.exit_code

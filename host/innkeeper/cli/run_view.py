@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -40,11 +40,27 @@ def as_json(value: Any) -> Any:
     return value
 
 
+def event_object(event: Event) -> dict[str, Any]:
+    """An event as `--events` says it."""
+    payload = event["payload"]
+    if "output" not in payload:
+        return event
+    return {"type": event["type"], "payload": {**payload, "output": _outputs_object(payload["output"])}}
+
+
+def _outputs_object(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    # Many keys may have one object, which must not be made anew for each.
+    different = {id(value): value for value in outputs.values()}
+    made = {key: as_json(value) for key, value in different.items()}
+    return {key: made[id(value)] for key, value in outputs.items()}
+
+
 def run_object(outcome: RunOutcome) -> dict[str, Any]:
     """A run as `--json` says it. The outputs of single nodes are left to `--events`."""
     return {
         "status": outcome.status,
-        "outputs": as_json(outcome.outputs),
+        "error": None if outcome.error is None else error_object(outcome.error),
+        "outputs": _outputs_object(outcome.outputs),
         "nodes": {
             node.node: {
                 "type": node.type,

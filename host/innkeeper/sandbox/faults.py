@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from innkeeper.errors import GuestError, InnkeeperError, LimitError, RejectedError
-from innkeeper.sandbox import capi, kernel
-from innkeeper.sandbox.growth import MEMORY_REFUSED, TABLE_REFUSED
+from innkeeper.sandbox import capi, kernel, refusals
 from innkeeper.sandbox.guest import Guest
 from innkeeper.sandbox.wasi import ProcExit
 from innkeeper.sandbox.wasi.memory import MemoryFault
@@ -64,7 +63,7 @@ def _from_failure(failure: BaseException) -> BaseException | None:
 
 def _ran_out(guest: Guest) -> InnkeeperError | None:
     limits = guest.call.limits
-    pages = guest.exported_global(MEMORY_REFUSED.encode()) if guest.started else None
+    pages = refusals.memory_pages(guest.context, guest.instances()) if guest.started else 0
     if pages:
         size = pages * kernel.PAGE
         limit = f"the limit 'memory' is {limits.memory}"
@@ -75,7 +74,7 @@ def _ran_out(guest: Guest) -> InnkeeperError | None:
             value=limits.memory,
             used=size,
         )
-    elements = guest.exported_global(TABLE_REFUSED.encode()) if guest.started else None
+    elements = refusals.table_elements(guest.context, guest.instances()) if guest.started else 0
     if elements:
         limit = f"the limit 'table_elements' is {limits.table_elements}"
         return LimitError(

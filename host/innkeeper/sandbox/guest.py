@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from innkeeper.errors import BusyError, InternalError
-from innkeeper.sandbox import callbacks, capi, growth, kernel
+from innkeeper.sandbox import callbacks, capi, growth, kernel, refusals
 from innkeeper.sandbox.call import Call
 from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.variables import Variables
@@ -59,8 +59,6 @@ _FUNCTION, _SCRATCH, _MEMORIES = _offset("function"), _offset("scratch"), _offse
 _ARGUMENTS, _RESULT, _OLD, _TRAP, _ERROR = map(_offset, ("arguments", "result", "old", "trap", "error"))
 _EXTERN_SIZE = c.sizeof(capi.Extern)
 _MEMORY = growth.MEMORY.encode()
-_MEMORY_REFUSED, _TABLE_REFUSED = growth.MEMORY_REFUSED.encode(), growth.TABLE_REFUSED.encode()
-_MEMORY_LIMIT = growth.MEMORY_LIMIT.encode()
 
 
 class Guest:
@@ -83,6 +81,7 @@ class Guest:
         "_box",
         "_counted",
         "_future",
+        "_linked",
         "_linker",
         "_memories",
         "_store",
@@ -116,6 +115,7 @@ class Guest:
         self.done = False
         self._counted = counted
         self._memories: list[int] = []
+        self._linked: list[Any] = []
         self._wasi: Wasi | None = None
         self._future = 0
         self._linker = 0
@@ -180,9 +180,10 @@ class Guest:
         limits = self.call.limits
         if limits.memory < limits.kernel_memory:
             # The store's limiter has one size for both, so the module's own growth is held by its instrumentation.
-            self.set_exported_global(_MEMORY_LIMIT, limits.memory // kernel.PAGE)
+            refusals.hold_below(self.context, base + _INSTANCE, limits.memory // kernel.PAGE)
         if name is not None:
             self._check(capi.linker_define_instance(self._linker, self.context, name, len(name), base + _INSTANCE))
+            self._linked.append(capi.Instance.from_buffer_copy(self._box.instance))
 
     def link(self, linker: int) -> None:
         """Takes a linker of the program's and shadows in it what the kernel exports.
@@ -360,27 +361,9 @@ class Guest:
         """The i32 that the last function returned."""
         return int(self._box.result.of.i32)
 
-    def exported_global(self, name: bytes) -> int | None:
-        """The i64 in a global of the last module, without a future; None where it has none of this name."""
-        scratch = self._base + _SCRATCH
-        if not capi.instance_export(self.context, self._base + _INSTANCE, name, len(name), scratch):
-            return None
-        capi.global_get(self.context, scratch + capi.EXTERN_OF, self._base + _RESULT)
-        return int(self._box.result.of.i64)
-
-    def set_exported_global(self, name: bytes, value: int) -> None:
-        """Sets an i64 global of the last module, if it has one of this name, without a future."""
-        scratch = self._base + _SCRATCH
-        if capi.instance_export(self.context, self._base + _INSTANCE, name, len(name), scratch):
-            # In the place of results: that of arguments stays zero, for start functions that want some.
-            self._box.result.kind = capi.I64
-            self._box.result.of.i64 = value
-            self._check(capi.global_set(self.context, scratch + capi.EXTERN_OF, self._base + _RESULT))
-
-    def forget_refusals(self) -> None:
-        """What an earlier call was refused is no reason for this one's failure."""
-        for name in (_MEMORY_REFUSED, _TABLE_REFUSED):
-            self.set_exported_global(name, 0)
+    def instances(self) -> list[int]:
+        """Addresses of its modules' instances, the plugin's own first."""
+        return [self._base + _INSTANCE, *map(c.addressof, self._linked)]
 
     @property
     def wasi(self) -> Wasi:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from innkeeper.errors import BusyError, GuestError, InnkeeperError, LimitError, UsageError
-from innkeeper.sandbox import capi, driver, kernel
+from innkeeper.sandbox import capi, driver, kernel, refusals
 from innkeeper.sandbox.call import Call
 from innkeeper.sandbox.capacity import Budget
 from innkeeper.sandbox.clock import WallClock
@@ -216,7 +216,7 @@ class FiberProgram:
                 guest.call = call
                 untouched = False
                 try:
-                    guest.forget_refusals()
+                    refusals.forget(guest.context, guest.instances())
                     output = await driver.invoke(guest, function, results, data)
                     self._count_output(output)
                 finally:

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import msgpack
 
-from innkeeper.bridge.codec import decode, encode, unpack
-from innkeeper.bridge.scan import CHUNK, DEFAULT_BOUNDS, DataBounds, MalformedError, scan_msgpack
-from innkeeper.errors import GuestError
+from innkeeper.bridge.codec import decode, encode, is_map, json_from_msgpack, unpack
+from innkeeper.bridge.scan import CHUNK, DEFAULT_BOUNDS, JSON_ANSWER_BOUNDS, DataBounds, MalformedError, scan_msgpack
+from innkeeper.errors import GuestError, LimitError
 from innkeeper.plugins.nodes import Slot
 from innkeeper.workflow.problems import known
 from innkeeper.workflow.values import from_json, misfit
@@ -22,7 +22,11 @@ NodeCodec = Literal["msgpack", "json"]
 InputValues = Mapping[str, "bytes | list[bytes]"]
 """Per input its value as msgpack; a list for a multi input."""
 
+MOST_ELEMENTS = DEFAULT_BOUNDS.elements
+"""Elements of all inputs of one call together: what is joined may have as many as one value."""
+
 _SHOWN_KEY = 80
+_SHOWN_KEYS = 8
 
 _NO_OUTPUTS = 'the node\'s answer has no outputs; it must be an object like {"outputs": {"NAME": VALUE}}'
 
@@ -31,15 +35,15 @@ def write_call(codec: NodeCodec, inputs: InputValues, config: Mapping[str, Any],
     """The bytes that a node's function is given.
 
     Raises:
+        LimitError: the inputs have too many elements together; nothing was built. The message names them.
         UsageError: a value cannot be written in this codec (NaN in JSON).
     """
+    _check_elements(inputs, node)
     about = {"id": run, "node": node}
     if codec == "json":
-        plain = {
-            key: [msgpack.unpackb(each) for each in value] if isinstance(value, list) else msgpack.unpackb(value)
-            for key, value in inputs.items()
-        }
-        return encode({"inputs": plain, "config": config, "run": about}, "json")
+        written = b",".join(encode(key, "json") + b":" + _json(value) for key, value in inputs.items())
+        rest = encode({"config": config, "run": about}, "json")
+        return b'{"inputs":{' + written + b"}," + rest[1:]
     packer = msgpack.Packer()
     parts: list[bytes] = [packer.pack_map_header(3), packer.pack("inputs"), packer.pack_map_header(len(inputs))]
     for key, value in inputs.items():
@@ -51,6 +55,48 @@ def write_call(codec: NodeCodec, inputs: InputValues, config: Mapping[str, Any],
             parts.append(value)
     parts += [packer.pack("config"), encode(config, "msgpack"), packer.pack("run"), packer.pack(about)]
     return b"".join(parts)
+
+
+def _check_elements(inputs: InputValues, node: str) -> None:
+    values = {key: value if isinstance(value, list) else [value] for key, value in inputs.items()}
+    # Each element takes a byte at least: few bytes need not be counted.
+    if sum(len(each) for several in values.values() for each in several) <= MOST_ELEMENTS:
+        return
+    left = MOST_ELEMENTS
+    for several in values.values():
+        for value in several:
+            count = count_elements(value, left)
+            if count is None:
+                raise LimitError(_too_many(values), limit="input elements", value=MOST_ELEMENTS, node=node)
+            left -= count
+
+
+def _too_many(values: Mapping[str, list[bytes]]) -> str:
+    keys = [key for key, several in values.items() if any(_is_container(value[0]) for value in several)] or list(values)
+    shown = ", ".join(map(repr, keys[:_SHOWN_KEYS]))
+    more = f" and {len(keys) - _SHOWN_KEYS} more" if len(keys) > _SHOWN_KEYS else ""
+    inputs = f"inputs {shown}{more} have" if len(keys) > 1 else f"input {shown} has"
+    return f"the {inputs} more than {MOST_ELEMENTS:,} elements{' together' if len(keys) > 1 else ''}"
+
+
+def count_elements(value: bytes, most: int) -> int | None:
+    """How many elements a value between nodes (msgpack) has (int), or None if they are more than `most`."""
+    if most < 1:
+        return None
+    if not _is_container(value[0]):
+        return 1
+    try:
+        return scan_msgpack(value, DataBounds(size=len(value), elements=most)).elements
+    except MalformedError:
+        return None
+
+
+def _json(value: bytes | list[bytes]) -> bytes:
+    if isinstance(value, list):
+        return b"[" + b",".join(map(_json, value)) + b"]"
+    if len(value) <= CHUNK:
+        return encode(msgpack.unpackb(value), "json")
+    return b"".join(json_from_msgpack(value, scan_msgpack(value, _trusted(value)).large))
 
 
 def read_answer(codec: NodeCodec, data: bytes, slots: Mapping[str, Slot]) -> dict[str, bytes]:
@@ -78,7 +124,7 @@ def _msgpack_outputs(data: bytes) -> dict[str, bytes]:
         scan_msgpack(data, DEFAULT_BOUNDS)
     except MalformedError as error:
         raise GuestError(f"the node's answer is not msgpack: {error}") from None
-    if not _is_map(data[0]):
+    if not is_map(data[0]):
         raise GuestError(_NO_OUTPUTS)
     reader = msgpack.Unpacker(None, max_buffer_size=len(data))
     reader.feed(data)
@@ -87,7 +133,7 @@ def _msgpack_outputs(data: bytes) -> dict[str, bytes]:
         if reader.unpack() != "outputs":
             reader.skip()
             continue
-        if not _is_map(data[reader.tell()]):
+        if not is_map(data[reader.tell()]):
             raise GuestError(_NO_OUTPUTS)
         outputs = {}
         for _ in range(reader.read_map_header()):
@@ -101,7 +147,7 @@ def _msgpack_outputs(data: bytes) -> dict[str, bytes]:
 
 
 def _json_outputs(data: bytes, slots: Mapping[str, Slot]) -> dict[str, bytes]:
-    answer = decode(data, "json")
+    answer = decode(data, "json", JSON_ANSWER_BOUNDS)
     outputs = answer.get("outputs") if isinstance(answer, dict) else None
     if not isinstance(outputs, dict):
         raise GuestError(_NO_OUTPUTS)
@@ -111,8 +157,8 @@ def _json_outputs(data: bytes, slots: Mapping[str, Slot]) -> dict[str, bytes]:
     }
 
 
-def _is_map(byte: int) -> bool:
-    return byte >> 4 == 0x8 or byte in (0xDE, 0xDF)
+def _is_container(byte: int) -> bool:
+    return is_map(byte) or byte >> 4 == 0x9 or byte in (0xDC, 0xDD)
 
 
 def _sketch(value: bytes) -> Any:
@@ -122,9 +168,9 @@ def _sketch(value: bytes) -> Any:
         return ""
     if 0xC4 <= first <= 0xC6:
         return b""
-    if _is_map(first):
+    if is_map(first):
         return {}
-    if first >> 4 == 0x9 or first in (0xDC, 0xDD):
+    if _is_container(first):
         return []
     return msgpack.unpackb(value)
 
@@ -133,4 +179,9 @@ def plain(value: bytes) -> Any:
     """A value between nodes (msgpack) as Python data, built piece by piece where it is large."""
     if len(value) <= CHUNK:
         return msgpack.unpackb(value)
-    return unpack(value, scan_msgpack(value, DataBounds(size=len(value))))
+    return unpack(value, scan_msgpack(value, _trusted(value)).large)
+
+
+def _trusted(value: bytes) -> DataBounds:
+    """Bounds that a value which was bounded before cannot reach."""
+    return DataBounds(size=len(value), elements=len(value))

@@ -47,16 +47,20 @@ class RunOutcome:
     Attributes:
         prompt_id: the run's id.
         status: "complete", "error" (a node failed) or "interrupted"; "running" until then.
-        outputs: the workflow's interface outputs that have a value, by key, as plain data.
+        outputs: the workflow's interface outputs that have a value, by key, as plain data; those that come from one
+            output of a node are one object.
         nodes: id to outcome, in graph order: topological, ties in the order of the payload.
+        error: why the run failed though its nodes did not, or None: its interface outputs are too large together.
+            Those of the nodes are still there.
     """
 
     prompt_id: str
     status: Status
     outputs: dict[str, Any]
     nodes: dict[str, NodeOutcome]
+    error: InnkeeperError | None = None
 
     @property
     def first_error(self) -> InnkeeperError | None:
-        """The error of the first failed node in graph order, or None."""
-        return next((node.error for node in self.nodes.values() if node.error is not None), None)
+        """The error of the first failed node in graph order, else that of the run itself, or None."""
+        return next((node.error for node in self.nodes.values() if node.error is not None), self.error)

@@ -18,6 +18,7 @@ from innkeeper.workflow.call import NodeCodec, plain, read_answer, write_call
 from innkeeper.workflow.check import check_workflow
 from innkeeper.workflow.graph import GROUP_INPUT, Graph, GraphNode
 from innkeeper.workflow.host import NodeHost, NodePlugin
+from innkeeper.workflow.interface import InterfaceOutputs
 from innkeeper.workflow.outcome import NodeOutcome, RunOutcome
 from innkeeper.workflow.payload import WorkflowPayload
 from innkeeper.workflow.values import as_text_if_scalar, default_of, from_json
@@ -32,6 +33,10 @@ INTERFACE_OUTPUTS = "__WORKFLOW_INTERFACE_OUTPUTS__"
 
 PARALLEL = 16
 """Nodes of one run at the same time: enough for a wide graph, and no run takes all guests of a host."""
+
+_DECODING = 2
+"""Large values of one run that are written or read at the same time: each may take a hundred megabytes meanwhile, and
+since the interpreter runs one thread at a time, more would not be faster."""
 
 RUN_BYTES = 256 * MIB
 """Bytes of outputs that a run keeps, since each of them may still be an input."""
@@ -92,6 +97,7 @@ class WorkflowRun:
         self._on_event = on_event
         self._failure: Exception | None = None
         self._scope = trio.CancelScope()
+        self._decoding = trio.CapacityLimiter(_DECODING)
         self._order = list(graph.nodes)
         self._rank = {node: index for index, node in enumerate(self._order)}
         self._successors: dict[str, set[str]] = {node: set() for node in graph.nodes}
@@ -132,6 +138,9 @@ class WorkflowRun:
             shown = ", ".join(map(repr, failed[:10])) + (f" and {len(failed) - 10} more" if len(failed) > 10 else "")
             message = f"One or more nodes failed during execution: {shown}"
             self._emit("EXECUTION_STATUS_UPDATE", status="error", errorInfo={"message": message})
+        elif outcome.error is not None:
+            outcome.status = "error"
+            self._emit("EXECUTION_STATUS_UPDATE", status="error", errorInfo={"message": outcome.error.message})
         else:
             outcome.status = "complete"
             self._emit("EXECUTION_STATUS_UPDATE", status="complete")
@@ -149,6 +158,9 @@ class WorkflowRun:
         except Exception as error:
             self._failure = error
             self._scope.cancel()
+
+    def _emit_error(self, node: str, error: InnkeeperError) -> None:
+        self._emit("NODE_ERROR", nodeId=node, errorDetails={"message": error.message, "kind": error.kind.value})
 
     def _start_ready(self, nursery: trio.Nursery) -> None:
         if self._failure is not None:
@@ -192,7 +204,7 @@ class WorkflowRun:
         outcome.status = "error"
         if isinstance(error.usage, Usage):
             self._keep_usage(outcome, error.usage)
-        self._emit("NODE_ERROR", nodeId=node.id, errorDetails={"message": error.message, "kind": error.kind.value})
+        self._emit_error(node.id, error)
         behind = [node.id]
         while behind:
             for successor in self._successors[behind.pop()]:
@@ -213,11 +225,11 @@ class WorkflowRun:
         size = _size(inputs)
         _fits(size, plugin, definition.function)
         arguments = codec, inputs, node.config, self.outcome.prompt_id, node.id
-        data = await _maybe_in_thread(size, lambda: write_call(*arguments))
+        data = await self._maybe_in_thread(size, lambda: write_call(*arguments))
         result = await plugin.call(definition.function, data)
         self._keep_usage(outcome, result.usage)
         answer = result.output
-        return await _maybe_in_thread(len(answer), lambda: read_answer(codec, answer, node.outputs))
+        return await self._maybe_in_thread(len(answer), lambda: read_answer(codec, answer, node.outputs))
 
     def _inputs(self, node: GraphNode) -> dict[str, bytes | list[bytes]]:
         inputs: dict[str, bytes | list[bytes]] = {}
@@ -267,16 +279,20 @@ class WorkflowRun:
 
     async def _plain(self, encoded: dict[str, bytes]) -> dict[str, Any]:
         size = sum(map(len, encoded.values()))
-        return await _maybe_in_thread(size, lambda: {key: plain(value) for key, value in encoded.items()})
+        return await self._maybe_in_thread(size, lambda: {key: plain(value) for key, value in encoded.items()})
 
     async def _interface_outputs(self) -> None:
-        found = {
-            key: self.outcome.nodes[source.node].encoded[source.slot]
-            for key, source in self._graph.interface_outputs.items()
-            if source.slot in self.outcome.nodes[source.node].encoded
-        }
-        self.outcome.outputs = await self._plain(found)
-        self._emit("NODE_COMPLETE", nodeId=INTERFACE_OUTPUTS, output=self.outcome.outputs)
+        found = InterfaceOutputs(self._graph, self.outcome.nodes)
+        try:
+            self.outcome.outputs = await self._maybe_in_thread(found.size, found.build)
+        except LimitError as error:
+            self.outcome.error = error
+            self._emit_error(INTERFACE_OUTPUTS, error)
+        else:
+            self._emit("NODE_COMPLETE", nodeId=INTERFACE_OUTPUTS, output=self.outcome.outputs)
+
+    async def _maybe_in_thread(self, size: int, work: Callable[[], T]) -> T:
+        return work() if size <= CHUNK else await trio.to_thread.run_sync(work, limiter=self._decoding)
 
 
 _NIL = b"\xc0"
@@ -297,7 +313,3 @@ def _fits(size: int, plugin: NodePlugin, function: str) -> None:
             plugin=plugin.id,
             function=function,
         )
-
-
-async def _maybe_in_thread(size: int, work: Callable[[], T]) -> T:
-    return work() if size <= CHUNK else await trio.to_thread.run_sync(work)
