@@ -137,6 +137,7 @@ def json_from_msgpack(data: bytes, large: frozenset[int]) -> Iterator[bytes]:
                 yield comma + encode(small, "json")[1:-1]
                 comma = b","
                 small.clear()
+                since = unpacker.tell()
             if big:
                 yield comma + (encode(key, "json") + b":" if mapping else b"")
                 comma = b","

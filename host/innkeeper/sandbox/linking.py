@@ -9,10 +9,11 @@ from typing import Any
 
 import wasmtime as w
 
-from innkeeper.errors import InternalError
+from innkeeper.errors import InternalError, LimitError
 from innkeeper.sandbox import bindings, callbacks, capi, kernel
 from innkeeper.sandbox.callbacks import Binding
 from innkeeper.sandbox.interface import HostFunction
+from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.wasi import FUNCTIONS as WASI_FUNCTIONS
 from innkeeper.sandbox.wasi import WASI_MODULE
 from innkeeper.sandbox.wasm import ModuleInfo
@@ -99,6 +100,38 @@ class Links:
         self.start_functions = self._find_start_functions()
         self._base = self._make_linker(imported)
         self._kernel_linker = self._make_kernel_linker() if self.uses_kernel else 0
+
+    def memory_to_start(self, limits: Limits) -> tuple[int, int]:
+        """Bytes that a guest takes of the host's memory when it starts, and bytes that it may grow by unseen.
+
+        What a start section grows nobody sees before it has ended: so all that it may grow to is taken until then.
+
+        Raises:
+            LimitError: a memory or a table is larger at the start than the limits allow.
+        """
+        infos = [module.info for module in self._compiled]
+        largest = max((m.minimum for info in infos for m in info.memories), default=0) * kernel.PAGE
+        if largest > limits.memory:
+            raise LimitError(
+                f"the module starts with {largest} bytes of memory; the limit 'memory' is {limits.memory}",
+                limit="memory",
+                value=limits.memory,
+                used=largest,
+            )
+        elements = max((t.minimum for info in infos for t in info.tables), default=0)
+        if elements > limits.table_elements:
+            raise LimitError(
+                f"the module starts with a table of {elements} elements; "
+                f"the limit 'table_elements' is {limits.table_elements}",
+                limit="table_elements",
+                value=limits.table_elements,
+                used=elements,
+            )
+        own = [(info, m) for info in infos for m in info.memories if not m.imported]
+        pages = sum(m.minimum for _, m in own) + (kernel.FIRST_PAGES if self.uses_kernel else 0)
+        most = max(limits.memory, limits.kernel_memory) if self.uses_kernel else limits.memory
+        unseen = sum(most - m.minimum * kernel.PAGE for info, m in own if info.start is not None)
+        return pages * kernel.PAGE + self.instance_size, unseen
 
     def kernel_source(self, memory: int) -> str:
         """Text of the kernel whose memory may grow to so many bytes."""

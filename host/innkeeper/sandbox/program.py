@@ -58,8 +58,7 @@ class FiberProgram:
         self.calls = Budget("calls per plugin", engine.bounds.calls_per_plugin)
         self._engine = engine
         self.links = Links(engine.address, modules, functions)
-        self._infos = [compiled.info for compiled in modules]
-        self._info = self._infos[-1]
+        self._info = modules[-1].info
         self.lockout = Lockout()
         self._habits: dict[str, Habit] = {}
         self._closed = False
@@ -307,40 +306,14 @@ class FiberProgram:
     @trio.lowlevel.enable_ki_protection
     async def _admit(self, call: Call) -> Guest:
         # A place among the live guests and the memory that it begins with; the guest gives both back when it is closed.
-        own = [(info, m) for info in self._infos for m in info.memories if not m.imported]
-        declared = sum(m.minimum for _, m in own)
-        memories_that_start = [m for info, m in own if info.start is not None]
-        largest = max((m.minimum for info in self._infos for m in info.memories), default=0)
-        limits = call.limits
-        if largest * kernel.PAGE > limits.memory:
-            raise LimitError(
-                f"the module starts with {largest * kernel.PAGE} bytes of memory; "
-                f"the limit 'memory' is {limits.memory}",
-                limit="memory",
-                value=limits.memory,
-                used=largest * kernel.PAGE,
-            )
-        elements = max((t.minimum for info in self._infos for t in info.tables), default=0)
-        if elements > limits.table_elements:
-            raise LimitError(
-                f"the module starts with a table of {elements} elements; "
-                f"the limit 'table_elements' is {limits.table_elements}",
-                limit="table_elements",
-                value=limits.table_elements,
-                used=elements,
-            )
-        size = (declared + (kernel.FIRST_PAGES if self.links.uses_kernel else 0)) * kernel.PAGE
-        size += self.links.instance_size
         engine = self._engine
+        size, unseen = self.links.memory_to_start(call.limits)
         if size > engine.memory.limit:
             raise BusyError(
                 f"the module starts with {size} bytes of memory, more than the bound of {engine.memory.limit} on "
                 f"{engine.memory.name}",
                 bound=engine.memory.name,
             )
-        # What a start section grows nobody sees before it has ended: so all that it may grow to is taken until then.
-        most = max(limits.memory, limits.kernel_memory) if self.links.uses_kernel else limits.memory
-        unseen = sum(most - m.minimum * kernel.PAGE for m in memories_that_start)
         size = min(size + unseen, engine.memory.limit)
         await engine.live.take(1, call.clock)
         try:
