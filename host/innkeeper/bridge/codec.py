@@ -126,7 +126,7 @@ def json_from_msgpack(data: bytes, large: frozenset[int]) -> Iterator[bytes]:
         yield opening
         comma = b""
         for left in range(count - 1, -1, -1):
-            key = unpacker.unpack() if mapping else None
+            key: Any = unpacker.unpack() if mapping else None
             big = unpacker.tell() in large
             if not big:
                 if isinstance(small, dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ import click
 
 from innkeeper.cli.files import read_up_to
 from innkeeper.cli.output import json_bytes, log_object, usage_object, write_log, write_out
-from innkeeper.cli.settings import Settings, is_plugin_id, json_option, key_values, pass_settings, plugin_of_home
+from innkeeper.cli.settings import Settings, is_plugin_id, json_option, key_values, pass_settings, plugin_of_home, utf8
 from innkeeper.errors import LimitError, UsageError
 from innkeeper.sandbox.limits import Limits, parse_duration, parse_size
 from innkeeper.sandbox.usage import Result
@@ -99,12 +98,12 @@ def _input(request: _Request, limits: Limits) -> bytes:
     """The input of the function.
 
     Raises:
-        UsageError: its file cannot be read.
+        UsageError: the text is not UTF-8, or its file cannot be read.
         LimitError: its file is larger than an input may be. It is not read any further, so the engine could not say
             how large it is.
     """
     if request.text is not None:
-        return os.fsencode(request.text)
+        return utf8("--input", request.text, "; --input-file takes any bytes")
     if request.input_file is None:
         return b""
     data, size = read_up_to("--input-file", request.input_file, limits.input)

@@ -117,7 +117,7 @@ def write_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def error_object(error: InnkeeperError) -> dict[str, Any]:
-    """An error as JSON says it: kind, message, plugin, function, node, and what its kind adds."""
+    """An error as JSON says it: kind, message, plugin, function, node, what its kind adds, and problems of a file."""
     found: dict[str, Any] = {
         "kind": error.kind.value,
         "message": error.message,
@@ -134,15 +134,23 @@ def error_object(error: InnkeeperError) -> dict[str, Any]:
         found["capability"] = error.capability
     elif isinstance(error, BusyError):
         found["bound"] = error.bound
+    problems = _problems(error)
+    if problems:
+        # As those of a workflow are listed, which have a place in it.
+        found["problems"] = [{"text": problem, "node": None, "slot": None} for problem in problems]
     return found
 
 
 def lines_of(error: InnkeeperError) -> list[str]:
     """An error as people read it: one line, or one per problem where it lists several (list of str)."""
+    # Only such a list makes lines: what a guest says may hold line breaks of its own.
+    return _problems(error) or [str(error)]
+
+
+def _problems(error: InnkeeperError) -> list[str]:
     from innkeeper.plugins.tables import ListedError
 
-    # Only such a list makes lines: what a guest says may hold line breaks of its own.
-    return error.problems if isinstance(error, ListedError) else [str(error)]
+    return error.problems if isinstance(error, ListedError) else []
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:

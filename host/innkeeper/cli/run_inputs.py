@@ -26,7 +26,7 @@ def give_inputs(payload: WorkflowPayload, pairs: tuple[str, ...], file_pairs: tu
     Raises:
         UsageError: a key is unknown or given twice, a file cannot be read, or a value does not fit its slot.
     """
-    values, files = key_values("--input", pairs), key_values("--input-file", file_pairs)
+    values, files = key_values("--input", pairs), key_values("--input-file", file_pairs, paths=True)
     for key in files:
         if key in values:
             raise UsageError(f"give {key[:100]!r} with --input or with --input-file, not both")
@@ -35,7 +35,7 @@ def give_inputs(payload: WorkflowPayload, pairs: tuple[str, ...], file_pairs: tu
     for option, given in (("--input", values), ("--input-file", files)):
         for key, text in given.items():
             slot = _slot(payload, option, key)
-            data = text.encode("utf-8", "surrogateescape") if option == "--input" else read_file(option, text)
+            data = text.encode() if option == "--input" else read_file(option, text)
             value = _value(f"{option} {key}", data, slot, from_file=option == "--input-file")
             payload.interface_inputs[key] = slot.model_copy(update={"config": {**slot.config, "default": value}})
 

@@ -72,11 +72,33 @@ def plugin_of_home(host: Host, plugin_id: str) -> Plugin:
         raise UsageError(f"{error.message}; {advice}") from None
 
 
-def key_values(option: str, pairs: tuple[str, ...]) -> dict[str, str]:
-    """The pairs of a repeated option KEY=VALUE.
+def utf8(option: str, text: str, instead: str = "") -> bytes:
+    """What an option says, as UTF-8 (bytes).
+
+    Args:
+        option: the option, for messages.
+        text: as the command line gave it; bytes that are no text there came as halves of surrogate pairs.
+        instead: what takes any bytes, for messages: "; for other bytes use ...".
 
     Raises:
-        UsageError: one has no "=", no key, or a key that came before.
+        UsageError: it is not text.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{option}: the text is not UTF-8 (character {error.start:,}){instead}") from None
+
+
+def key_values(option: str, pairs: tuple[str, ...], *, paths: bool = False) -> dict[str, str]:
+    """The pairs of a repeated option KEY=VALUE.
+
+    Args:
+        option: the option, for messages.
+        pairs: as the command line gave them.
+        paths: whether the values are names of files, which need not be UTF-8.
+
+    Raises:
+        UsageError: one has no "=", no key, a key that came before, or is not UTF-8.
     """
     found: dict[str, str] = {}
     for pair in pairs:
@@ -85,5 +107,8 @@ def key_values(option: str, pairs: tuple[str, ...]) -> dict[str, str]:
             raise UsageError(f"{option} {pair[:100]!r}: write KEY=VALUE")
         if key in found:
             raise UsageError(f"{option} gives {key[:100]!r} twice")
+        utf8(option, key)
+        if not paths:
+            utf8(f"{option} {key[:100]}", value)
         found[key] = value
     return found

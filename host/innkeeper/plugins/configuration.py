@@ -67,7 +67,7 @@ def parse_configuration(data: bytes, *, where: str = FILE_NAME) -> Configuration
     try:
         usual = replace(DEFAULTS, **lowered, **defaults).within(limits)  # type: ignore[arg-type]
     except UsageError as error:
-        raise UsageError(f"{where}: defaults has {error.message}") from None
+        raise SettingsError(TableError([f"{where}: defaults has {error.message}"])) from None
     named = (("bounds", bounds), ("limits", ceiling), ("defaults", defaults))
     return Configuration(
         bounds=replace(Bounds(), **bounds),  # type: ignore[arg-type]

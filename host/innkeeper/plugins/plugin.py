@@ -73,7 +73,7 @@ class Plugin:
         self.grant = grant
         self.grant_state = grant_state
         self.limits = limits
-        self.config = dict(config)
+        self.config = _checked(config)
         self.instance: Instance = instance
         signatures = {name: export.signature for name, export in module.info.exports.items() if export.signature}
         self.functions = tuple(sorted(signatures))
@@ -115,8 +115,8 @@ class Plugin:
 
         Raises:
             GuestError: the guest failed, or the shared guest has ended.
-            UsageError: the function is not exported; the limits are above the host's own; a shared plugin is called
-                from within its own call; the host is closed.
+            UsageError: the function is not exported; the limits are above the host's own; the configuration has
+                what is not text; a shared plugin is called from within its own call; the host is closed.
             RejectedError: the module is not one that this host runs.
             LimitError: a limit was reached.
             DeniedError: the guest needed a capability that it lacks.
@@ -141,7 +141,7 @@ class Plugin:
         if function not in self._callable:
             raise UsageError("only functions without parameters that return nothing or an i32 can be called")
         allowed = self.limits if limits is None else limits.within(self._ceiling)
-        options = CallOptions(allowed, self.config if config is None else {**self.config, **config}, self.id)
+        options = CallOptions(allowed, self.config if config is None else self.config | _checked(config), self.id)
         guest = self._guest
         if guest is None:
             program = await self.compile()
@@ -207,3 +207,15 @@ class Plugin:
         exported = ", ".join(self.functions[:10]) or "none"
         more = f" and {len(self.functions) - 10} more" if len(self.functions) > 10 else ""
         return f"the plugin exports no function {shown(function)}{hint or f'; it exports: {exported}{more}'}"
+
+
+def _checked(config: Mapping[str, str]) -> dict[str, str]:
+    for key, value in config.items():
+        for what, text in (("a key", key), (f"the value of {shown(key)}", value)):
+            if not isinstance(text, str):
+                raise UsageError(f"{what} in the configuration must be text, not {type(text).__name__}")
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise UsageError(f"{what} in the configuration has half of a surrogate pair") from None
+    return dict(config)

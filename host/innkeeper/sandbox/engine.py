@@ -17,8 +17,8 @@ import wasmtime as w
 from innkeeper.errors import RejectedError, UsageError
 from innkeeper.sandbox import admission, callbacks, capi, growth, kernel, proposals, selfcheck
 from innkeeper.sandbox.bounds import Bounds
+from innkeeper.sandbox.box import MAX_MODULES
 from innkeeper.sandbox.capacity import Budget
-from innkeeper.sandbox.guest import MAX_MODULES
 from innkeeper.sandbox.inline import LoopBudget
 from innkeeper.sandbox.interface import HostFunction
 from innkeeper.sandbox.limits import DEFAULTS, KIB, MIB

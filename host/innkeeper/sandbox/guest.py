@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from innkeeper.errors import BusyError, InternalError
-from innkeeper.sandbox import callbacks, capi, growth, kernel, refusals
+from innkeeper.sandbox import box, callbacks, capi, growth, kernel, refusals
 from innkeeper.sandbox.call import Call
 from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.variables import Variables
@@ -24,40 +24,11 @@ from innkeeper.sandbox.window import Window
 if TYPE_CHECKING:
     from innkeeper.sandbox.program import FiberProgram
 
-MAX_MODULES = 16
-"""Modules that one plugin may link together, its own included."""
-
 _LARGE = 8 << 20
 """Bytes of memory from which on giving them back is left to a worker: the system takes milliseconds for 60 MB that
 were written to."""
 
 
-class _Box(c.Structure):
-    """All that C writes for one guest, at fixed addresses."""
-
-    _fields_ = (
-        ("kernel", capi.Instance),
-        ("instance", capi.Instance),
-        ("kernel_memory", capi.Extern),
-        ("function", capi.Extern),
-        ("scratch", capi.Extern),
-        ("memories", capi.Extern * (MAX_MODULES + 1)),
-        ("arguments", capi.Val * 2),
-        ("result", capi.Val),
-        ("old", c.c_uint64),
-        ("trap", c.c_void_p),
-        ("error", c.c_void_p),
-    )
-
-
-def _offset(name: str) -> int:
-    return int(getattr(_Box, name).offset)
-
-
-_KERNEL, _INSTANCE, _KERNEL_MEMORY = _offset("kernel"), _offset("instance"), _offset("kernel_memory")
-_FUNCTION, _SCRATCH, _MEMORIES = _offset("function"), _offset("scratch"), _offset("memories")
-_ARGUMENTS, _RESULT, _OLD, _TRAP, _ERROR = map(_offset, ("arguments", "result", "old", "trap", "error"))
-_EXTERN_SIZE = c.sizeof(capi.Extern)
 _MEMORY = growth.MEMORY.encode()
 
 
@@ -119,7 +90,7 @@ class Guest:
         self._wasi: Wasi | None = None
         self._future = 0
         self._linker = 0
-        self._box = _Box()
+        self._box = box.Box()
         self._base = c.addressof(self._box)
         # Until it is whole there is no store to close: who made it gives back what was taken for it.
         self._store = 0
@@ -152,14 +123,16 @@ class Guest:
     def begin_kernel(self, pre: int) -> None:
         """Starts the kernel. `pre` is the address of its linked module."""
         base = self._base
-        self._begin(capi.instance_pre_instantiate_async(pre, self.context, base + _KERNEL, base + _TRAP, base + _ERROR))
+        self._begin(
+            capi.instance_pre_instantiate_async(pre, self.context, base + box.KERNEL, base + box.TRAP, base + box.ERROR)
+        )
 
     def finish_kernel(self) -> None:
         """Finds the kernel's memory."""
         base = self._base
-        if not capi.instance_export(self.context, base + _KERNEL, b"memory", 6, base + _KERNEL_MEMORY):
+        if not capi.instance_export(self.context, base + box.KERNEL, b"memory", 6, base + box.KERNEL_MEMORY):
             raise InternalError("the kernel has no memory")
-        self._memories.append(base + _KERNEL_MEMORY + capi.EXTERN_OF)
+        self._memories.append(base + box.KERNEL_MEMORY + capi.EXTERN_OF)
         self.has_kernel = True
 
     def begin_module(self, module: int) -> None:
@@ -167,22 +140,22 @@ class Guest:
         base = self._base
         self._begin(
             capi.linker_instantiate_async(
-                self._linker, self.context, module, base + _INSTANCE, base + _TRAP, base + _ERROR
+                self._linker, self.context, module, base + box.INSTANCE, base + box.TRAP, base + box.ERROR
             )
         )
 
     def finish_module(self, name: bytes | None, *, owns_memory: bool) -> None:
         """Finds the module's own memory and, if it has a name, links its exports under it for the modules to come."""
         base = self._base
-        at = base + _MEMORIES + len(self._memories) * _EXTERN_SIZE
-        if owns_memory and capi.instance_export(self.context, base + _INSTANCE, _MEMORY, len(_MEMORY), at):
+        at = base + box.MEMORIES + len(self._memories) * box.EXTERN_SIZE
+        if owns_memory and capi.instance_export(self.context, base + box.INSTANCE, _MEMORY, len(_MEMORY), at):
             self._memories.append(at + capi.EXTERN_OF)
         limits = self.call.limits
         if limits.memory < limits.kernel_memory:
             # The store's limiter has one size for both, so the module's own growth is held by its instrumentation.
-            refusals.hold_below(self.context, base + _INSTANCE, limits.memory // kernel.PAGE)
+            refusals.hold_below(self.context, base + box.INSTANCE, limits.memory // kernel.PAGE)
         if name is not None:
-            self._check(capi.linker_define_instance(self._linker, self.context, name, len(name), base + _INSTANCE))
+            self._check(capi.linker_define_instance(self._linker, self.context, name, len(name), base + box.INSTANCE))
             self._linked.append(capi.Instance.from_buffer_copy(self._box.instance))
 
     def link(self, linker: int) -> None:
@@ -195,10 +168,10 @@ class Guest:
             return
         base = self._base
         env = kernel.ENV.encode()
-        self._check(capi.linker_define_instance(linker, self.context, env, len(env), base + _KERNEL))
+        self._check(capi.linker_define_instance(linker, self.context, env, len(env), base + box.KERNEL))
         for namespace, name, wrapper in self.program.links.wrappers:
-            scratch = base + _SCRATCH
-            if not capi.instance_export(self.context, base + _KERNEL, wrapper, len(wrapper), scratch):
+            scratch = base + box.SCRATCH
+            if not capi.instance_export(self.context, base + box.KERNEL, wrapper, len(wrapper), scratch):
                 raise InternalError(f"the kernel has no {wrapper.decode()}")
             self._check(capi.linker_define(linker, self.context, namespace, len(namespace), name, len(name), scratch))
 
@@ -212,18 +185,18 @@ class Guest:
         """
         base = self._base
         encoded = name.encode()
-        if not capi.instance_export(self.context, base + _INSTANCE, encoded, len(encoded), base + _FUNCTION):
+        if not capi.instance_export(self.context, base + box.INSTANCE, encoded, len(encoded), base + box.FUNCTION):
             raise InternalError(f"the export {name!r} is gone")
         self._begin(
             capi.func_call_async(
                 self.context,
-                base + _FUNCTION + capi.EXTERN_OF,
-                base + _ARGUMENTS if arguments else None,
+                base + box.FUNCTION + capi.EXTERN_OF,
+                base + box.ARGUMENTS if arguments else None,
                 arguments,
-                base + _RESULT if results else None,
+                base + box.RESULT if results else None,
                 results,
-                base + _TRAP,
-                base + _ERROR,
+                base + box.TRAP,
+                base + box.ERROR,
             )
         )
 
@@ -270,9 +243,9 @@ class Guest:
             capi.future_delete(future)
         self.let_go()
         self.pending = None
-        box = self._box
-        trap, error = box.trap or 0, box.error or 0
-        box.trap = box.error = None
+        out = self._box
+        trap, error = out.trap or 0, out.error or 0
+        out.trap = out.error = None
         return trap, error
 
     def let_go(self) -> None:
@@ -333,11 +306,11 @@ class Guest:
 
     def kernel_window(self) -> Window:
         """The kernel's memory, as it is now."""
-        return Window(self.context, self._base + _KERNEL_MEMORY + capi.EXTERN_OF)
+        return Window(self.context, self._base + box.KERNEL_MEMORY + capi.EXTERN_OF)
 
     def caller_window(self, caller: int) -> Window | None:
         """The memory of the module that called the host, inside of a callback; None if it has none."""
-        scratch = self._base + _SCRATCH
+        scratch = self._base + box.SCRATCH
         if not capi.caller_export(caller, _MEMORY, len(_MEMORY), scratch):
             return None
         return Window(capi.caller_context(caller), scratch + capi.EXTERN_OF)
@@ -353,7 +326,7 @@ class Guest:
         if missing > 0:
             base = self._base
             pages = (missing + kernel.PAGE - 1) // kernel.PAGE
-            error = capi.memory_grow(self.context, base + _KERNEL_MEMORY + capi.EXTERN_OF, pages, base + _OLD)
+            error = capi.memory_grow(self.context, base + box.KERNEL_MEMORY + capi.EXTERN_OF, pages, base + box.OLD)
             if error:
                 raise MemoryError(capi.take_error(error))
 
@@ -363,7 +336,7 @@ class Guest:
 
     def instances(self) -> list[int]:
         """Addresses of its modules' instances, the plugin's own first."""
-        return [self._base + _INSTANCE, *map(c.addressof, self._linked)]
+        return [self._base + box.INSTANCE, *map(c.addressof, self._linked)]
 
     @property
     def wasi(self) -> Wasi:

@@ -14,6 +14,7 @@ from innkeeper.bridge.codec import decode, encode, is_map, json_from_msgpack, un
 from innkeeper.bridge.scan import CHUNK, DEFAULT_BOUNDS, JSON_ANSWER_BOUNDS, DataBounds, MalformedError, scan_msgpack
 from innkeeper.errors import GuestError, LimitError
 from innkeeper.plugins.nodes import Slot
+from innkeeper.workflow.host import NodePlugin
 from innkeeper.workflow.problems import known
 from innkeeper.workflow.values import from_json, misfit
 
@@ -29,6 +30,26 @@ _SHOWN_KEY = 80
 _SHOWN_KEYS = 8
 
 _NO_OUTPUTS = 'the node\'s answer has no outputs; it must be an object like {"outputs": {"NAME": VALUE}}'
+
+
+def size_within(inputs: InputValues, plugin: NodePlugin, function: str) -> int:
+    """Bytes (int) of the inputs of one call.
+
+    Raises:
+        LimitError: more than the plugin's limit. Known before they are joined: thousands of edges may lead to one node
+            from one large output.
+    """
+    size = sum(sum(map(len, value)) if isinstance(value, list) else len(value) for value in inputs.values())
+    if size > plugin.limits.input:
+        raise LimitError(
+            f"its inputs have {size:,} bytes together, and the limit 'input' is {plugin.limits.input:,}",
+            limit="input",
+            value=plugin.limits.input,
+            used=size,
+            plugin=plugin.id,
+            function=function,
+        )
+    return size
 
 
 def write_call(codec: NodeCodec, inputs: InputValues, config: Mapping[str, Any], run: str, node: str) -> bytes:

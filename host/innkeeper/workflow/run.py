@@ -14,10 +14,10 @@ from innkeeper.bridge.scan import CHUNK
 from innkeeper.errors import GuestError, InnkeeperError, InternalError, LimitError
 from innkeeper.sandbox.limits import MIB
 from innkeeper.sandbox.usage import Usage
-from innkeeper.workflow.call import NodeCodec, plain, read_answer, write_call
+from innkeeper.workflow.call import NodeCodec, plain, read_answer, size_within, write_call
 from innkeeper.workflow.check import check_workflow
 from innkeeper.workflow.graph import GROUP_INPUT, Graph, GraphNode
-from innkeeper.workflow.host import NodeHost, NodePlugin
+from innkeeper.workflow.host import NodeHost
 from innkeeper.workflow.interface import InterfaceOutputs
 from innkeeper.workflow.outcome import NodeOutcome, RunOutcome
 from innkeeper.workflow.payload import WorkflowPayload
@@ -222,8 +222,7 @@ class WorkflowRun:
         manifest = plugin.manifest
         codec: NodeCodec = "json" if manifest is not None and manifest.codec == "json" else "msgpack"
         inputs = self._inputs(node)
-        size = _size(inputs)
-        _fits(size, plugin, definition.function)
+        size = size_within(inputs, plugin, definition.function)
         arguments = codec, inputs, node.config, self.outcome.prompt_id, node.id
         data = await self._maybe_in_thread(size, lambda: write_call(*arguments))
         result = await plugin.call(definition.function, data)
@@ -296,20 +295,3 @@ class WorkflowRun:
 
 
 _NIL = b"\xc0"
-
-
-def _size(inputs: dict[str, bytes | list[bytes]]) -> int:
-    return sum(sum(map(len, value)) if isinstance(value, list) else len(value) for value in inputs.values())
-
-
-def _fits(size: int, plugin: NodePlugin, function: str) -> None:
-    # Before they are joined: thousands of edges may lead to one node from one large output.
-    if size > plugin.limits.input:
-        raise LimitError(
-            f"its inputs have {size:,} bytes together, and the limit 'input' is {plugin.limits.input:,}",
-            limit="input",
-            value=plugin.limits.input,
-            used=size,
-            plugin=plugin.id,
-            function=function,
-        )
