@@ -281,6 +281,61 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(run: Any, arguments: tuple[
     assert words in ended.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--config", "k=a\udcff"), "--config k: the text is not UTF-8 (character 1)"),
+        (("--config", "\udcff=a"), "--config: the text is not UTF-8 (character 0)"),
+        (("--input", "\udcff"), "--input: the text is not UTF-8 (character 0); --input-file takes any bytes"),
+    ],
+)
+def test_an_option_that_is_not_text_is_a_users_mistake(run: Any, arguments: tuple[str, ...], message: str) -> None:
+    ended = run("call", "guest.wasm", "echo", *arguments)
+    assert (ended.code, ended.out, ended.err) == (2, b"", f"innkeeper: {message}\n")
+    ended = run("call", "guest.wasm", "echo", *arguments, "--json")
+    assert (ended.code, ended.json()["error"]["message"]) == (2, message)
+
+
+def test_a_byte_of_the_command_line_that_is_not_utf_8_is_a_users_mistake(folder: Path) -> None:
+    process = start("call", "guest.wasm", "echo", "--config", b"k=\xff", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = process.communicate()
+    assert (process.returncode, out) == (2, b"")
+    assert err == b"innkeeper: --config k: the text is not UTF-8 (character 0)\n"
+
+
+def test_the_problems_of_a_file_are_a_list_in_json(run: Any, folder: Path) -> None:
+    (folder / "guest.toml").write_text('id = "My Id"\n')
+    ended = run("call", "guest.wasm", "echo", "--json")
+    assert (ended.code, ended.err) == (3, "")
+    assert [problem["text"].split(" is ")[0] for problem in ended.json()["error"]["problems"]] == [
+        "guest.toml: id",
+        "guest.toml: version",
+    ]
+    toml = folder / "home/innkeeper.toml"
+    toml.write_text("bound = 3\n[limits]\nwal = 1\n")
+    expected = [
+        "innkeeper.toml: bound is not a key here; did you mean 'bounds'?",
+        "innkeeper.toml: limits.wal is not a key here; did you mean 'wall'?",
+    ]
+    (folder / "w.json").write_text('{"nodes": [], "edges": []}')
+    for command in (
+        ("call", "guest.wasm", "echo"),
+        ("plugins",),
+        ("doctor",),
+        ("inspect", "guest.wasm"),
+        ("run", "w.json"),
+    ):
+        ended = run(*command, "--json")
+        assert ended.code == 2
+        error = ended.json()["error"]
+        assert error["problems"] == [{"text": text, "node": None, "slot": None} for text in expected]
+        assert error["message"] == "\n".join(expected)
+    for text in ("[", '[defaults]\ncpu = "2h"\n'):
+        toml.write_text(text)
+        error = run("plugins", "--json").json()["error"]
+        assert [problem["text"] for problem in error["problems"]] == [error["message"]]
+
+
 def test_an_unreadable_configuration_stops_every_command_with_a_sentence(run: Any, folder: Path) -> None:
     (folder / "home/innkeeper.toml").write_text("[bounds]\nlive_gests = 3\n")
     for command in (("call", "guest.wasm", "echo"), ("plugins",), ("doctor",), ("inspect", "guest.wasm")):

@@ -17,7 +17,7 @@ import pytest
 import trio
 
 from innkeeper.cli.main import invoke
-from innkeeper.cli.run_view import MOST_CHARACTERS, as_json, bounded, rendered
+from innkeeper.cli.run_view import MOST_CHARACTERS, as_json, bounded, event_object, rendered
 from innkeeper.errors import GuestError, LimitError
 from node_fakes import FakeHost, text_host, workflow
 
@@ -128,6 +128,10 @@ def test_a_value_may_contain_equals_signs_and_be_empty(run: Run) -> None:
         (["--input", 'number="x"'], "--input number: the slot is FLOAT and takes a number, not text"),
         (["--input-file", "text=/nowhere/at/all"], "--input-file /nowhere/at/all: No such file or directory"),
         (["--input-file", "text=/"], "--input-file /: Is a directory"),
+        (["--input", "text=a\udcff"], "--input text: the text is not UTF-8 (character 1)"),
+        (["--input", "number=\udcff"], "--input number: the text is not UTF-8 (character 0)"),
+        (["--input", "\ud83d=a"], "--input: the text is not UTF-8 (character 0)"),
+        (["--input-file", "\udcff=a"], "--input-file: the text is not UTF-8 (character 0)"),
         (["--json", "--events"], "give --json or --events, not both"),
     ],
 )  # fmt: skip
@@ -206,6 +210,41 @@ def test_the_exit_code_is_that_of_the_first_failed_node_and_the_rest_is_still_sh
     value = json.loads(out)
     assert (code, value["status"], value["nodes"]["u"]["status"]) == (4, "error", "skipped")
     assert value["nodes"]["b"]["error"]["limit"] == "cpu"
+
+
+def test_an_input_may_come_from_a_file_whose_name_is_not_utf_8(run: Run, tmp_path: Path) -> None:
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.txt")
+    Path(name).write_text("abc")
+    assert json.loads(run(shout(), "--input-file", f"text={name}", "--json")[1])["outputs"] == {"result": "ABC-2"}
+
+
+def test_outputs_that_are_too_large_together_are_exit_code_4_and_the_table_is_still_shown(
+    host: FakeHost, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("innkeeper.workflow.interface.MOST_BYTES", 10)
+    payload = workflow(
+        {"m": "Make"},
+        outputInterfaceMappings={key: {"sourceNodeId": "m", "sourceSlotKey": "text"} for key in ("a", "b", "c")},
+    )
+    message = "the interface outputs 'a', 'b', 'c' have 15 bytes together, and a run gives 10"
+    code, out, err = run(payload)
+    assert (code, err) == (4, [f"innkeeper: {message}"])
+    assert out.splitlines()[1].split()[-1] == "complete"
+    code, out, _ = run(payload, "--json")
+    value = json.loads(out)
+    assert (code, value["status"], value["outputs"]) == (4, "error", {})
+    assert (value["error"]["kind"], value["error"]["message"]) == ("limit", message)
+    code, out, err = run(payload, "--events")
+    assert (code, err) == (4, [f"innkeeper: {message}"])
+    assert json.loads(out.splitlines()[-1])["payload"]["errorInfo"] == {"message": message}
+
+
+def test_outputs_that_are_one_object_stay_one_on_their_way_to_json() -> None:
+    value = [{"a": float("nan")}] * 3
+    event = {"type": "NODE_COMPLETE", "payload": {"promptId": "p", "output": {"a": value, "b": value, "c": [b"x"]}}}
+    output = event_object(event)["payload"]["output"]
+    assert output == {"a": [{"a": None}] * 3, "b": [{"a": None}] * 3, "c": ["eA=="]}
+    assert output["a"] is output["b"]
 
 
 @pytest.mark.parametrize("options", [["--json"], ["--events"], []])

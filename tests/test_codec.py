@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from innkeeper.bridge import codec as codec_module
-from innkeeper.bridge.codec import decode, encode
+from innkeeper.bridge.codec import decode, encode, json_from_msgpack
 from innkeeper.bridge.scan import CHUNK, DataBounds, scan_msgpack
 from innkeeper.errors import GuestError, UsageError
 
@@ -58,7 +58,29 @@ def test_a_value_built_in_pieces_is_the_same_value(value: Any, chunk: int) -> No
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("innkeeper.bridge.scan.CHUNK", chunk)
         data = encode(value, "msgpack")
-        assert codec_module.unpack(data, scan_msgpack(data)) == value
+        assert codec_module.unpack(data, scan_msgpack(data).large) == value
+
+
+@settings(deadline=None)
+@given(values(scalars | st.binary()), st.integers(16, 64))
+def test_json_that_is_written_in_pieces_is_the_same_json(value: Any, chunk: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("innkeeper.bridge.scan.CHUNK", chunk)
+        patch.setattr(codec_module, "CHUNK", chunk)
+        data = encode(value, "msgpack")
+        written = b"".join(json_from_msgpack(data, scan_msgpack(data).large))
+    assert json.loads(written) == json.loads(encode(value, "json"))
+
+
+@settings(deadline=None)
+@given(values(scalars | st.binary()))
+def test_a_scan_counts_every_element_keys_included(value: Any) -> None:
+    def count(part: Any) -> int:
+        if isinstance(part, dict):
+            return 1 + sum(1 + count(each) for each in part.values())
+        return 1 + sum(map(count, part)) if isinstance(part, list) else 1
+
+    assert scan_msgpack(encode(value, "msgpack")).elements == count(value)
 
 
 def test_nan_and_infinity_cross_in_msgpack() -> None:
@@ -253,3 +275,18 @@ def test_long_values_which_are_built_piece_by_piece_are_the_same() -> None:
         assert decode(data, codec) == value
         with pytest.raises(GuestError):
             decode(data[:-1], codec)
+
+
+def test_no_piece_of_a_large_value_is_larger_than_a_chunk() -> None:
+    for value in (
+        [{}] * 100_000,
+        {str(number): number for number in range(20_000)},
+        [[1.5] * 3000] * 30,
+        {"a": {"b": [["x" * 50] * 500] * 10}},
+    ):
+        data = encode(value, "msgpack")
+        pieces = list(json_from_msgpack(data, scan_msgpack(data).large))
+        assert json.loads(b"".join(pieces)) == value
+        # Numbers and empty maps take more room in JSON, and the last element of a piece goes beyond its end.
+        assert max(map(len, pieces)) < 6 * CHUNK
+        assert len(pieces) >= len(data) // (2 * CHUNK)

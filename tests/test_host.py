@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -199,6 +200,30 @@ async def test_the_grant_gives_limits_and_configuration_and_a_call_may_add_to_it
         assert (await plugin.call("show", config={"b": "3"})).output == b"[('a', '1'), ('b', '3')]"
         with pytest.raises(LimitError):
             await plugin.call("show", config={"c": "3"})
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"k": "a\udcff"}, "the value of 'k' in the configuration has half of a surrogate pair"),
+        ({"\ud83d": "a"}, "a key in the configuration has half of a surrogate pair"),
+        ({"k": 1}, "the value of 'k' in the configuration must be text, not int"),
+        ({b"k": "a"}, "a key in the configuration must be text, not bytes"),
+    ],
+)
+async def test_configuration_that_no_guest_could_read_is_refused_before_anything_starts(
+    home: Path, engine: FakeEngine, config: Any, words: str
+) -> None:
+    async with opened(home, engine) as host:
+        wasm = engine.program({"shout": shout})
+        with pytest.raises(UsageError) as caught:
+            await host.load(wasm, config=config)
+        assert caught.value.message == words
+        plugin = await host.load(wasm, config={"k": "grüße \U0001f600"})
+        with pytest.raises(UsageError) as caught:
+            await plugin.call("shout", b"a", config=config)
+        assert caught.value.message == words
+        assert (await plugin.call("shout", b"a")).output == b"A"
 
 
 async def test_a_node_is_found_by_its_type_and_a_near_miss_is_named(home: Path, engine: FakeEngine) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+import threading
+import time
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +21,10 @@ from hypothesis import strategies as st
 from innkeeper.errors import GuestError, InternalError, Kind, LimitError
 from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.usage import Usage
+from innkeeper.workflow import call as call_module
+from innkeeper.workflow import interface as interface_module
 from innkeeper.workflow import run as run_module
+from innkeeper.workflow.call import read_answer, write_call
 from innkeeper.workflow.check import check_workflow
 from innkeeper.workflow.run import INTERFACE_OUTPUTS, Event, WorkflowRun, run_workflow
 from innkeeper.workflow.values import javascript_text
@@ -365,6 +372,155 @@ async def test_inputs_beyond_the_limit_are_refused_before_they_are_joined() -> N
     assert isinstance(error, LimitError)
     assert error.limit == "input"
     assert (error.plugin, error.node) == ("fake-json", "j")
+
+
+def joined(elements: int) -> dict[str, Any]:
+    one_value = msgpack.packb([{}] * elements)
+    return {"few": msgpack.packb([1, 2]), "text": msgpack.packb("a"), "many": [one_value] * 16}
+
+
+@pytest.mark.parametrize("codec", ["msgpack", "json"])
+def test_inputs_of_too_many_elements_together_are_refused_before_any_of_it_is_built(
+    codec: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call_module, "MOST_ELEMENTS", 100_000)
+    inputs = joined(9900)
+    tracemalloc.start()
+    try:
+        with pytest.raises(LimitError) as caught:
+            write_call(codec, inputs, {}, "run", "j")
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+    assert str(caught.value) == "node 'j': the inputs 'few', 'many' have more than 100,000 elements together"
+
+
+def test_as_many_elements_as_are_allowed_are_written_for_a_node_without_being_built_as_a_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(call_module, "MOST_ELEMENTS", 100_000)
+    inputs = joined(6200)
+    expected = {
+        "inputs": {"few": [1, 2], "text": "a", "many": [[{}] * 6200] * 16},
+        "config": {"c": [1]},
+        "run": {"id": "run", "node": "j"},
+    }
+    tracemalloc.start()
+    try:
+        written = write_call("json", inputs, {"c": [1]}, "run", "j")
+        assert tracemalloc.get_traced_memory()[1] < 6 * len(written)
+    finally:
+        tracemalloc.stop()
+    assert json.loads(written) == expected
+    assert msgpack.unpackb(write_call("msgpack", inputs, {"c": [1]}, "run", "j")) == expected
+
+
+async def test_a_node_whose_inputs_have_too_many_elements_fails_by_name_and_other_branches_go_on() -> None:
+    host = FakeHost()
+    host.add("Give", lambda i, c, r: {"out": [[]] * 99_000}, outputs={"out": "ARRAY"})
+    host.add("Take", lambda i, c, r: {}, inputs={"parts": {"dataFlowType": "ARRAY", "multi": True}}, codec="json")
+    edges = [f"g.out -> t.parts__{index}" for index in range(11)] + ["g.out -> u.parts"]
+    outcome = await run_workflow(workflow({"g": "Give", "t": "Take", "u": "Take"}, edges), host)
+    assert [node.status for node in outcome.nodes.values()] == ["complete", "error", "complete"]
+    error = outcome.nodes["t"].error
+    assert isinstance(error, LimitError)
+    assert error.limit == "input elements"
+    assert str(error) == (
+        "node 't', plugin 'fake-json', function 'Take': the input 'parts' has more than 1,000,000 elements"
+    )
+
+
+async def test_an_answer_in_json_may_have_fewer_elements_than_one_in_msgpack() -> None:
+    host = FakeHost()
+    for codec in ("json", "msgpack"):
+        host.add(codec.title(), lambda i, c, r: {"out": [1] * 200_001}, outputs={"out": "ARRAY"}, codec=codec)
+    outcome = await run_workflow(workflow({"j": "Json", "m": "Msgpack"}), host)
+    assert outcome.nodes["m"].status == "complete"
+    error = outcome.nodes["j"].error
+    assert isinstance(error, GuestError)
+    assert "more than 200,000 elements" in error.message
+
+
+async def test_at_most_two_large_values_of_a_run_are_read_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = threading.Lock()
+    now = 0
+    most = 0
+
+    def slow(*arguments: Any) -> Any:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.01)
+        with lock:
+            now -= 1
+        return read_answer(*arguments)
+
+    monkeypatch.setattr(run_module, "read_answer", slow)
+    host = one(lambda i, c, r: {"out": "x" * 100_000})
+    outcome = await run_workflow(workflow(dict.fromkeys("abcdefgh", "One")), host)
+    assert outcome.status == "complete"
+    assert 1 <= most <= 2
+
+
+def mapped(count: int, *sources: str) -> dict[str, Any]:
+    places = [{"sourceNodeId": source, "sourceSlotKey": "out"} for source in sources]
+    return {f"o{index}": places[index % len(places)] for index in range(count)}
+
+
+async def test_interface_outputs_of_one_source_are_built_once() -> None:
+    payload = workflow({"o": "One", "p": "One"}, outputInterfaceMappings=mapped(200, "o", "p"))
+    host = one(lambda i, c, r: {"out": [{}] * 20_000}, outputs={"out": "ARRAY"})
+    tracemalloc.start()
+    try:
+        outcome = await run_workflow(payload, host)
+        # Two values take 1.5 MB each, 200 would take 290.
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+    assert len(outcome.outputs) == 200
+    assert outcome.outputs["o0"] == outcome.outputs["o1"] == [{}] * 20_000
+    assert {id(value) for value in outcome.outputs.values()} == {id(outcome.outputs[key]) for key in ("o0", "o1")}
+
+
+@pytest.mark.parametrize(
+    ("bound_", "value", "message"),
+    [
+        (
+            "MOST_BYTES",
+            20_000,
+            "the interface outputs 'o0', 'o1', 'o2', 'o3', 'o4', 'o5', 'o6', 'o7' and 2 more have 50,030 bytes "
+            "together, and a run gives 20,000",
+        ),
+        (
+            "MOST_ELEMENTS",
+            9000,
+            "the interface outputs 'o0', 'o1', 'o2', 'o3', 'o4', 'o5', 'o6', 'o7' and 2 more have more than 9,000 "
+            "elements together",
+        ),
+    ],
+)
+async def test_interface_outputs_that_are_too_large_together_fail_the_run_and_not_its_nodes(
+    monkeypatch: pytest.MonkeyPatch, bound_: str, value: int, message: str
+) -> None:
+    monkeypatch.setattr(interface_module, bound_, value)
+    events: list[Event] = []
+    payload = workflow({"o": "One", "p": "One"}, outputInterfaceMappings=mapped(10, "o", "p"))
+    host = one(lambda i, c, r: {"out": [1] * 5000}, outputs={"out": "ARRAY"})
+    outcome = await run_workflow(payload, host, on_event=events.append)
+    assert (outcome.status, outcome.outputs) == ("error", {})
+    assert [node.status for node in outcome.nodes.values()] == ["complete", "complete"]
+    assert isinstance(outcome.error, LimitError)
+    assert outcome.first_error is outcome.error
+    assert outcome.error.message == message
+    assert [event["payload"] for event in events[-2:]] == [
+        {
+            "promptId": outcome.prompt_id,
+            "nodeId": INTERFACE_OUTPUTS,
+            "errorDetails": {"message": message, "kind": "limit"},
+        },
+        {"promptId": outcome.prompt_id, "status": "error", "errorInfo": {"message": message}},
+    ]
 
 
 async def test_the_outputs_that_a_run_keeps_are_bounded() -> None:
