@@ -418,6 +418,8 @@ async def main():
     interrupted = 0
     cell = [None]
 
+    # Protected, since Event.wait itself can be interrupted half-way: what is looked at here is what stands around it.
+    @trio.lowlevel.enable_ki_protection
     async def wait():
         event = cell[0] = trio.Event()
         await event.wait()
