@@ -609,6 +609,8 @@ def fail(_):
 
 async def main(function):
     engine = FiberEngine(Bounds())
+    # What `open_engine` does, for an engine that outlives its run.
+    trio.lowlevel.add_instrument(engine.loop_budget)
     functions = [HostFunction("step", step, (), Value.I32), HostFunction("shout", shout, (Value.BYTES,), Value.BYTES)]
     program = await engine.load(bytes(wat2wasm(GUEST)), functions=functions)
     kept.append((engine, program))
