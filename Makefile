@@ -41,7 +41,7 @@ $(VENV)/.measure: $(VENV)/.test
 measure: $(VENV)/.measure
 	@$(BIN)/python -m tests.measure
 
-# The whole of the counts that `make test` shortens; prints what it did. About half an hour.
+# The whole of the counts that `make test` shortens; prints what it did. One to two minutes.
 soak: $(VENV)/.test
 	@$(BIN)/python -m pytest -m soak -s
 
