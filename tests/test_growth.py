@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innkeeper.sandbox import proposals
-from innkeeper.sandbox.growth import MEMORY, MEMORY_LIMIT, MEMORY_REFUSED, TABLE_REFUSED, instrument
+from innkeeper.sandbox.growth import MEMORY, MEMORY_LIMIT, MEMORY_REFUSED, START, TABLE_REFUSED, instrument
 from innkeeper.sandbox.wasm import MAGIC, VERSION, MalformedError, UnsupportedError, parse
 
 HEADER = MAGIC + VERSION
@@ -174,14 +174,14 @@ def test_no_index_and_no_custom_section_changes() -> None:
     old, new = parse(wasm), parse(watched(wasm))
     assert new.imports == old.imports
     assert {name: new.exports[name] for name in old.exports} == dict(old.exports)
-    assert set(new.exports) - set(old.exports) == {MEMORY, MEMORY_LIMIT, MEMORY_REFUSED}
+    assert set(new.exports) - set(old.exports) == {MEMORY, MEMORY_LIMIT, MEMORY_REFUSED, START}
     assert new.types[: len(old.types)] == old.types
     assert list(new.function_types)[:-1] == list(old.function_types)
     assert new.globals[: len(old.globals)] == old.globals
     assert new.exports[MEMORY_LIMIT].index == len(old.globals)
     assert new.exports[MEMORY_REFUSED].index == len(old.globals) + 1
-    assert (new.start, new.custom) == (old.start, old.custom)
-    assert [s.id for s in new.sections] == [s.id for s in old.sections]
+    assert new.custom == old.custom
+    assert [s.id for s in new.sections] == [s.id for s in old.sections if s.id != 8]
     assert new.sections[0].id == 0
     assert "name" in old.custom
     assert new.sections[-1].id == 0
@@ -198,7 +198,23 @@ def test_missing_sections_are_put_where_they_belong(extra: int) -> None:
     new = parse(watched(wasm))
     assert {MEMORY, MEMORY_REFUSED} <= set(new.exports)
     guest = Guest(watched(wasm))
-    assert guest.pages() == (2 if extra & 4 else 1)
+    assert guest.pages() == 1
+    assert (START in guest.exports) == bool(extra & 4)
+
+
+def test_the_start_function_becomes_an_export_that_the_host_calls() -> None:
+    wasm = wasmtime.wat2wasm("""
+    (module (memory 1) (global $g (mut i32) (i32.const 0))
+      (func $start (global.set $g (i32.const 7)))
+      (func (export "f") (result i32) (global.get $g))
+      (start $start))""")
+    new = parse(watched(wasm))
+    assert new.start is None
+    assert new.exports[START].index == parse(bytes(wasm)).start
+    guest = Guest(watched(wasm))
+    assert guest.call("f") == 0
+    guest.call(START)
+    assert guest.call("f") == 7
 
 
 def test_growth_in_unreachable_code_and_deep_inside_blocks_is_replaced() -> None:

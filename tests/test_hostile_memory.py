@@ -7,8 +7,9 @@ import trio
 import trio.testing
 
 from guests import GIVES, PAGE, Sandbox, gives, number, opened, options, run, wat
-from innkeeper.errors import GuestError, LimitError, RejectedError
+from innkeeper.errors import BusyError, GuestError, LimitError, RejectedError
 from innkeeper.sandbox.bounds import Bounds
+from innkeeper.sandbox.program import FiberProgram
 
 MINUS_ONE = 0xFFFFFFFF
 
@@ -188,7 +189,7 @@ async def test_a_memory_that_two_modules_share_is_counted_once(sandbox: Sandbox)
     assert (await sandbox.call(program)).usage.memory == 16 * PAGE
 
 
-async def test_what_a_start_section_may_grow_is_taken_from_the_hosts_memory_before_it_runs() -> None:
+async def test_what_a_start_section_grows_is_taken_from_the_hosts_memory_while_it_runs() -> None:
     text = """(module
       (import "wasi_snapshot_preview1" "poll_oneoff" (func $sleep (param i32 i32 i32 i32) (result i32)))
       (memory 1)
@@ -197,15 +198,35 @@ async def test_what_a_start_section_may_grow_is_taken_from_the_hosts_memory_befo
         (drop (call $sleep (i32.const 0) (i32.const 99) (i32.const 1) (i32.const 200))))
       (func (export "run"))
       (start $start))"""
+    busy: list[BusyError] = []
+
+    async def call(program: FiberProgram) -> None:
+        try:
+            await program.call("run", b"", options(memory=16 << 20, wall=60.0))
+        except BusyError as error:
+            busy.append(error)
+
     async with opened(Bounds(guest_memory=40 << 20)) as sandbox, trio.open_nursery() as nursery:
         program = await sandbox.load(text)
-        for _ in range(4):
-            nursery.start_soon(program.call, "run", b"", options(memory=16 << 20, wall=60.0))
+        for _ in range(5):
+            nursery.start_soon(call, program)
         await trio.testing.wait_all_tasks_blocked(0.05)
-        # Two fit, though each of them declares one page; the others wait for room.
-        assert 32 << 20 <= sandbox.engine.memory.taken < 33 << 20
-        assert sandbox.engine.memory.waiting == 2
+        # 201 pages each: three fit, and the others learn it before they sleep.
+        assert [error.bound for error in busy] == ["guest memory"] * 2
+        assert 3 * 201 * PAGE <= sandbox.engine.memory.taken < 40 << 20
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("memory", [8 << 20, 64 << 20])
+async def test_memory_that_runs_out_in_a_start_section_is_named(sandbox: Sandbox, memory: int) -> None:
+    text = """(module (memory 1)
+      (func $start (if (i32.eq (memory.grow (i32.const 2000)) (i32.const -1)) (then (unreachable))))
+      (func (export "run"))
+      (start $start))"""
+    program = await sandbox.load(text)
+    with pytest.raises(LimitError, match="wanted 131137536") as caught:
+        await program.call("run", b"", options(memory=memory))
+    assert caught.value.limit == "memory"
 
 
 async def test_memory_that_ran_out_in_a_linked_module_is_named_too(sandbox: Sandbox) -> None:

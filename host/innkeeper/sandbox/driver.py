@@ -15,7 +15,7 @@ from typing import Any
 import trio
 
 from innkeeper.errors import GuestError, LimitError
-from innkeeper.sandbox import bindings, faults, kernel
+from innkeeper.sandbox import bindings, faults, growth, kernel
 from innkeeper.sandbox.call import Call
 from innkeeper.sandbox.guest import Guest
 from innkeeper.sandbox.inline import SHORT, Habit, LoopBudget
@@ -45,9 +45,11 @@ async def start(guest: Guest) -> bool:
         if await drive(guest, habit, starting=True):
             return False
         guest.finish_module(module.name, owns_memory=module.owns_memory)
-    guest.started = True
+        if module.starts:
+            guest.begin_function(growth.START, 0)
+            if await drive(guest, habit, starting=True):
+                return False
     _check_memory(guest)
-    guest.give_back_reserve()
     for export, parameters in program.links.start_functions:
         guest.begin_function(export, 0, parameters)
         if await drive(guest, habit, starting=True):

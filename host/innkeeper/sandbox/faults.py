@@ -63,7 +63,7 @@ def _from_failure(failure: BaseException) -> BaseException | None:
 
 def _ran_out(guest: Guest) -> InnkeeperError | None:
     limits = guest.call.limits
-    pages = refusals.memory_pages(guest.context, guest.instances()) if guest.started else 0
+    pages = refusals.memory_pages(guest.context, guest.instances()) if guest.has_instance else 0
     if pages:
         size = pages * kernel.PAGE
         limit = f"the limit 'memory' is {limits.memory}"
@@ -74,7 +74,7 @@ def _ran_out(guest: Guest) -> InnkeeperError | None:
             value=limits.memory,
             used=size,
         )
-    elements = refusals.table_elements(guest.context, guest.instances()) if guest.started else 0
+    elements = refusals.table_elements(guest.context, guest.instances()) if guest.has_instance else 0
     if elements:
         limit = f"the limit 'table_elements' is {limits.table_elements}"
         return LimitError(

@@ -40,6 +40,10 @@ MEMORY_LIMIT = "innkeeper:memory-limit"
 """Global i64: pages that the memory may grow to; at first as many as a memory can have. There if some function grows
 memory. An engine's own limiter knows one size for all memories of a store, and the host's kernel may have more."""
 
+START = "innkeeper:start"
+"""The function that was the module's start function, if it had one. The host calls it right after the module has become
+an instance, before anything else can; so it sees what the start function does as it sees any other call."""
+
 TABLE_REFUSED = "innkeeper:table-refused"
 """Global i64: the same for the elements of a table. There if some function grows a table."""
 
@@ -60,6 +64,8 @@ def instrument(wasm: bytes, info: ModuleInfo) -> bytes:
     exports: list[bytes] = []
     if info.memories:
         exports.append(_export(MEMORY, 2, 0))
+    if info.start is not None:
+        exports.append(_export(START, 0, info.start))
     if CODE in sections:
         growers = _Growers(info)
         bodies = _rewritten(wasm, sections[CODE], info.functions, growers)
@@ -73,7 +79,10 @@ def instrument(wasm: bytes, info: ModuleInfo) -> bytes:
             exports.extend(_export(name, 3, index) for name, index in growers.globals.items())
     if exports:
         changed[EXPORT] = _appended(wasm, sections.get(EXPORT), exports)
-    return _assembled(wasm, info.sections, changed)
+    return _assembled(wasm, [section for section in info.sections if section.id != _START_SECTION], changed)
+
+
+_START_SECTION = 8
 
 
 # Mutable globals of type i64, with what they are at first.

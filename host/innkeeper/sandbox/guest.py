@@ -41,7 +41,7 @@ class Guest:
         pending: the host function that it waits for, if it does.
         incoming: bytes that a host function returned, until the kernel takes them.
         variables: what `var_set` keeps; they live as long as the guest.
-        started: whether all of its modules are instances.
+        has_instance: whether a module of its own is an instance.
         has_kernel: whether its kernel is.
         lent: whether a worker thread has it (`Workers` sets it).
     """
@@ -60,12 +60,12 @@ class Guest:
         "call",
         "context",
         "done",
+        "has_instance",
         "has_kernel",
         "incoming",
         "lent",
         "pending",
         "program",
-        "started",
         "variables",
     )
 
@@ -80,7 +80,7 @@ class Guest:
         self.pending: callbacks.Pending | None = None
         self.incoming = b""
         self.variables = Variables()
-        self.started = False
+        self.has_instance = False
         self.has_kernel = False
         self.lent = False
         self.done = False
@@ -107,7 +107,7 @@ class Guest:
         links = self.program.links
         modules = len(links.modules) + 1
         # One size for all memories of the store: with a kernel it is the larger one, and the guest's own growth is held
-        # below it by its instrumentation (`finish_module`), what a start section grew by a look afterwards.
+        # below it by its instrumentation (`finish_module`).
         size = max(limits.memory, limits.kernel_memory, kernel.PAGE) if links.uses_kernel else limits.memory
         capi.store_limiter(store, size, limits.table_elements, modules, 8 * modules, modules)
         capi.epoch_callback(store, callbacks.EPOCH, None, None)
@@ -147,6 +147,7 @@ class Guest:
     def finish_module(self, name: bytes | None, *, owns_memory: bool) -> None:
         """Finds the module's own memory and, if it has a name, links its exports under it for the modules to come."""
         base = self._base
+        self.has_instance = True
         at = base + box.MEMORIES + len(self._memories) * box.EXTERN_SIZE
         if owns_memory and capi.instance_export(self.context, base + box.INSTANCE, _MEMORY, len(_MEMORY), at):
             self._memories.append(at + capi.EXTERN_OF)
@@ -283,13 +284,6 @@ class Guest:
             return False
         self._counted = size
         return True
-
-    def give_back_reserve(self) -> None:
-        """Gives back what was taken for growth that could not be watched, now that it can, without a future."""
-        size = self._size()
-        if size < self._counted:
-            self.program.memory_budget.give(self._counted - size)
-            self._counted = size
 
     def _size(self) -> int:
         # What it takes of the host: its memories, what its instances consist of, what it keeps in variables.

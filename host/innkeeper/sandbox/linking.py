@@ -44,11 +44,13 @@ class ModuleToStart:
         address: of the compiled module.
         name: under which those after it import its exports, or None.
         owns_memory: whether its memory is its own: one that it imports is counted where it comes from.
+        starts: whether it has a start function, to be called as soon as it is an instance.
     """
 
     address: int
     name: bytes | None
     owns_memory: bool
+    starts: bool
 
 
 class Links:
@@ -80,6 +82,7 @@ class Links:
                 capi.address(module.module),
                 module.name.encode() if module.name is not None else None,
                 any(not memory.imported for memory in module.info.memories),
+                module.info.start is not None,
             )
             for module in compiled
         ]
@@ -101,10 +104,8 @@ class Links:
         self._base = self._make_linker(imported)
         self._kernel_linker = self._make_kernel_linker() if self.uses_kernel else 0
 
-    def memory_to_start(self, limits: Limits) -> tuple[int, int]:
-        """Bytes that a guest takes of the host's memory when it starts, and bytes that it may grow by unseen.
-
-        What a start section grows nobody sees before it has ended: so all that it may grow to is taken until then.
+    def memory_to_start(self, limits: Limits) -> int:
+        """Bytes that a guest takes of the host's memory when it starts.
 
         Raises:
             LimitError: a memory or a table is larger at the start than the limits allow.
@@ -127,11 +128,9 @@ class Links:
                 value=limits.table_elements,
                 used=elements,
             )
-        own = [(info, m) for info in infos for m in info.memories if not m.imported]
-        pages = sum(m.minimum for _, m in own) + (kernel.FIRST_PAGES if self.uses_kernel else 0)
-        most = max(limits.memory, limits.kernel_memory) if self.uses_kernel else limits.memory
-        unseen = sum(most - m.minimum * kernel.PAGE for info, m in own if info.start is not None)
-        return pages * kernel.PAGE + self.instance_size, unseen
+        pages = sum(m.minimum for info in infos for m in info.memories if not m.imported)
+        pages += kernel.FIRST_PAGES if self.uses_kernel else 0
+        return pages * kernel.PAGE + self.instance_size
 
     def kernel_source(self, memory: int) -> str:
         """Text of the kernel whose memory may grow to so many bytes."""

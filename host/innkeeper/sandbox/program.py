@@ -307,14 +307,13 @@ class FiberProgram:
     async def _admit(self, call: Call) -> Guest:
         # A place among the live guests and the memory that it begins with; the guest gives both back when it is closed.
         engine = self._engine
-        size, unseen = self.links.memory_to_start(call.limits)
+        size = self.links.memory_to_start(call.limits)
         if size > engine.memory.limit:
             raise BusyError(
                 f"the module starts with {size} bytes of memory, more than the bound of {engine.memory.limit} on "
                 f"{engine.memory.name}",
                 bound=engine.memory.name,
             )
-        size = min(size + unseen, engine.memory.limit)
         await engine.live.take(1, call.clock)
         try:
             await engine.memory.take(size, call.clock)
