@@ -5,7 +5,8 @@ words of its memory, so that the host writes input and reads output without a cr
 it with `store_*`: it then harms itself only, because the host believes none of it (`window.py` checks each offset and
 length against the real size of the memory before it copies) and because a wrong offset in here can only trap.
 
-Layout: state words at 0 to 176, then blocks: a header of 16 bytes (length; capacity with a mark in its low bits),
+Layout: state words (0 top, 8 input's offset, 16 its length, 24 output's offset, 32 its length, 40 error's offset, 48 what
+ran out, 64 lists of freed small blocks, 160 of large ones), then blocks: a header of 16 bytes (length; capacity with a mark in its low bits),
 then the bytes.  Small blocks have capacities of powers of two and a list of freed ones for each; larger ones have one
 list; a freed block at the top gives its place back.
 
@@ -19,11 +20,9 @@ from collections.abc import Sequence
 from innkeeper.sandbox.interface import HostFunction, Value
 
 PAGE = 65_536
-TOP, INPUT_OFFSET, INPUT_LENGTH = 0, 8, 16
 OUTPUT_OFFSET, OUTPUT_LENGTH, ERROR_OFFSET = 24, 32, 40
 RAN_OUT = 48
 """Not zero: an allocation of so many bytes did not fit."""
-SMALL_LISTS, LARGE_LIST = 64, 160
 START = 192
 """Offset of the input's bytes; its block's header lies right before."""
 HEADER = 16
@@ -33,7 +32,6 @@ SMALL_MAX = 32_768
 FIRST_PAGES = 4
 
 ENV = "extism:host/env"
-USER = "extism:host/user"
 INNER = "innkeeper"
 """Namespace of what the kernel imports from the host; no guest may import from it."""
 

@@ -17,13 +17,14 @@ from innkeeper.sandbox.capacity import Budget
 from innkeeper.sandbox.clock import WallClock
 from innkeeper.sandbox.depth import check_depth
 from innkeeper.sandbox.guest import Guest
-from innkeeper.sandbox.inline import Habit, Lockout
+from innkeeper.sandbox.inline import Habit, Lockout, LoopBudget
 from innkeeper.sandbox.interface import CallOptions, HostFunction
 from innkeeper.sandbox.linking import CompiledModule, Links
 from innkeeper.sandbox.session import FiberSession
+from innkeeper.sandbox.ticker import Ticker
 from innkeeper.sandbox.usage import Result
 from innkeeper.sandbox.wasi import NONE, WasiRights
-from innkeeper.sandbox.workers import CLOSED
+from innkeeper.sandbox.workers import CLOSED, Workers
 
 if TYPE_CHECKING:
     from innkeeper.sandbox.engine import FiberEngine
@@ -89,17 +90,17 @@ class FiberProgram:
         return self._engine.stack
 
     @property
-    def workers(self) -> Any:
+    def workers(self) -> Workers:
         """The engine's worker threads."""
         return self._engine.workers
 
     @property
-    def ticker(self) -> Any:
+    def ticker(self) -> Ticker:
         """The engine's ticker."""
         return self._engine.ticker
 
     @property
-    def loop_budget(self) -> Any:
+    def loop_budget(self) -> LoopBudget:
         """What guests may still take of this pass of trio's loop."""
         return self._engine.loop_budget
 
