@@ -5,10 +5,10 @@ words of its memory, so that the host writes input and reads output without a cr
 it with `store_*`: it then harms itself only, because the host believes none of it (`window.py` checks each offset and
 length against the real size of the memory before it copies) and because a wrong offset in here can only trap.
 
-Layout: state words (0 top, 8 input's offset, 16 its length, 24 output's offset, 32 its length, 40 error's offset, 48 what
-ran out, 64 lists of freed small blocks, 160 of large ones), then blocks: a header of 16 bytes (length; capacity with a mark in its low bits),
-then the bytes.  Small blocks have capacities of powers of two and a list of freed ones for each; larger ones have one
-list; a freed block at the top gives its place back.
+Layout: state words (0 top, 8 input's offset, 16 its length, 24 output's offset, 32 its length, 40 error's offset, 48
+what ran out, 64 lists of freed small blocks, 160 of large ones), then blocks: a header of 16 bytes (length; capacity
+with a mark in its low bits), then the bytes.  Small blocks have capacities of powers of two and a list of freed ones
+for each; larger ones have one list; a freed block at the top gives its place back.
 
 Source of the functions' meaning: Extism's ABI, version 1 (the imports from `extism:host/env` of its PDKs).
 """
