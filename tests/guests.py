@@ -6,10 +6,12 @@ right, and every place, byte and slot that the test's guests held must have been
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from textwrap import dedent
 from typing import Any, TypeVar
 
@@ -167,7 +169,7 @@ _NEIGHBOUR = wat(
 async def opened(bounds: Bounds | None = None) -> AsyncIterator[Sandbox]:
     """A sandbox; at the end of the block another plugin still answers right and nothing is held."""
     with trio.fail_after(120):
-        async with open_engine(bounds or Bounds(workers=2)) as engine:
+        async with open_engine(bounds or Bounds(workers=2), cache=Path(os.environ["INNKEEPER_CACHE"])) as engine:
             sandbox = Sandbox(engine)
             neighbour = await sandbox.load(_NEIGHBOUR)
             yield sandbox

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from fakes import module
-from innkeeper.plugins import catalogue as catalogue_module
 from innkeeper.plugins import home as home_module
+from innkeeper.plugins import listing as listing_module
 from innkeeper.plugins.catalogue import Catalogue, read_catalogue
 from innkeeper.plugins.home import open_home
 
@@ -291,12 +291,12 @@ def test_a_manifest_beside_the_file_is_no_link_to_somewhere_else(home: Path) -> 
 
 
 def test_depth_and_number_of_files_are_bounded(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(home, "plugins/" + "d/" * catalogue_module.MAX_DEPTH + "in.wasm", module("run"))
-    put(home, "plugins/" + "d/" * (catalogue_module.MAX_DEPTH + 1) + "out.wasm", module("run"))
+    put(home, "plugins/" + "d/" * listing_module.MAX_DEPTH + "in.wasm", module("run"))
+    put(home, "plugins/" + "d/" * (listing_module.MAX_DEPTH + 1) + "out.wasm", module("run"))
     found = read(home)
     assert list(found.entries) == ["in"]
     assert "is more than 8 folders deep" in found.problems[0]
-    monkeypatch.setattr(catalogue_module, "MAX_FILES", 3)
+    monkeypatch.setattr(listing_module, "MAX_FILES", 3)
     for number in range(5):
         put(home, f"plugins/p{number}.wasm", module("run"))
     found = read(home)

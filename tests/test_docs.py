@@ -21,7 +21,7 @@ from innkeeper.cli.main import invoke
 from innkeeper.plugins import configuration, grant, manifest
 from innkeeper.plugins.quantities import BOUNDS, LIMITS
 from innkeeper.sandbox.bounds import Bounds
-from innkeeper.sandbox.engine import STACK
+from innkeeper.sandbox.compilation.settings import STACK
 from innkeeper.sandbox.limits import CEILING, DEFAULTS, parse_duration, parse_size
 from innkeeper.workflow.graph import ENGINE_NODES
 from innkeeper.workflow.payload import read_payload

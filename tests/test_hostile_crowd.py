@@ -17,6 +17,7 @@ from innkeeper.sandbox import callbacks
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.guest import Guest
 from innkeeper.sandbox.interface import Value
+from innkeeper.sandbox.pool import PLACES
 
 
 async def test_a_trap_while_a_thousand_others_wait_ends_only_itself() -> None:
@@ -197,6 +198,9 @@ async def test_a_thousand_fresh_guests_leave_the_process_as_large_as_it_was(sand
                 await sandbox.fails(LimitError, trap)
         gc.collect()
 
+    # Each place for a guest keeps the stack that the last one used, so first all of them are used.
+    for _ in range(PLACES):
+        await sandbox.fails(LimitError, trap)
     await some(400)
     before = resident()
     await some(800)

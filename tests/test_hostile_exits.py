@@ -173,5 +173,5 @@ async def test_every_error_carries_who_it_was_and_what_it_cost(sandbox: Sandbox)
     assert (caught.value.plugin, caught.value.function) == ("hostile", "run")
     usage = caught.value.usage
     assert (usage.bytes_in, usage.bytes_out) == (3, 0)
-    assert usage.memory == 6 * 65536
+    assert usage.memory == 3 * 65536
     assert usage.wall > 0

@@ -162,8 +162,8 @@ async def test_a_cycle_in_a_list_of_freed_blocks_ends_at_the_cpu_limit(sandbox: 
     # A block that is its own successor and too small for anybody.
     text = wat(
         run(
-            f"(call $store_u64 (i64.const {head}) (i64.const 100016)) (call $store_u64 (i64.const 100016)"
-            " (i64.const 100016)) (call $store_u64 (i64.const 100008) (i64.const 1))"
+            f"(call $store_u64 (i64.const {head}) (i64.const 40016)) (call $store_u64 (i64.const 40016)"
+            " (i64.const 40016)) (call $store_u64 (i64.const 40008) (i64.const 1))"
             f" (drop (call $alloc (i64.const {size})))"
         ),
         "store_u64 alloc",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from measure import cli, fresh, guests, lag, speed, speed_peers, waiting
+from measure import cli, fresh, guests, lag, waiting
 
 SOME = 200
 """Guests that wait at the same time; the whole is 5,000."""
@@ -62,13 +62,6 @@ async def test_the_timer_goes_on_while_guests_work(number: int) -> None:
     scenario = lag.scenarios(iterations=100_000)[number]
     measured = await lag.beside(scenario, seconds=0.1, warm_up=0.05)
     assert measured.samples > 0
-
-
-async def test_what_is_timed_for_speed_runs() -> None:
-    found = await speed.measure(rounds=1, seconds=0.01)
-    assert set(found) == {speed.FRESH, speed.WARM, speed.HOST, speed.AWAIT}
-    assert all("innkeeper" in times for times in found.values())
-    assert "wasmtime-py" in speed_peers.available(speed.DATA, 1)
 
 
 def test_a_call_is_timed_from_shell_to_shell_beside_what_python_takes_anyway(

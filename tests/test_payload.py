@@ -109,6 +109,13 @@ def test_an_id_is_short_and_has_no_control_characters(bad: str) -> None:
     assert "edges[0].targetHandle" in refusal({"nodes": [], "edges": [{**EDGE, "targetHandle": bad}]})
 
 
+@pytest.mark.parametrize("odd", ["a\x1b[31m", "a\r", "a\x9b2J", "a\u202eb", "a\x00"])
+def test_a_place_in_a_message_shows_control_characters_as_escapes(odd: str) -> None:
+    message = refusal({"nodes": [{**NODE, "inputs": {odd: 1}}], "edges": [], "interfaceInputs": {odd: 1}})
+    assert message.replace("\n", "").isprintable()
+    assert repr(odd)[1:-1] in message
+
+
 def test_nodes_and_edges_are_bounded_in_number() -> None:
     message = refusal({"nodes": [NODE] * 10_001, "edges": [EDGE] * 100_001})
     assert "10000" in message

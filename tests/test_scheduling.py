@@ -187,8 +187,11 @@ async def test_host_functions_run_on_trios_thread_wherever_the_guest_runs() -> N
 
 async def test_a_thread_ticks_where_there_is_no_timer_and_guests_then_give_the_gil_away() -> None:
     async with open_engine() as engine:
-        timer = engine.ticker
-        engine.ticker, engine.poll = ThreadTicker(engine.address), capi.future_poll_free
+        spots = (engine._on_demand, engine._pooled)
+        timers = [spot.ticker for spot in spots]
+        for spot in spots:
+            spot.ticker = ThreadTicker(spot.engine)
+        engine.poll = capi.future_poll_free
         program = await engine.load(SPIN, functions=[_thread_function([])])
         with pytest.raises(LimitError, match="'cpu'"):
             await program.call("spin", b"", CallOptions(limits=Limits(cpu=0.02)))
@@ -197,7 +200,8 @@ async def test_a_thread_ticks_where_there_is_no_timer_and_guests_then_give_the_g
         assert scope.cancelled_caught
         await program.call("short", b"", CallOptions())
         await program.call("short", b"", CallOptions())
-        engine.ticker = timer
+        for spot, timer in zip(spots, timers, strict=True):
+            spot.ticker = timer
 
 
 @pytest.mark.parametrize("make", [ticker_of, ThreadTicker])
@@ -205,12 +209,12 @@ def test_a_ticker_rests_only_when_nothing_has_run_for_a_while(make: object) -> N
     engine = wasmtime.Engine()
     _immortal.append(engine)
     ticker = make(capi.address(engine))  # type: ignore[operator]
-    ticker.need()
+    ticker.need(time.perf_counter())
     assert not ticker.rest(running=False), "it was needed just now"
     time.sleep(0.06)
     assert not ticker.rest(running=True), "a guest runs"
     assert ticker.rest(running=False)
-    ticker.need()
+    ticker.need(time.perf_counter())
     assert not ticker.rest(running=False)
     time.sleep(0.06)
     assert ticker.rest(running=False)

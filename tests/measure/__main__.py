@@ -1,4 +1,4 @@
-"""Prints what is measured: `python -m tests.measure [lag | waiting | fresh | speed | cli ...]`."""
+"""Prints what is measured: `python -m tests.measure [lag | waiting | fresh | cli ...]`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib import import_module
 
 from .machine import describe
 
-PARTS = ("lag", "waiting", "fresh", "speed", "cli")
+PARTS = ("lag", "waiting", "fresh", "cli")
 
 
 def main() -> int:

@@ -123,17 +123,6 @@ def echo() -> bytes:
     )
 
 
-def host_caller(times: int) -> bytes:
-    """`run` calls the host so many times in a row."""
-    return assemble(
-        f"""(module {_HOST} (func (export "run") (result i32) (local $left i32)
-          (local.set $left (i32.const {times}))
-          (loop $again (drop (call $host (i64.const 1)))
-            (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
-          (i32.const 0)))"""
-    )
-
-
 def _loop(iterations: int) -> str:
     return (
         f"(local.set $left (i64.const {iterations})) (loop $count (br_if $count"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +16,9 @@ from innkeeper.cli.settings import Settings, is_plugin_id, json_option, key_valu
 from innkeeper.errors import LimitError, UsageError
 from innkeeper.sandbox.limits import Limits, parse_duration, parse_size
 from innkeeper.sandbox.usage import Result
+
+if TYPE_CHECKING:
+    from innkeeper.sandbox.interface import Engine
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class _Request:
     input_file: str | None
     limits: dict[str, Any]
     config: dict[str, str]
+    engine: str
 
 
 @click.command()
@@ -38,6 +43,13 @@ class _Request:
 @click.option("--cpu", metavar="TIME", help="Processor time that it may use, such as 1s.")
 @click.option("--wall", metavar="TIME", help="Time that the call may take, such as 30s.")
 @click.option("--config", "pairs", metavar="KEY=VALUE", multiple=True, help="What the guest reads as configuration.")
+@click.option(
+    "--engine",
+    type=click.Choice(["fibers", "extism"]),
+    default="fibers",
+    show_default=True,
+    help="What runs the guest; extism is the extism package in a process of its own, to compare with.",
+)
 @json_option
 @pass_settings
 def call(
@@ -50,6 +62,7 @@ def call(
     cpu: str | None,
     wall: str | None,
     pairs: tuple[str, ...],
+    engine: str,
 ) -> None:
     """Call FUNCTION of FILE, a .wasm file in any folder or the id of a plugin in the home.
 
@@ -67,16 +80,17 @@ def call(
     ):
         if value is not None:
             limits[name] = _option(f"--{name}", value, parse)
-    request = _Request(
-        settings.home, file, is_plugin_id(file), function, text, input_file, limits, key_values("--config", pairs)
-    )
+    config = key_values("--config", pairs)
+    request = _Request(settings.home, file, is_plugin_id(file), function, text, input_file, limits, config, engine)
     _show(trio.run(_call, request), settings.json)
 
 
 async def _call(request: _Request) -> Result:
     from innkeeper.plugins.host import open_host
 
-    async with open_host(request.home, catalogue=request.by_id) as host:
+    async with AsyncExitStack() as stack:
+        engine = await _oracle(request, stack) if request.engine == "extism" else None
+        host = await stack.enter_async_context(open_host(request.home, engine=engine, catalogue=request.by_id))
         plugin = plugin_of_home(host, request.file) if request.by_id else await host.load(request.file)
         limits = replace(plugin.limits, **request.limits)
         try:
@@ -85,6 +99,16 @@ async def _call(request: _Request) -> Result:
             error.plugin = plugin.id
             raise
         return await plugin.call(request.function, data, limits=limits, config=request.config)
+
+
+async def _oracle(request: _Request, stack: AsyncExitStack) -> Engine:
+    import trio
+
+    from innkeeper.plugins.home import open_home
+    from innkeeper.sandbox.oracle.engine import open_oracle
+
+    home = await trio.to_thread.run_sync(open_home, request.home)
+    return await stack.enter_async_context(open_oracle(home.configuration.bounds))
 
 
 def _option(option: str, value: str, parse: Callable[[str], float]) -> float:

@@ -80,7 +80,7 @@ def _version(name: str) -> str | None:
 
 def _settings(configuration: Configuration) -> list[dict[str, Any]]:
     """Every bound and limit in force, with where it comes from."""
-    from innkeeper.sandbox.engine import STACK
+    from innkeeper.sandbox.compilation.settings import STACK
 
     sections = (
         ("bounds", asdict(configuration.bounds)),

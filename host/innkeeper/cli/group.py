@@ -37,6 +37,8 @@ _COMMANDS = {
     "call": "Call one function of a plugin.",
     "inspect": "Show what a .wasm file is, wants and offers.",
     "plugins": "List the plugins of the home.",
+    "cache": "List or prune the compiled modules that are kept.",
+    "bench": "Measure speed beside Extism and wasmtime-py.",
     "doctor": "Check this installation.",
 }
 

@@ -1,31 +1,25 @@
-"""Every plugin of a home, with its manifest and its grant; what is wrong is collected, and hides nothing else."""
+"""Every plugin of a home, with its manifest and its grant; what is wrong is collected, and hides nothing else.
+
+A catalogue is a function of what the files held; `read_catalogue` reads them all, `compose` takes what was read.
+"""
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from innkeeper.errors import InnkeeperError, RejectedError
 from innkeeper.plugins.grant import Grant
-from innkeeper.plugins.grants import GrantState, read_grant, unused_grants
-from innkeeper.plugins.home import Home, Place
-from innkeeper.plugins.manifest import ID, ID_RIGHT
-from innkeeper.plugins.module import Module, check_capabilities, manifest_name, read_plugin_file
-from innkeeper.plugins.tables import problems_of, shown
-from innkeeper.sandbox.limits import GIB, Limits
+from innkeeper.plugins.grants import GrantFile, GrantState, rule, unused_grants
+from innkeeper.plugins.home import Home
+from innkeeper.plugins.module import Module
+from innkeeper.plugins.node_table import NodeTable
+from innkeeper.plugins.reading import MAX_TOTAL, Readings, read_home
+from innkeeper.sandbox.limits import Limits
 
 if TYPE_CHECKING:
     from innkeeper.plugins.nodes import NodeDefinition
-
-MAX_FILES = 1000
-MAX_DEPTH = 8
-MAX_ENTRIES = 20_000
-MAX_TOTAL = GIB
-"""Bytes of all modules of one home: they are kept until each is compiled."""
 
 RESERVED_NAMESPACE = "core"
 
@@ -69,15 +63,33 @@ class Catalogue:
         entries: plugins by id.
         nodes: (plugin's id, definition) by full type.
         refused_types: types that several plugins define, with the sentence that says so.
-        problems: one text per thing that is wrong.
-        causes: those of them that keep a plugin away, by its id, or its file's stem where the id is not known.
+        file_problems: one text per thing that is wrong with a file or a folder.
+        grant_problems: why the grant of a plugin that is there is not used, by its id.
+        unused: (id, text) per grant whose plugin is not there.
+        causes: those of files that keep a plugin away, by its id, or its file's stem where the id is not known.
+        owners: for each file that is there, by label, the id that it has; None where it cannot be used.
+        unreadable: labels of folders that nobody can look into.
+        grants: the grant that counts for an id, in force or not.
+        news: those problems of files that are not the ones that the same files had before, even in the same words.
     """
 
     entries: dict[str, Entry] = field(default_factory=dict)
     nodes: dict[str, tuple[str, NodeDefinition]] = field(default_factory=dict)
     refused_types: dict[str, str] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    file_problems: list[str] = field(default_factory=list)
+    grant_problems: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    unused: list[tuple[str, str]] = field(default_factory=list)
     causes: dict[str, list[str]] = field(default_factory=dict)
+    owners: dict[str, str | None] = field(default_factory=dict)
+    unreadable: list[str] = field(default_factory=list)
+    grants: dict[str, GrantFile] = field(default_factory=dict)
+    news: set[str] = field(default_factory=set)
+
+    @property
+    def problems(self) -> list[str]:
+        """One text per thing that is wrong (list of str)."""
+        grants = [text for texts in self.grant_problems.values() for text in texts]
+        return [*self.file_problems, *grants, *(text for _, text in self.unused), *self.refused_types.values()]
 
     def keep_away(self, problem: str, *names: str) -> None:
         """Adds a problem that keeps plugins away.
@@ -86,7 +98,7 @@ class Catalogue:
             problem: the text.
             names: what somebody may call these plugins: ids and stems of files.
         """
-        self.problems.append(problem)
+        self.file_problems.append(problem)
         for name in dict.fromkeys(names):
             self.causes.setdefault(name, []).append(problem)
 
@@ -96,107 +108,65 @@ def read_catalogue(home: Home) -> Catalogue:
 
     Blocks on files; call it in a thread. Raises nothing for what a file holds: see `Catalogue.problems`.
     """
-    catalogue = Catalogue()
+    return compose(home, read_home(home))
+
+
+def compose(
+    home: Home, readings: Readings, *, known: Readings | None = None, before: Catalogue | None = None
+) -> Catalogue:
+    """The catalogue of a home whose files were read.
+
+    Args:
+        home: where the files lie.
+        readings: what they held.
+        known: what was read before that, for `Catalogue.news`.
+        before: the catalogue before it: what is equal is the same object in both.
+    """
+    catalogue = Catalogue(file_problems=list(readings.listing.problems), unreadable=readings.listing.unreadable)
+    for label, sentence in readings.listing.refused:
+        catalogue.owners[label] = None
+        catalogue.keep_away(sentence, _stem(label))
     found: dict[str, list[Entry]] = defaultdict(list)
-    total = 0
-    for place in home.places:
-        for path, label in _files(place, catalogue):
-            try:
-                entry = _read_entry(home, place, path, label)
-            except InnkeeperError as error:
-                for problem in problems_of(error):
-                    # What is said of the manifest beside it names that file.
-                    named = problem.startswith((f"{label}:", f"{manifest_name(label)}:"))
-                    catalogue.keep_away(
-                        problem if named else f"{label}: {problem}", error.plugin or path.stem, path.stem
-                    )
-                continue
-            total += len(entry.module.wasm)
-            if total > MAX_TOTAL:
-                catalogue.keep_away(
-                    f"{label}: not loaded, and nothing after it: more than {MAX_TOTAL} bytes", entry.id, path.stem
-                )
-                break
-            found[entry.id].append(entry)
+    for label in readings.listing.files:
+        catalogue.owners[label] = None
+    for label, reading in readings.files.items():
+        held = reading.held
+        catalogue.owners[label] = held.plugin_id
+        for problem in held.problems:
+            catalogue.keep_away(problem, *held.names)
+        if known is not None and (label not in known.files or known.files[label].held is not held):
+            catalogue.news.update(held.problems)
+        if held.module is not None and held.plugin_id is not None:
+            path, defaults = Path(reading.file.path), home.configuration.defaults
+            entry = Entry(held.plugin_id, label, path, held.module, reading.file.shipped, None, "none", defaults)
+            found[held.plugin_id].append(entry)
+    for label in readings.excess:
+        catalogue.keep_away(f"{label}: not loaded, and nothing after it: more than {MAX_TOTAL} bytes", _stem(label))
+    for place in reversed(readings.grants):
+        catalogue.grants |= {name: grant.held for name, grant in place.items() if grant.held is not None}
+    if before is not None:
+        for name, grant in catalogue.grants.items():
+            if before.grants.get(name) != grant:
+                catalogue.news.update(grant.problems)
     for plugin_id, entries in sorted(found.items()):
         chosen = _choose(plugin_id, entries, catalogue)
         if chosen is not None:
-            grant, state, limits = read_grant(home, plugin_id, chosen.module.digest, catalogue.problems)
-            catalogue.entries[plugin_id] = replace(chosen, grant=grant, grant_state=state, limits=limits)
-    _collect_nodes(catalogue)
+            entry = _granted(chosen, home, catalogue)
+            same = None if before is None else before.entries.get(plugin_id)
+            catalogue.entries[plugin_id] = same if same is not None and same == entry else entry
+    table = NodeTable()
+    table.update({plugin_id: entry.module.manifest for plugin_id, entry in catalogue.entries.items()})
+    catalogue.nodes, catalogue.refused_types = table.nodes, table.refused
     labels = {plugin_id: entry.label for plugin_id, entry in catalogue.entries.items()}
-    catalogue.problems += unused_grants(home, labels, catalogue.causes)
+    catalogue.unused = unused_grants(readings.listing.grants, labels, catalogue.causes)
     return catalogue
 
 
-def _files(place: Place, catalogue: Catalogue) -> Iterator[tuple[Path, str]]:
-    """The .wasm files of a place in a stable order. Hidden files are skipped, links are not followed: one that stays
-    inside would show a file twice, one that leads outside could be anything."""
-    problems = catalogue.problems
-    prefix = "shipped plugins" if place.shipped else "plugins"
-    root = os.path.realpath(place.plugins)
-    if not os.path.isdir(root):
-        return
-    pending = [(root, prefix, 0)]
-    entries = files = 0
-    while pending:
-        folder, label, depth = pending.pop()
-        try:
-            with os.scandir(folder) as listing:
-                items = []
-                for item in listing:
-                    entries += 1
-                    if entries > MAX_ENTRIES:
-                        problems.append(f"{prefix}: has more than {MAX_ENTRIES} entries; the rest is not looked at")
-                        return
-                    items.append(item)
-                items.sort(key=lambda item: item.name)
-        except OSError as error:
-            problems.append(f"{label}: cannot be read: {error.strerror}")
-            continue
-        folders: list[tuple[str, str, int]] = []
-        for item in items:
-            name = f"{label}/{item.name}"
-            if item.name.startswith("."):
-                continue
-            if item.is_symlink():
-                target = os.path.realpath(item.path)
-                if not (target + os.sep).startswith(root + os.sep) and (
-                    item.name.endswith(".wasm") or os.path.isdir(target)
-                ):
-                    catalogue.keep_away(
-                        f"{name}: is a link out of the folder and is not followed; copy the file instead",
-                        item.name.removesuffix(".wasm"),
-                    )
-            elif item.is_dir(follow_symlinks=False):
-                if depth + 1 > MAX_DEPTH:
-                    problems.append(f"{name}: is more than {MAX_DEPTH} folders deep and is not looked at")
-                else:
-                    folders.append((item.path, name, depth + 1))
-            elif item.name.endswith(".wasm"):
-                files += 1
-                if files > MAX_FILES:
-                    problems.append(f"{prefix}: has more than {MAX_FILES} plugins; the rest is not loaded")
-                    return
-                yield Path(item.path), name
-        pending.extend(reversed(folders))
-
-
-def _read_entry(home: Home, place: Place, path: Path, label: str) -> Entry:
-    """A plugin as it lies there, without its grant, which only a plugin that is loaded has."""
-    configuration = home.configuration
-    module = read_plugin_file(path, label=label, size_limit=configuration.bounds.module_size, follow=False)
-    try:
-        check_capabilities(module.manifest, label)
-    except RejectedError as error:
-        error.plugin = None if module.manifest is None else module.manifest.id
-        raise
-    plugin_id = path.stem if module.manifest is None else module.manifest.id
-    if ID.fullmatch(plugin_id) is None:
-        raise RejectedError(
-            f"{label}: {shown(plugin_id)} is not an id: rename the file to {ID_RIGHT}, or give it a manifest"
-        )
-    return Entry(plugin_id, label, path, module, place.shipped, None, "none", configuration.defaults)
+def _granted(entry: Entry, home: Home, catalogue: Catalogue) -> Entry:
+    ruling = rule(catalogue.grants.get(entry.id), entry.id, entry.module.digest, home.configuration)
+    if ruling.problems:
+        catalogue.grant_problems[entry.id] = ruling.problems
+    return replace(entry, grant=ruling.grant, grant_state=ruling.state, limits=ruling.limits)
 
 
 def _choose(plugin_id: str, entries: list[Entry], catalogue: Catalogue) -> Entry | None:
@@ -226,16 +196,5 @@ def _choose(plugin_id: str, entries: list[Entry], catalogue: Catalogue) -> Entry
     return entry
 
 
-def _collect_nodes(catalogue: Catalogue) -> None:
-    definers: dict[str, list[tuple[str, NodeDefinition]]] = defaultdict(list)
-    for entry in catalogue.entries.values():
-        for node in entry.module.manifest.nodes if entry.module.manifest is not None else ():
-            definers[node.full_type].append((entry.id, node))
-    for full_type, found in definers.items():
-        if len(found) == 1:
-            catalogue.nodes[full_type] = found[0]
-        else:
-            names = " and ".join(plugin_id for plugin_id, _ in found)
-            sentence = f"the node type {full_type!r} is defined by the plugins {names}, so it is refused; remove one"
-            catalogue.refused_types[full_type] = sentence
-            catalogue.problems.append(sentence)
+def _stem(label: str) -> str:
+    return label.rpartition("/")[2].removesuffix(".wasm")

@@ -6,9 +6,7 @@ start. Such a task can outlive the call; a frame that is over counts for nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 
 from innkeeper.errors import LimitError
 
@@ -30,31 +28,39 @@ def inside(owner: object) -> bool:
     return any(frame.active and frame.owner is owner for frame in _chain.get())
 
 
-@contextmanager
-def entered(owner: object, nesting: int) -> Iterator[None]:
-    """One call of `owner`.
+class entered:  # noqa: N801 (it is used as a function that gives a context manager)
+    """One call of `owner`, for as long as the block runs.
 
     Args:
         owner: whose call it is.
         nesting: calls that may be inside of it, one in the other.
 
     Raises:
-        LimitError: a call that this one is inside of may not have that many inside.
+        LimitError: on entry: a call that this one is inside of may not have that many inside.
     """
-    frames = tuple(frame for frame in _chain.get() if frame.active)
-    for position, frame in enumerate(frames):
-        depth = len(frames) - position
-        if depth > frame.nesting:
-            raise LimitError(
-                f"plugins call plugins {depth} deep, the limit is {frame.nesting}",
-                limit="nesting",
-                value=frame.nesting,
-                used=depth,
-            )
-    frame = _Frame(owner, nesting)
-    token = _chain.set((*frames, frame))
-    try:
-        yield
-    finally:
-        frame.active = False
-        _chain.reset(token)
+
+    __slots__ = ("_frame", "_token")
+
+    _token: Token[tuple[_Frame, ...]]
+
+    def __init__(self, owner: object, nesting: int) -> None:
+        self._frame = _Frame(owner, nesting)
+
+    def __enter__(self) -> None:
+        frames = _chain.get()
+        if frames:
+            frames = tuple(frame for frame in frames if frame.active)
+            for position, frame in enumerate(frames):
+                depth = len(frames) - position
+                if depth > frame.nesting:
+                    raise LimitError(
+                        f"plugins call plugins {depth} deep, the limit is {frame.nesting}",
+                        limit="nesting",
+                        value=frame.nesting,
+                        used=depth,
+                    )
+        self._token = _chain.set((*frames, self._frame))
+
+    def __exit__(self, *_: object) -> None:
+        self._frame.active = False
+        _chain.reset(self._token)

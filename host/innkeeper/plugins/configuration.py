@@ -1,5 +1,7 @@
 """innkeeper.toml: the host's own configuration.
 
+cache = "/var/cache/innkeeper"   # folder of compiled modules, or "off"
+
 [bounds]                # what all guests share; fields of `Bounds`
 live_guests = 2000
 guest_memory = "2GiB"   # at its start a small guest counts 5 pages of 64 KiB: its own first, and 4 of its kernel
@@ -18,8 +20,9 @@ from dataclasses import dataclass, field, replace
 
 from innkeeper.errors import UsageError
 from innkeeper.plugins.quantities import BOUNDS, LIMITS, read_quantities
-from innkeeper.plugins.tables import SettingsError, Table, TableError, parse_toml
+from innkeeper.plugins.tables import SettingsError, Table, TableError, parse_toml, shown
 from innkeeper.sandbox.bounds import Bounds
+from innkeeper.sandbox.compilation.place import RIGHT, is_right
 from innkeeper.sandbox.limits import CEILING, DEFAULTS, Limits
 
 FILE_NAME = "innkeeper.toml"
@@ -33,12 +36,14 @@ class Configuration:
         bounds: what all guests may use together.
         ceiling: the most that a grant or a flag may raise a limit to.
         defaults: the limits of a call for which nobody said anything else.
+        cache: folder of compiled modules (an absolute path), "off" for none, or None for the platform's folder.
         set_here: names such as "bounds.workers" that innkeeper.toml gives; all others are built in.
     """
 
     bounds: Bounds = field(default_factory=Bounds)
     ceiling: Limits = CEILING
     defaults: Limits = DEFAULTS
+    cache: str | None = None
     set_here: frozenset[str] = frozenset()
 
 
@@ -53,7 +58,10 @@ def parse_configuration(data: bytes, *, where: str = FILE_NAME) -> Configuration
         table = Table(parse_toml(data, where), where, problems)
     except TableError as error:
         raise SettingsError(error) from None
-    table.only(("bounds", "limits", "defaults"))
+    table.only(("bounds", "limits", "defaults", "cache"))
+    cache = table.text("cache", right=RIGHT)
+    if cache is not None and not is_right(cache):
+        table.problem("cache", f"is {shown(cache)}: it must be {RIGHT}")
     bounds = read_quantities(table.table("bounds"), BOUNDS)
     ceiling = read_quantities(table.table("limits"), LIMITS)
     defaults = read_quantities(table.table("defaults"), LIMITS)
@@ -73,5 +81,6 @@ def parse_configuration(data: bytes, *, where: str = FILE_NAME) -> Configuration
         bounds=replace(Bounds(), **bounds),  # type: ignore[arg-type]
         ceiling=limits,
         defaults=usual,
+        cache=cache,
         set_here=frozenset(f"{section}.{key}" for section, values in named for key in values),
     )

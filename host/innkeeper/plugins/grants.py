@@ -2,81 +2,136 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Mapping
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Literal
 
 from innkeeper.errors import InnkeeperError
+from innkeeper.plugins.configuration import Configuration
 from innkeeper.plugins.files import read_optional
 from innkeeper.plugins.grant import Grant, parse_grant
-from innkeeper.plugins.home import Home, Place
+from innkeeper.plugins.home import Place
+from innkeeper.plugins.listing import Signature
 from innkeeper.plugins.tables import MAX_BYTES, nearest, problems_of, shown
 from innkeeper.sandbox.limits import Limits
 
 GrantState = Literal["none", "granted", "changed", "unusable"]
 
-MAX_GRANTS = 2000
-"""Files of one folder of grants that are looked at: twice the plugins that a home can have."""
-
 _MOST_UNUSED = 50
 """Grants without a plugin that are said by name. Looking for what was meant takes time for each."""
 
 
-def read_grant(home: Home, plugin_id: str, digest: str, problems: list[str]) -> tuple[Grant | None, GrantState, Limits]:
-    """The grant in force for these bytes, with the limits of a call of them.
+@dataclass(frozen=True, slots=True)
+class GrantFile:
+    """A grant as it was read.
 
-    The first file of that name decides: the operator's own, then ours.
-
-    Args:
-        home: where grants lie.
-        plugin_id: the plugin's id.
-        digest: sha256 of its file, as hexadecimal digits.
-        problems: gets one text per problem of the grant, which is then not used.
+    Attributes:
+        content: tells it from another; equal for equal bytes.
+        grant: what it says, or None where it has problems.
+        problems: one text each.
     """
-    configuration = home.configuration
-    label = f"manifests/{plugin_id}.toml"
-    for place in home.places:
-        try:
-            data = read_optional(place.manifests / f"{plugin_id}.toml", most=MAX_BYTES, label=label)
-            if data is None:
-                continue
-            grant = parse_grant(data, where=label)
-            if grant.sha256 != digest:
-                problems.append(f"{label}: the file changed since it was granted; the grant is not used")
-                return None, "changed", configuration.defaults
-            return grant, "granted", grant.apply(configuration.defaults, configuration.ceiling, label)
-        except InnkeeperError as error:
-            problems += [f"{problem}; the grant is not used" for problem in problems_of(error)]
-            return None, "unusable", configuration.defaults
-    return None, "none", configuration.defaults
+
+    content: str
+    grant: Grant | None
+    problems: tuple[str, ...] = ()
 
 
-def unused_grants(home: Home, labels: Mapping[str, str], failed: Collection[str]) -> list[str]:
-    """One text per grant whose plugin is not there: its file or the plugin's has another name than was meant.
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What a plugin gets.
+
+    Attributes:
+        grant: the grant in force, or None.
+        state: "none"; "granted"; "changed" (it is for other bytes); "unusable".
+        limits: of a call for which nobody says more.
+        problems: why its grant is not used, one text each.
+    """
+
+    grant: Grant | None
+    state: GrantState
+    limits: Limits
+    problems: tuple[str, ...] = ()
+
+
+def grant_label(plugin_id: str) -> str:
+    """The name of a plugin's grant in messages (str)."""
+    return f"manifests/{plugin_id}.toml"
+
+
+def read_grant(place: Place, plugin_id: str) -> GrantFile | None:
+    """The grant for a plugin that lies in a place, or None. Blocks on the file."""
+    label = grant_label(plugin_id)
+    try:
+        data = read_optional(place.manifests / f"{plugin_id}.toml", most=MAX_BYTES, label=label)
+    except InnkeeperError as error:
+        return GrantFile(error.message, None, _not_used(error))
+    if data is None:
+        return None
+    content = hashlib.sha256(data).hexdigest()
+    try:
+        return GrantFile(content, parse_grant(data, where=label))
+    except InnkeeperError as error:
+        return GrantFile(content, None, _not_used(error))
+
+
+def rule(found: GrantFile | None, plugin_id: str, digest: str, configuration: Configuration) -> Ruling:
+    """What the plugin with these bytes gets.
 
     Args:
-        home: where grants lie.
+        found: its grant; the operator's own goes before ours.
+        plugin_id: its id.
+        digest: sha256 of its file, as hexadecimal digits.
+        configuration: of the host.
+    """
+    if found is None:
+        return Ruling(None, "none", configuration.defaults)
+    if found.grant is None:
+        return Ruling(None, "unusable", configuration.defaults, found.problems)
+    label = grant_label(plugin_id)
+    if found.grant.sha256 != digest:
+        problem = f"{label}: the file changed since it was granted; the grant is not used"
+        return Ruling(None, "changed", configuration.defaults, (problem,))
+    try:
+        limits = found.grant.apply(configuration.defaults, configuration.ceiling, label)
+    except InnkeeperError as error:
+        return Ruling(None, "unusable", configuration.defaults, _not_used(error))
+    return Ruling(found.grant, "granted", limits)
+
+
+def rule_standing(found: GrantFile | None, plugin_id: str, digest: str, configuration: Configuration) -> Ruling:
+    """As `rule`, for a version that stays in service though its file holds another by now."""
+    ruling = rule(found, plugin_id, digest, configuration)
+    if ruling.state != "changed":
+        return ruling
+    problem = f"{grant_label(plugin_id)}: is not for the version that stays in service; the grant is not used"
+    return replace(ruling, problems=(problem,))
+
+
+def unused_grants(
+    places: Sequence[Mapping[str, Signature]], labels: Mapping[str, str], failed: Collection[str]
+) -> list[tuple[str, str]]:
+    """(id, text) per grant whose plugin is not there: its file or the plugin's has another name than was meant.
+
+    Args:
+        places: for each place, its grants by the id that they are for.
         labels: id of each plugin to the name of its file.
         failed: ids of plugins whose own problem is said already.
     """
-    unused: list[str] = []
+    unused: list[tuple[str, str]] = []
     more = 0
-    for place in home.places:
-        names, left = _grant_names(place)
-        if left:
-            unused.append(f"manifests: has more than {MAX_GRANTS} entries; the rest is not looked at")
+    for names in places:
         for name in names:
             if name in labels or name in failed:
                 continue
             if len(unused) >= _MOST_UNUSED:
                 more += 1
                 continue
-            unused.append(
-                f"manifests/{name}.toml: there is no plugin {shown(name)}{meant(name, labels)}; the grant is not used"
-            )
+            text = f"{grant_label(name)}: there is no plugin {shown(name)}{meant(name, labels)}; the grant is not used"
+            unused.append((name, text))
     if more:
-        unused.append(f"manifests: {more} more grants are for plugins that are not there")
+        unused.append(("", f"manifests: {more} more grants are for plugins that are not there"))
     return unused
 
 
@@ -93,17 +148,5 @@ def meant(name: str, labels: Mapping[str, str]) -> str:
     return nearest(name, labels)
 
 
-def _grant_names(place: Place) -> tuple[list[str], bool]:
-    """The grants of a folder by the id that they are for, sorted, and whether there are more than are looked at."""
-    names: list[str] = []
-    try:
-        with os.scandir(place.manifests) as listing:
-            for position, item in enumerate(listing):
-                if position == MAX_GRANTS:
-                    return sorted(names), True
-                if item.name.endswith(".toml") and not item.name.startswith("."):
-                    names.append(item.name.removesuffix(".toml"))
-    except OSError:
-        # A home needs no grants, and a file that cannot be read is said where it is asked for.
-        return [], False
-    return sorted(names), False
+def _not_used(error: InnkeeperError) -> tuple[str, ...]:
+    return tuple(f"{problem}; the grant is not used" for problem in problems_of(error))

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING
 import trio
 
 from innkeeper.errors import UsageError
-from innkeeper.plugins.catalogue import Catalogue, Entry, read_catalogue
+from innkeeper.plugins.changes import Change, Listener
+from innkeeper.plugins.generation import Code, Generation
 from innkeeper.plugins.grants import meant
 from innkeeper.plugins.home import Home, open_home
 from innkeeper.plugins.manifest import ID, ID_RIGHT, Instance
 from innkeeper.plugins.module import Module, check_capabilities, read_module, read_plugin_file
-from innkeeper.plugins.plugin import Plugin
+from innkeeper.plugins.plugin import Plugin, checked
+from innkeeper.plugins.reload import Look, Reloader, first_look
+from innkeeper.plugins.roster import Roster
 from innkeeper.plugins.tables import shown
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.interface import Engine, HostFunction
@@ -36,21 +39,45 @@ class Host:
     Attributes:
         home: the home folder and its configuration.
         engine: what compiles and runs.
-        plugins: the home's plugins by id; each is compiled at its first call.
+        plugins: the home's plugins by id; each is compiled at its first call. A reload that adds or removes plugins
+            puts another mapping here.
         problems: what is wrong with files of the home, one text each; none of it keeps the others from working.
     """
 
-    def __init__(self, home: Home, engine: Engine, catalogue: Catalogue) -> None:
+    def __init__(self, home: Home, engine: Engine, first: Look | None, on_change: Listener | None, watch: bool) -> None:
         self.home = home
         self.engine = engine
-        self.problems = catalogue.problems
-        self._causes = catalogue.causes
-        self._nodes = catalogue.nodes
-        self._refused_types = catalogue.refused_types
-        self.plugins: Mapping[str, Plugin] = MappingProxyType(
-            {plugin_id: self._from_entry(entry) for plugin_id, entry in catalogue.entries.items()}
-        )
+        self._roster = Roster(home, engine)
+        self._reloader: Reloader | None = None
         self._loaded: list[Plugin] = []
+        self.plugins: Mapping[str, Plugin] = MappingProxyType({})
+        self.problems: list[str] = []
+        if first is not None and first.catalogue is not None:
+            self._roster.apply(first.catalogue)
+            self._reloader = Reloader(home, self._roster, first, on_change, self._show)
+            if watch:
+                self._reloader.watch()
+        self._show()
+
+    def _show(self) -> None:
+        if self.plugins.keys() != self._roster.services.keys() or any(
+            self.plugins[plugin_id] is not service.plugin for plugin_id, service in self._roster.services.items()
+        ):
+            services = sorted(self._roster.services.items())
+            self.plugins = MappingProxyType({plugin_id: service.plugin for plugin_id, service in services})
+        self.problems = self._roster.problems()
+
+    async def reload(self) -> list[Change]:
+        """Picks up at once what changed in the home's files, also what was written a moment ago.
+
+        Returns:
+            list of Change: what is another now, and what is wrong with files that changed. Versions that had to be
+            compiled first are in service, or refused.
+
+        Raises:
+            UsageError: the host is closed.
+        """
+        return [] if self._reloader is None else await self._reloader.reload()
 
     async def load(
         self,
@@ -96,19 +123,26 @@ class Host:
         module = await trio.to_thread.run_sync(_read_source, source, configuration.bounds.module_size)
         if plugin_id is None:
             plugin_id = module.manifest.id if module.manifest is not None else _made_up_id(path, module.digest)
-        plugin = Plugin(
+        label = "bytes" if path is None else str(path)
+        code = Code(
             self.engine,
             module,
-            id=plugin_id,
-            label="bytes" if path is None else str(path),
-            path=path,
-            limits=allowed,
-            ceiling=configuration.ceiling,
-            config=config or {},
-            instance=instance,
+            plugin=plugin_id,
+            label=None if path is None else label,
             functions=functions,
             modules=modules,
         )
+        generation = Generation(
+            code,
+            module,
+            id=plugin_id,
+            label=label,
+            path=path,
+            limits=allowed,
+            config=checked(config or {}),
+            instance=instance,
+        )
+        plugin = Plugin(plugin_id, configuration.ceiling, generation)
         await plugin.compile()
         self._loaded.append(plugin)
         return plugin
@@ -122,9 +156,9 @@ class Host:
         Raises:
             UsageError: there is none; the message names near ones, or why it is refused.
         """
-        found = self._nodes.get(full_type)
+        found = self._roster.nodes.nodes.get(full_type)
         if found is None:
-            refused = self._refused_types.get(full_type)
+            refused = self._roster.nodes.refused.get(full_type)
             if refused is not None:
                 raise UsageError(refused)
             close = difflib.get_close_matches(str(full_type)[:130], self.node_types(), n=3, cutoff=0.6)
@@ -134,7 +168,7 @@ class Host:
 
     def node_types(self) -> list[str]:
         """The full types of all nodes of the home, sorted."""
-        return sorted(self._nodes)
+        return sorted(self._roster.nodes.nodes)
 
     def plugin(self, plugin_id: str) -> Plugin:
         """A plugin of the home.
@@ -145,7 +179,7 @@ class Host:
         found = self.plugins.get(plugin_id)
         if found is not None:
             return found
-        causes = self._causes.get(plugin_id, [])
+        causes = self._roster.why_not(plugin_id)
         if causes:
             more = f" (and {len(causes) - 1} more problems)" if len(causes) > 1 else ""
             raise UsageError(f"there is no plugin {shown(plugin_id)}: {causes[0]}{more}")
@@ -154,24 +188,10 @@ class Host:
 
     async def aclose(self) -> None:
         """Ends all shared guests and forgets all compiled code."""
+        if self._reloader is not None:
+            await self._reloader.aclose()
         for plugin in (*self.plugins.values(), *self._loaded):
             await plugin.aclose()
-
-    def _from_entry(self, entry: Entry) -> Plugin:
-        return Plugin(
-            self.engine,
-            entry.module,
-            id=entry.id,
-            label=entry.label,
-            path=entry.path,
-            limits=entry.limits,
-            ceiling=self.home.configuration.ceiling,
-            config=entry.grant.config if entry.grant is not None else {},
-            instance="shared" if entry.shared else "fresh",
-            grant=entry.grant,
-            grant_state=entry.grant_state,
-            shipped=entry.shipped,
-        )
 
 
 @asynccontextmanager
@@ -181,6 +201,8 @@ async def open_host(
     bounds: Bounds | None = None,
     engine: Engine | None = None,
     catalogue: bool = True,
+    watch: bool = True,
+    on_change: Listener | None = None,
 ) -> AsyncIterator[Host]:
     """Opens a host for the time of an `async with`.
 
@@ -190,6 +212,9 @@ async def open_host(
         bounds: what all guests may use together, in place of what innkeeper.toml says.
         engine: another engine, which the caller closes.
         catalogue: whether the plugins of the home are read; without, `Host.load` is all there is.
+        watch: whether the host follows the home's files while it runs, as a program that goes on for long wants it;
+            without, they are read as it opens, and by `Host.reload`.
+        on_change: called on trio's thread with each `Change` that is in force; it must not block.
 
     Raises:
         UsageError: the home is not a folder, or its innkeeper.toml has problems.
@@ -202,14 +227,14 @@ async def open_host(
     opened = await trio.to_thread.run_sync(open_home, home)
     if bounds is not None:
         opened = replace(opened, configuration=replace(opened.configuration, bounds=bounds))
-    found = await trio.to_thread.run_sync(read_catalogue, opened) if catalogue else Catalogue()
+    first = await trio.to_thread.run_sync(first_look, opened) if catalogue else None
     async with AsyncExitStack() as stack:
         running = engine
         if running is None:
             from innkeeper.sandbox.engine import open_engine
 
             running = await stack.enter_async_context(open_engine(opened.configuration.bounds))
-        host = Host(opened, running, found)
+        host = Host(opened, running, first, on_change, watch)
         stack.push_async_callback(host.aclose)
         yield host
 

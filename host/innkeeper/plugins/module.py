@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from innkeeper.errors import RejectedError
@@ -15,21 +15,51 @@ from innkeeper.sandbox.admission import admit
 from innkeeper.sandbox.wasm import ModuleInfo
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Module:
     """A file's bytes, read once: what is hashed is what is compiled.
 
     Attributes:
-        wasm: the bytes.
+        wasm: the bytes; empty once `release` was called.
         digest: their sha256, as hexadecimal digits.
         info: what the module says of itself.
         manifest: its author's words, or None.
+        size: how many bytes it has.
     """
 
     wasm: bytes
     digest: str
     info: ModuleInfo
     manifest: Manifest | None
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = len(self.wasm)
+
+    def release(self) -> None:
+        """Forgets the bytes, which nobody needs any more once they are compiled or rejected."""
+        self.wasm = b""
+
+
+@dataclass(frozen=True, slots=True)
+class PluginBytes:
+    """A plugin's file and the manifest beside it, as they were read.
+
+    Attributes:
+        wasm: bytes of the file.
+        digest: their sha256, as hexadecimal digits.
+        beside: bytes of NAME.toml beside it, or None.
+    """
+
+    wasm: bytes
+    digest: str
+    beside: bytes | None
+
+    @property
+    def content(self) -> str:
+        """What two files have in common that hold the same (str)."""
+        beside = "" if self.beside is None else hashlib.sha256(self.beside).hexdigest()
+        return f"{self.digest} {beside}"
 
 
 def read_plugin_file(path: str | os.PathLike[str], *, label: str, size_limit: int, follow: bool = True) -> Module:
@@ -46,13 +76,29 @@ def read_plugin_file(path: str | os.PathLike[str], *, label: str, size_limit: in
         ManifestError: the manifest has problems.
         RejectedError: it is not a module that this host runs.
     """
+    found = read_plugin_bytes(path, label=label, size_limit=size_limit, follow=follow)
+    return parse_plugin(found, label=label, size_limit=size_limit)
+
+
+def read_plugin_bytes(path: str | os.PathLike[str], *, label: str, size_limit: int, follow: bool) -> PluginBytes:
+    """The bytes of `read_plugin_file`; its arguments.
+
+    Raises:
+        UsageError: one of the files cannot be read.
+        RejectedError: one of them is too large.
+    """
     wasm = read_file(path, most=size_limit, label=label, follow=follow)
     beside = None
     if label.endswith(".wasm"):
         toml = Path(os.fspath(path)).with_suffix(".toml")
         beside = read_optional(toml, most=MAX_BYTES, label=manifest_name(label), follow=follow)
+    return PluginBytes(wasm, hashlib.sha256(wasm).hexdigest(), beside)
+
+
+def parse_plugin(found: PluginBytes, *, label: str, size_limit: int) -> Module:
+    """The module in these bytes; arguments and errors of `read_plugin_file`."""
     try:
-        return read_module(wasm, label=label, beside=beside, size_limit=size_limit)
+        return read_module(found.wasm, label=label, beside=found.beside, size_limit=size_limit, digest=found.digest)
     except ManifestError:
         raise
     except RejectedError as error:
@@ -66,7 +112,7 @@ def manifest_name(label: str) -> str:
     return f"{label.removesuffix('.wasm')}.toml"
 
 
-def read_module(wasm: bytes, *, label: str, beside: bytes | None, size_limit: int) -> Module:
+def read_module(wasm: bytes, *, label: str, beside: bytes | None, size_limit: int, digest: str | None = None) -> Module:
     """Looks at a module and its manifest; compiles nothing.
 
     Args:
@@ -74,6 +120,7 @@ def read_module(wasm: bytes, *, label: str, beside: bytes | None, size_limit: in
         label: its file's name, for messages.
         beside: contents of NAME.toml, or None.
         size_limit: most bytes of a module.
+        digest: sha256 of the bytes, if it is known already.
 
     Raises:
         RejectedError: it is not a module that this host runs, or its manifest has problems.
@@ -83,7 +130,7 @@ def read_module(wasm: bytes, *, label: str, beside: bytes | None, size_limit: in
         raise RejectedError(f"{label}: its section {SECTION!r} is too large: the most is {MAX_BYTES} bytes")
     exports = {name for name, export in info.exports.items() if export.kind == "func"}
     manifest = read_manifest(info.custom.get(SECTION, []), beside, where=label, exports=exports)
-    return Module(wasm, hashlib.sha256(wasm).hexdigest(), info, manifest)
+    return Module(wasm, digest or hashlib.sha256(wasm).hexdigest(), info, manifest)
 
 
 def check_capabilities(manifest: Manifest | None, label: str) -> None:

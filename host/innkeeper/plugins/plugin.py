@@ -2,43 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import trio
 
-from innkeeper.errors import InnkeeperError, RejectedError, UsageError
-from innkeeper.plugins.chain import entered
+from innkeeper.errors import InnkeeperError, UsageError
+from innkeeper.plugins.chain import entered, inside
+from innkeeper.plugins.generation import Generation
 from innkeeper.plugins.grant import Grant
 from innkeeper.plugins.grants import GrantState
 from innkeeper.plugins.manifest import Instance, Manifest
-from innkeeper.plugins.module import Module
-from innkeeper.plugins.shared import SharedGuest
+from innkeeper.plugins.shared import Turn
 from innkeeper.plugins.tables import nearest, shown
-from innkeeper.sandbox.interface import CallOptions, Engine, HostFunction, Program
+from innkeeper.sandbox.interface import CallOptions, Program
 from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.usage import Result
 
-_CALLABLE = (((), ()), ((), ("i32",)))
-"""Signatures that a call can have. Checked here too, so that a slip of the caller never reaches a shared guest."""
+_SHORTEST = 0.001
+"""Seconds that are left to a call which waited for its turn up to its deadline."""
 
 
 class Plugin:
     """A module that can be called. Made by `Host.load`, or found in `Host.plugins`.
 
+    It stays the same object while its files change; what it says of itself is what is in service now. A call takes all
+    of that as it starts: bytes, limits and configuration of one call always belong together.
+
     Attributes:
         id: its id (str).
-        digest: sha256 of its bytes (str, 64 hexadecimal digits).
-        label: its file as messages name it (str), such as "plugins/shout.wasm".
-        shipped: whether it came with Innkeeper (bool).
-        path: its file (Path), or None where it was loaded from bytes.
-        manifest: its author's words, or None.
-        grant: its operator's words, or None.
-        grant_state: "none", "granted", "changed" or "unusable".
-        limits: of a call for which nobody says more.
-        config: what the guest's `config_get` answers (str to str).
-        instance: "fresh" or "shared": whether each call gets a guest of its own.
-        functions: names of the functions that the module exports (sorted tuple of str).
 
     Example:
         >>> result = await host.plugins["shout"].call("shout", b"hello")
@@ -46,53 +39,74 @@ class Plugin:
         b'HELLO'
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        module: Module,
-        *,
-        id: str,
-        label: str,
-        path: Path | None,
-        limits: Limits,
-        ceiling: Limits,
-        config: Mapping[str, str],
-        instance: Instance,
-        functions: Sequence[HostFunction] = (),
-        modules: Mapping[str, bytes] | None = None,
-        grant: Grant | None = None,
-        grant_state: GrantState = "none",
-        shipped: bool = False,
-    ) -> None:
+    def __init__(self, id: str, ceiling: Limits, generation: Generation) -> None:
         self.id = id
-        self.digest = module.digest
-        self.label = label
-        self.path = path
-        self.shipped = shipped
-        self.manifest: Manifest | None = module.manifest
-        self.grant = grant
-        self.grant_state = grant_state
-        self.limits = limits
-        self.config = _checked(config)
-        self.instance: Instance = instance
-        signatures = {name: export.signature for name, export in module.info.exports.items() if export.signature}
-        self.functions = tuple(sorted(signatures))
-        self._callable = frozenset(name for name, kind in signatures.items() if kind in _CALLABLE)
         self._ceiling = ceiling
-        self._engine = engine
-        self._wasm: bytes | None = module.wasm
-        self._host_functions = tuple(functions)
-        self._modules = modules
-        self._compiling = trio.Lock()
-        self._program: Program | None = None
-        self._rejected: RejectedError | None = None
-        self._closed = False
-        self._guest: SharedGuest | None = None
-        if instance == "shared":
-            self._guest = SharedGuest(self.compile, CallOptions(limits, self.config, id))
+        self._present = generation
+        self._turn = Turn()
 
     def __repr__(self) -> str:
         return f"<innkeeper.Plugin {self.id!r} {self.digest[:12]}>"
+
+    @property
+    def digest(self) -> str:
+        """sha256 of its bytes (str, 64 hexadecimal digits)."""
+        return self._present.digest
+
+    @property
+    def label(self) -> str:
+        """Its file as messages name it (str), such as "plugins/shout.wasm"."""
+        return self._present.label
+
+    @property
+    def path(self) -> Path | None:
+        """Its file, or None where it was loaded from bytes."""
+        return self._present.path
+
+    @property
+    def shipped(self) -> bool:
+        """Whether it came with Innkeeper (bool)."""
+        return self._present.shipped
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """Its author's words, or None."""
+        return self._present.manifest
+
+    @property
+    def grant(self) -> Grant | None:
+        """Its operator's words, or None."""
+        return self._present.grant
+
+    @property
+    def grant_state(self) -> GrantState:
+        """ "none", "granted", "changed" (the grant is for other bytes) or "unusable"."""
+        return self._present.grant_state
+
+    @property
+    def limits(self) -> Limits:
+        """Of a call for which nobody says more."""
+        return self._present.limits
+
+    @property
+    def config(self) -> dict[str, str]:
+        """What the guest's `config_get` answers."""
+        return self._present.config
+
+    @property
+    def instance(self) -> Instance:
+        """ "fresh" or "shared": whether each call gets a guest of its own."""
+        return self._present.instance
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """Names of the functions that the module exports, sorted."""
+        return self._present.functions
+
+    @property
+    def gone(self) -> str | None:
+        """Why it cannot be called any more, or None: its file was removed, or it was closed."""
+        return self._present.over
 
     async def call(
         self,
@@ -101,6 +115,7 @@ class Plugin:
         *,
         limits: Limits | None = None,
         config: Mapping[str, str] | None = None,
+        manifest: Manifest | None = None,
     ) -> Result:
         """Calls a function of the guest.
 
@@ -109,6 +124,8 @@ class Plugin:
             data: its input.
             limits: for this call, in place of the plugin's.
             config: for this call, on top of the plugin's.
+            manifest: what the input was made by. If the version in service has another by now, in which the function
+                is another node or has another codec, the call is refused.
 
         Returns:
             Result: the output (bytes) and what the call cost.
@@ -116,7 +133,8 @@ class Plugin:
         Raises:
             GuestError: the guest failed, or the shared guest has ended.
             UsageError: the function is not exported; the limits are above the host's own; the configuration has
-                what is not text; a shared plugin is called from within its own call; the host is closed.
+                what is not text; a shared plugin is called from within its own call; the plugin's file was removed,
+                or its manifest is another than the input was made by; the host is closed.
             RejectedError: the module is not one that this host runs.
             LimitError: a limit was reached.
             DeniedError: the guest needed a capability that it lacks.
@@ -124,31 +142,81 @@ class Plugin:
             BaseException: what a host function raised, as it is; `trio.Cancelled` where the caller is cancelled.
         """
         try:
-            return await self._call(function, data, limits, config)
+            if not isinstance(data, bytes | bytearray | memoryview):
+                raise UsageError(f"the input must be bytes, not {type(data).__name__}")
+            present = self._present
+            if present.guest is not None:
+                return await self._call_shared(function, data, limits, config, manifest)
+            options = self._options(present, function, limits, config, manifest)
+            present.calls += 1
+            try:
+                program = present.code.program
+                if program is None:
+                    program = await present.code.compile()
+                with entered(self, options.limits.nesting):
+                    return await program.call(function, bytes(data), options)
+            finally:
+                present.calls -= 1
+                if present.retired:
+                    present.settle()
         except InnkeeperError as error:
             if error.plugin is None:
                 error.plugin = self.id
                 error.function = function if error.function is None else error.function
             raise
 
-    async def _call(
-        self, function: str, data: bytes, limits: Limits | None, config: Mapping[str, str] | None
+    async def _call_shared(
+        self,
+        function: str,
+        data: bytes,
+        limits: Limits | None,
+        config: Mapping[str, str] | None,
+        manifest: Manifest | None,
     ) -> Result:
-        if not isinstance(data, bytes | bytearray | memoryview):
-            raise UsageError(f"the input must be bytes, not {type(data).__name__}")
-        if function not in self.functions:
-            raise UsageError(self._no_function(function))
-        if function not in self._callable:
-            raise UsageError("only functions without parameters that return nothing or an i32 can be called")
-        allowed = self.limits if limits is None else limits.within(self._ceiling)
-        options = CallOptions(allowed, self.config if config is None else self.config | _checked(config), self.id)
-        guest = self._guest
-        if guest is None:
-            program = await self.compile()
-            with entered(self, allowed.nesting):
-                return await program.call(function, bytes(data), options)
-        await self.compile()
-        return await guest.call(function, bytes(data), options)
+        turn = self._turn
+        if inside(turn):
+            raise UsageError("the plugin is called from within its own call; its shared guest runs one call at a time")
+        present = self._present
+        options = self._options(present, function, limits, config, manifest)
+        with present:
+            # The wall clock does not count compiling.
+            await present.code.compile()
+        with entered(turn, options.limits.nesting):
+            waited = await turn.take(options.limits.wall)
+            try:
+                # Another version may have come into service meanwhile: this call is the new one's.
+                present = self._present
+                options = self._options(present, function, limits, config, manifest)
+                if waited:
+                    left = max(options.limits.wall - waited, _SHORTEST)
+                    options = replace(options, limits=replace(options.limits, wall=left))
+                if present.guest is not None:
+                    with present:
+                        return await present.guest.call(function, bytes(data), options)
+            finally:
+                turn.give()
+        # It has no such guest any more.
+        return await self.call(function, data, limits=options.limits, config=config, manifest=manifest)
+
+    def _options(
+        self,
+        present: Generation,
+        function: str,
+        limits: Limits | None,
+        config: Mapping[str, str] | None,
+        manifest: Manifest | None,
+    ) -> CallOptions:
+        if present.over is not None:
+            raise UsageError(present.over)
+        if not isinstance(function, str) or function not in present.callable:
+            raise UsageError(self._not_callable(present, function))
+        if manifest is not None and manifest is not present.manifest and not _same(manifest, present, function):
+            raise UsageError(
+                f"the plugin changed since the call was made ready, and {function!r} is not what it was; make it ready "
+                "again: a workflow is to be started again"
+            )
+        allowed = present.limits if limits is None else limits.within(self._ceiling)
+        return CallOptions(allowed, present.config if config is None else present.config | checked(config), self.id)
 
     async def restart(self) -> None:
         """Ends the shared guest, if there is one; the next call starts another. Waits for a call that runs.
@@ -156,12 +224,16 @@ class Plugin:
         Raises:
             UsageError: called from within a call of this plugin.
         """
-        if self._guest is not None:
-            try:
-                await self._guest.restart()
-            except InnkeeperError as error:
-                error.plugin = self.id
-                raise
+        if self._present.guest is None:
+            return
+        if inside(self._turn):
+            raise UsageError("the plugin is restarted from within its own call", plugin=self.id)
+        await self._turn.take(float("inf"))
+        try:
+            if self._present.guest is not None:
+                await self._present.guest.restart()
+        finally:
+            self._turn.give()
 
     async def compile(self) -> Program:
         """Compiles the module if that has not been done. Once, also when many ask at the same time.
@@ -170,46 +242,66 @@ class Plugin:
             RejectedError: the module is not one that this host runs.
             UsageError: the host is closed.
         """
-        if self._program is not None:
-            return self._program
-        async with self._compiling:
-            if self._closed:
-                raise UsageError("the plugin is closed", plugin=self.id)
-            if self._rejected is not None:
-                raise RejectedError(self._rejected.message, plugin=self.id)
-            if self._program is None:
-                assert self._wasm is not None
-                try:
-                    self._program = await self._engine.load(
-                        self._wasm, functions=self._host_functions, modules=self._modules, plugin=self.id
-                    )
-                except RejectedError as error:
-                    # An id does not say which file to look at: a manifest may have given it.
-                    message = error.message if self.path is None else f"{self.label}: {error.message}"
-                    self._rejected = RejectedError(message, plugin=self.id, function=error.function)
-                    raise self._rejected from None
-                finally:
-                    if self._program is not None or self._rejected is not None:
-                        self._wasm = None
-            return self._program
+        present = self._present
+        if present.over is not None:
+            raise UsageError(present.over, plugin=self.id)
+        return await present.code.compile()
+
+    def replace(self, generation: Generation) -> Generation:
+        """Puts another version in service: new calls take it. Gives the old one, whose `retire` is the caller's."""
+        old, self._present = self._present, generation
+        return old
+
+    def stop(self, reason: str) -> Generation:
+        """Takes no more calls. Those that run go on to their end, on what they began with.
+
+        Args:
+            reason: what new calls are told.
+
+        Returns:
+            Generation: the version that was in service, whose end is the caller's business: `retire`.
+        """
+        self._present.over = reason
+        return self._present
 
     async def aclose(self) -> None:
         """Ends the shared guest and forgets the compiled code. Calls that run go on."""
-        self._closed = True
-        if self._guest is not None:
-            await self._guest.aclose()
-        program, self._program = self._program, None
-        if program is not None:
-            program.close()
+        await retire(self.stop("the plugin is closed"))
 
-    def _no_function(self, function: object) -> str:
-        hint = nearest(function, self.functions) if isinstance(function, str) else ""
-        exported = ", ".join(self.functions[:10]) or "none"
-        more = f" and {len(self.functions) - 10} more" if len(self.functions) > 10 else ""
+    def _not_callable(self, present: Generation, function: object) -> str:
+        if function in present.functions:
+            return "only functions without parameters that return nothing or an i32 can be called"
+        hint = nearest(function, present.functions) if isinstance(function, str) else ""
+        exported = ", ".join(present.functions[:10]) or "none"
+        more = f" and {len(present.functions) - 10} more" if len(present.functions) > 10 else ""
         return f"the plugin exports no function {shown(function)}{hint or f'; it exports: {exported}{more}'}"
 
 
-def _checked(config: Mapping[str, str]) -> dict[str, str]:
+def _same(manifest: Manifest, present: Generation, function: str) -> bool:
+    """Whether a function's input means the same by another manifest."""
+    now = present.manifest
+    return (
+        now is not None
+        and now.codec == manifest.codec
+        and [node for node in now.nodes if node.function == function]
+        == [node for node in manifest.nodes if node.function == function]
+    )
+
+
+async def retire(generation: Generation, *, successor: Generation | None = None) -> None:
+    """Ends what a version holds as soon as its calls are over. A guest that its successor took over lives on."""
+    if generation.guest is not None and (successor is None or successor.guest is not generation.guest):
+        with trio.CancelScope(shield=True):
+            await generation.guest.aclose()
+    generation.retire()
+
+
+def checked(config: Mapping[str, str]) -> dict[str, str]:
+    """A configuration that a guest can read.
+
+    Raises:
+        UsageError: a key or a value is not text, or cannot be written as UTF-8.
+    """
     for key, value in config.items():
         for what, text in (("a key", key), (f"the value of {shown(key)}", value)):
             if not isinstance(text, str):

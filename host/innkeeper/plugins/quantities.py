@@ -32,6 +32,9 @@ BOUNDS: Final = {
     "calls_per_plugin": "count",
     "workers": "count",
     "compile_jobs": "count",
+    "compile_cpu": "duration",
+    "compile_memory": "size",
+    "cache_size": "size",
     "bytes_in_flight": "size",
     "module_size": "size",
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from innkeeper.errors import BusyError, DeniedError, LimitError
@@ -15,6 +14,7 @@ from innkeeper.sandbox.interface import HostFunction, Value
 from innkeeper.sandbox.kernel import CONFIG_GET, VAR_GET, host_signature
 from innkeeper.sandbox.wasi import WasiFunction
 from innkeeper.sandbox.wasi.memory import GuestMemory, MemoryFault
+from innkeeper.sandbox.window import Window, put
 
 _KEY_MAX = 64 * 1024
 """Bytes of a key of configuration or a variable; there is none that long."""
@@ -25,14 +25,14 @@ def _ask(guest: Guest, caller: int, kind: int, key_at: int, key_length: int, at:
     call.count_system_call()
     window = guest.kernel_window()
     if key_length > _KEY_MAX:
-        return -1
+        return 0
     key = window.read(key_at, key_length)
     if kind == CONFIG_GET:
         found = call.options.config.get(key.decode("utf-8", "replace"))
-        return -1 if found is None else _hold(guest, found.encode())
+        return 0 if found is None else _give(guest, window, found.encode())
     if kind == VAR_GET:
         value = guest.variables.get(key)
-        return -1 if value is None else _hold(guest, value)
+        return 0 if value is None else _give(guest, window, value)
     if at == 0:
         guest.variables.remove(key)
     else:
@@ -42,10 +42,13 @@ def _ask(guest: Guest, caller: int, kind: int, key_at: int, key_length: int, at:
     return 0
 
 
-def _hold(guest: Guest, data: bytes) -> int:
-    # The kernel makes room for so many bytes and takes them.
-    guest.incoming = data
-    return len(data)
+def _give(guest: Guest, window: Window, data: bytes) -> int:
+    # The block where they lie, or how many bytes (negative) the kernel makes room for and then takes.
+    block = put(window, data)
+    if not block:
+        guest.incoming = data
+        return -len(data)
+    return block
 
 
 def _take(guest: Guest, caller: int, at: int) -> None:
@@ -81,34 +84,34 @@ KERNEL_BINDINGS: dict[str, Binding] = {
 def host_binding(function: HostFunction) -> Binding:
     """The binding of a host function, as the kernel's wrapper (or the guest, where no bytes cross) imports it."""
     parameters = tuple(function.parameters)
+    handler, name = function.handler, function.name
     gives_bytes = function.result is Value.BYTES
     lengths = _places_of_lengths(parameters)
+    signature = Signature(*host_signature(function))
 
     def begin(guest: Guest, caller: int, *raw: Any) -> Pending:
         if not guest.count_memory():
             assert guest.call.failure is not None
             raise guest.call.failure
-        window = guest.kernel_window() if lengths else None
-        held = _hold_arguments(guest, function.name, [raw[at] for at in lengths], window.size if window else 0)
+        if not (lengths or gives_bytes):
+            return Pending(handler, raw, name, signature)
+        window = guest.kernel_window()
+        if not lengths:
+            return Pending(handler, raw, name, signature, window=window)
+        held = _hold_arguments(guest, name, [raw[at] for at in lengths], window.size)
         try:
             values: list[Any] = []
             numbers = iter(raw)
             for parameter in parameters:
                 number = next(numbers)
-                if parameter is Value.BYTES:
-                    assert window is not None
-                    # Signed on the wire: read refuses what is negative or outside.
-                    values.append(window.read(number, next(numbers)))
-                else:
-                    values.append(number)
+                # Signed on the wire: read refuses what is negative or outside.
+                values.append(window.read(number, next(numbers)) if parameter is Value.BYTES else number)
         except BaseException:
             guest.program.in_flight.give(held)
             raise
-        pending = Pending(partial(function.handler, *values), function.name, gives_bytes=gives_bytes)
-        pending.held = held
-        return pending
+        return Pending(handler, values, name, signature, held, window=window if gives_bytes else None)
 
-    return Binding(Signature(*host_signature(function)), begin)
+    return Binding(signature, begin)
 
 
 def _places_of_lengths(parameters: Sequence[Value]) -> list[int]:
@@ -146,21 +149,23 @@ def _hold_arguments(guest: Guest, name: str, lengths: Sequence[int], size: int) 
     return total
 
 
-def answer(guest: Guest, pending: Pending, value: Any) -> bytes:
-    """The bytes of what a host function returned, as wasmtime wants them.
+def answer(guest: Guest, pending: Pending, value: Any) -> None:
+    """Gives the guest, which waits for it, what a host function returned.
 
     Raises:
         TypeError, OverflowError: the host function did not return what it declares.
         LimitError: it returned more bytes than the kernel's memory could ever take.
     """
-    signature = pending.signature
-    assert signature is not None
     try:
-        if not pending.gives_bytes:
-            return signature.pack(value)
-        data = bytes(memoryview(value)) if value is not None else b""
+        window = pending.window
+        if window is None:
+            pending.finish(value)
+            return
+        data = value if value.__class__ is bytes else bytes(memoryview(value)) if value is not None else b""
+    except OverflowError as error:
+        raise OverflowError(f"the host function {pending.name!r} returned {error}") from None
     except (TypeError, struct.error) as error:
-        wanted = "bytes" if pending.gives_bytes else (signature.results or ("None",))[0]
+        wanted = "bytes" if pending.window else (pending.signature.results or ("None",))[0]
         raise TypeError(f"the host function {pending.name!r} returned {type(value).__name__}, not {wanted}") from error
     limit = guest.call.limits.kernel_memory
     if len(data) > limit:
@@ -170,12 +175,15 @@ def answer(guest: Guest, pending: Pending, value: Any) -> bytes:
             value=limit,
             used=len(data),
         )
-    return signature.pack(_hold(guest, data))
+    # The guest stands still from the callback to here, so the window is as it was.
+    pending.finish(_give(guest, window, data))
 
 
 def wasi_binding(function: WasiFunction) -> Binding:
     """The binding of one of WASI's functions: answers where it stands, or leaves the rest to trio's thread."""
     handler, name = function.handler, function.name
+    results = (function.result.value,) if function.result else ()
+    signature = Signature(tuple(value.value for value in function.parameters), results, signed=False)
 
     def begin(guest: Guest, caller: int, *arguments: int) -> int | Pending | None:
         guest.call.count_system_call()
@@ -186,10 +194,9 @@ def wasi_binding(function: WasiFunction) -> Binding:
         if not guest.count_memory():
             assert guest.call.failure is not None
             raise guest.call.failure
-        return Pending(outcome, name, system=True)
+        return Pending(outcome, (), name, signature, system=True)
 
-    results = (function.result.value,) if function.result else ()
-    return Binding(Signature(tuple(value.value for value in function.parameters), results, signed=False), begin)
+    return Binding(signature, begin)
 
 
 class _NoMemory:

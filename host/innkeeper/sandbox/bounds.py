@@ -53,6 +53,9 @@ class Bounds:
         calls_per_plugin: calls of one plugin that are started and do not wait in a host function.
         workers: threads on which long guests take turns.
         compile_jobs: modules compiled at once.
+        compile_cpu: seconds of processor time for compiling one module.
+        compile_memory: bytes for one process that compiles, beyond what it starts with.
+        cache_size: bytes of compiled modules that are kept on disk.
         bytes_in_flight: bytes of input and output of all calls together.
         module_size: bytes of one Wasm file.
     """
@@ -62,5 +65,8 @@ class Bounds:
     calls_per_plugin: int = 64
     workers: int = field(default_factory=default_workers)
     compile_jobs: int = 2
+    compile_cpu: float = 60.0
+    compile_memory: int = 1536 * MIB
+    cache_size: int = 1024 * MIB
     bytes_in_flight: int = 512 * MIB
     module_size: int = 64 * MIB

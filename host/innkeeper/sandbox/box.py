@@ -23,6 +23,7 @@ class Box(c.Structure):
         ("arguments", capi.Val * 2),
         ("result", capi.Val),
         ("old", c.c_uint64),
+        ("ready", c.c_uint16),
         ("trap", c.c_void_p),
         ("error", c.c_void_p),
     )
@@ -35,4 +36,5 @@ def _offset(name: str) -> int:
 KERNEL, INSTANCE, KERNEL_MEMORY = _offset("kernel"), _offset("instance"), _offset("kernel_memory")
 FUNCTION, SCRATCH, MEMORIES = _offset("function"), _offset("scratch"), _offset("memories")
 ARGUMENTS, RESULT, OLD, TRAP, ERROR = map(_offset, ("arguments", "result", "old", "trap", "error"))
+READY = _offset("ready")
 EXTERN_SIZE = c.sizeof(capi.Extern)

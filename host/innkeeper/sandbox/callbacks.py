@@ -9,9 +9,10 @@ waits for the next checkpoint.
 from __future__ import annotations
 
 import ctypes as c
+import os
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from innkeeper.sandbox import capi
 
 if TYPE_CHECKING:
     from innkeeper.sandbox.guest import Guest
+    from innkeeper.sandbox.window import Window
 
 running: dict[int, Guest] = {}
 """The guest that a thread polls, by thread id. A callback comes only from inside of a poll of its own thread."""
@@ -46,7 +48,7 @@ class Signature:
         results: one value type, or none.
     """
 
-    __slots__ = ("_arguments", "_raw", "_raw_result", "_result", "parameters", "results")
+    __slots__ = ("_arguments", "_kind", "_raw", "_raw_result", "_result", "parameters", "results")
 
     def __init__(self, parameters: tuple[str, ...], results: tuple[str, ...], *, signed: bool = True) -> None:
         self.parameters = parameters
@@ -54,7 +56,8 @@ class Signature:
         formats = _SIGNED if signed else _FORMATS
         self._arguments = struct.Struct("<" + "".join(formats[name] for name in parameters))
         self._raw = struct.Struct("<" + "".join(_RAW[name] for name in parameters))
-        self._result = _RESULTS[results[0]] if results else None
+        self._kind, layout = _RESULTS[results[0]] if results else (0, "")
+        self._result = struct.Struct("<" + layout) if results else None
         self._raw_result = struct.Struct("<" + _RAW[results[0]]) if results else None
 
     def arguments(self, at: int) -> tuple[Any, ...]:
@@ -73,8 +76,7 @@ class Signature:
         """
         if self._result is None:
             return b""
-        kind, layout = self._result
-        return struct.pack("<" + layout, kind, self._number(value))
+        return self._result.pack(self._kind, self._number(value))
 
     def write_raw(self, at: int, value: Any) -> None:
         """Writes a raw result, where there is one."""
@@ -92,7 +94,7 @@ class Signature:
         if not isinstance(value, int):
             raise TypeError(f"expected an int for {self.results[0]}, not {type(value).__name__}")
         if not -modulus // 2 <= value < modulus:
-            raise OverflowError(f"{value} does not fit {self.results[0]}")
+            raise OverflowError(f"an int that does not fit {self.results[0]}")
         return (value + modulus // 2) % modulus - modulus // 2
 
 
@@ -114,26 +116,46 @@ class Pending:
     """A call of a host function that trio's thread has to finish.
 
     Attributes:
-        work: async function of no arguments.
+        handler: async function.
+        values: its arguments.
         system: whether it is one of WASI's: bounded by the wall clock alone.
-        gives_bytes: whether its result is bytes, of which the import answers the length.
+        window: the kernel's memory, if its result is bytes, which go there; valid until the guest goes on.
         held: bytes of its arguments, taken from the host's bytes in flight.
         name: for messages.
         signature: of the import.
-        answer: the packed result, when it is there.
+        results: address of the place of the result; 0 until the guest waits.
     """
 
-    __slots__ = ("answer", "gives_bytes", "held", "name", "results", "signature", "system", "work")
+    __slots__ = ("handler", "held", "name", "results", "signature", "system", "values", "window")
 
-    def __init__(self, work: Callable[[], Any], name: str, *, system: bool = False, gives_bytes: bool = False) -> None:
-        self.work = work
-        self.gives_bytes = gives_bytes
-        self.held = 0
+    def __init__(
+        self,
+        handler: Callable[..., Any],
+        values: Sequence[Any],
+        name: str,
+        signature: Signature,
+        held: int = 0,
+        *,
+        system: bool = False,
+        window: Window | None = None,
+    ) -> None:
+        self.handler = handler
+        self.values = values
         self.name = name
+        self.signature = signature
+        self.held = held
         self.system = system
-        self.signature: Signature | None = None
-        self.answer: bytes | None = None
+        self.window = window
         self.results = 0
+
+    def finish(self, value: Any) -> None:
+        """Puts the result where wasmtime wants it; the guest goes on at its next poll.
+
+        Raises:
+            struct.error, TypeError, OverflowError: the value is not of the result's type.
+        """
+        packed = self.signature.pack(value)
+        c.memmove(self.results, packed, len(packed))
 
 
 _bindings: dict[int, Binding] = {}
@@ -182,40 +204,21 @@ def on_async(
     """A function of the host that may wait: leaves a Pending with the guest, unless the result is there at once."""
     guest = None
     try:
-        _CONTINUATION.pack_into((c.c_char * 24).from_address(continuation), 0, RESUME, 0, 0)
+        place = _Place.from_address(continuation)
+        _CONTINUATION.pack_into(place, 0, _RESUME, _READY, 0)
         guest = running.get(threading.get_ident())
         binding = _bindings[env]
         assert guest is not None
         signature = binding.signature
         result = binding.begin(guest, caller, *signature.arguments(arguments))
         if isinstance(result, Pending):
-            result.signature, result.results = signature, results
-            guest.pending = result
+            result.results = results
+            _CONTINUATION.pack_into(place, 0, _RESUME, guest.wait_for(result), 0)
         else:
             packed = signature.pack(result)
             c.memmove(results, packed, len(packed))
     except BaseException as error:
         _POINTER.pack_into((c.c_char * 8).from_address(trap), 0, _fail(guest, error))
-
-
-@trio.lowlevel.enable_ki_protection
-def on_resume(env: int) -> bool:
-    """Whether the host function is done; if it is, its result goes where wasmtime wants it."""
-    guest = None
-    try:
-        guest = running.get(threading.get_ident())
-        pending = guest.pending if guest is not None else None
-        if guest is None or pending is None:
-            return True
-        if pending.answer is None:
-            return False
-        guest.pending = None
-        c.memmove(pending.results, pending.answer, len(pending.answer))
-        return True
-    except BaseException as error:
-        if guest is not None:
-            guest.fail(error)
-        return True
 
 
 @trio.lowlevel.enable_ki_protection
@@ -234,11 +237,15 @@ def on_epoch(context: int, data: int, delta: Any, kind: Any) -> int | None:
         return int(capi.error_new(b"host"))
 
 
-_kept = (
-    capi.RawCallback(on_raw),
-    capi.AsyncCallback(on_async),
-    capi.Resume(on_resume),
-    capi.EpochCallback(on_epoch),
-)
-RAW, ASYNC, RESUME, EPOCH = (c.cast(callback, c.c_void_p).value or 0 for callback in _kept)
+_kept = (capi.RawCallback(on_raw), capi.AsyncCallback(on_async), capi.EpochCallback(on_epoch))
+RAW, ASYNC, EPOCH = (c.cast(callback, c.c_void_p).value or 0 for callback in _kept)
 """Addresses of the callbacks, which live as long as this module."""
+
+# wasmtime asks a function of C whether the host function is done: one that gets an address and answers a bool. `strlen`
+# is one: of the bytes 0 it says 0, of 1 and 0 it says 1. So a poll that finds the guest still waiting, and the one that
+# goes on, cost no call of Python's.
+_strlen: Any = c.CDLL(None).strlen if os.name == "posix" else c.cdll.msvcrt.strlen
+_RESUME = c.cast(_strlen, c.c_void_p).value or 0
+_ready = c.create_string_buffer(b"\1")
+_READY = c.addressof(_ready)
+_Place = c.c_char * 24

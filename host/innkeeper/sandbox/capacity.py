@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
+from collections.abc import Sequence
 
 import trio
 
@@ -27,13 +28,18 @@ class Budget:
 
     __slots__ = ("_lock", "_token", "_waiting", "limit", "name", "taken")
 
-    def __init__(self, name: str, limit: int) -> None:
+    def __init__(self, name: str, limit: int, lock: threading.RLock | None = None) -> None:
+        """Args:
+        name: for messages.
+        limit: the whole amount.
+        lock: of the budgets that are taken together; its own where None. Reentrant: the garbage collector may run
+            inside of it, and free a guest.
+        """
         self.name = name
         self.limit = limit
         self.taken = 0
         self._waiting: deque[tuple[int, trio.lowlevel.Task]] = deque()
-        # Reentrant: the garbage collector may run inside of it, and free a guest.
-        self._lock = threading.RLock()
+        self._lock = threading.RLock() if lock is None else lock
         self._token: trio.lowlevel.TrioToken | None = None
 
     @property
@@ -107,6 +113,10 @@ class Budget:
             # From a worker or a finalizer: waking is for trio's thread.
             self._serve_soon(token)
 
+    def fits(self, amount: int) -> bool:
+        """Whether `amount` is free and nobody waits for it. The caller has the lock, or asks out of curiosity."""
+        return not self._waiting and self.taken + amount <= self.limit
+
     def _serve(self) -> None:
         while True:
             with self._lock:
@@ -124,3 +134,25 @@ class Budget:
         # A run that has ended has nobody who waits; one that crashed has closed its wake-up socket.
         with contextlib.suppress(trio.RunFinishedError, OSError):
             token.run_sync_soon(self._serve)
+
+
+def take_together(wanted: Sequence[tuple[Budget, int]]) -> bool:
+    """Takes an amount of each of some budgets with one lock, if all are free and nobody waits; else nothing."""
+    with wanted[0][0]._lock:
+        for budget, amount in wanted:
+            if budget._waiting or budget.taken + amount > budget.limit:
+                return False
+        for budget, amount in wanted:
+            budget.taken += amount
+    return True
+
+
+def give_together(one: Budget, amount: int, other: Budget, more: int) -> None:
+    """Gives back to two budgets with one lock, and wakes those for whom there is room now."""
+    with one._lock:
+        one.taken -= amount
+        other.taken -= more
+        if not (one._waiting or other._waiting):
+            return
+    one.give(0)
+    other.give(0)

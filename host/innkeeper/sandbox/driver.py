@@ -8,53 +8,20 @@ from __future__ import annotations
 
 import time
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from functools import partial
 from typing import Any
 
 import trio
 
 from innkeeper.errors import GuestError, LimitError
-from innkeeper.sandbox import bindings, faults, growth, kernel
+from innkeeper.sandbox import bindings, faults, kernel
 from innkeeper.sandbox.call import Call
+from innkeeper.sandbox.callbacks import Pending
 from innkeeper.sandbox.guest import Guest
 from innkeeper.sandbox.inline import SHORT, Habit, LoopBudget
 from innkeeper.sandbox.wasi.memory import MemoryFault
 from innkeeper.sandbox.window import lay_out_input, room_for
-
-
-@trio.lowlevel.enable_ki_protection
-async def start(guest: Guest) -> bool:
-    """Starts kernel, modules and run time: instances, start sections, `hs_init`, `_initialize`, `__wasm_call_ctors`.
-
-    Returns:
-        Whether the guest is ready. False: it ended with `proc_exit(0)`, and there is nothing to call.
-
-    Raises:
-        InnkeeperError: `rejected` for a trap, `limit` for a limit.
-    """
-    program = guest.program
-    habit = program.habit("(start)")
-    if program.links.uses_kernel:
-        guest.begin_kernel(await program.kernel(guest.call.limits.kernel_memory, guest.call.clock))
-        await drive(guest, habit, starting=True)
-        guest.finish_kernel()
-    guest.link(program.links.take())
-    for module in program.links.modules:
-        guest.begin_module(module.address)
-        if await drive(guest, habit, starting=True):
-            return False
-        guest.finish_module(module.name, owns_memory=module.owns_memory)
-        if module.starts:
-            guest.begin_function(growth.START, 0)
-            if await drive(guest, habit, starting=True):
-                return False
-    _check_memory(guest)
-    for export, parameters in program.links.start_functions:
-        guest.begin_function(export, 0, parameters)
-        if await drive(guest, habit, starting=True):
-            return False
-    return True
 
 
 @trio.lowlevel.enable_ki_protection
@@ -65,38 +32,71 @@ async def invoke(guest: Guest, function: str, results: int, data: bytes) -> byte
         InnkeeperError: as `Program.call`.
     """
     program = guest.program
-    limits = guest.call.limits
-    if program.links.uses_kernel:
-        try:
-            guest.grow_kernel(room_for(len(data)))
-        except MemoryError:
-            raise LimitError(
-                f"the input of {len(data)} bytes does not fit; the limit 'kernel_memory' is {limits.kernel_memory}",
-                limit="kernel_memory",
-                value=limits.kernel_memory,
-                used=room_for(len(data)),
-            ) from None
-        before = time.perf_counter()
-        lay_out_input(guest.kernel_window(), data)
-        program.loop_budget.left -= time.perf_counter() - before
+    with_kernel = program.layout.uses_kernel
+    if with_kernel:
+        _give_input(guest, data)
     guest.begin_function(function, results)
     exited = await drive(guest, program.habit(function), starting=False)
-    _check_memory(guest)
-    text = faults.own_error(guest.kernel_window()) if program.links.uses_kernel else None
-    code = guest.result() if results and not exited else 0
-    if text is not None or code:
-        guest.call.orderly = True
-        raise GuestError(text or f"the guest returned code {code} without an error text", code=code or None)
-    if not program.links.uses_kernel:
+    check_memory(guest)
+    if not with_kernel:
+        _raise_own(guest, None, results, exited)
         return b""
+    window = guest.kernel_window()
+    offset, length, wrong = window.outcome()
+    if wrong or (results and not exited):
+        _raise_own(guest, faults.own_error(window, wrong) if wrong else None, results, exited)
+    limit = guest.call.limits.output
+    if length > limit:
+        raise LimitError(
+            f"the output has {length} bytes; the limit 'output' is {limit}", limit="output", value=limit, used=length
+        )
     before = time.perf_counter()
-    output = _output(guest)
+    try:
+        output = window.read(offset, length)
+    except MemoryFault:
+        raise GuestError("the guest set an output that lies outside of its memory") from None
     program.loop_budget.left -= time.perf_counter() - before
     return output
 
 
-def _check_memory(guest: Guest) -> None:
-    # What the limiter let through because the kernel may have more, and what grew since the last tick.
+def _give_input(guest: Guest, data: bytes) -> None:
+    length = len(data)
+    before = time.perf_counter()
+    window = guest.kernel_window()
+    size = room_for(length)
+    if size > window.size:
+        try:
+            # Room for an answer of the same length, where it may have that: growing is a call of the system each time.
+            try:
+                window = guest.grow_kernel(window, size + length + kernel.HEADER)
+            except MemoryError:
+                window = guest.grow_kernel(window, size)
+        except MemoryError:
+            limit = guest.call.limits.kernel_memory
+            raise LimitError(
+                f"the input of {length} bytes does not fit; the limit 'kernel_memory' is {limit}",
+                limit="kernel_memory",
+                value=limit,
+                used=size,
+            ) from None
+    lay_out_input(window, data)
+    guest.program.loop_budget.left -= time.perf_counter() - before
+
+
+def _raise_own(guest: Guest, text: str | None, results: int, exited: bool) -> None:
+    # What the guest says that went wrong, if it does.
+    code = guest.result() if results and not exited else 0
+    if text is not None or code:
+        guest.call.orderly = True
+        raise GuestError(text or f"the guest returned code {code} without an error text", code=code or None)
+
+
+def check_memory(guest: Guest) -> None:
+    """What the limiter let through because the kernel may have more, and what grew since the last tick.
+
+    Raises:
+        LimitError, BusyError: it is more than the guest, or all guests together, may have.
+    """
     limits = guest.call.limits
     size = guest.module_memory()
     if size > limits.memory:
@@ -111,20 +111,6 @@ def _check_memory(guest: Guest) -> None:
         raise guest.call.failure
 
 
-def _output(guest: Guest) -> bytes:
-    window = guest.kernel_window()
-    offset, length = window.word(kernel.OUTPUT_OFFSET), window.word(kernel.OUTPUT_LENGTH)
-    limit = guest.call.limits.output
-    if length > limit:
-        raise LimitError(
-            f"the output has {length} bytes; the limit 'output' is {limit}", limit="output", value=limit, used=length
-        )
-    try:
-        return window.read(offset, length)
-    except MemoryFault:
-        raise GuestError("the guest set an output that lies outside of its memory") from None
-
-
 @trio.lowlevel.enable_ki_protection
 async def drive(guest: Guest, habit: Habit, *, starting: bool) -> bool:
     """Polls the guest's future to its end.
@@ -137,33 +123,31 @@ async def drive(guest: Guest, habit: Habit, *, starting: bool) -> bool:
         BaseException: what a host function raised.
     """
     program, call = guest.program, guest.call
-    workers, budget, clock = program.workers, program.loop_budget, call.clock
-    inline = habit.inline and not program.lockout.barred(time.monotonic())
+    budget, clock, usage, lockout = program.loop_budget, call.clock, call.usage, program.lockout
+    inline = habit.inline and (lockout.clean or not lockout.barred(time.monotonic()))
     slice_ = 0.0
-    while True:
+    while not guest.done:
         while inline and budget.left <= 0:
             clock.arm()
             await budget.wait()
             program.check_open()
+        before_cpu = usage.cpu
         if inline:
-            before, before_cpu = time.perf_counter(), call.usage.cpu
-            guest.poll(program.poll)
-            budget.left -= time.perf_counter() - before
+            budget.left -= guest.poll(program.poll)
             # By its own clock: a thread that the system set aside for a while makes no guest long.  A slice goes from
             # host call to host call, since a tick may come at its very beginning.
-            slice_ += call.usage.cpu - before_cpu
+            slice_ += usage.cpu - before_cpu
             if guest.done or guest.pending is not None or slice_ >= SHORT:
                 habit.record(slice_)
                 if slice_ >= SHORT:
                     # Who was long stays with the workers to the end of this future, and away from here for a while.
                     inline = False
-                    program.lockout.slip(slice_, time.monotonic())
+                    lockout.slip(slice_, time.monotonic())
                 slice_ = 0.0
         else:
             clock.arm()
-            before_cpu = call.usage.cpu
-            await workers.run(guest)
-            habit.record(call.usage.cpu - before_cpu)
+            await program.workers.run(guest)
+            habit.record(usage.cpu - before_cpu)
         if guest.done:
             break
         program.check_open()
@@ -174,73 +158,102 @@ async def drive(guest: Guest, habit: Habit, *, starting: bool) -> bool:
             raise over
         if guest.pending is not None:
             before = time.perf_counter()
-            await _serve(guest)
+            rest = _begin_serving(guest, guest.pending)
+            if rest is not None:
+                await rest
             budget.left -= time.perf_counter() - before
         if clock.expired():
             raise clock.error()
     trap, error = guest.end_future()
-    failed = faults.describe(guest, trap, error, starting=starting)
-    if failed is not None:
-        raise failed
+    if trap or error or call.failure is not None:
+        failed = faults.describe(guest, trap, error, starting=starting)
+        if failed is not None:
+            raise failed
     over = call.out_of_cpu()
     if over is not None:
         raise over
     return call.failure is not None
 
 
-async def _serve(guest: Guest) -> None:
-    # Runs the host function that the guest waits for.
-    pending, call, program = guest.pending, guest.call, guest.program
-    assert pending is not None
-    if not pending.system:
-        call.count_host_call()
+def _begin_serving(guest: Guest, pending: Pending) -> Coroutine[Any, Any, None] | None:
+    """Runs the host function that the guest waits for to its first wait. The guest goes on where it has answered.
+
+    Returns:
+        What is left to be awaited, or None.
+    """
+    call, program = guest.call, guest.program
     clock = call.clock
     clock.arm()
-    while pending.system and program.loop_budget.left <= 0:
+    if pending.system:
+        return _serve_system(guest, pending)
+    call.count_host_call()
+    coroutine = _unprotected(pending.handler, pending.values)
+    try:
+        message = coroutine.send(None)
+    except StopIteration as stop:
+        value = stop.value
+    except BaseException:
+        guest.let_go()
+        raise
+    else:
+        clock.stage = f"host function {pending.name!r}"
+        clock.begin_step(call.limits.host_call)
+        program.calls.give(1)
+        return _serve_rest(guest, pending, coroutine, message)
+    guest.let_go()
+    bindings.answer(guest, pending, value)
+    guest.go_on()
+    return None
+
+
+async def _serve_rest(guest: Guest, pending: Pending, coroutine: Coroutine[Any, Any, Any], message: Any) -> None:
+    # The host function waits. What it has asked of trio is asked first of all, whatever happens: it may be on a list of
+    # those that wait already.
+    clock = guest.call.clock
+    try:
+        value = await _continued(coroutine, message)
+    finally:
+        guest.let_go()
+        guest.program.calls.take_anyway(1)
+    clock.end_step()
+    clock.stage = "the guest"
+    bindings.answer(guest, pending, value)
+    guest.go_on()
+
+
+async def _serve_system(guest: Guest, pending: Pending) -> None:
+    # One of WASI's functions: bounded by the wall clock alone.
+    call, program = guest.call, guest.program
+    while program.loop_budget.left <= 0:
         await program.loop_budget.wait()
     suspended = False
 
     def on_suspend() -> None:
+        # It keeps its plugin's place: it is not the host that makes it wait.
         nonlocal suspended
         suspended = True
-        clock.stage = f"host function {pending.name!r}"
-        if not pending.system:
-            # One that sleeps in WASI keeps its plugin's place: it is not the host that makes it wait.
-            clock.begin_step(call.limits.host_call)
-            program.calls.give(1)
+        call.clock.stage = f"host function {pending.name!r}"
 
-    try:
-        if pending.system:
-            value = await _paced(pending.work(), on_suspend, call, program.loop_budget)
-        else:
-            value = await _noticing(_unprotected(pending.work), on_suspend)
-    finally:
-        guest.let_go()
-        if suspended and not pending.system:
-            program.calls.take_anyway(1)
+    value = await _paced(pending.handler(), on_suspend, call, program.loop_budget)
     if suspended:
-        clock.end_step()
-        clock.stage = "the guest"
-    pending.answer = bindings.answer(guest, pending, value)
+        call.clock.end_step()
+        call.clock.stage = "the guest"
+    bindings.answer(guest, pending, value)
+    guest.go_on()
 
 
 @trio.lowlevel.disable_ki_protection
-async def _unprotected(work: Callable[[], Awaitable[Any]]) -> Any:
+async def _unprotected(handler: Callable[..., Awaitable[Any]], values: Sequence[Any]) -> Any:
     # Users' code may be interrupted; nothing of ours stands between it and trio.
-    return await work()
+    return await handler(*values)
 
 
 # The decorators' order matters: types.coroutine makes a code object of its own, and trio remembers code objects.
 @trio.lowlevel.enable_ki_protection
 @types.coroutine
-def _noticing(coroutine: Coroutine[Any, Any, Any], on_suspend: Callable[[], None]) -> Generator[Any, Any, Any]:
-    # As `yield from coroutine`, and says when it first suspends: one that does not costs no deadline and no slot.
+def _continued(coroutine: Coroutine[Any, Any, Any], message: Any) -> Generator[Any, Any, Any]:
+    # As `yield from coroutine`, from its first message on.
     # Protected: between its yield and ours trio knows the task as waiting for something already.
-    try:
-        message = coroutine.send(None)
-    except StopIteration as stop:
-        return stop.value
-    on_suspend()
     while True:
         try:
             got = yield message

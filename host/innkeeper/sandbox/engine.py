@@ -5,64 +5,66 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
-from typing import TypeVar
+from pathlib import Path
 
 import trio
 import wasmtime as w
 
 from innkeeper.errors import RejectedError, UsageError
-from innkeeper.sandbox import admission, callbacks, capi, growth, kernel, proposals, selfcheck
+from innkeeper.sandbox import admission, callbacks, capi, kernel, selfcheck
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.box import MAX_MODULES
 from innkeeper.sandbox.capacity import Budget
+from innkeeper.sandbox.compilation.job import KERNEL, PLAIN, joined_plan
+from innkeeper.sandbox.compilation.plan import Plan
+from innkeeper.sandbox.compilation.service import open_compilation
+from innkeeper.sandbox.compilation.settings import STACK, apply_settings
 from innkeeper.sandbox.inline import LoopBudget
 from innkeeper.sandbox.interface import HostFunction
-from innkeeper.sandbox.limits import DEFAULTS, KIB, MIB
-from innkeeper.sandbox.linking import CompiledModule
+from innkeeper.sandbox.joined import Joined
+from innkeeper.sandbox.layout import Layout, imports_of
+from innkeeper.sandbox.limits import Limits
+from innkeeper.sandbox.linking import CompiledModule, Linked
+from innkeeper.sandbox.pool import PLACES, SLOT, TABLE_ELEMENTS, pooled
 from innkeeper.sandbox.program import FiberProgram
-from innkeeper.sandbox.ticker import Ticker, ticker_of
+from innkeeper.sandbox.spots import Spot
+from innkeeper.sandbox.ticker import ticker_of
 from innkeeper.sandbox.wasi import FUNCTIONS as WASI_FUNCTIONS
 from innkeeper.sandbox.wasi import NONE, WASI_MODULE, WasiRights
-from innkeeper.sandbox.wasm import MalformedError, ModuleInfo, Signature, UnsupportedError
+from innkeeper.sandbox.wasm import ModuleInfo, Signature
 from innkeeper.sandbox.workers import CLOSED, Workers
-
-T = TypeVar("T")
-
-STACK = 512 * KIB
-"""Stack of a guest's own frames; deeper recursion is a limit error."""
-
-_FIBER = 2 * MIB
-"""Stack of a guest's fiber. What is above STACK is for host functions: Python code runs there in callbacks."""
-
-_RESERVATION = 64 * MIB
-"""Address space reserved for each memory. Growing beyond it moves the memory, which costs a copy; reserving 4 GiB
-instead costs each guest page tables of its own."""
 
 
 @cache
 def _wasmtime() -> w.Engine:
     # One for the process and never freed: the ticker's timer holds its address.
-    config = w.Config()
-    proposals.apply(config)
-    config.epoch_interruption = True
-    config.cranelift_nan_canonicalization = True
-    config.max_wasm_stack = STACK
-    capi.async_stack_size_set(capi.address(config), _FIBER)
-    # Explicit bounds checks instead of signals: a faulthandler that is enabled after us would take SIGSEGV away, and
-    # a guest's first access out of bounds would end the process. It also keeps Spectre's gadget away. Costs about 10%.
-    config.signals_based_traps = False
-    config.parallel_compilation = not _forked
-    config.memory_reservation = _RESERVATION
-    config.memory_guard_size = 0
-    config.memory_reservation_for_growth = _RESERVATION
-    engine = w.Engine(config)
+    engine = w.Engine(_configured())
     selfcheck.require(engine)
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
     return engine
+
+
+@cache
+def _pool() -> w.Engine | None:
+    # As above; None where the system does not give the address space.
+    try:
+        engine = w.Engine(pooled(_configured()))
+    except w.WasmtimeError:
+        return None
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
+    return engine
+
+
+def _configured() -> w.Config:
+    config = w.Config()
+    apply_settings(config)
+    config.parallel_compilation = not _forked
+    return config
 
 
 class FiberEngine:
@@ -78,22 +80,34 @@ class FiberEngine:
 
     stack = STACK
 
-    def __init__(self, bounds: Bounds) -> None:
-        self._engine = _wasmtime()
-        self.address = capi.address(self._engine)
-        self.ticker: Ticker = ticker_of(self.address)
+    def __init__(self, bounds: Bounds, cache: Path | None = None) -> None:
+        self._engine, pool = _wasmtime(), _pool()
+        self._engines = [self._engine] if pool is None else [self._engine, pool]
+        on_demand = capi.address(self._engine)
+        self._on_demand = Spot(on_demand, ticker_of(on_demand))
+        self._pooled = self._on_demand
+        if pool is not None:
+            address = capi.address(pool)
+            self._pooled = Spot(address, ticker_of(address), PLACES, SLOT, TABLE_ELEMENTS)
         self.bounds = bounds
-        self.live = Budget("live guests", bounds.live_guests)
-        self.memory = Budget("guest memory", bounds.guest_memory)
-        self.in_flight = Budget("bytes in flight", bounds.bytes_in_flight)
+        self.lock = threading.RLock()
+        self.live = Budget("live guests", bounds.live_guests, self.lock)
+        self.memory = Budget("guest memory", bounds.guest_memory, self.lock)
+        self.in_flight = Budget("bytes in flight", bounds.bytes_in_flight, self.lock)
         self.workers = Workers(bounds.workers)
         self.loop_budget = LoopBudget()
-        self.poll = capi.future_poll_held if self.ticker.holds_gil else capi.future_poll_free
-        self._compiling = trio.CapacityLimiter(bounds.compile_jobs)
-        self._kernels: dict[str, w.Module] = {}
+        self.poll = capi.future_poll_held if self._on_demand.ticker.holds_gil else capi.future_poll_free
+        self.compilation = open_compilation(self._engine, bounds, cache)
         self._open = trio.CancelScope()
         self.closed = False
         _engines.add(self)
+
+    def spot(self, layout: Layout, limits: Limits) -> Spot:
+        """Where a new guest lives. The caller holds `lock`, and counts it there."""
+        pooled = self._pooled
+        if pooled.engine in layout.engines and pooled.fits(limits):
+            return pooled
+        return self._on_demand
 
     async def load(
         self,
@@ -127,64 +141,66 @@ class FiberEngine:
                     f"a host function may not be in the namespace {function.namespace!r}", plugin=plugin
                 )
             available[function.namespace, function.name] = kernel.guest_signature(function)
-        compiled: list[CompiledModule] = []
+        infos: list[ModuleInfo] = []
+        digest = ""
         for name, part in parts:
-            known = [m.name for m in compiled if m.name is not None]
-            try:
-                module, info, digest = await self._compile(part, available, known, plugin)
-            except RejectedError as error:
-                error.plugin = error.plugin or plugin
-                raise
-            compiled.append(CompiledModule(name, info, module))
+            known = [other for other, _ in parts[: len(infos)] if other is not None]
+            info, digest = await trio.to_thread.run_sync(self._look, part, available, known, plugin)
+            infos.append(info)
             if name is not None:
                 available |= admission.functions_of(name, info)
+        if len(parts) == 1:
+            layout: Layout = await self._joined(wasm, infos[0], functions, digest, plugin)
+        else:
+            layout = await self._linked(parts, infos, functions, plugin)
         # The last one is the plugin's own, and so is the digest.
-        program = FiberProgram(self, digest, compiled, functions, rights)
-        if program.links.uses_kernel:
-            try:
-                await program.kernel(_DEFAULT_KERNEL)
-            except BaseException:
-                program.close()
-                raise
-        return program
+        return FiberProgram(self, digest, infos[-1], layout, rights)
 
-    async def compile_kernel(self, text: str) -> w.Module:
-        """The kernel's compiled module; one for each text."""
-        module = self._kernels.get(text)
-        if module is None:
-            module = await self._in_thread(lambda: w.Module(self._engine, text))
-            self._kernels[text] = module
+    async def _joined(
+        self, wasm: bytes, info: ModuleInfo, functions: Sequence[HostFunction], digest: str, plugin: str | None
+    ) -> Joined:
+        plan = joined_plan(kernel.wrapped(functions, imports_of((info,))))
+        modules = await self.compilation.load(wasm, plan, self._engines, digest=digest, plugin=plugin)
+        addresses = map(capi.address, self._engines)
+        return Joined(info, functions, [(at, module) for at, module in zip(addresses, modules, strict=True) if module])
+
+    async def _linked(
+        self,
+        parts: Sequence[tuple[str | None, bytes]],
+        infos: Sequence[ModuleInfo],
+        functions: Sequence[HostFunction],
+        plugin: str | None,
+    ) -> Linked:
+        compiled: list[CompiledModule] = []
+        for (name, part), info in zip(parts, infos, strict=True):
+            compiled.append(CompiledModule(name, info, await self._plain(part, Plan(PLAIN), plugin)))
+        imported = imports_of(infos)
+        wrapped = kernel.wrapped(functions, imported)
+        module: w.Module | None = None
+        if wrapped or any(namespace == kernel.ENV for namespace, _ in imported):
+            text = kernel.source([(function.parameters, function.result) for function in wrapped], merged=False)
+            module = await self._plain(bytes(w.wat2wasm(text)), Plan(KERNEL), plugin)
+        return Linked(self._on_demand.engine, compiled, module, functions)
+
+    async def _plain(self, wasm: bytes, plan: Plan, plugin: str | None) -> w.Module:
+        module = (await self.compilation.load(wasm, plan, self._engines[:1], plugin=plugin))[0]
+        assert module is not None
         return module
 
-    async def _compile(
+    def _look(
         self, wasm: bytes, available: Mapping[tuple[str, str], Signature], modules: Sequence[str], plugin: str | None
-    ) -> tuple[w.Module, ModuleInfo, str]:
-        def work() -> tuple[w.Module, ModuleInfo, str]:
-            # Reading a hostile file's sections may take half a second, so it is done here, too.
-            info = admission.admit(wasm, plugin=plugin, size_limit=self.bounds.module_size)
-            admission.resolve(info, available, modules, plugin)
-            # The rewriting relies on a valid module; what it makes is validated once more as it is compiled.
-            w.Module.validate(self._engine, wasm)
-            return w.Module(self._engine, growth.instrument(wasm, info)), info, hashlib.sha256(wasm).hexdigest()
-
-        try:
-            return await self._in_thread(work)
-        except w.WasmtimeError as error:
-            raise RejectedError(admission.explain_compile_error(str(error))) from None
-        except UnsupportedError as error:
-            raise RejectedError(admission.explain_unsupported(error)) from None
-        except MalformedError as error:
-            raise RejectedError(f"the module cannot be used: {error}") from None
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await trio.to_thread.run_sync(work, limiter=self._compiling)
+    ) -> tuple[ModuleInfo, str]:
+        # In a thread: reading a hostile file's sections may take half a second.
+        info = admission.admit(wasm, plugin=plugin, size_limit=self.bounds.module_size)
+        admission.resolve(info, available, modules, plugin)
+        return info, hashlib.sha256(wasm).hexdigest()
 
     async def rest(self) -> None:
         """Stops the ticker when nothing runs; runs for as long as the engine is open."""
         with self._open:
             while True:
                 await trio.sleep(_REST)
-                self.ticker.rest(running=bool(callbacks.running))
+                self._rest()
 
     async def aclose(self) -> None:
         """Stops the workers; what still runs there is freed."""
@@ -192,7 +208,12 @@ class FiberEngine:
         self._open.cancel()
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self.workers.close)
-        self.ticker.rest(running=bool(callbacks.running))
+            await self.compilation.aclose()
+        self._rest()
+
+    def _rest(self) -> None:
+        for spot in {self._on_demand.engine: self._on_demand, self._pooled.engine: self._pooled}.values():
+            spot.ticker.rest(running=bool(callbacks.running))
 
 
 _forked = False
@@ -205,6 +226,7 @@ def _after_fork() -> None:
     global _forked
     _forked = True
     _wasmtime.cache_clear()
+    _pool.cache_clear()
     for engine in list(_engines):
         engine.closed = True
 
@@ -212,7 +234,6 @@ def _after_fork() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
-_DEFAULT_KERNEL = DEFAULTS.kernel_memory
 _REST = 0.1
 
 
@@ -222,18 +243,19 @@ def _wasi_signature(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 @asynccontextmanager
-async def open_engine(bounds: Bounds | None = None) -> AsyncIterator[FiberEngine]:
+async def open_engine(bounds: Bounds | None = None, *, cache: Path | None = None) -> AsyncIterator[FiberEngine]:
     """An engine for as long as the block runs, on the trio run of its caller.
 
     Args:
         bounds: host-wide bounds; the defaults where None.
+        cache: folder of compiled modules (`compilation.place.cache_folder`); None for none.
 
     Example:
         async with open_engine() as engine:
             program = await engine.load(wasm)
             result = await program.call("count_vowels", b"hello", CallOptions())
     """
-    engine = FiberEngine(bounds or Bounds())
+    engine = FiberEngine(bounds or Bounds(), cache)
     trio.lowlevel.add_instrument(engine.loop_budget)
     # Not a nursery of ours: it would wrap what the block raises in a group.
     trio.lowlevel.spawn_system_task(engine.rest)

@@ -98,11 +98,12 @@ def _ran_out(guest: Guest) -> InnkeeperError | None:
     return None
 
 
-def own_error(window: Window) -> str | None:
-    """The text that the guest gave to `error_set`, or None. What it claims is checked like everything it writes."""
-    offset = window.word(kernel.ERROR_OFFSET)
-    if offset == 0:
-        return None
+def own_error(window: Window, offset: int) -> str:
+    """The text that the guest gave to `error_set`. What it claims is checked like everything it writes.
+
+    Args:
+        offset: what it gave.
+    """
     try:
         if offset < kernel.HEADER:
             raise MemoryFault(offset, 0)

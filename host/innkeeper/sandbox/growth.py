@@ -13,6 +13,25 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from innkeeper.sandbox.instructions import (
+    BLOCKS,
+    BRANCHES,
+    CALLS,
+    CONSTANTS,
+    COUNTED,
+    GLOBALS,
+    LEB,
+    LOCALS,
+    MEMORY_SIZE,
+    REF_NULL,
+    TABLE_GROW,
+    TABLES,
+    after_locals,
+    run_of,
+    sub,
+    walk,
+)
+from innkeeper.sandbox.leb import leb, u32
 from innkeeper.sandbox.wasm import (
     CODE,
     EXPORT,
@@ -71,11 +90,11 @@ def instrument(wasm: bytes, info: ModuleInfo) -> bytes:
         bodies = _rewritten(wasm, sections[CODE], info.functions, growers)
         if growers.bodies:
             first_type = len(info.types)
-            indices = [_leb(first_type + at) for at in range(len(growers.types))]
+            indices = [leb(first_type + at) for at in range(len(growers.types))]
             changed[TYPE] = _appended(wasm, sections[TYPE], growers.types)
             changed[FUNCTION] = _appended(wasm, sections[FUNCTION], indices)
             changed[GLOBAL] = _appended(wasm, sections.get(GLOBAL), growers.initial)
-            changed[CODE] = _leb(info.functions + len(growers.bodies)) + b"".join([*bodies, *growers.bodies])
+            changed[CODE] = leb(info.functions + len(growers.bodies)) + b"".join([*bodies, *growers.bodies])
             exports.extend(_export(name, 3, index) for name, index in growers.globals.items())
     if exports:
         changed[EXPORT] = _appended(wasm, sections.get(EXPORT), exports)
@@ -105,7 +124,7 @@ class _Growers:
         """The instruction that calls the function that grows this table; None: the memory."""
         call = self._calls.get(table)
         if call is None:
-            call = self._calls[table] = b"\x10" + _leb(len(self._info.function_types) + len(self.bodies))
+            call = self._calls[table] = b"\x10" + leb(len(self._info.function_types) + len(self.bodies))
             if table is None:
                 self._add_memory()
             else:
@@ -116,7 +135,7 @@ class _Growers:
         if name not in self.globals:
             self.globals[name] = len(self._info.globals) + len(self.globals)
             self.initial.append(initial)
-        return _leb(self.globals[name])
+        return leb(self.globals[name])
 
     def _add_memory(self) -> None:
         if not self._info.memories or self._info.memories[0].is64:
@@ -135,7 +154,7 @@ class _Growers:
             raise UnsupportedError("growth of a table with 64-bit indices", "memory64")
         element = b"\x70" if self._info.tables[table].element == "funcref" else b"\x6f"
         self.types.append(b"\x60\x02" + element + b"\x7f\x01\x7f")
-        grow, size = b"\xfc\x0f" + _leb(table), b"\xfc\x10" + _leb(table)
+        grow, size = b"\xfc\x0f" + leb(table), b"\xfc\x10" + leb(table)
         self._add_body(b"\x20\x00\x20\x01" + grow, size, 1, self._global(TABLE_REFUSED))
 
     def _add_body(self, grow: bytes, size: bytes, delta: int, refused: bytes) -> None:
@@ -152,72 +171,22 @@ class _Growers:
             + (size + b"\xad" + wanted + b"\xad\x7c\x24" + refused)  # i64.extend_i32_u both, i64.add, global.set
             + (b"\x0b\x20" + got + b"\x0b")  # end, local.get got, end
         )
-        self.bodies.append(_leb(len(code)) + code)
+        self.bodies.append(leb(len(code)) + code)
 
 
-# How instructions are encoded. Every alternative begins with other bytes than the rest and repetitions are
-# possessive, so matching never goes back: its time is linear in the length.
-_LEB = rb"[\x80-\xff]{0,9}+[\0-\x7f]"
-
-
-def _sub(*ranges: tuple[int, int]) -> bytes:
-    """A pattern for a LEB128 number, perhaps padded with zeros, in one of these ranges [first, last] below 256."""
-    numbers = [number for first, last in ranges for number in range(first, last + 1)]
-    short = b"".join(b"\\x%02x" % number for number in numbers if number < 0x80)
-    padded = b"".join(b"\\x%02x" % (number | 0x80) for number in numbers if number < 0x80)
-    two = b"".join(b"\\x%02x" % number for number in numbers if number >= 0x80)
-    parts = [b"[%b]" % short, rb"[%b]\x80{0,3}+\0" % padded] if short else []
-    if two:
-        parts.append(rb"[%b](?:\x01|\x81\x80{0,2}+\0)" % two)
-    return b"(?:" + b"|".join(parts) + b")"
-
-
-# 1,000 instructions at a time: a match holds the interpreter, and other threads want their turn.
-_INSTRUCTIONS = re.compile(
-    b"(?:"
-    rb"[\x02-\x04\x0c\x0d\x10\x12\x20-\x26\x3f\x41\x42\xd0\xd2]" + _LEB +  # one number, block types included
-    rb"|[\x00\x01\x05\x0b\x0f\x1a\x1b\x45-\xc4\xd1]"  # control, parametric and numeric ones without any
-    rb"|[\x11\x13\x28-\x3e]" + _LEB + _LEB +  # call_indirect, return_call_indirect, loads and stores
-    rb"|\x43.{4}|\x44.{8}"  # f32.const, f64.const
-    rb"|\x1c(?:\x01|\x81\x80{0,3}+\0)[\x6f\x70\x7b-\x7f]"  # select with a type
-    rb"|\xfc(?:" + _sub((0, 7)) +  # saturating conversions
-    rb"|" + _sub((9, 9), (11, 11), (13, 13), (16, 17)) + _LEB +  # data.drop, memory.fill, elem.drop, table.size, .fill
-    rb"|" + _sub((8, 8), (10, 10), (12, 12), (14, 14)) + _LEB + _LEB +  # memory.init, .copy, table.init, .copy
-    rb")"
-    rb"|\xfd(?:" + _sub((14, 20), (35, 83), (94, 255)) +
-    rb"|" + _sub((0, 11), (92, 93)) + _LEB + _LEB +  # loads and stores
-    rb"|" + _sub((84, 91)) + _LEB + _LEB + rb"."  # loads and stores of one lane
-    rb"|" + _sub((12, 13)) + rb".{16}"  # v128.const, i8x16.shuffle
-    rb"|" + _sub((21, 34)) + rb"."  # lanes
-    rb")"
-    b"){0,1000}+",
-    re.DOTALL,
-)  # fmt: skip
-_LOCALS = re.compile(_LEB + rb"[\x6f\x70\x7b-\x7f]")
-_MEMORY_GROW = re.compile(rb"\x40\x80{0,4}+\0")
-_TABLE_GROW = re.compile(rb"\xfc" + _sub((15, 15)))
+_PLAIN = run_of(BLOCKS + BRANCHES + CALLS + LOCALS + GLOBALS + TABLES + MEMORY_SIZE + CONSTANTS + REF_NULL, COUNTED)
+_GROWTH = re.compile(rb"\x40\x80{0,4}+\0|\xfc" + sub(TABLE_GROW) + b"(" + LEB + b")")
 _MAYBE_GROWTH = re.compile(rb"\x40[\x80\0]|\xfc[\x0f\x8f]")
-
-_PROPOSALS = {
-    **dict.fromkeys((0x06, 0x07, 0x08, 0x09, 0x0A, 0x18, 0x19, 0x1F), "exceptions"),
-    **dict.fromkeys((0x14, 0x15, 0xD4, 0xD5, 0xD6), "function references"),
-    **dict.fromkeys((0xD3, 0xFB), "garbage collection"),
-    **dict.fromkeys(range(0xE0, 0xE7), "stack switching"),
-    0x40: "multi-memory",
-    0xFC: "wide arithmetic",
-    0xFD: "relaxed SIMD",
-    0xFE: "threads",
-}
 
 
 def _rewritten(wasm: bytes, code: Section, count: int, growers: _Growers) -> list[bytes | bytearray]:
     """The bodies of the code section, each with its length, in as few pieces as possible."""
-    _, pos = _u32(wasm, code.start, code.end)
+    _, pos = u32(wasm, code.start, code.end)
     pieces: list[bytes | bytearray] = []
     copied = pos
     for _ in range(count):
         header = pos
-        size, start = _u32(wasm, pos, code.end)
+        size, start = u32(wasm, pos, code.end)
         pos = start + size
         if pos > code.end:
             raise MalformedError(f"the function at offset {header} is longer than the code section")
@@ -225,7 +194,7 @@ def _rewritten(wasm: bytes, code: Section, count: int, growers: _Growers) -> lis
             continue
         body = _rewritten_body(wasm, start, pos, growers)
         if body is not None:
-            pieces += (wasm[copied:header], _leb(len(body)), body)
+            pieces += (wasm[copied:header], leb(len(body)), body)
             copied = pos
     if pos != code.end:
         raise MalformedError(f"{code.end - pos} bytes too many after the last function")
@@ -235,87 +204,29 @@ def _rewritten(wasm: bytes, code: Section, count: int, growers: _Growers) -> lis
 
 def _rewritten_body(wasm: bytes, start: int, end: int, growers: _Growers) -> bytearray | None:
     """The body in `[start, end)` with its growths replaced, or None if it has none."""
-    groups, pos = _u32(wasm, start, end)
-    for _ in range(groups):
-        local = _LOCALS.match(wasm, pos, end)
-        if local is None:
-            raise MalformedError(f"the local variables at offset {pos} are not readable")
-        pos = local.end()
     body = bytearray()
     copied = start
-    while pos < end:
-        plain = _INSTRUCTIONS.match(wasm, pos, end)
-        assert plain is not None, "the pattern matches nothing, too"
-        if plain.end() > pos:
-            pos = plain.end()
-        elif wasm[pos] == 0x0E:
-            pos = _after_br_table(wasm, pos, end)
-        else:
-            here = pos
-            table, pos = _growth(wasm, pos, end)
-            body += wasm[copied:here]
-            body += growers.call(table)
-            copied = pos
-    if not body:
+    for found in walk(wasm, after_locals(wasm, start, end), end, _PLAIN, _GROWTH):
+        number = found.group(1)
+        body += wasm[copied : found.start()]
+        body += growers.call(None if number is None else u32(number, 0, len(number))[0])
+        copied = found.end()
+    if not copied > start:
         return None
     body += wasm[copied:end]
     return body
 
 
-def _growth(wasm: bytes, pos: int, end: int) -> tuple[int | None, int]:
-    """Reads the growing instruction at `pos`: its table or None for the memory, and the offset after it."""
-    if memory := _MEMORY_GROW.match(wasm, pos, end):
-        return None, memory.end()
-    if table := _TABLE_GROW.match(wasm, pos, end):
-        return _u32(wasm, table.end(), end)
-    raise UnsupportedError(f"an unknown instruction 0x{wasm[pos]:02x} at offset {pos}", _PROPOSALS.get(wasm[pos]))
-
-
-def _after_br_table(wasm: bytes, pos: int, end: int) -> int:
-    count, pos = _u32(wasm, pos + 1, end)
-    labels = count + 1
-    if labels > end - pos:
-        raise MalformedError(f"the branches counted at offset {pos} have no room")
-    if wasm[pos : pos + labels].isascii():
-        return pos + labels
-    for _ in range(labels):
-        _, pos = _u32(wasm, pos, end)
-    return pos
-
-
-def _u32(wasm: bytes, pos: int, end: int) -> tuple[int, int]:
-    """The LEB128 number (below 2**35) at `pos`, and the offset after it."""
-    value = 0
-    for shift in range(0, 35, 7):
-        if pos >= end:
-            break
-        byte = wasm[pos]
-        pos += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, pos
-    raise MalformedError(f"the number before offset {pos} is not readable")
-
-
-def _leb(value: int) -> bytes:
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
 def _export(name: str, kind: int, index: int) -> bytes:
-    return _leb(len(name)) + name.encode() + bytes([kind]) + _leb(index)
+    return leb(len(name)) + name.encode() + bytes([kind]) + leb(index)
 
 
 def _appended(wasm: bytes, section: Section | None, items: list[bytes]) -> bytes:
     """The content of a section with more items at its end; None: of a new section."""
     if section is None:
-        return _leb(len(items)) + b"".join(items)
-    count, start = _u32(wasm, section.start, section.end)
-    return b"".join([_leb(count + len(items)), wasm[start : section.end], *items])
+        return leb(len(items)) + b"".join(items)
+    count, start = u32(wasm, section.start, section.end)
+    return b"".join([leb(count + len(items)), wasm[start : section.end], *items])
 
 
 def _assembled(wasm: bytes, sections: Sequence[Section], changed: dict[int, bytes]) -> bytes:
@@ -328,7 +239,7 @@ def _assembled(wasm: bytes, sections: Sequence[Section], changed: dict[int, byte
         after.setdefault(before[-1] if before else -1, []).append(id_)
 
     def encoded(id_: int) -> bytes:
-        return bytes([id_]) + _leb(len(changed[id_])) + changed[id_]
+        return bytes([id_]) + leb(len(changed[id_])) + changed[id_]
 
     pieces = [wasm[:8], *map(encoded, after.get(-1, ()))]
     for at, section in enumerate(sections):

@@ -16,10 +16,11 @@ import trio
 from innkeeper.errors import BusyError, InternalError
 from innkeeper.sandbox import box, callbacks, capi, growth, kernel, refusals
 from innkeeper.sandbox.call import Call
-from innkeeper.sandbox.limits import Limits
+from innkeeper.sandbox.limits import DEFAULTS, Limits
+from innkeeper.sandbox.spots import Spot
 from innkeeper.sandbox.variables import Variables
 from innkeeper.sandbox.wasi import Wasi
-from innkeeper.sandbox.window import Window
+from innkeeper.sandbox.window import Window, lay_out_input
 
 if TYPE_CHECKING:
     from innkeeper.sandbox.program import FiberProgram
@@ -29,21 +30,22 @@ _LARGE = 8 << 20
 were written to."""
 
 
-_MEMORY = growth.MEMORY.encode()
+_MEMORY, _KERNEL = growth.MEMORY.encode(), kernel.MEMORY.encode()
 
 
 class Guest:
-    """A live guest.
+    """A live guest of one module, its kernel included. `linked_guest.LinkedGuest` has several.
 
     Attributes:
         program: what it is a guest of.
         call: the call that it works for.
         pending: the host function that it waits for, if it does.
         incoming: bytes that a host function returned, until the kernel takes them.
-        variables: what `var_set` keeps; they live as long as the guest.
         has_instance: whether a module of its own is an instance.
         has_kernel: whether its kernel is.
         lent: whether a worker thread has it (`Workers` sets it).
+        done: whether what its future does has ended.
+        context: address of the store's context.
     """
 
     __slots__ = (
@@ -51,11 +53,15 @@ class Guest:
         "_base",
         "_box",
         "_counted",
+        "_functions",
         "_future",
-        "_linked",
-        "_linker",
+        "_kernel_limit",
+        "_kernel_memory",
         "_memories",
+        "_own_memory",
+        "_spot",
         "_store",
+        "_variables",
         "_wasi",
         "call",
         "context",
@@ -66,35 +72,38 @@ class Guest:
         "lent",
         "pending",
         "program",
-        "variables",
     )
 
-    def __init__(self, program: FiberProgram, call: Call, counted: int) -> None:
+    def __init__(self, program: FiberProgram, call: Call, counted: int, spot: Spot) -> None:
         """Args:
         program: compiled and linked.
         call: the first call.
         counted: bytes of the host's memory budget that are taken for this guest already; it gives them back.
+        spot: the engine that it lives in; the guest gives its place there back.
         """
         self.program = program
         self.call = call
         self.pending: callbacks.Pending | None = None
         self.incoming = b""
-        self.variables = Variables()
         self.has_instance = False
         self.has_kernel = False
         self.lent = False
         self.done = False
+        self._variables: Variables | None = None
         self._counted = counted
-        self._memories: list[int] = []
-        self._linked: list[Any] = []
+        self._memories: tuple[int, ...] = ()
+        self._kernel_memory = 0
+        self._kernel_limit = 0
+        self._own_memory = 0
+        self._functions: dict[str, int] = {}
         self._wasi: Wasi | None = None
         self._future = 0
-        self._linker = 0
+        self._spot = spot
         self._box = box.Box()
         self._base = c.addressof(self._box)
         # Until it is whole there is no store to close: who made it gives back what was taken for it.
         self._store = 0
-        store: int = capi.store_new(program.engine_address, None, None)
+        store: int = capi.store_new(spot.engine, None, None)
         try:
             self.context: int = capi.store_context(store)
             self._configure(store, call.limits)
@@ -104,77 +113,87 @@ class Guest:
         self._store = store
 
     def _configure(self, store: int, limits: Limits) -> None:
-        links = self.program.links
-        modules = len(links.modules) + 1
-        # One size for all memories of the store: with a kernel it is the larger one, and the guest's own growth is held
-        # below it by its instrumentation (`finish_module`).
-        size = max(limits.memory, limits.kernel_memory, kernel.PAGE) if links.uses_kernel else limits.memory
-        capi.store_limiter(store, size, limits.table_elements, modules, 8 * modules, modules)
+        # One size for all memories of the store, the larger one: the guest's own growth is held below it by what was
+        # added to its module, the kernel's by the kernel itself.
+        size = limits.memory
+        if self.program.layout.uses_kernel:
+            size = max(size, limits.kernel_memory, kernel.PAGE)
+        capi.store_limiter(store, size, limits.table_elements, *self._counts())
         capi.epoch_callback(store, callbacks.EPOCH, None, None)
         capi.set_epoch_deadline(self.context, 1)
+
+    def _counts(self) -> tuple[int, int, int]:
+        # How many instances, tables and memories its store may have.
+        return 1, 8, 2
 
     @property
     def closed(self) -> bool:
         """Whether everything was freed."""
         return not self._store
 
+    @property
+    def variables(self) -> Variables:
+        """What `var_set` keeps; they live as long as the guest."""
+        if self._variables is None:
+            self._variables = Variables()
+        return self._variables
+
     # --- what it does next: each begins a future that is then polled to its end ----------------------------------
 
-    def begin_kernel(self, pre: int) -> None:
-        """Starts the kernel. `pre` is the address of its linked module."""
+    def begin_instance(self, pre: int) -> None:
+        """Starts the module. `pre` is its address with its imports resolved."""
         base = self._base
         self._begin(
-            capi.instance_pre_instantiate_async(pre, self.context, base + box.KERNEL, base + box.TRAP, base + box.ERROR)
-        )
-
-    def finish_kernel(self) -> None:
-        """Finds the kernel's memory."""
-        base = self._base
-        if not capi.instance_export(self.context, base + box.KERNEL, b"memory", 6, base + box.KERNEL_MEMORY):
-            raise InternalError("the kernel has no memory")
-        self._memories.append(base + box.KERNEL_MEMORY + capi.EXTERN_OF)
-        self.has_kernel = True
-
-    def begin_module(self, module: int) -> None:
-        """Starts a module with what is linked so far. `module` is its address."""
-        base = self._base
-        self._begin(
-            capi.linker_instantiate_async(
-                self._linker, self.context, module, base + box.INSTANCE, base + box.TRAP, base + box.ERROR
+            capi.instance_pre_instantiate_async(
+                pre, self.context, base + box.INSTANCE, base + box.TRAP, base + box.ERROR
             )
         )
 
-    def finish_module(self, name: bytes | None, *, owns_memory: bool) -> None:
-        """Finds the module's own memory and, if it has a name, links its exports under it for the modules to come."""
+    def ends_at_once(self) -> bool:
+        """Polls a future that runs nothing of the guest's. Whether it ended, and went well."""
+        self.done = bool(capi.future_poll_held(self._future))
+        out = self._box
+        if not self.done or out.trap or out.error:
+            return False
+        future, self._future = self._future, 0
+        capi.future_delete(future)
+        return True
+
+    @property
+    def engine(self) -> int:
+        """Address of the engine that it lives in."""
+        return self._spot.engine
+
+    def finish_instance(self) -> None:
+        """Finds the module's memory and its kernel's."""
         base = self._base
         self.has_instance = True
-        at = base + box.MEMORIES + len(self._memories) * box.EXTERN_SIZE
-        if owns_memory and capi.instance_export(self.context, base + box.INSTANCE, _MEMORY, len(_MEMORY), at):
-            self._memories.append(at + capi.EXTERN_OF)
         limits = self.call.limits
-        if limits.memory < limits.kernel_memory:
-            # The store's limiter has one size for both, so the module's own growth is held by its instrumentation.
-            refusals.hold_below(self.context, base + box.INSTANCE, limits.memory // kernel.PAGE)
-        if name is not None:
-            self._check(capi.linker_define_instance(self._linker, self.context, name, len(name), base + box.INSTANCE))
-            self._linked.append(capi.Instance.from_buffer_copy(self._box.instance))
+        own = base + box.MEMORIES
+        if self.program.layout.owns_memory and capi.instance_export(
+            self.context, base + box.INSTANCE, _MEMORY, len(_MEMORY), own
+        ):
+            self._own_memory = own + capi.EXTERN_OF
+            self._memories = (own + capi.EXTERN_OF,)
+        if self.program.layout.uses_kernel:
+            self._find_kernel(base + box.INSTANCE)
+            if limits.memory < limits.kernel_memory:
+                refusals.hold_below(self.context, base + box.INSTANCE, limits.memory // kernel.PAGE)
 
-    def link(self, linker: int) -> None:
-        """Takes a linker of the program's and shadows in it what the kernel exports.
-
-        The linker belongs to this guest until it is closed: a future may look at it.
-        """
-        self._linker = linker
-        if not self.program.links.uses_kernel:
-            return
-        base = self._base
-        env = kernel.ENV.encode()
-        self._check(capi.linker_define_instance(linker, self.context, env, len(env), base + box.KERNEL))
-        for namespace, name, wrapper in self.program.links.wrappers:
-            scratch = base + box.SCRATCH
-            if not capi.instance_export(self.context, base + box.KERNEL, wrapper, len(wrapper), scratch):
-                raise InternalError(f"the kernel has no {wrapper.decode()}")
-            self._check(capi.linker_define(linker, self.context, namespace, len(namespace), name, len(name), scratch))
+    def _find_kernel(self, instance: int) -> None:
+        at = self._base + box.KERNEL_MEMORY
+        if not capi.instance_export(self.context, instance, _KERNEL, len(_KERNEL), at):
+            raise InternalError("the kernel has no memory")
+        self._kernel_memory = at + capi.EXTERN_OF
+        self._memories = (*self._memories, at + capi.EXTERN_OF)
+        self.has_kernel = True
+        if self.program.layout.starts:
+            # A guest may allocate while it starts, before there is an input.
+            lay_out_input(self.kernel_window(), b"")
+        limit = self.call.limits.kernel_memory
+        self._kernel_limit = max(limit, kernel.PAGE)
+        if limit != DEFAULTS.kernel_memory:
+            refusals.hold_kernel_below(self.context, instance, self._kernel_limit // kernel.PAGE)
 
     def begin_function(self, name: str, results: int, arguments: int = 0) -> None:
         """Calls an exported function of the last module, whose type was checked.
@@ -185,13 +204,14 @@ class Guest:
             arguments: number of its parameters, 0 to 2; each is an i32 and gets 0.
         """
         base = self._base
+        function = base + box.FUNCTION
         encoded = name.encode()
-        if not capi.instance_export(self.context, base + box.INSTANCE, encoded, len(encoded), base + box.FUNCTION):
+        if not capi.instance_export(self.context, base + box.INSTANCE, encoded, len(encoded), function):
             raise InternalError(f"the export {name!r} is gone")
         self._begin(
             capi.func_call_async(
                 self.context,
-                base + box.FUNCTION + capi.EXTERN_OF,
+                function + capi.EXTERN_OF,
                 base + box.ARGUMENTS if arguments else None,
                 arguments,
                 base + box.RESULT if results else None,
@@ -208,23 +228,45 @@ class Guest:
     # --- polling --------------------------------------------------------------------------------------------------
 
     @trio.lowlevel.enable_ki_protection
-    def poll(self, function: Any) -> None:
+    def poll(self, function: Any) -> float:
         """Lets the guest run until it ends, gives way or waits; `done` says which. Never raises.
 
         Args:
             function: `capi.future_poll_held` or `capi.future_poll_free`.
+
+        Returns:
+            Seconds of wall-clock time that it took.
         """
         thread = threading.get_ident()
-        callbacks.running[thread] = self
-        self.program.ticker.need()
+        # A host function may poll another guest.
+        running = callbacks.running
+        outer = running.pop(thread, None)
+        running[thread] = self
+        begun = time.perf_counter()
+        self._spot.ticker.need(begun)
         before = time.thread_time_ns()
         try:
             self.done = function(self._future)
         except BaseException as error:
             self.fail(error)
-        finally:
-            self.call.usage.cpu += (time.thread_time_ns() - before) / 1e9
-            callbacks.running.pop(thread, None)
+        self.call.usage.cpu += (time.thread_time_ns() - before) / 1e9
+        if outer is None:
+            running.pop(thread, None)
+        else:
+            running[thread] = outer
+        return time.perf_counter() - begun
+
+    def wait_for(self, pending: callbacks.Pending) -> int:
+        """Keeps what the guest waits for. Returns the address of two bytes that say whether it is there: 0 and 0, until
+        they are 1 and 0."""
+        self.pending = pending
+        self._box.ready = 0
+        return self._base + box.READY
+
+    def go_on(self) -> None:
+        """What the guest waited for is in its place."""
+        self.pending = None
+        self._box.ready = 1
 
     def step(self) -> bool:
         """One turn on a worker. True when trio's thread has to look at the guest."""
@@ -287,20 +329,23 @@ class Guest:
 
     def _size(self) -> int:
         # What it takes of the host: its memories, what its instances consist of, what it keeps in variables.
-        return self.memory_size() + self.program.links.instance_size + self.variables.used
+        size = self.memory_size() + self.program.layout.instance_size
+        return size if self._variables is None else size + self._variables.used
 
     def memory_size(self) -> int:
         """Bytes of linear memory, the kernel's included."""
-        return sum(capi.memory_data_size(self.context, memory) for memory in self._memories)
+        size, context = 0, self.context
+        for memory in self._memories:
+            size += capi.memory_data_size(context, memory)
+        return size
 
     def module_memory(self) -> int:
         """Bytes of the largest memory of a module, without the kernel's."""
-        modules = self._memories[1:] if self.program.links.uses_kernel else self._memories
-        return max((capi.memory_data_size(self.context, memory) for memory in modules), default=0)
+        return int(capi.memory_data_size(self.context, self._own_memory)) if self._own_memory else 0
 
     def kernel_window(self) -> Window:
         """The kernel's memory, as it is now."""
-        return Window(self.context, self._base + box.KERNEL_MEMORY + capi.EXTERN_OF)
+        return Window(self.context, self._kernel_memory)
 
     def caller_window(self, caller: int) -> Window | None:
         """The memory of the module that called the host, inside of a callback; None if it has none."""
@@ -309,20 +354,28 @@ class Guest:
             return None
         return Window(capi.caller_context(caller), scratch + capi.EXTERN_OF)
 
-    def grow_kernel(self, size: int) -> None:
-        """Makes the kernel's memory at least `size` bytes large, without a future.
+    def grow_kernel(self, window: Window, size: int) -> Window:
+        """Makes the kernel's memory at least `size` bytes large, without a future. Returns how it is then.
 
         Raises:
             MemoryError: its limit does not allow it.
         """
-        window = self.kernel_window()
         missing = size - window.size
-        if missing > 0:
-            base = self._base
-            pages = (missing + kernel.PAGE - 1) // kernel.PAGE
-            error = capi.memory_grow(self.context, base + box.KERNEL_MEMORY + capi.EXTERN_OF, pages, base + box.OLD)
-            if error:
-                raise MemoryError(capi.take_error(error))
+        if missing <= 0:
+            return window
+        pages = (missing + kernel.PAGE - 1) // kernel.PAGE
+        # What the guest was opened with, and what this call may have.
+        limit = min(self._kernel_limit, max(self.call.limits.kernel_memory, kernel.PAGE))
+        if window.size + pages * kernel.PAGE > limit:
+            raise MemoryError
+        error = capi.memory_grow(self.context, self._kernel_memory, pages, self._base + box.OLD)
+        if error:
+            raise MemoryError(capi.take_error(error))
+        return self.kernel_window()
+
+    def forget_refusals(self) -> None:
+        """What an earlier call was refused is no reason for the next one's failure."""
+        refusals.forget(self.context, self.instances())
 
     def result(self) -> int:
         """The i32 that the last function returned."""
@@ -330,7 +383,7 @@ class Guest:
 
     def instances(self) -> list[int]:
         """Addresses of its modules' instances, the plugin's own first."""
-        return [self._base + box.INSTANCE, *map(c.addressof, self._linked)]
+        return [self._base + box.INSTANCE]
 
     @property
     def wasi(self) -> Wasi:
@@ -355,11 +408,14 @@ class Guest:
         if self._wasi is not None:
             self._wasi.close()
         # Whoever looks at it afterwards finds no memory, where there is none any more.
-        self._memories.clear()
+        self._memories = ()
+        self._own_memory = 0
         store, self._store = self._store, 0
-        linker, self._linker = self._linker, 0
         counted, self._counted = self._counted, 0
-        self.program.guest_closed(store, linker, counted, large=counted > _LARGE)
+        self.program.guest_closed(store, counted, self._spot, large=counted > _LARGE, after=self._freed)
+
+    def _freed(self) -> None:
+        """The store is deleted: what it looked at may be given back."""
 
     def abandon(self) -> None:
         """A worker frees the guest: nobody waits for it any more."""
@@ -368,7 +424,3 @@ class Guest:
     def __del__(self) -> None:
         if getattr(self, "_store", 0):
             self.close()
-
-    def _check(self, error: int | None) -> None:
-        if error:
-            raise InternalError(f"wasmtime: {capi.take_error(error)}")

@@ -62,6 +62,11 @@ class Lockout:
         self._slips = 0
         self._until = 0.0
 
+    @property
+    def clean(self) -> bool:
+        """Whether it never was long there: then `barred` need not be asked."""
+        return not self._slips
+
     def barred(self, now: float) -> bool:
         """Whether the plugin has to go to the workers. `now`: seconds of a monotonic clock."""
         return now < self._until

@@ -15,9 +15,10 @@ Source of the functions' meaning: Extism's ABI, version 1 (the imports from `ext
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from innkeeper.sandbox.interface import HostFunction, Value
+from innkeeper.sandbox.limits import DEFAULTS
 
 PAGE = 65_536
 OUTPUT_OFFSET, OUTPUT_LENGTH, ERROR_OFFSET = 24, 32, 40
@@ -29,7 +30,14 @@ HEADER = 16
 USED = 5
 """Low bits of a used block's capacity."""
 SMALL_MAX = 32_768
-FIRST_PAGES = 4
+FIRST_PAGES = 1
+"""Pages that it starts with. It grows as it needs; each page that it has is cleared after its guest."""
+
+MEMORY = "innkeeper:kernel"
+"""Export: the kernel's memory."""
+
+LIMIT = "innkeeper:kernel-limit"
+"""Export: a global i32, the pages that its memory may grow to; at first those of the default limit."""
 
 ENV = "extism:host/env"
 INNER = "innkeeper"
@@ -40,7 +48,8 @@ CONFIG_GET, VAR_GET, VAR_SET = 0, 1, 2
 LOG_LEVELS = ("trace", "debug", "info", "warn", "error")
 
 _STATE = """
-  (memory $k (export "memory") {pages} {limit})
+  (memory $k (export "innkeeper:kernel") {pages})
+  (global $limit (export "innkeeper:kernel-limit") (mut i32) (i32.const {limit}))
 
   ;; Offsets are 64 bit for the guest and 32 bit here: one beyond 4 GiB must trap, not wrap round.
   (func $at (param $offset i64) (result i32)
@@ -48,7 +57,7 @@ _STATE = """
     (i32.wrap_i64 (local.get $offset)))
 
   (func $ran_out (param $wanted i64)
-    (i64.store (i32.const 48) (local.get $wanted)) (unreachable))
+    (i64.store $k (i32.const 48) (local.get $wanted)) (unreachable))
 
   ;; Capacity for a length, and the list that freed blocks of this capacity go to.
   (func $class (param $n i64) (result i64)
@@ -66,14 +75,25 @@ _STATE = """
   (func $reuse (param $capacity i64) (result i64) (local $link i32) (local $block i64) (local $has i64)
     (local.set $link (call $list (local.get $capacity)))
     (loop $next
-      (local.set $block (i64.load (local.get $link)))
+      (local.set $block (i64.load $k (local.get $link)))
       (if (i64.eqz (local.get $block)) (then (return (i64.const 0))))
-      (local.set $has (i64.load (call $at (i64.sub (local.get $block) (i64.const 8)))))
+      (local.set $has (i64.load $k (call $at (i64.sub (local.get $block) (i64.const 8)))))
       (if (i32.or (i64.lt_u (local.get $has) (local.get $capacity))
                   (i64.gt_u (local.get $has) (i64.shl (local.get $capacity) (i64.const 1))))
         (then (local.set $link (call $at (local.get $block))) (br $next))))
-    (i64.store (local.get $link) (i64.load (call $at (local.get $block))))
+    (i64.store $k (local.get $link) (i64.load $k (call $at (local.get $block))))
     (local.get $block))
+
+  ;; Makes the memory at least so many pages larger, within its limit: up to sixteen at a time, since each growth is a
+  ;; call of the system.  Answers 0 if it cannot.
+  (func $grow (param $short i64) (result i32) (local $room i64) (local $step i64)
+    (local.set $room (i64.sub (i64.extend_i32_u (global.get $limit)) (i64.extend_i32_u (memory.size $k))))
+    (if (i64.gt_s (local.get $short) (local.get $room)) (then (return (i32.const 0))))
+    (local.set $step (i64.extend_i32_u (memory.size $k)))
+    (if (i64.gt_u (local.get $step) (i64.const 16)) (then (local.set $step (i64.const 16))))
+    (if (i64.lt_u (local.get $step) (local.get $short)) (then (local.set $step (local.get $short))))
+    (if (i64.gt_u (local.get $step) (local.get $room)) (then (local.set $step (local.get $room))))
+    (i32.ne (memory.grow $k (i32.wrap_i64 (local.get $step))) (i32.const -1)))
 
   (func $alloc (export "alloc") (param $n i64) (result i64)
     (local $capacity i64) (local $block i64) (local $end i64) (local $short i64)
@@ -82,21 +102,20 @@ _STATE = """
     (local.set $capacity (call $capacity (local.get $n)))
     (local.set $block (call $reuse (local.get $capacity)))
     (if (i64.eqz (local.get $block)) (then
-      (local.set $block (i64.add (i64.load (i32.const 0)) (i64.const 16)))
+      (local.set $block (i64.add (i64.load $k (i32.const 0)) (i64.const 16)))
       (local.set $end (i64.add (local.get $block) (local.get $capacity)))
       (local.set $short (i64.sub (i64.shr_u (i64.add (local.get $end) (i64.const 65535)) (i64.const 16))
-                                 (i64.extend_i32_u (memory.size))))
+                                 (i64.extend_i32_u (memory.size $k))))
       (if (i64.gt_s (local.get $short) (i64.const 0)) (then
-        (if (i64.gt_s (local.get $short) (i64.const 65536)) (then (call $ran_out (local.get $n))))
-        (if (i32.eq (memory.grow (i32.wrap_i64 (local.get $short))) (i32.const -1))
-          (then (call $ran_out (local.get $n))))))
-      (i64.store (i32.const 0) (local.get $end))
-      (i64.store (call $at (i64.sub (local.get $block) (i64.const 8)))
+        (if (i32.eqz (call $grow (local.get $short))) (then (call $ran_out (local.get $n))))))
+      (i64.store $k (i32.const 0) (local.get $end))
+      (i64.store $k (call $at (i64.sub (local.get $block) (i64.const 8)))
         (i64.or (local.get $capacity) (i64.const 5))))
     (else
       (local.set $end (call $at8 (local.get $block)))
-      (i64.store (i32.wrap_i64 (local.get $end)) (i64.or (i64.load (i32.wrap_i64 (local.get $end))) (i64.const 5)))))
-    (i64.store (call $at (i64.sub (local.get $block) (i64.const 16))) (local.get $n))
+      (i64.store $k (i32.wrap_i64 (local.get $end))
+        (i64.or (i64.load $k (i32.wrap_i64 (local.get $end))) (i64.const 5)))))
+    (i64.store $k (call $at (i64.sub (local.get $block) (i64.const 16))) (local.get $n))
     (local.get $block))
   (func $at8 (param $block i64) (result i64)
     (i64.extend_i32_u (call $at (i64.sub (local.get $block) (i64.const 8)))))
@@ -104,53 +123,59 @@ _STATE = """
   ;; Capacity of a block in use, 0 for what is none.
   (func $used (param $block i64) (result i64) (local $mark i64)
     (if (i32.or (i32.or (i64.lt_u (local.get $block) (i64.const 192))
-                        (i64.ge_u (local.get $block) (i64.load (i32.const 0))))
+                        (i64.ge_u (local.get $block) (i64.load $k (i32.const 0))))
                 (i64.ne (i64.and (local.get $block) (i64.const 15)) (i64.const 0)))
       (then (return (i64.const 0))))
-    (local.set $mark (i64.load (i32.wrap_i64 (call $at8 (local.get $block)))))
+    (local.set $mark (i64.load $k (i32.wrap_i64 (call $at8 (local.get $block)))))
     (if (i64.ne (i64.and (local.get $mark) (i64.const 15)) (i64.const 5)) (then (return (i64.const 0))))
     (i64.and (local.get $mark) (i64.const -16)))
 
   (func (export "free") (param $block i64) (local $capacity i64) (local $list i32)
     (local.set $capacity (call $used (local.get $block)))
     (if (i64.eqz (local.get $capacity)) (then (return)))
-    (if (i64.eq (i64.add (local.get $block) (local.get $capacity)) (i64.load (i32.const 0)))
-      (then (i64.store (i32.const 0) (i64.sub (local.get $block) (i64.const 16)))
-            (i64.store (i32.wrap_i64 (call $at8 (local.get $block))) (i64.const 0)) (return)))
-    (i64.store (i32.wrap_i64 (call $at8 (local.get $block))) (local.get $capacity))
+    (if (i64.eq (i64.add (local.get $block) (local.get $capacity)) (i64.load $k (i32.const 0)))
+      (then (i64.store $k (i32.const 0) (i64.sub (local.get $block) (i64.const 16)))
+            (i64.store $k (i32.wrap_i64 (call $at8 (local.get $block))) (i64.const 0)) (return)))
+    (i64.store $k (i32.wrap_i64 (call $at8 (local.get $block))) (local.get $capacity))
     (local.set $list (call $list (local.get $capacity)))
-    (i64.store (call $at (local.get $block)) (i64.load (local.get $list)))
-    (i64.store (local.get $list) (local.get $block)))
+    (i64.store $k (call $at (local.get $block)) (i64.load $k (local.get $list)))
+    (i64.store $k (local.get $list) (local.get $block)))
 
   (func $length (export "length") (param $block i64) (result i64)
     (if (i64.eqz (call $used (local.get $block))) (then (return (i64.const 0))))
-    (i64.load (call $at (i64.sub (local.get $block) (i64.const 16)))))
+    (i64.load $k (call $at (i64.sub (local.get $block) (i64.const 16)))))
   (func (export "length_unsafe") (param $block i64) (result i64)
     (if (i64.lt_u (local.get $block) (i64.const 16)) (then (return (i64.const 0))))
-    (i64.load (call $at (i64.sub (local.get $block) (i64.const 16)))))
+    (i64.load $k (call $at (i64.sub (local.get $block) (i64.const 16)))))
 
-  (func (export "load_u8") (param i64) (result i32) (i32.load8_u (call $at (local.get 0))))
-  (func (export "load_u64") (param i64) (result i64) (i64.load (call $at (local.get 0))))
-  (func (export "store_u8") (param i64 i32) (i32.store8 (call $at (local.get 0)) (local.get 1)))
-  (func (export "store_u64") (param i64 i64) (i64.store (call $at (local.get 0)) (local.get 1)))
-  (func (export "input_offset") (result i64) (i64.load (i32.const 8)))
-  (func (export "input_length") (result i64) (i64.load (i32.const 16)))
+  ;; These stand in the guest's own code where it calls them (`INLINED`): no locals, no return, no calls.  An offset
+  ;; is taken modulo 2^32, as Extism's own kernel does, and what lies outside of the memory traps.
+  (func (export "load_u8") (param i64) (result i32) (i32.load8_u $k (i32.wrap_i64 (local.get 0))))
+  (func (export "load_u64") (param i64) (result i64) (i64.load $k (i32.wrap_i64 (local.get 0))))
+  (func (export "store_u8") (param i64 i32) (i32.store8 $k (i32.wrap_i64 (local.get 0)) (local.get 1)))
+  (func (export "store_u64") (param i64 i64) (i64.store $k (i32.wrap_i64 (local.get 0)) (local.get 1)))
+  (func (export "input_offset") (result i64) (i64.load $k (i32.const 8)))
+  (func (export "input_length") (result i64) (i64.load $k (i32.const 16)))
   (func (export "input_load_u8") (param $i i64) (result i32)
-    (if (i64.ge_u (local.get $i) (i64.load (i32.const 16))) (then (return (i32.const 0))))
-    (i32.load8_u (call $at (i64.add (i64.load (i32.const 8)) (local.get $i)))))
+    (if (result i32) (i64.lt_u (local.get $i) (i64.load $k (i32.const 16)))
+      (then (i32.load8_u $k (i32.wrap_i64 (i64.add (i64.load $k (i32.const 8)) (local.get $i)))))
+      (else (i32.const 0))))
+  ;; An index near 2^64 wraps to a small one with its last byte: so both are looked at.
   (func (export "input_load_u64") (param $i i64) (result i64)
-    (if (i32.or (i64.lt_u (i64.load (i32.const 16)) (i64.const 8))
-                (i64.gt_u (local.get $i) (i64.sub (i64.load (i32.const 16)) (i64.const 8))))
-      (then (return (i64.const 0))))
-    (i64.load (call $at (i64.add (i64.load (i32.const 8)) (local.get $i)))))
+    (if (result i64) (i32.and
+        (i64.le_u (i64.add (local.get $i) (i64.const 8)) (i64.load $k (i32.const 16)))
+        (i64.lt_u (local.get $i) (i64.load $k (i32.const 16))))
+      (then (i64.load $k (i32.wrap_i64 (i64.add (i64.load $k (i32.const 8)) (local.get $i)))))
+      (else (i64.const 0))))
   (func (export "output_set") (param i64 i64)
-    (i64.store (i32.const 24) (local.get 0)) (i64.store (i32.const 32) (local.get 1)))
-  (func (export "error_set") (param i64) (i64.store (i32.const 40) (local.get 0)))
+    (i64.store $k (i32.const 24) (local.get 0)) (i64.store $k (i32.const 32) (local.get 1)))
+  (func (export "error_set") (param i64) (i64.store $k (i32.const 40) (local.get 0)))
 
-  ;; Bytes that the host has ready come in here: its length is known, the place is made, `take` copies.
+  ;; Bytes that the host has ready come in here.  Where there was room above the last block, the host has put them there
+  ;; and says where; else it says how many they are, negative: the place is made and `take` copies.
   (func $give (param $n i64) (result i64) (local $block i64)
-    (if (i64.le_s (local.get $n) (i64.const 0)) (then (return (i64.const 0))))
-    (local.set $block (call $alloc (local.get $n)))
+    (if (i64.ge_s (local.get $n) (i64.const 0)) (then (return (local.get $n))))
+    (local.set $block (call $alloc (i64.sub (i64.const 0) (local.get $n))))
     (call $take (local.get $block))
     (local.get $block))
 
@@ -210,21 +235,30 @@ def needs_wrapper(function: HostFunction) -> bool:
     return Value.BYTES in function.parameters or function.result is Value.BYTES
 
 
+Wrapping = tuple[Sequence[Value], Value | None]
+"""Parameters and result of a host function."""
+
+
 def guest_signature(function: HostFunction) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The function's type as guests import it: bytes are an i64, the offset of their block."""
-    return (
-        tuple(_wire(value) for value in function.parameters),
-        (_wire(function.result),) if function.result else (),
-    )
+    return _guest_types(function.parameters, function.result)
 
 
 def host_signature(function: HostFunction) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The function's type as the kernel imports it: bytes are offset and length on the way in, a length on the way
     out."""
-    parameters: list[str] = []
-    for value in function.parameters:
-        parameters += ["i64", "i64"] if value is Value.BYTES else [value.value]
-    return tuple(parameters), ((_wire(function.result),) if function.result else ())
+    return _host_types(function.parameters, function.result)
+
+
+def _guest_types(parameters: Sequence[Value], result: Value | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return tuple(_wire(value) for value in parameters), ((_wire(result),) if result else ())
+
+
+def _host_types(parameters: Sequence[Value], result: Value | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    types: list[str] = []
+    for value in parameters:
+        types += ["i64", "i64"] if value is Value.BYTES else [value.value]
+    return tuple(types), ((_wire(result),) if result else ())
 
 
 def _wire(value: Value) -> str:
@@ -247,35 +281,50 @@ def inner_name(position: int) -> str:
     return f"call:{position}"
 
 
-def source(functions: Sequence[HostFunction], memory: int) -> str:
+INLINED = frozenset(
+    {"load_u8", "load_u64", "store_u8", "store_u64", "input_offset", "input_length", "input_load_u8", "input_load_u64"}
+)
+"""Exports whose bodies stand where the guest calls them, once kernel and guest are one module."""
+
+
+def wrapped(functions: Sequence[HostFunction], imported: Collection[tuple[str, str]]) -> list[HostFunction]:
+    """The host functions that get a wrapper: what is imported of those that carry bytes, in the order of their names.
+
+    Args:
+        functions: those that a plugin may import.
+        imported: module and name of each import that it has.
+    """
+    chosen = {(f.namespace, f.name): f for f in functions if needs_wrapper(f) and (f.namespace, f.name) in imported}
+    return [chosen[key] for key in sorted(chosen)]
+
+
+def source(signatures: Sequence[Wrapping], *, merged: bool) -> str:
     """The kernel's text.
 
     Args:
-        functions: host functions of the plugin; those that carry bytes get a wrapper each.
-        memory: bytes that the kernel's memory may grow to, its declared maximum.
+        signatures: parameters and result of each host function that gets a wrapper, in the order of their positions.
+        merged: whether it becomes one module with its guest, whose memory is number 0 then.
     """
-    limit = min(max(memory // PAGE, 1), 65_536)
     imports, wrappers = [_IMPORTS], []
-    for position, function in enumerate(functions):
-        if not needs_wrapper(function):
-            continue
-        inner = _wat(*host_signature(function))
+    for position, (parameters, result) in enumerate(signatures):
+        inner = _wat(*_host_types(parameters, result))
         imports.append(f'(import "innkeeper" "{inner_name(position)}" (func $call{position} {inner}))')
         arguments = " ".join(
             f"(local.get {i}) (call $length (local.get {i}))" if value is Value.BYTES else f"(local.get {i})"
-            for i, value in enumerate(function.parameters)
+            for i, value in enumerate(parameters)
         )
         body = f"(call $call{position} {arguments})"
-        if function.result is Value.BYTES:
+        if result is Value.BYTES:
             body = f"(call $give {body})"
-        wrappers.append(f'(func (export "{wrapper_name(position)}") {_wat(*guest_signature(function))} {body})')
+        outer = _wat(*_guest_types(parameters, result))
+        wrappers.append(f'(func (export "{wrapper_name(position)}") {outer} {body})')
     logs = [
         f'(func (export "log_{level}") (param $at i64)'
         f" (call $log (i32.const {number}) (local.get $at) (call $length (local.get $at))))"
         for number, level in enumerate(LOG_LEVELS)
     ]
-    state = _STATE.format(pages=min(FIRST_PAGES, limit), limit=limit)
-    return "\n".join(["(module", *imports, state, *logs, *wrappers, ")"])
+    state = _STATE.format(pages=FIRST_PAGES, limit=DEFAULTS.kernel_memory // PAGE)
+    return "\n".join(["(module", *imports, "(memory 0 0)" if merged else "", state, *logs, *wrappers, ")"])
 
 
 def capacity(length: int) -> int:

@@ -110,13 +110,14 @@ def parse_duration(text: str) -> float:
 
 
 def _parse_quantity(text: str, units: dict[str, float] | dict[str, int], what: str, examples: str) -> float:
+    shown = text if len(text) <= 60 else text[:57] + "..."
     stripped = text.strip()
     number = stripped.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
     unit = stripped[len(number) :].strip().upper()
     try:
         value = float(number) * units[unit]
     except (ValueError, KeyError):
-        raise UsageError(f"{text!r} is not a {what}; write it like {examples}") from None
+        raise UsageError(f"{shown!r} is not a {what}; write it like {examples}") from None
     if not 0 < value < float("inf"):
-        raise UsageError(f"{text!r} is not a {what} above 0; write it like {examples}")
+        raise UsageError(f"{shown!r} is not a {what} above 0; write it like {examples}")
     return value

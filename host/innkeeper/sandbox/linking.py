@@ -1,24 +1,20 @@
-"""How a plugin's modules, the kernel and the host's functions are joined."""
+"""A plugin of several modules: kernel, libraries and its own are instances of their own, linked for each guest."""
 
 from __future__ import annotations
 
 import ctypes as c
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import wasmtime as w
 
-from innkeeper.errors import InternalError, LimitError
-from innkeeper.sandbox import bindings, callbacks, capi, kernel
-from innkeeper.sandbox.callbacks import Binding
+from innkeeper.errors import InternalError
+from innkeeper.sandbox import capi, kernel
+from innkeeper.sandbox.hosting import Hosting
 from innkeeper.sandbox.interface import HostFunction
-from innkeeper.sandbox.limits import Limits
-from innkeeper.sandbox.wasi import FUNCTIONS as WASI_FUNCTIONS
+from innkeeper.sandbox.layout import Layout, imports_of
+from innkeeper.sandbox.module_info import ModuleInfo
 from innkeeper.sandbox.wasi import WASI_MODULE
-from innkeeper.sandbox.wasm import ModuleInfo
-
-_START_FUNCTIONS = ("_initialize", "__wasm_call_ctors", "hs_init")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,30 +49,34 @@ class ModuleToStart:
     starts: bool
 
 
-class Links:
+class Linked(Layout):
     """What a plugin's guests are linked with: made once, used by each.
 
     Attributes:
-        uses_kernel: whether any of the modules imports the Extism ABI.
+        kernel: address of the kernel with its imports resolved; 0 without.
         wrappers: namespace, name and kernel export of each host function that carries bytes.
         modules: in the order in which they start.
-        start_functions: exports that run before the first call, with the number of their parameters.
-        instance_size: bytes of the host's memory that one guest's globals, tables and exports take.
     """
 
-    def __init__(self, engine: int, compiled: Sequence[CompiledModule], functions: Sequence[HostFunction]) -> None:
+    linked = True
+
+    def __init__(
+        self,
+        engine: int,
+        compiled: Sequence[CompiledModule],
+        kernel_module: w.Module | None,
+        functions: Sequence[HostFunction],
+    ) -> None:
         """Args:
         engine: address of wasmtime's engine.
         compiled: the modules; the plugin's own is the last.
+        kernel_module: compiled of `kernel.source`, with the wrappers of what is imported; None: none is needed.
         functions: host functions that they may import; their imports are resolved already.
         """
+        super().__init__([module.info for module in compiled], uses_kernel=kernel_module is not None)
+        self._kept = (*compiled, kernel_module)
         self._engine = engine
-        self._functions = tuple(functions)
-        self._info = compiled[-1].info
-        self._compiled = tuple(compiled)
-        self._numbers: list[int] = []
         self._spare: list[int] = []
-        self._kernels: dict[int, tuple[int, w.Module]] = {}
         self.modules = [
             ModuleToStart(
                 capi.address(module.module),
@@ -86,74 +86,42 @@ class Links:
             )
             for module in compiled
         ]
-        imported = {
-            (item.module, item.name) for module in compiled for item in module.info.imports if item.kind == "func"
-        }
+        imported = imports_of(module.info for module in compiled)
+        wrapped = kernel.wrapped(functions, imported)
         self.wrappers = [
             (function.namespace.encode(), function.name.encode(), kernel.wrapper_name(position).encode())
-            for position, function in enumerate(self._functions)
-            if kernel.needs_wrapper(function) and (function.namespace, function.name) in imported
+            for position, function in enumerate(wrapped)
         ]
-        self.uses_kernel = bool(self.wrappers) or any(module == kernel.ENV for module, _ in imported)
         # A used linker still knows the last guest's modules. They are defined anew before anyone imports from them,
         # unless one has the name of a namespace of ours: then its importers could find the old one.
-        ours = {function.namespace for function in self._functions} | {WASI_MODULE, kernel.ENV}
+        ours = {function.namespace for function in functions} | {WASI_MODULE, kernel.ENV}
         self._shadows = any(module.name in ours for module in compiled)
-        self.instance_size = sum(_instance_size(module.info) for module in compiled)
-        self.start_functions = self._find_start_functions()
-        self._base = self._make_linker(imported)
-        self._kernel_linker = self._make_kernel_linker() if self.uses_kernel else 0
+        self._base = Hosting(engine)
+        self._kernel_hosting = Hosting(engine)
+        self.kernel = 0
+        try:
+            capi.linker_allow_shadowing(self._base.linker, True)
+            self._base.define_imports(imported, functions)
+            if kernel_module is not None:
+                self._kernel_hosting.define_kernel(wrapped)
+                pre = c.c_void_p()
+                error = capi.linker_instantiate_pre(
+                    self._kernel_hosting.linker, capi.address(kernel_module), c.addressof(pre)
+                )
+                if error:
+                    raise InternalError(f"wasmtime: {capi.take_error(error)}")
+                self.kernel = pre.value or 0
+        except BaseException:
+            self.free()
+            raise
 
-    def memory_to_start(self, limits: Limits) -> int:
-        """Bytes that a guest takes of the host's memory when it starts.
-
-        Raises:
-            LimitError: a memory or a table is larger at the start than the limits allow.
-        """
-        infos = [module.info for module in self._compiled]
-        largest = max((m.minimum for info in infos for m in info.memories), default=0) * kernel.PAGE
-        if largest > limits.memory:
-            raise LimitError(
-                f"the module starts with {largest} bytes of memory; the limit 'memory' is {limits.memory}",
-                limit="memory",
-                value=limits.memory,
-                used=largest,
-            )
-        elements = max((t.minimum for info in infos for t in info.tables), default=0)
-        if elements > limits.table_elements:
-            raise LimitError(
-                f"the module starts with a table of {elements} elements; "
-                f"the limit 'table_elements' is {limits.table_elements}",
-                limit="table_elements",
-                value=limits.table_elements,
-                used=elements,
-            )
-        pages = sum(m.minimum for info in infos for m in info.memories if not m.imported)
-        pages += kernel.FIRST_PAGES if self.uses_kernel else 0
-        return pages * kernel.PAGE + self.instance_size
-
-    def kernel_source(self, memory: int) -> str:
-        """Text of the kernel whose memory may grow to so many bytes."""
-        return kernel.source(self._functions, memory)
-
-    def kernel(self, memory: int) -> int | None:
-        """Address of the linked kernel whose memory may grow to so many bytes; None until `add_kernel`."""
-        found = self._kernels.get(memory)
-        return found[0] if found else None
-
-    def add_kernel(self, memory: int, module: w.Module) -> int:
-        """Links the kernel, compiled from `kernel_source(memory)`, and keeps it. Returns its address."""
-        known = self.kernel(memory)
-        if known is not None:
-            return known
-        pre = c.c_void_p()
-        self._check(capi.linker_instantiate_pre(self._kernel_linker, capi.address(module), c.addressof(pre)))
-        self._kernels[memory] = (pre.value or 0, module)
-        return self._kernels[memory][0]
+    @property
+    def engines(self) -> Collection[int]:
+        return (self._engine,)
 
     def take(self) -> int:
         """A linker of one guest's own, until it is given back."""
-        return self._spare.pop() if self._spare else int(capi.linker_clone(self._base))
+        return self._spare.pop() if self._spare else int(capi.linker_clone(self._base.linker))
 
     def give(self, linker: int) -> None:
         """A guest needs its linker no more; its future is deleted."""
@@ -163,83 +131,12 @@ class Links:
             self._spare.append(linker)
 
     def free(self) -> None:
-        """Deletes everything. No guest is left."""
-        for pre, _ in self._kernels.values():
+        pre, self.kernel = self.kernel, 0
+        if pre:
             capi.instance_pre_delete(pre)
-        for linker in (*self._spare, self._base, self._kernel_linker):
-            if linker:
-                capi.linker_delete(linker)
-        self._kernels.clear()
+        for linker in self._spare:
+            capi.linker_delete(linker)
         self._spare.clear()
-        self._base = self._kernel_linker = 0
-        for number in self._numbers:
-            callbacks.unbind(number)
-
-    def _find_start_functions(self) -> list[tuple[str, int]]:
-        # A reactor's `_initialize` runs the constructors itself; `hs_init` (Haskell) wants argc and argv besides.
-        found: list[tuple[str, int]] = []
-        for name in _START_FUNCTIONS:
-            export = self._info.exports.get(name)
-            if export is None or export.kind != "func" or export.signature is None:
-                continue
-            parameters, results = export.signature
-            if results or parameters not in ((), ("i32", "i32")):
-                continue
-            if name == "__wasm_call_ctors" and any(known == "_initialize" for known, _ in found):
-                continue
-            found.append((name, len(parameters)))
-        return found
-
-    def _make_linker(self, imported: set[tuple[str, str]]) -> int:
-        linker: int = capi.linker_new(self._engine)
-        capi.linker_allow_shadowing(linker, True)
-        for module, name in sorted(imported):
-            if module == WASI_MODULE:
-                known = WASI_FUNCTIONS[name]
-                self._define(linker, module, name, bindings.wasi_binding(known), waits=known.asynchronous)
-        for function in self._functions:
-            if not kernel.needs_wrapper(function) and (function.namespace, function.name) in imported:
-                self._define(linker, function.namespace, function.name, bindings.host_binding(function), waits=True)
-        return linker
-
-    def _make_kernel_linker(self) -> int:
-        linker: int = capi.linker_new(self._engine)
-        for name, binding in bindings.KERNEL_BINDINGS.items():
-            self._define(linker, kernel.INNER, name, binding, waits=False)
-        for position, function in enumerate(self._functions):
-            if kernel.needs_wrapper(function):
-                name = kernel.inner_name(position)
-                self._define(linker, kernel.INNER, name, bindings.host_binding(function), waits=True)
-        return linker
-
-    def _define(self, linker: int, module: str, name: str, binding: Binding, *, waits: bool) -> None:
-        signature = binding.signature
-        kind = w.FuncType([_TYPES[t]() for t in signature.parameters], [_TYPES[t]() for t in signature.results])
-        define, callback = (
-            (capi.linker_define_async, callbacks.ASYNC) if waits else (capi.linker_define_raw, callbacks.RAW)
-        )
-        number = callbacks.bind(binding)
-        self._numbers.append(number)
-        space, word = module.encode(), name.encode()
-        self._check(define(linker, space, len(space), word, len(word), capi.address(kind), callback, number, None))
-
-    def _check(self, error: int | None) -> None:
-        if error:
-            raise InternalError(f"wasmtime: {capi.take_error(error)}")
-
-
-_TYPES: Mapping[str, Any] = {
-    "i32": w.ValType.i32,
-    "i64": w.ValType.i64,
-    "f32": w.ValType.f32,
-    "f64": w.ValType.f64,
-}
-
-
-def _instance_size(info: ModuleInfo) -> int:
-    # As wasmtime lays them out: a hundred thousand globals are 1.6 MB of each guest.
-    elements = sum(table.minimum for table in info.tables)
-    return _GLOBAL * len(info.globals) + _ELEMENT * elements + _EXPORT * len(info.exports)
-
-
-_GLOBAL, _ELEMENT, _EXPORT = 16, 8, 32
+        self._base.free()
+        self._kernel_hosting.free()
+        self._kept = ()

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import trio
 
 from innkeeper.errors import BusyError, GuestError, InnkeeperError, LimitError, UsageError
-from innkeeper.sandbox import capi, driver, kernel, refusals
+from innkeeper.sandbox import capi, driver, starting
 from innkeeper.sandbox.call import Call
-from innkeeper.sandbox.capacity import Budget
-from innkeeper.sandbox.clock import WallClock
+from innkeeper.sandbox.capacity import Budget, give_together, take_together
 from innkeeper.sandbox.depth import check_depth
 from innkeeper.sandbox.guest import Guest
-from innkeeper.sandbox.inline import Habit, Lockout, LoopBudget
-from innkeeper.sandbox.interface import CallOptions, HostFunction
-from innkeeper.sandbox.linking import CompiledModule, Links
+from innkeeper.sandbox.inline import Habit, Lockout
+from innkeeper.sandbox.interface import CallOptions
+from innkeeper.sandbox.layout import Layout
+from innkeeper.sandbox.linked_guest import LinkedGuest
+from innkeeper.sandbox.module_info import ModuleInfo
 from innkeeper.sandbox.session import FiberSession
-from innkeeper.sandbox.ticker import Ticker
+from innkeeper.sandbox.spots import Spot
 from innkeeper.sandbox.usage import Result
 from innkeeper.sandbox.wasi import NONE, WasiRights
-from innkeeper.sandbox.workers import CLOSED, Workers
+from innkeeper.sandbox.workers import CLOSED
 
 if TYPE_CHECKING:
     from innkeeper.sandbox.engine import FiberEngine
@@ -41,73 +40,48 @@ class FiberProgram:
         seed: the same as bytes, for WASI's random numbers.
         rights: what its WASI may do.
         calls: the bound on its calls that are started and do not wait.
-        links: what its guests are linked with.
+        layout: what its guests have in common.
         lockout: whether it may run on trio's thread at all.
+        memory_budget: the host's budget of guest memory.
+        in_flight: the host's budget of bytes on their way.
+        stack: bytes of stack that a guest may use.
+        workers: the engine's worker threads.
+        loop_budget: what guests may still take of this pass of trio's loop.
+        poll: how to poll on trio's thread.
     """
 
     def __init__(
-        self,
-        engine: FiberEngine,
-        digest: str,
-        modules: Sequence[CompiledModule],
-        functions: Sequence[HostFunction],
-        rights: WasiRights = NONE,
+        self, engine: FiberEngine, digest: str, info: ModuleInfo, layout: Layout, rights: WasiRights = NONE
     ) -> None:
+        """Args:
+        engine: what it runs on.
+        digest: of the plugin's own module.
+        info: what that says of itself.
+        layout: its modules, compiled; freed with the program.
+        rights: what its WASI may do.
+        """
         self.digest = digest
         self.seed = bytes.fromhex(digest)
         self.rights = rights
-        self.calls = Budget("calls per plugin", engine.bounds.calls_per_plugin)
-        self._engine = engine
-        self.links = Links(engine.address, modules, functions)
-        self._info = modules[-1].info
+        self.layout = layout
         self.lockout = Lockout()
+        self.calls = Budget("calls per plugin", engine.bounds.calls_per_plugin, engine.lock)
+        self.memory_budget = engine.memory
+        self.in_flight = engine.in_flight
+        self.stack = engine.stack
+        self.workers = engine.workers
+        self.loop_budget = engine.loop_budget
+        self.poll = engine.poll
+        self._engine = engine
+        self._info = info
+        self._results: dict[str, int] = {}
         self._habits: dict[str, Habit] = {}
         self._closed = False
         self._freed = False
-        self._lock = threading.RLock()
+        self._lock = engine.lock
         self._users = 1
 
     # --- what its guests need ---------------------------------------------------------------------------------------
-
-    @property
-    def engine_address(self) -> int:
-        """Address of wasmtime's engine."""
-        return self._engine.address
-
-    @property
-    def memory_budget(self) -> Budget:
-        """The host's budget of guest memory."""
-        return self._engine.memory
-
-    @property
-    def in_flight(self) -> Budget:
-        """The host's budget of bytes on their way."""
-        return self._engine.in_flight
-
-    @property
-    def stack(self) -> int:
-        """Bytes of stack that a guest may use."""
-        return self._engine.stack
-
-    @property
-    def workers(self) -> Workers:
-        """The engine's worker threads."""
-        return self._engine.workers
-
-    @property
-    def ticker(self) -> Ticker:
-        """The engine's ticker."""
-        return self._engine.ticker
-
-    @property
-    def loop_budget(self) -> LoopBudget:
-        """What guests may still take of this pass of trio's loop."""
-        return self._engine.loop_budget
-
-    @property
-    def poll(self) -> Any:
-        """How to poll on trio's thread."""
-        return self._engine.poll
 
     def habit(self, function: str) -> Habit:
         """What is known of a function's slices."""
@@ -118,36 +92,26 @@ class FiberProgram:
             habit = self._habits[function] = Habit()
         return habit
 
-    async def kernel(self, memory: int, clock: WallClock | None = None) -> int:
-        """Address of the linked kernel whose memory may grow to so many bytes, in whole pages.
-
-        One that is not there yet is compiled, perhaps behind other jobs: within `clock`, where a call waits for it.
-        """
-        memory -= memory % kernel.PAGE
-        known = self.links.kernel(memory)
-        if known is None:
-            if clock is not None:
-                clock.arm()
-            module = await self._engine.compile_kernel(self.links.kernel_source(memory))
-            known = self.links.add_kernel(memory, module)
-        return known
-
-    def guest_closed(self, store: int, linker: int, counted: int, *, large: bool) -> None:
+    def guest_closed(self, store: int, counted: int, spot: Spot, *, large: bool, after: Callable[[], None]) -> None:
         """A guest is over: deletes its store, here or (when that takes milliseconds) on a worker, and gives back
-        what it held. Its future is deleted already."""
+        what it held. Its future is deleted already.
+
+        Args:
+            after: called when the store is gone.
+        """
 
         def delete() -> None:
             (capi.store_delete_free if large else capi.store_delete)(store)
-            self.memory_budget.give(counted)
-            self._engine.live.give(1)
+            after()
+            with self._lock:
+                spot.taken -= 1
+            give_together(self.memory_budget, counted, self._engine.live, 1)
+            self._release()
 
         if large:
-            self._engine.workers.submit(delete)
+            self.workers.submit(delete)
         else:
             delete()
-        if linker:
-            self.links.give(linker)
-        self._release()
 
     # --- calls ------------------------------------------------------------
 
@@ -157,21 +121,26 @@ class FiberProgram:
         check_depth()
         await trio.lowlevel.checkpoint_if_cancelled()
         results = self.check_function(function, options)
+        size = self._size(function, options)
         call = self._begin(function, data, options)
         try:
-            await self._turn(call)
-            async with self._slot(call, len(data)):
-                guest = await self._admit(call)
+            if self.loop_budget.left <= 0:
+                await self._turn(call)
+            await self._take_places(call, size, len(data))
+            try:
+                guest = self._guest(call, size)
                 try:
                     output = b""
-                    if await driver.start(guest):
+                    if await starting.start(guest):
                         output = await driver.invoke(guest, function, results, data)
                     self._count_output(output)
                 finally:
                     before = time.perf_counter()
                     self._settle(call, guest)
                     guest.close()
-                    self._engine.loop_budget.left -= time.perf_counter() - before
+                    self.loop_budget.left -= time.perf_counter() - before
+            finally:
+                give_together(self.calls, 1, self.in_flight, len(data))
         except BaseException as error:
             self._end(call, error)
             raise
@@ -184,17 +153,21 @@ class FiberProgram:
         check_depth()
         await trio.lowlevel.checkpoint_if_cancelled()
         self.check_open(options)
-        call = self._begin("(start)", b"", options)
+        size = self._size(starting.START, options)
+        call = self._begin(starting.START, b"", options)
         try:
-            async with self._slot(call, 0):
-                guest = await self._admit(call)
+            await self._take_places(call, size, 0)
+            try:
+                guest = self._guest(call, size)
                 try:
-                    if not await driver.start(guest):
+                    if not await starting.start(guest):
                         raise GuestError("the guest exited while it started, so there is nothing to call", code=0)
                 except BaseException:
                     self._settle(call, guest)
                     guest.close()
                     raise
+            finally:
+                self.calls.give(1)
         except BaseException as error:
             self._end(call, error)
             raise
@@ -211,16 +184,27 @@ class FiberProgram:
         call = self._begin(function, data, options)
         untouched = True
         try:
-            await self._turn(call)
-            async with self._slot(call, len(data)):
+            if self.loop_budget.left <= 0:
+                await self._turn(call)
+            size = len(data)
+            if not take_together(((self.calls, 1), (self.in_flight, size))):
+                await self.calls.take(1, call.clock)
+                try:
+                    await self.in_flight.take(size, call.clock)
+                except BaseException:
+                    self.calls.give(1)
+                    raise
+            try:
                 guest.call = call
                 untouched = False
                 try:
-                    refusals.forget(guest.context, guest.instances())
+                    guest.forget_refusals()
                     output = await driver.invoke(guest, function, results, data)
                     self._count_output(output)
                 finally:
                     self._settle(call, guest)
+            finally:
+                give_together(self.calls, 1, self.in_flight, size)
         except BaseException as error:
             # One that waited in vain has not touched the guest.
             if not (call.orderly or untouched):
@@ -247,6 +231,9 @@ class FiberProgram:
             UsageError: there is none of this name, or it wants parameters.
         """
         self.check_open(options)
+        count = self._results.get(function)
+        if count is not None:
+            return count
         export = self._info.exports.get(function)
         if export is None or export.kind != "func" or export.signature is None:
             names = [e.name for e in self._info.exports.values() if e.kind == "func" and not e.name.startswith("_")]
@@ -262,6 +249,7 @@ class FiberProgram:
                 plugin=options.plugin,
                 function=function,
             )
+        self._results[function] = len(results)
         return len(results)
 
     def close(self) -> None:
@@ -304,50 +292,55 @@ class FiberProgram:
             await budget.wait()
             self.check_open()
 
-    @trio.lowlevel.enable_ki_protection
-    async def _admit(self, call: Call) -> Guest:
-        # A place among the live guests and the memory that it begins with; the guest gives both back when it is closed.
-        engine = self._engine
-        size = self.links.memory_to_start(call.limits)
-        if size > engine.memory.limit:
-            raise BusyError(
-                f"the module starts with {size} bytes of memory, more than the bound of {engine.memory.limit} on "
-                f"{engine.memory.name}",
-                bound=engine.memory.name,
-            )
-        await engine.live.take(1, call.clock)
+    def _size(self, function: str, options: CallOptions) -> int:
+        # Bytes of the host's memory that a guest begins with.
         try:
-            await engine.memory.take(size, call.clock)
-        except BaseException:
-            engine.live.give(1)
+            return self.layout.memory_to_start(options.limits)
+        except LimitError as error:
+            error.plugin, error.function = options.plugin, function
             raise
-        with self._lock:
-            self._users += 1
-        before = time.perf_counter()
+
+    async def _take_places(self, call: Call, size: int, amount: int) -> None:
+        # A place among this plugin's calls and room for the input, which the call gives back; a place among the live
+        # guests and the memory that one begins with, which the guest gives back.  A flood of one plugin's calls waits
+        # at its own bound and takes nothing from others.
+        live, memory, in_flight = self._engine.live, self.memory_budget, self.in_flight
+        if take_together(((self.calls, 1), (in_flight, amount), (live, 1), (memory, size))):
+            return
+        if size > memory.limit:
+            raise BusyError(
+                f"the module starts with {size} bytes of memory, more than the bound of {memory.limit} on "
+                f"{memory.name}",
+                bound=memory.name,
+            )
+        taken: list[tuple[Budget, int]] = []
         try:
-            return Guest(self, call, size)
+            for budget, wanted in ((self.calls, 1), (in_flight, amount), (live, 1), (memory, size)):
+                await budget.take(wanted, call.clock)
+                taken.append((budget, wanted))
         except BaseException:
-            engine.memory.give(size)
-            engine.live.give(1)
+            for budget, wanted in reversed(taken):
+                budget.give(wanted)
+            raise
+
+    def _guest(self, call: Call, size: int) -> Guest:
+        # Its places are taken; where it cannot be made they are given back.
+        engine = self._engine
+        before = time.perf_counter()
+        with self._lock:
+            spot = engine.spot(self.layout, call.limits)
+            spot.taken += 1
+            self._users += 1
+        try:
+            return (LinkedGuest if self.layout.linked else Guest)(self, call, size, spot)
+        except BaseException:
+            with self._lock:
+                spot.taken -= 1
+            give_together(self.memory_budget, size, engine.live, 1)
             self._release()
             raise
         finally:
             engine.loop_budget.left -= time.perf_counter() - before
-
-    @asynccontextmanager
-    async def _slot(self, call: Call, size: int) -> AsyncIterator[None]:
-        # A place among this plugin's calls, taken before a place among all guests: a flood of one plugin's calls
-        # waits here and takes nothing from others.
-        in_flight = self._engine.in_flight
-        await self.calls.take(1, call.clock)
-        try:
-            await in_flight.take(size, call.clock)
-            try:
-                yield
-            finally:
-                in_flight.give(size)
-        finally:
-            self.calls.give(1)
 
     def _count_output(self, output: bytes) -> None:
         in_flight = self._engine.in_flight
@@ -374,7 +367,7 @@ class FiberProgram:
             if self._users or self._freed:
                 return
             self._freed = True
-        self.links.free()
+        self.layout.free()
 
 
 def _result(call: Call, output: bytes) -> Result:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from innkeeper.errors import InternalError
 from innkeeper.sandbox import capi
 from innkeeper.sandbox.growth import MEMORY_LIMIT, MEMORY_REFUSED, TABLE_REFUSED
+from innkeeper.sandbox.kernel import LIMIT
 
 
 class _Global(c.Structure):
@@ -43,6 +44,22 @@ def forget(context: int, instances: Sequence[int]) -> None:
 def hold_below(context: int, instance: int, pages: int) -> None:
     """From now on the instance's memory grows to at most so many pages."""
     _set(context, instance, MEMORY_LIMIT.encode(), pages)
+
+
+def hold_kernel_below(context: int, instance: int, pages: int) -> None:
+    """From now on the kernel's memory grows to at most so many pages.
+
+    Args:
+        instance: the kernel's, or of the module that it is part of.
+    """
+    found = _Global()
+    if _find(context, instance, LIMIT.encode(), found):
+        found.value.kind = capi.I32
+        found.value.of.i32 = pages
+        base = c.addressof(found)
+        error = capi.global_set(context, base + _ITEM, base + _VALUE)
+        if error:
+            raise InternalError(f"wasmtime: {capi.take_error(error)}")
 
 
 def _most(context: int, instances: Sequence[int], name: bytes) -> int:

@@ -32,8 +32,12 @@ class Ticker(Protocol):
     holds_gil: bool
     """Whether guests may be polled with the GIL held."""
 
-    def need(self) -> None:
-        """A guest is about to run."""
+    def need(self, now: float) -> None:
+        """A guest is about to run.
+
+        Args:
+            now: `time.perf_counter()`, which the caller has read anyway.
+        """
         ...
 
     def rest(self, *, running: bool) -> bool:
@@ -64,8 +68,8 @@ class TimerTicker:
         if self._libc.timer_create(_CLOCK_MONOTONIC, event, c.byref(self._timer)):
             raise OSError(c.get_errno(), "timer_create")
 
-    def need(self) -> None:
-        self._needed = time.monotonic()
+    def need(self, now: float) -> None:
+        self._needed = now
         if not self._armed:
             with self._lock:
                 if not self._armed:
@@ -84,7 +88,7 @@ class TimerTicker:
         return not self._armed
 
     def _idle(self) -> bool:
-        return time.monotonic() - self._needed > _IDLE
+        return time.perf_counter() - self._needed > _IDLE
 
     def _set(self, nanoseconds: int) -> None:
         interval = (c.c_long * 4)(0, nanoseconds, 0, nanoseconds)
@@ -103,8 +107,8 @@ class ThreadTicker:
         self._wake = threading.Event()
         threading.Thread(target=self._run, name="innkeeper ticker", daemon=True).start()
 
-    def need(self) -> None:
-        self._needed = time.monotonic()
+    def need(self, now: float) -> None:
+        self._needed = now
         if not self._wake.is_set():
             self._wake.set()
 
@@ -116,7 +120,7 @@ class ThreadTicker:
         return not self._wake.is_set()
 
     def _idle(self) -> bool:
-        return time.monotonic() - self._needed > _IDLE
+        return time.perf_counter() - self._needed > _IDLE
 
     def _run(self) -> None:
         while True:

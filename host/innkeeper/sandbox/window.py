@@ -8,9 +8,13 @@ import struct
 from innkeeper.sandbox import capi, kernel
 from innkeeper.sandbox.wasi.memory import MemoryFault
 
-_STATE = struct.Struct("<9Q")
+_NO_LISTS = bytes(kernel.START - kernel.HEADER - 7 * 8)
+_FRONT = struct.Struct(f"<7Q{len(_NO_LISTS)}s2Q")
 _BLOCK = struct.Struct("<2Q")
 _WORD = struct.Struct("<Q")
+_OUTCOME = struct.Struct("<3Q")
+_TOGETHER = 4096
+"""Bytes up to which joining two pieces is cheaper than a second copy."""
 
 
 class Window:
@@ -49,6 +53,10 @@ class Window:
             raise MemoryFault(offset, len(data))
         c.memmove(self.base + offset, data, len(data))
 
+    def outcome(self) -> tuple[int, int, int]:
+        """Of a kernel's memory: offset and length of the output that its guest set, and offset of its error's text."""
+        return _OUTCOME.unpack(c.string_at(self.base + kernel.OUTPUT_OFFSET, _OUTCOME.size))
+
     def word(self, offset: int) -> int:
         """The unsigned 64-bit word at `offset`."""
         return int(_WORD.unpack(self.read(offset, 8))[0])
@@ -61,12 +69,40 @@ def lay_out_input(window: Window, data: bytes) -> None:
     """
     length = len(data)
     room = kernel.capacity(length)
-    state = _STATE.pack(kernel.START + room, kernel.START, length, 0, 0, 0, 0, 0, 0)
-    # The state words, zeroed lists of freed blocks, the input's header, the input: all in front of the first block.
-    lists = bytes(kernel.START - kernel.HEADER - len(state))
-    window.write(0, state + lists + _BLOCK.pack(length, room | kernel.USED))
-    if data:
-        window.write(kernel.START, data)
+    # The state words, no freed blocks, the input's header, the input: all in front of the first block.
+    start = _FRONT.pack(kernel.START + room, kernel.START, length, 0, 0, 0, 0, _NO_LISTS, length, room | kernel.USED)
+    if kernel.START + length > window.size:
+        raise MemoryFault(kernel.START, length)
+    base = window.base
+    if length <= _TOGETHER:
+        c.memmove(base, start + data, kernel.START + length)
+    else:
+        c.memmove(base, start, kernel.START)
+        c.memmove(base + kernel.START, data, length)
+
+
+def put(window: Window, data: bytes) -> int:
+    """Makes a block above the last one and copies `data` into it, as the kernel's `alloc` would.
+
+    Returns:
+        The block's offset; 0 where the memory has no room for it as it is, or where its state makes no sense: what a
+        guest has overwritten is for the kernel to trap on.
+    """
+    length = len(data)
+    base, size = window.base, window.size
+    (top,) = _WORD.unpack(c.string_at(base, 8))
+    room = kernel.capacity(length)
+    block = top + kernel.HEADER
+    if not kernel.START <= top <= size - room - kernel.HEADER or top & 15 or not length:
+        return 0
+    c.memmove(base, _WORD.pack(block + room), 8)
+    header = _BLOCK.pack(length, room | kernel.USED)
+    if length <= _TOGETHER:
+        c.memmove(base + top, header + data, kernel.HEADER + length)
+    else:
+        c.memmove(base + top, header, kernel.HEADER)
+        c.memmove(base + block, data, length)
+    return int(block)
 
 
 def room_for(length: int) -> int:

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Protocol
 
+from innkeeper.plugins.manifest import Manifest
 from innkeeper.plugins.nodes import NodeDefinition
 from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.usage import Result
-
-
-class NodeManifest(Protocol):
-    """What a plugin's author said about its nodes."""
-
-    @property
-    def codec(self) -> Literal["msgpack", "json", "raw"]:
-        """How the functions of its nodes read input and write answers."""
-        ...
 
 
 class NodePlugin(Protocol):
@@ -27,8 +19,8 @@ class NodePlugin(Protocol):
         ...
 
     @property
-    def manifest(self) -> NodeManifest | None:
-        """The manifest that defines its nodes."""
+    def manifest(self) -> Manifest | None:
+        """The manifest that defines its nodes, as it is now: the plugin may change while a workflow runs."""
         ...
 
     @property
@@ -36,8 +28,13 @@ class NodePlugin(Protocol):
         """What one call of it may use."""
         ...
 
-    async def call(self, function: str, data: bytes) -> Result:
+    async def call(self, function: str, data: bytes, *, manifest: Manifest | None = None) -> Result:
         """Calls one of its functions.
+
+        Args:
+            function: its name.
+            data: its input.
+            manifest: what the input was made by; another one by now, in what it says of the function, is an error.
 
         Raises:
             InnkeeperError: every failure of the guest.

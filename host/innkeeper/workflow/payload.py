@@ -141,9 +141,14 @@ def _place(location: tuple[int | str, ...]) -> str:
     for part in location:
         if part == "[key]":
             continue
-        shown = str(part) if len(str(part)) <= 80 else str(part)[:77] + "..."
-        place += f"[{part}]" if isinstance(part, int) else f"{'.' if place else ''}{shown}"
+        place += f"[{part}]" if isinstance(part, int) else f"{'.' if place else ''}{_shown(part)}"
     return place or "top level"
+
+
+def _shown(key: str) -> str:
+    # Keys come from the file: what is no visible character is written as an escape, as in a Python string.
+    cut = key if len(key) <= 80 else key[:77] + "..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
 
 
 _WORDS = {

@@ -1,0 +1,113 @@
+"""The rows: what is measured, in which order, and what each is to reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the table.
+
+    Attributes:
+        name: short and stable.
+        title: what is measured.
+        unit: of its figures: "us", "ms" or "calls/s" (the only one of which more is better).
+        module: module of this package that measures it.
+        aim: the ratio to Extism that is aimed at, or None.
+        must: a looser ratio that has to be met in any case, or None.
+        aim_own: aim of our own figure, in the row's unit, where there is no peer to compare with.
+        note: what a reader must know to compare: what the peers leave out, or how it was timed.
+    """
+
+    name: str
+    title: str
+    unit: str
+    module: str
+    aim: float | None = None
+    must: float | None = None
+    aim_own: float | None = None
+    note: str = ""
+
+    @property
+    def more_is_better(self) -> bool:
+        """Whether a larger figure is the better one."""
+        return self.unit == "calls/s"
+
+
+_PLAIN = "wasmtime-py: no guest ABI, no limits, no interruption"
+
+_ALL = (
+    Row("fresh-small", "fresh guest and call, 64 bytes, 3 kB guest", "us", "fresh", aim=0.1, must=0.2, note=_PLAIN),
+    Row("fresh-large", "fresh guest and call, 64 bytes, 1.9 MB guest", "us", "fresh", aim=0.25, note=_PLAIN),
+    Row("warm", "warm call, 64 bytes", "us", "fresh", aim=0.5, note=_PLAIN),
+    Row(
+        "host-call",
+        "host call, 64 bytes each way, ready at once",
+        "us",
+        "hostcalls",
+        aim=0.6,
+        note="wasmtime-py: the host reads and writes the guest's memory itself",
+    ),
+    Row(
+        "host-await",
+        "host call, 64 bytes each way, ours awaits",
+        "us",
+        "hostcalls",
+        aim=1.0,
+        note="ours awaits a checkpoint; theirs are the same synchronous calls as in host-call, since they cannot await",
+    ),
+    Row("fresh-64k", "fresh guest and call, 64 KB in and out", "us", "fresh", aim=0.35, note=_PLAIN),
+    Row("warm-1m", "warm call, 1 MB in and out", "us", "fresh", aim=0.75, note=_PLAIN),
+    Row(
+        "load-new-process",
+        "cached load in a new process, 1.9 MB",
+        "ms",
+        "loads",
+        aim=0.5,
+        note="after the imports; reading the file is counted, and for ours hashing it; wasmtime-py maps an artifact "
+        "that nothing compares with the file",
+    ),
+    Row(
+        "load-again",
+        "load of the same 1.9 MB again in one host",
+        "us",
+        "loads",
+        aim=0.1,
+        note="theirs from its disk cache; wasmtime-py maps an artifact that nothing compares with the module",
+    ),
+    Row(
+        "waiting",
+        "1,000 calls that wait 10 ms in a host function",
+        "ms",
+        "waiting",
+        aim=0.05,
+        note="theirs in a pool of cores + 4 threads, Python's default",
+    ),
+    Row(
+        "go",
+        "Go plugin of 4.4 MB, theirs warm + 50 us",
+        "us",
+        "go",
+        aim=1.0,
+        note="the extism figure is its warm call plus 50 us; 10 ms between two calls, of each alike",
+    ),
+    Row("twenty-plugins", "20 plugins of a home ready, from the cache", "ms", "ready", aim_own=100.0),
+    Row("forty-modules", "40 modules of 1 kB to 4.4 MB ready, from the cache", "ms", "ready", aim_own=300.0),
+    Row(
+        "two-cores",
+        "calls a second on two cores, each of a fresh guest, 64 bytes",
+        "calls/s",
+        "throughput",
+        note="two processes at a time; " + _PLAIN,
+    ),
+    Row(
+        "epochs",
+        "a guest that computes for itself",
+        "ms",
+        "epochs",
+        note="what being interruptible costs: wasmtime-py is not; ours checks bounds explicitly, too",
+    ),
+)
+
+ROWS = {row.name: row for row in _ALL}

@@ -1,0 +1,121 @@
+"""Says on a terminal what is being compiled, where that takes long enough for somebody to wonder.
+
+With `--json`, or where standard error is no terminal, only trouble with the cache is said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from itertools import cycle
+
+from innkeeper.cli.output import printable, write_error
+from innkeeper.sandbox.compilation.progress import CacheTrouble, Compiling, Stage, listener
+
+PATIENCE = 0.5
+"""Seconds of silence: most modules are compiled by then, and a line that flashes up is worse than none."""
+
+_PICTURE = 0.1
+_SPINNER = "|/-\\"
+_CLEAR = "\r\x1b[K"
+
+
+@contextlib.contextmanager
+def compiling_shown(*, line: bool = True) -> Iterator[CompilingLine]:
+    """Shows what the hosts compile that are opened inside of the block, `trio.run` included.
+
+    Args:
+        line: whether a line is drawn; without, what it would say is the `text` of what the block gets, for a picture
+            that is drawn anyway.
+
+    Example:
+        with compiling_shown():
+            trio.run(main)
+    """
+    made = CompilingLine(line)
+    token = listener.set(made.hear)
+    try:
+        yield made
+    finally:
+        listener.reset(token)
+        made.stop()
+
+
+class CompilingLine:
+    """One line that comes and goes. Drawn by a thread of its own: trio's may be busy."""
+
+    def __init__(self, drawn: bool) -> None:
+        # Kept: others may put something else in its place meanwhile.
+        self._stream = sys.stderr
+        self._shown = drawn and self._stream is not None and self._stream.isatty()
+        # An event may interrupt the drawing of another in one thread only through a signal, and none is handled here.
+        self._lock = threading.Condition()
+        self._since: dict[str, tuple[float, Compiling]] = {}
+        self._drawn = False
+        self._stopped = False
+        self._thread: threading.Thread | None = None
+
+    def hear(self, event: Compiling | CacheTrouble) -> None:
+        """What compilers tell."""
+        with self._lock:
+            if isinstance(event, CacheTrouble):
+                self._erase()
+                write_error(f"innkeeper: {event.reason}")
+            elif event.stage is Stage.DONE:
+                self._since.pop(event.key, None)
+                if not self._since:
+                    # At once: what follows may be somebody else's line.
+                    self._erase()
+            elif event.key not in self._since:
+                self._since[event.key] = (time.monotonic(), event)
+            if self._shown and self._since and self._thread is None:
+                self._thread = threading.Thread(target=self._draw, daemon=True)
+                self._thread.start()
+            self._lock.notify()
+
+    def stop(self) -> None:
+        """Removes the line for good."""
+        with self._lock:
+            self._stopped = True
+            self._erase()
+            self._lock.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _draw(self) -> None:
+        pictures = cycle(_SPINNER)
+        with self._lock:
+            while not self._stopped:
+                if not self._since:
+                    self._lock.wait()
+                    continue
+                text = self.text
+                if text:
+                    self._write(f"{_CLEAR}{next(pictures)} {text}")
+                    self._drawn = True
+                self._lock.wait(_PICTURE)
+
+    @property
+    def text(self) -> str:
+        """What is compiled for longer than `PATIENCE`: "compiling core-messages (1.2 MB) ...", or ""."""
+        now = time.monotonic()
+        long = [event for since, event in list(self._since.values()) if now - since >= PATIENCE]
+        if not long:
+            return ""
+        named = [f"{printable(event.plugin or 'a module', 64)} ({event.size / 1e6:.1f} MB)" for event in long[:1]]
+        more = f" and {len(long) - 1} more" if len(long) > 1 else ""
+        return f"compiling {named[0]}{more} ..."
+
+    def _erase(self) -> None:
+        if self._drawn:
+            self._write(_CLEAR)
+            self._drawn = False
+
+    def _write(self, text: str) -> None:
+        # Nobody is left to be shown anything where this fails.
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+            self._stream.flush()

@@ -1,0 +1,47 @@
+"""What a running host says of the files that it picks up."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+logger = logging.getLogger("innkeeper")
+
+Kind = Literal["added", "changed", "removed", "problem"]
+Part = Literal["file", "manifest", "grant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that a running host noticed. When it is said, it is in force.
+
+    Attributes:
+        kind: "added", "changed" or "removed" for a plugin; "problem" for a file that cannot be used.
+        plugin: id of the plugin, or None where a problem is not one plugin's.
+        text: a sentence for people; it names the file.
+        parts: of a changed plugin, what is another: "file", "manifest", "grant".
+    """
+
+    kind: Kind
+    plugin: str | None
+    text: str
+    parts: tuple[Part, ...] = ()
+
+
+Listener = Callable[[Change], object]
+
+
+def say(change: Change, listener: Listener | None) -> None:
+    """Logs a change under the name "innkeeper" and hands it to whoever asked for it.
+
+    What a listener raises is logged and goes no further: a slip in it must not stop the plugins from following
+    their files.
+    """
+    logger.log(logging.WARNING if change.kind == "problem" else logging.INFO, "%s", change.text)
+    if listener is not None:
+        try:
+            listener(change)
+        except Exception:
+            logger.exception("on_change failed")

@@ -1,0 +1,164 @@
+"""One look at the folders of a home: which files lie there, and a signature of each. Opens no file.
+
+A signature tells a changed file from an unchanged one for the price of a `stat`. Polling sees every file system
+alike: network and bind mounts, and folders that do not exist yet.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from innkeeper.plugins.home import Home, Place
+
+MAX_FILES = 1000
+MAX_DEPTH = 8
+MAX_ENTRIES = 20_000
+
+Signature = tuple[int, ...]
+"""Device, inode, size and times in ns of a file, and of the manifest beside it; equal as long as nobody touches it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WasmFile:
+    """A file that may be a plugin.
+
+    Attributes:
+        label: its name in messages, such as "plugins/shout.wasm"; no other file of the home has it.
+        path: where it is.
+        shipped: whether it came with Innkeeper.
+        signature: of it and of the manifest beside it.
+    """
+
+    label: str
+    path: str
+    shipped: bool
+    signature: Signature
+
+
+@dataclass(slots=True)
+class Listing:
+    """What lies in a home.
+
+    Attributes:
+        files: by label, place by place, in a stable order.
+        grants: for each place, the signatures of its grants by the id that they are for.
+        refused: (label, sentence) of links that would be plugins and are not followed.
+        unreadable: labels of folders that cannot be read: nobody knows what is in them.
+        problems: a sentence for whatever else is not looked at.
+    """
+
+    files: dict[str, WasmFile] = field(default_factory=dict)
+    grants: list[dict[str, Signature]] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def list_home(home: Home) -> Listing:
+    """Looks at all places of a home. Blocks; its work is bounded by the constants of this module."""
+    listing = Listing()
+    for place in home.places:
+        for file in _wasm_files(place, listing):
+            listing.files[file.label] = file
+        listing.grants.append(_grants(place, listing))
+    return listing
+
+
+def newest(signature: Signature) -> int:
+    """When the last of a signature's files was touched, in ns since 1970 (int), as its file system says."""
+    return max((*signature[3::5], *signature[4::5]), default=0)
+
+
+def size_of(signature: Signature) -> int:
+    """Bytes of the file itself (int)."""
+    return signature[2]
+
+
+def _sign(status: os.stat_result) -> Signature:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _wasm_files(place: Place, listing: Listing) -> Iterator[WasmFile]:
+    """The .wasm files of a place. Hidden files are skipped, links are not followed: one that stays inside would show a
+    file twice, one that leads outside could be anything."""
+    prefix = "shipped plugins" if place.shipped else "plugins"
+    root = os.path.realpath(place.plugins)
+    pending = [(root, prefix, 0)]
+    entries = files = 0
+    while pending:
+        folder, label, depth = pending.pop()
+        items: list[os.DirEntry[str]] = []
+        try:
+            with os.scandir(folder) as found:
+                for item in found:
+                    entries += 1
+                    if entries > MAX_ENTRIES:
+                        listing.problems.append(
+                            f"{prefix}: has more than {MAX_ENTRIES} entries; the rest is not looked at"
+                        )
+                        return
+                    if not item.name.startswith("."):
+                        items.append(item)
+        except (FileNotFoundError, NotADirectoryError):
+            # A home needs no plugins, and a folder may go while it is looked at.
+            continue
+        except OSError as error:
+            listing.problems.append(f"{label}: cannot be read: {error.strerror}")
+            listing.unreadable.append(label)
+            continue
+        items.sort(key=lambda item: item.name)
+        beside = {item.name: item for item in items if item.name.endswith(".toml")}
+        folders: list[tuple[str, str, int]] = []
+        for item in items:
+            name = f"{label}/{item.name}"
+            is_wasm = item.name.endswith(".wasm")
+            try:
+                if item.is_symlink():
+                    target = os.path.realpath(item.path)
+                    inside = (target + os.sep).startswith(root + os.sep)
+                    if not inside and (is_wasm or os.path.isdir(target)):
+                        listing.refused.append(
+                            (name, f"{name}: is a link out of the folder and is not followed; copy the file instead")
+                        )
+                elif item.is_dir(follow_symlinks=False):
+                    if depth + 1 > MAX_DEPTH:
+                        listing.problems.append(f"{name}: is more than {MAX_DEPTH} folders deep and is not looked at")
+                    else:
+                        folders.append((item.path, name, depth + 1))
+                elif is_wasm:
+                    files += 1
+                    if files > MAX_FILES:
+                        listing.problems.append(f"{prefix}: has more than {MAX_FILES} plugins; the rest is not loaded")
+                        return
+                    signature = _sign(item.stat(follow_symlinks=False))
+                    manifest = beside.get(f"{item.name.removesuffix('.wasm')}.toml")
+                    if manifest is not None:
+                        signature += _sign(manifest.stat(follow_symlinks=False))
+                    yield WasmFile(name, item.path, place.shipped, signature)
+            except OSError:
+                # Gone since the folder was read: the next look knows.
+                continue
+        pending.extend(reversed(folders))
+
+
+def _grants(place: Place, listing: Listing) -> dict[str, Signature]:
+    found: dict[str, Signature] = {}
+    try:
+        with os.scandir(place.manifests) as items:
+            for position, item in enumerate(items):
+                if position == MAX_ENTRIES:
+                    listing.problems.append(f"manifests: has more than {MAX_ENTRIES} entries; the rest is not used")
+                    break
+                if item.name.endswith(".toml") and not item.name.startswith("."):
+                    try:
+                        # A grant may be a link: what it leads to is what counts.
+                        signature = _sign(item.stat())
+                    except OSError:
+                        signature = ()
+                    found[item.name.removesuffix(".toml")] = signature
+    except OSError:
+        # A home needs no grants, and none that cannot be read is in force.
+        return {}
+    return dict(sorted(found.items()))

@@ -1,0 +1,307 @@
+"""The plugins of a home that are in service, and how a catalogue changes them. Everything here is at once: no file is
+read, nothing is compiled, nobody waits."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from weakref import WeakValueDictionary
+
+from innkeeper.plugins.catalogue import Catalogue, Entry
+from innkeeper.plugins.changes import Change, Part
+from innkeeper.plugins.generation import Code, Generation
+from innkeeper.plugins.grants import Ruling, grant_label, rule_standing
+from innkeeper.plugins.home import Home
+from innkeeper.plugins.manifest import Instance, Manifest
+from innkeeper.plugins.node_table import NodeTable
+from innkeeper.plugins.plugin import Plugin, checked
+from innkeeper.sandbox.interface import Engine
+
+STAYS = "; the version before it stays in service"
+
+_MOST_REASONS = 1000
+"""Plugins that went and of which is known why."""
+
+
+@dataclass(slots=True, eq=False)
+class Service:
+    """A plugin in service.
+
+    Attributes:
+        plugin: what its users have.
+        generation: the version in service.
+        entry: what that version was made of.
+        candidate: the version that its file holds by now, to be compiled first; or None.
+        rejected: (digest, sentence) of bytes that did not compile, as long as its file holds them.
+        standing: problems of the grant of a version that its file holds no more.
+    """
+
+    plugin: Plugin
+    generation: Generation
+    entry: Entry
+    candidate: Entry | None = None
+    rejected: tuple[str, str] | None = None
+    standing: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a catalogue changed.
+
+    Attributes:
+        changes: what to say.
+        retired: versions that are not in service any more, each with the one that took its place, if any.
+        waiting: plugins with a candidate that is to be compiled.
+    """
+
+    changes: list[Change]
+    retired: list[tuple[Generation, Generation | None]]
+    waiting: list[Service]
+
+
+class Roster:
+    """The plugins in service.
+
+    Attributes:
+        services: by id.
+        nodes: their node types.
+        reasons: why a plugin that was there is gone, by id.
+    """
+
+    def __init__(self, home: Home, engine: Engine) -> None:
+        self.services: dict[str, Service] = {}
+        self.nodes = NodeTable()
+        self.reasons: dict[str, str] = {}
+        self._home = home
+        self._engine = engine
+        self._catalogue = Catalogue()
+        # Whoever still has the plugin that was removed finds it alive again when its file comes back.
+        self._gone: WeakValueDictionary[str, Plugin] = WeakValueDictionary()
+
+    def problems(self) -> list[str]:
+        """One text per thing that is wrong with a file, a grant or a node type (list of str)."""
+        catalogue = self._catalogue
+        kept = {text for text, _ in self._kept()}
+        found = [f"{text}{STAYS}" if text in kept else text for text in catalogue.file_problems]
+        for plugin_id, texts in catalogue.grant_problems.items():
+            if self.services[plugin_id].rejected is None:
+                found += texts
+        for service in self.services.values():
+            if service.rejected is not None:
+                found.append(f"{service.rejected[1]}{STAYS}")
+            found += service.standing
+        # A plugin whose file nobody can see may be in service all the same.
+        found += [text for name, text in catalogue.unused if name not in self.services]
+        return [*found, *self.nodes.refused.values()]
+
+    def why_not(self, plugin_id: str) -> list[str]:
+        """What keeps a plugin away (list of str)."""
+        causes = self._catalogue.causes.get(plugin_id, [])
+        gone = self.reasons.get(plugin_id)
+        return [*causes, gone] if gone is not None else causes
+
+    def apply(self, catalogue: Catalogue) -> Outcome:
+        """Brings a catalogue into service, but for bytes that are to be compiled first."""
+        before = set(self.problems())
+        self._catalogue = catalogue
+        outcome = Outcome([], [], [])
+        manifests: dict[str, Manifest | None] = {}
+        for plugin_id in [*self.services]:
+            if plugin_id not in catalogue.entries:
+                self._missing(self.services[plugin_id], outcome, manifests)
+        for plugin_id, entry in catalogue.entries.items():
+            service = self.services.get(plugin_id)
+            if service is None:
+                self._add(entry, outcome, manifests)
+            elif entry is not service.entry or service.candidate is not None or service.rejected is not None:
+                self._follow(service, entry, outcome, manifests)
+        self.nodes.update(manifests)
+        outcome.changes += self._said(set(self.problems()) - before, catalogue.news)
+        return outcome
+
+    def promote(self, service: Service, code: Code) -> Outcome:
+        """Puts a candidate in service, whose bytes were compiled."""
+        outcome = Outcome([], [], [])
+        entry = service.candidate
+        assert entry is not None
+        before = set(self.problems())
+        manifests: dict[str, Manifest | None] = {}
+        self._swap(service, entry, code, outcome, manifests)
+        self.nodes.update(manifests)
+        outcome.changes += self._said(set(self.problems()) - before)
+        return outcome
+
+    def reject(self, service: Service, reason: str) -> Outcome:
+        """A candidate did not compile: the version before it stays."""
+        outcome = Outcome([], [], [])
+        entry, service.candidate = service.candidate, None
+        assert entry is not None
+        before = set(self.problems())
+        label = entry.label
+        service.rejected = entry.module.digest, reason if reason.startswith(f"{label}:") else f"{label}: {reason}"
+        manifests: dict[str, Manifest | None] = {}
+        self._stand(service, outcome, manifests)
+        self.nodes.update(manifests)
+        said = f"{service.rejected[1]}{STAYS}"
+        outcome.changes.append(Change("problem", entry.id, said))
+        outcome.changes += self._said(set(self.problems()) - before - {said})
+        return outcome
+
+    # --- one plugin -------------------------------------------------------------------------------------------------
+
+    def _add(self, entry: Entry, outcome: Outcome, manifests: dict[str, Manifest | None]) -> None:
+        generation = self._generation(entry, self.code_of(entry))
+        plugin = self._gone.pop(entry.id, None)
+        if plugin is None:
+            plugin = Plugin(entry.id, self._home.configuration.ceiling, generation)
+        else:
+            plugin.replace(generation)
+        self.services[entry.id] = Service(plugin, generation, entry)
+        self.reasons.pop(entry.id, None)
+        manifests[entry.id] = entry.module.manifest
+        outcome.changes.append(Change("added", entry.id, f"{entry.label}: is the plugin {entry.id!r}"))
+
+    def _missing(self, service: Service, outcome: Outcome, manifests: dict[str, Manifest | None]) -> None:
+        """The catalogue does not have it: its file is broken, or gone."""
+        label, plugin_id = service.entry.label, service.plugin.id
+        service.candidate = None
+        unseen = any(label.startswith(f"{folder}/") for folder in self._catalogue.unreadable)
+        owner = self._catalogue.owners.get(label, "")
+        if unseen or owner is None or owner == plugin_id:
+            self._stand(service, outcome, manifests)
+            return
+        what = "was removed" if owner == "" else f"has the id {owner!r} now"
+        reason = f"{label}: {what}, so there is no plugin {plugin_id!r} any more"
+        del self.services[plugin_id]
+        self._gone[plugin_id] = service.plugin
+        self.reasons[plugin_id] = reason
+        if len(self.reasons) > _MOST_REASONS:
+            del self.reasons[next(iter(self.reasons))]
+        manifests[plugin_id] = None
+        outcome.retired.append((service.plugin.stop(f"{reason}; put the file back to call it"), None))
+        outcome.changes.append(Change("removed", plugin_id, reason))
+
+    def _follow(self, service: Service, entry: Entry, outcome: Outcome, manifests: dict[str, Manifest | None]) -> None:
+        """Its file, its manifest or its grant may be another."""
+        digest = entry.module.digest
+        if digest == service.entry.module.digest:
+            service.candidate = service.rejected = None
+            self._swap(service, entry, service.generation.code, outcome, manifests)
+            return
+        if service.rejected is not None and service.rejected[0] == digest:
+            self._stand(service, outcome, manifests)
+            return
+        service.rejected = None
+        code = service.generation.code
+        if not (code.asked_for and code.works):
+            # Nobody ran the version before it, or it never worked: whoever calls finds out about this one.
+            self._swap(service, entry, self.code_of(entry), outcome, manifests)
+            return
+        service.candidate = entry
+        outcome.waiting.append(service)
+        self._stand(service, outcome, manifests)
+
+    def _swap(
+        self, service: Service, entry: Entry, code: Code, outcome: Outcome, manifests: dict[str, Manifest | None]
+    ) -> None:
+        before, old = service.entry, service.generation
+        service.candidate = service.rejected = None
+        service.standing = ()
+        if entry == before:
+            service.entry = entry
+            return
+        parts = _parts(before, entry)
+        generation = self._generation(entry, code, old)
+        service.entry, service.generation = entry, generation
+        if service.plugin.gone is None:
+            service.plugin.replace(generation)
+            outcome.retired.append((old, generation))
+        else:
+            # Somebody closed it, and so it stays.
+            generation.over = service.plugin.gone
+            outcome.retired.append((generation, None))
+        manifests[entry.id] = entry.module.manifest
+        if parts:
+            outcome.changes.append(Change("changed", entry.id, _sentence(entry, parts), parts))
+
+    def _stand(self, service: Service, outcome: Outcome, manifests: dict[str, Manifest | None]) -> None:
+        """Its bytes stay in service though its file holds others; its grant is what the grant's file says now."""
+        entry, candidate = service.entry, service.candidate
+        found = self._catalogue.grants.get(entry.id)
+        granted = None if found is None or found.grant is None else found.grant.sha256
+        if candidate is not None and granted == candidate.module.digest:
+            # The operator agreed to bytes that are being compiled: what the old ones had ends when these begin.
+            return
+        ruling: Ruling = rule_standing(found, entry.id, entry.module.digest, self._home.configuration)
+        kept = replace(entry, grant=ruling.grant, grant_state=ruling.state, limits=ruling.limits)
+        rejected = service.rejected
+        self._swap(service, kept, service.generation.code, outcome, manifests)
+        service.candidate, service.rejected, service.standing = candidate, rejected, ruling.problems
+
+    # --- parts ------------------------------------------------------------------------------------------------------
+
+    def code_of(self, entry: Entry) -> Code:
+        """What is to be made of the bytes of an entry."""
+        return Code(self._engine, entry.module, plugin=entry.id, label=entry.label)
+
+    def _generation(self, entry: Entry, code: Code, before: Generation | None = None) -> Generation:
+        config = checked(entry.grant.config) if entry.grant is not None else {}
+        instance: Instance = "shared" if entry.shared else "fresh"
+        same = (
+            before is not None
+            and before.code is code
+            and (before.limits, before.config, before.instance) == (entry.limits, config, instance)
+        )
+        return Generation(
+            code,
+            entry.module,
+            id=entry.id,
+            label=entry.label,
+            path=entry.path,
+            limits=entry.limits,
+            config=config,
+            instance=instance,
+            grant=entry.grant,
+            grant_state=entry.grant_state,
+            shipped=entry.shipped,
+            guest=before.guest if before is not None and same else None,
+        )
+
+    def _kept(self) -> Iterator[tuple[str, str]]:
+        """(text, id) of problems with files of plugins whose version before stays in service."""
+        for plugin_id, service in self.services.items():
+            if plugin_id not in self._catalogue.entries:
+                for name in {plugin_id, PurePath(service.entry.label).stem}:
+                    for text in self._catalogue.causes.get(name, ()):
+                        yield text, plugin_id
+
+    def _said(self, fresh: Collection[str], news: Collection[str] = ()) -> list[Change]:
+        """Problems that were not there before, or are those of a file that was broken in another way."""
+        kept = dict(self._kept())
+        of = {f"{text}{STAYS}": plugin_id for text, plugin_id in kept.items()}
+        again = {f"{text}{STAYS}" if text in kept else text for text in news}
+        return [Change("problem", of.get(text), text) for text in self.problems() if text in fresh or text in again]
+
+
+def _parts(before: Entry, after: Entry) -> tuple[Part, ...]:
+    parts: list[Part] = []
+    if before.module.digest != after.module.digest or before.label != after.label:
+        parts.append("file")
+    if before.module.manifest != after.module.manifest:
+        parts.append("manifest")
+    if (before.grant, before.grant_state, before.limits) != (after.grant, after.grant_state, after.limits):
+        parts.append("grant")
+    return tuple(parts)
+
+
+def _sentence(entry: Entry, parts: Collection[Part]) -> str:
+    said: list[str] = []
+    if "file" in parts:
+        said.append("the new file is in service")
+    if "manifest" in parts:
+        said.append("the new manifest is in service")
+    if "grant" in parts:
+        label = grant_label(entry.id)
+        said.append(f"{label} is in force" if entry.grant is not None else f"it has no grant ({entry.grant_state})")
+    return f"{entry.label}: {', '.join(said)}"

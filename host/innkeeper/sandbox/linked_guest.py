@@ -1,0 +1,105 @@
+"""A guest of several modules: each is an instance of its own, and so is their kernel."""
+
+from __future__ import annotations
+
+import ctypes as c
+from typing import TYPE_CHECKING, Any
+
+from innkeeper.errors import InternalError
+from innkeeper.sandbox import box, capi, growth, kernel, refusals
+from innkeeper.sandbox.call import Call
+from innkeeper.sandbox.guest import Guest
+from innkeeper.sandbox.linking import Linked
+from innkeeper.sandbox.spots import Spot
+
+if TYPE_CHECKING:
+    from innkeeper.sandbox.program import FiberProgram
+
+_MEMORY = growth.MEMORY.encode()
+
+
+class LinkedGuest(Guest):
+    """A live guest of a plugin whose modules are linked for each guest anew."""
+
+    __slots__ = ("_layout", "_linked", "_linker")
+
+    def __init__(self, program: FiberProgram, call: Call, counted: int, spot: Spot) -> None:
+        layout = program.layout
+        assert isinstance(layout, Linked)
+        self._layout = layout
+        self._linked: list[Any] = []
+        self._linker = 0
+        super().__init__(program, call, counted, spot)
+
+    def _counts(self) -> tuple[int, int, int]:
+        modules = len(self._layout.modules) + 1
+        return modules, 8 * modules, modules
+
+    def begin_kernel(self) -> None:
+        """Starts the kernel."""
+        base = self._base
+        self._begin(
+            capi.instance_pre_instantiate_async(
+                self._layout.kernel, self.context, base + box.KERNEL, base + box.TRAP, base + box.ERROR
+            )
+        )
+
+    def finish_kernel(self) -> None:
+        """Finds the kernel's memory."""
+        self._find_kernel(self._base + box.KERNEL)
+
+    def link(self) -> None:
+        """Takes a linker of the program's and shadows in it what the kernel exports.
+
+        The linker belongs to this guest until it is closed: a future may look at it.
+        """
+        self._linker = linker = self._layout.take()
+        if not self.has_kernel:
+            return
+        base = self._base
+        env = kernel.ENV.encode()
+        self._check(capi.linker_define_instance(linker, self.context, env, len(env), base + box.KERNEL))
+        for namespace, name, wrapper in self._layout.wrappers:
+            scratch = base + box.SCRATCH
+            if not capi.instance_export(self.context, base + box.KERNEL, wrapper, len(wrapper), scratch):
+                raise InternalError(f"the kernel has no {wrapper.decode()}")
+            self._check(capi.linker_define(linker, self.context, namespace, len(namespace), name, len(name), scratch))
+
+    def begin_module(self, module: int) -> None:
+        """Starts a module with what is linked so far. `module` is its address."""
+        base = self._base
+        self._begin(
+            capi.linker_instantiate_async(
+                self._linker, self.context, module, base + box.INSTANCE, base + box.TRAP, base + box.ERROR
+            )
+        )
+
+    def finish_module(self, name: bytes | None, *, owns_memory: bool) -> None:
+        """Finds the module's own memory and, if it has a name, links its exports under it for the modules to come."""
+        base = self._base
+        self.has_instance = True
+        at = base + box.MEMORIES + len(self._memories) * box.EXTERN_SIZE
+        if owns_memory and capi.instance_export(self.context, base + box.INSTANCE, _MEMORY, len(_MEMORY), at):
+            self._memories = (*self._memories, at + capi.EXTERN_OF)
+        limits = self.call.limits
+        if limits.memory < limits.kernel_memory:
+            refusals.hold_below(self.context, base + box.INSTANCE, limits.memory // kernel.PAGE)
+        if name is not None:
+            self._check(capi.linker_define_instance(self._linker, self.context, name, len(name), base + box.INSTANCE))
+            self._linked.append(capi.Instance.from_buffer_copy(self._box.instance))
+
+    def module_memory(self) -> int:
+        memories = (memory for memory in self._memories if memory != self._kernel_memory)
+        return max((capi.memory_data_size(self.context, memory) for memory in memories), default=0)
+
+    def instances(self) -> list[int]:
+        return [self._base + box.INSTANCE, *map(c.addressof, self._linked)]
+
+    def _freed(self) -> None:
+        linker, self._linker = self._linker, 0
+        if linker:
+            self._layout.give(linker)
+
+    def _check(self, error: int | None) -> None:
+        if error:
+            raise InternalError(f"wasmtime: {capi.take_error(error)}")
