@@ -7,7 +7,7 @@ TARGETS ?=
 JOBS ?= 1
 CRASHES ?= fuzz/crashes
 
-.PHONY: demo test check plugins measure soak fuzz clean
+.PHONY: demo test check plugins bench measure soak fuzz clean
 
 # One stamp for each set of packages, so that `make demo` does not wait for what only the tests need.
 $(VENV)/.host: pyproject.toml
@@ -36,11 +36,12 @@ check: $(VENV)/.check
 	@$(BIN)/mypy
 	@PATH="$(BIN):$$PATH" $(BIN)/lint-imports
 
-$(VENV)/.measure: $(VENV)/.test
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[measure]'
-	@touch $@
+# Speed beside the Extism SDK and wasmtime-py, two to three minutes. One row: .venv/bin/innkeeper bench --only warm
+bench: $(VENV)/.host
+	@$(BIN)/innkeeper bench
 
-# Prints what docs/performance.md promises: the lag of a timer beside hostile guests, memory of waiting guests, speed.
+# Prints what else docs/performance.md promises: the lag of a timer beside hostile guests, memory of waiting guests, what
+# stays of guests that ended, a call from shell to shell. About eight minutes.
 measure: $(VENV)/.test
 	@$(BIN)/python -m tests.measure
 
@@ -53,7 +54,7 @@ soak: $(VENV)/.test
 fuzz: $(VENV)/.test
 	@$(BIN)/python -m fuzz $(SECONDS_EACH) $(TARGETS) --jobs $(JOBS) --crashes $(CRASHES)
 
-# Rebuilds plugins/*.wasm from pdk-samples/ with packages of PyPI and npm; needs node and npm.
+# Rebuilds plugins/ from pdk-samples/ with packages of PyPI and npm; needs node and npm.
 plugins: $(VENV)/.host
 	@$(BIN)/python pdk-samples/build.py
 

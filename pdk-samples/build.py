@@ -29,8 +29,8 @@ from bench import recipe
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "pdk-samples"
 PLUGINS = ROOT / "plugins"
-GUESTS = ROOT / "host" / "innkeeper" / "bench" / "guests"
-"""Guests of `innkeeper bench`: no plugins of anybody's home, so not among those."""
+GUESTS = PLUGINS / "_bench"
+"""Guests of `innkeeper bench`. They are no plugins: no host looks into a folder with such a name."""
 
 ZIGLANG = "0.17.0"
 WIZER = "11.0.3"
@@ -328,7 +328,7 @@ def place(path: Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Builds plugins/*.wasm from pdk-samples/.")
+    parser = argparse.ArgumentParser(description="Builds plugins/ from pdk-samples/.")
     parser.add_argument("--check", action="store_true", help="build elsewhere and compare with what is here")
     arguments = parser.parse_args()
     try:

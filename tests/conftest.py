@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from innkeeper.sandbox.limits import DEFAULTS
+
 # What tests compile goes into a cache of their own, never into the user's; processes that they start share it.
 _cache = tempfile.mkdtemp(prefix="innkeeper-tests-")
 os.environ["INNKEEPER_CACHE"] = _cache
@@ -24,11 +26,14 @@ def _remove_cache() -> None:
 
 pytest.register_assert_rewrite("guests")
 
-from guests import Sandbox, opened  # noqa: E402 (its asserts explain themselves only if it is imported after the line above)
+from guests import NOTHING, Sandbox, opened  # noqa: E402 (its asserts explain themselves only if it is imported after the line above)
 
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
     """An engine that is looked over after the test."""
     async with opened() as made:
+        places = made.engine.spot((await made.load(NOTHING)).layout, DEFAULTS)
+        taken = places.taken
         yield made
+    assert places.taken <= taken, "a guest's place in the pool was not given back"

@@ -72,7 +72,7 @@ class FakeGuest:
     async def host(self, name: str, *arguments: Any) -> Any:
         """Calls a host function."""
         self.usage.host_calls += 1
-        return await self._functions[name].handler(*arguments)
+        return await self._functions[name].answer(*arguments)
 
 
 Function = Callable[[FakeGuest, bytes], Awaitable[bytes]]

@@ -34,7 +34,8 @@ class FakePlugin:
     functions: dict[str, Function] = field(default_factory=dict)
     inputs_seen: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
-    async def call(self, function: str, data: bytes) -> Result:
+    async def call(self, function: str, data: bytes, *, manifest: Any = None) -> Result:
+        assert manifest is self.manifest
         codec = self.manifest.codec
         call = decode(data, codec)
         assert list(call) == ["inputs", "config", "run"]

@@ -44,7 +44,7 @@ from innkeeper.plugins.home import open_home
 from innkeeper.sandbox.wasm import parse
 
 ROOT = Path(__file__).parent.parent
-GUESTS = ROOT / "host" / "innkeeper" / "bench" / "guests"
+GUESTS = ROOT / "plugins" / "_bench"
 NEEDED = {"name", *PEERS, "unit", "ratio_to_extism"}
 """Keys that every row has, whoever reads it."""
 

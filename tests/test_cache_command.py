@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from innkeeper.cli import progress
+from innkeeper.cli import progress, run_view
 from innkeeper.cli.main import invoke
 from innkeeper.cli.progress import compiling_shown
 from innkeeper.plugins.configuration import parse_configuration
@@ -206,6 +206,28 @@ def test_another_picture_can_take_the_text(terminal: Terminal) -> None:
         tell(event(Stage.QUEUED))
         assert compiling.text == "compiling core-messages (1.2 MB) ..."
     assert terminal.getvalue() == ""
+
+
+def test_trouble_with_the_cache_does_not_tear_another_picture(
+    terminal: Terminal, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with compiling_shown(line=False):
+        tell(CacheTrouble("the cache is not used: /x is a link; name the folder itself"))
+        assert capfd.readouterr().err == ""
+    assert capfd.readouterr().err == "innkeeper: the cache is not used: /x is a link; name the folder itself\n"
+
+
+def test_the_bar_of_a_run_says_what_is_compiled_and_which_nodes_run_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Terminal()
+    monkeypatch.setattr("sys.stderr", made)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    compiling: Any = SimpleNamespace(text="")
+    with run_view.progress(2, compiling) as receive:
+        receive({"type": "NODE_EXECUTING", "payload": {"nodeId": "the-first"}})
+        assert shown(made, "the-first")
+        compiling.text = "compiling core-messages (1.2 MB) ..."
+        assert shown(made, "compiling core-messages (1.2 MB) ...")
 
 
 def test_trouble_with_the_cache_is_said_without_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:

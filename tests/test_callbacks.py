@@ -34,6 +34,7 @@ GUEST = """(module
   (import "extism:host/env" "output_set" (func $output_set (param i64 i64)))
   (import "extism:host/user" "now" (func $now (param i64) (result i64)))
   (import "extism:host/user" "wait" (func $wait (param i64) (result i64)))
+  (import "extism:host/user" "quick" (func $quick (param i64) (result i64)))
   (import "wasi_snapshot_preview1" "random_get" (func $random_get (param i32 i32) (result i32)))
   (memory (export "memory") 1)
   (func $say (param i64) (local i64)
@@ -44,6 +45,7 @@ GUEST = """(module
     (call $var_set (local.get $block) (local.get $block))
     (call $say (call $length (call $var_get (local.get $block)))))
   (func (export "now") (call $say (call $now (call $now (i64.const 38)))))
+  (func (export "quick") (call $say (call $quick (call $quick (i64.const 38)))))
   (func (export "wait") (call $say (call $wait (call $wait (i64.const 38)))))
   (func (export "wasi") (result i32)
     (i32.or (call $random_get (i32.const 0) (i32.const 8)) (call $random_get (i32.const 0) (i32.const 8))))
@@ -52,7 +54,7 @@ GUEST = """(module
     (call $say (local.get 0))))
 """
 
-RIGHT = {"raw": 8, "now": 42, "wait": 42, "long": 30_000_000}
+RIGHT = {"raw": 8, "now": 42, "quick": 42, "wait": 42, "long": 30_000_000}
 OPTIONS = CallOptions(limits=Limits(cpu=30.0))
 
 
@@ -71,6 +73,7 @@ async def _program() -> AsyncIterator[tuple[FiberEngine, FiberProgram]]:
         functions = [
             HostFunction("now", _now, (Value.I64,), Value.I64),
             HostFunction("wait", _wait, (Value.I64,), Value.I64),
+            HostFunction("quick", lambda number: number + 2, (Value.I64,), Value.I64, quick=True),
         ]
         program = await engine.load(bytes(wat2wasm(GUEST)), functions=functions)
         try:
@@ -146,16 +149,6 @@ class _FaultyBindings(dict[int, callbacks.Binding]):
         return super().__getitem__(number)
 
 
-class _FaultyMemmove:
-    """ctypes as `callbacks` sees it, with a memmove that goes wrong."""
-
-    def __init__(self, fault: Fault) -> None:
-        self.memmove = fault
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(ctypes, name)
-
-
 Injection = Callable[[pytest.MonkeyPatch, BaseException], Fault]
 
 
@@ -176,12 +169,6 @@ def _bindings(patch: pytest.MonkeyPatch, error: BaseException) -> Fault:
     return faulty.fault
 
 
-def _memmove(patch: pytest.MonkeyPatch, error: BaseException) -> Fault:
-    fault = Fault(ctypes.memmove, error)
-    patch.setattr(callbacks, "c", _FaultyMemmove(fault))
-    return fault
-
-
 SIGNATURE = callbacks.Signature
 POINTS: dict[str, tuple[str, Injection, int]] = {
     # name of the point: function of the guest, what goes wrong, how often the point is passed
@@ -194,10 +181,11 @@ POINTS: dict[str, tuple[str, Injection, int]] = {
     "async: count the memory": ("wait", _method(Guest, "count_memory"), 2),
     "async at once: find the binding": ("wasi", _bindings, 2),
     "async at once: the work itself": ("wasi", _method(Call, "count_system_call"), 2),
-    "async at once: pack the result": ("wasi", _method(SIGNATURE, "pack"), 2),
-    "async at once: write the result": ("wasi", _memmove, 2),
-    "resume, at once: write the result": ("now", _memmove, 2),
-    "resume, after a wait: write the result": ("wait", _memmove, 2),
+    "async at once: write the result": ("wasi", _method(SIGNATURE, "write"), 2),
+    "quick: count the call": ("quick", _method(Call, "count_host_call"), 2),
+    "quick: write the result": ("quick", _method(SIGNATURE, "write"), 2),
+    "resume, at once: write the result": ("now", _method(SIGNATURE, "write"), 2),
+    "resume, after a wait: write the result": ("wait", _method(SIGNATURE, "write"), 2),
     "epoch: count the memory": ("long", _method(Guest, "count_memory"), 3),
 }
 
@@ -283,9 +271,9 @@ async def test_a_callback_can_run_the_collector_and_switch_threads(monkeypatch: 
     interval = sys.getswitchinterval()
     real = Guest.count_memory
 
-    def collect(guest: Guest) -> bool:
+    def collect(guest: Guest, *arguments: int | None) -> bool:
         gc.collect()
-        return real(guest)
+        return real(guest, *arguments)
 
     monkeypatch.setattr(Guest, "count_memory", collect)
     sys.setswitchinterval(1e-5)
@@ -316,7 +304,14 @@ async def test_a_callback_can_run_the_collector_and_switch_threads(monkeypatch: 
 )
 def test_a_value_that_is_not_of_the_results_type_is_an_error_and_not_other_bytes(kind: str, value: Any) -> None:
     with pytest.raises((TypeError, ValueError, OverflowError)):
-        SIGNATURE((), (kind,)).pack(value)
+        _written(kind, value)
+
+
+def _written(kind: str, value: Any) -> Any:
+    """A result as the guest gets it."""
+    place = ctypes.create_string_buffer(capi.VAL_SIZE)
+    SIGNATURE((), (kind,)).write(ctypes.addressof(place), value)
+    return SIGNATURE((kind,), ()).arguments(ctypes.addressof(place))[0]
 
 
 @pytest.mark.parametrize(
@@ -332,9 +327,7 @@ def test_a_value_that_is_not_of_the_results_type_is_an_error_and_not_other_bytes
     ],
 )
 def test_integers_may_be_signed_or_not_on_the_way_to_a_guest(kind: str, value: Any, back: Any) -> None:
-    packed = SIGNATURE((), (kind,)).pack(value)
-    whole = ctypes.create_string_buffer(packed, 32)
-    assert SIGNATURE((kind,), ()).arguments(ctypes.addressof(whole)) == (back,)
+    assert _written(kind, value) == back
 
 
 def test_arguments_are_read_where_wasmtime_puts_them() -> None:
@@ -379,6 +372,7 @@ async def main():
     async with open_engine() as engine:
         functions = [HostFunction("now", now, (Value.I64,), Value.I64)]
         functions.append(HostFunction("wait", wait, (Value.I64,), Value.I64))
+        functions.append(HostFunction("quick", lambda number: number + 2, (Value.I64,), Value.I64, quick=True))
         program = await engine.load(bytes(wat2wasm(GUEST)), functions=functions)
         options = CallOptions()
         session = await program.open(options)

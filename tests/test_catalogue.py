@@ -304,8 +304,8 @@ def test_depth_and_number_of_files_are_bounded(home: Path, monkeypatch: pytest.M
     assert any("has more than 3 plugins" in problem for problem in found.problems)
 
 
-def test_hidden_files_and_other_files_are_not_plugins(home: Path) -> None:
-    for name in (".hidden.wasm", ".git/x.wasm", "readme.md", "a.wat"):
+def test_hidden_files_other_files_and_folders_that_are_set_aside_are_not_plugins(home: Path) -> None:
+    for name in (".hidden.wasm", ".git/x.wasm", "_aside/x.wasm", "deep/_aside/more/x.wasm", "readme.md", "a.wat"):
         put(home, f"plugins/{name}", module("run"))
     found = read(home)
     assert (found.entries, found.problems) == ({}, [])

@@ -500,6 +500,29 @@ def test_doctor_checks_the_engine_and_says_where_each_bound_comes_from(run: Any,
     assert "self-check  ok" in text
     assert "live_guests" in text
     assert re.search(r"^  stack +512 KiB  fixed$", text, re.MULTILINE)
+    assert found["packages"].keys() >= {"innkeeper", "wasmtime", "extism", "trio"}
+    assert re.search(r"^packages .* extism ", text, re.MULTILINE)
+
+
+def test_doctor_shows_the_cache_and_why_it_is_not_used(run: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INNKEEPER_CACHE", str(folder / "compiled"))
+    ended = run("doctor", "--json")
+    wanted = {"folder": str(folder / "compiled"), "origin": "INNKEEPER_CACHE", "problem": None, "size": 0}
+    assert (ended.code, ended.json()["cache"]) == (0, wanted)
+    (folder / "compiled").chmod(0o777)
+    problem = run("doctor", "--json").json()["cache"]["problem"]
+    assert problem == f"the cache is not used: others may write to {folder}/compiled; remove it, it will be made anew"
+    ended = run("doctor")
+    assert ended.code == 0
+    assert f"cache       {folder}/compiled (INNKEEPER_CACHE)\n  {problem}\n" in ended.out.decode()
+    monkeypatch.setenv("INNKEEPER_CACHE", "off")
+    assert "cache       off (INNKEEPER_CACHE)\n" in run("doctor").out.decode()
+    monkeypatch.setenv("INNKEEPER_CACHE", "somewhere")
+    ended = run("doctor")
+    assert (ended.code, ended.out) == (2, b"")
+    assert (
+        ended.err == "innkeeper: INNKEEPER_CACHE: the cache is 'somewhere'; it must be an absolute path, or \"off\"\n"
+    )
 
 
 def test_doctor_ends_with_70_when_the_engine_does_not_do_what_it_must(
@@ -591,11 +614,41 @@ def test_output_that_cannot_be_written_is_a_sentence(folder: Path) -> None:
     assert err.startswith(b"innkeeper: standard output cannot be written: ")
 
 
+def test_what_a_call_compiled_is_loaded_from_the_cache_by_the_next(
+    run: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = folder / "compiled"
+    monkeypatch.setenv("INNKEEPER_CACHE", str(place))
+    assert run("call", "guest.wasm", "echo", "--input", "x").out == b"x"
+    (entry,) = place.glob("*.cwasm")
+    before = entry.stat()
+    for command in (("call", "guest.wasm", "echo", "--input", "y"), ("inspect", "guest.wasm")):
+        assert run(*command).code == 0
+    assert [path.name for path in place.glob("*.cwasm")] == [entry.name]
+    assert (entry.stat().st_ino, entry.stat().st_size) == (before.st_ino, before.st_size)
+    listed = run("cache", "list", "--json").json()
+    assert [(item["plugin"], item["state"]) for item in listed["entries"]] == [("guest", "current")]
+
+
+def test_a_call_says_when_the_cache_cannot_be_used_and_works_without(
+    run: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "compiled").mkdir(mode=0o700)
+    (folder / "compiled").chmod(0o777)
+    monkeypatch.setenv("INNKEEPER_CACHE", str(folder / "compiled"))
+    ended = run("call", "guest.wasm", "echo", "--input", "x")
+    assert (ended.code, ended.out) == (0, b"x")
+    assert ended.err == (
+        f"innkeeper: the cache is not used: others may write to {folder}/compiled; remove it, it will be made anew\n"
+    )
+
+
 def test_a_call_imports_nothing_that_it_does_not_need(folder: Path) -> None:
     code = (
         "import sys\nfrom innkeeper.cli.main import invoke\n"
         "assert invoke(['call', 'guest.wasm', 'echo', '--input', 'x']) == 0\n"
-        "heavy = {'pydantic', 'rich', 'numpy', 'asyncio', 'httpx'} & set(sys.modules)\n"
+        "heavy = {'pydantic', 'rich', 'numpy', 'asyncio', 'httpx', 'extism', 'platformdirs',\n"
+        "         'innkeeper.plugins.reload', 'innkeeper.sandbox.oracle'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

@@ -49,6 +49,42 @@ async def count(guest: FakeGuest, _: bytes) -> bytes:
     return str(guest.state["count"]).encode()
 
 
+def entries(cache: Path) -> int:
+    return len(list(cache.glob("*.cwasm")))
+
+
+async def test_a_host_keeps_what_it_compiles_where_its_configuration_says(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("INNKEEPER_CACHE")
+    # The platform's folder, were it used.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "platform"))
+    toml = home / "innkeeper.toml"
+    for text, count in (('cache = "off"', 0), (f'cache = "{home}/compiled"', 1)):
+        toml.write_text(text)
+        async with innkeeper.open_host(home) as host:
+            await host.load(module("run"))
+        assert entries(home / "compiled") == count
+    toml.unlink()
+    async with innkeeper.open_host(home) as host:
+        await host.load(module("run"))
+    if sys.platform == "linux":
+        assert entries(home / "platform/innkeeper/compiled") == 1
+
+
+async def test_trouble_with_the_cache_is_logged_where_nobody_shows_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("INNKEEPER_CACHE", str(home / "link"))
+    (home / "link").symlink_to(home / "plugins")
+    async with innkeeper.open_host(home) as host:
+        for function in ("run", "walk"):
+            plugin = await host.load(module(function))
+            await plugin.call(function)
+    trouble = f"the cache is not used: {home}/link is a link; name the folder itself"
+    assert [(record.name, record.getMessage()) for record in caplog.records] == [("innkeeper", trouble)]
+
+
 async def test_a_plugin_is_loaded_from_bytes_or_a_path_and_called(home: Path, engine: FakeEngine) -> None:
     wasm = engine.program({"shout": shout})
     (home / "My Plugin.wasm").write_bytes(wasm)

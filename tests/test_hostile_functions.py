@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import math
+import signal
 import struct
 import time
+import types
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 
-from guests import GIVES, SPIN, Sandbox, gives, host_function, options, run, wat
+from guests import GIVES, SPIN, Sandbox, gives, host_function, number, options, run, wat
 from innkeeper.errors import DeniedError, GuestError, LimitError, UsageError
+from innkeeper.sandbox import callbacks, kernel
 from innkeeper.sandbox.interface import HostFunction, Value
 from innkeeper.sandbox.program import FiberProgram
 
@@ -334,3 +338,126 @@ async def test_what_a_guest_gives_a_host_function_is_bounded_however_often_it_na
         await program.call("run", b"", options(output=119))
     assert got == [120]
     assert sandbox.engine.in_flight.taken == 0
+
+
+_WIRE = """(module (import "test" "f" (func $f (param i64) (result i64)))
+  (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
+  (import "extism:host/env" "store_u64" (func $store (param i64 i64)))
+  (import "extism:host/env" "output_set" (func $out (param i64 i64)))
+  (func (export "run") (local $b i64) (local $f i64)
+    (local.set $b (call $alloc (i64.const 8))) (local.set $f (call $f (local.get $b)))
+    (call $store (local.get $b) (local.get $f)) (call $out (local.get $b) (i64.const 8))))"""
+
+
+async def test_the_same_bytes_with_host_functions_of_other_types_share_no_code(sandbox: Sandbox) -> None:
+    seen: list[object] = []
+
+    async def f(value: object) -> Any:
+        seen.append(value)
+        return results[-1]
+
+    results: list[object] = []
+    block = kernel.START + 32
+    for _ in range(2):
+        # On the wire all of these are (i64) -> i64, so the guest's bytes fit each; cached code must not.
+        for parameter, result, gives_, wanted, output in (
+            (Value.BYTES, Value.BYTES, b"ab", bytes(8), block + 32),
+            (Value.I64, Value.I64, 7, block, 7),
+            (Value.BYTES, Value.I64, 8, bytes(8), 8),
+            (Value.I64, Value.BYTES, b"c", block, block + 32),
+        ):
+            results.append(gives_)
+            program = await sandbox.load(_WIRE, [HostFunction("f", f, [parameter], result, "test")])
+            assert number(await sandbox.call(program)) == output
+            assert seen[-1] == wanted
+            program.close()
+
+
+async def test_a_host_function_that_is_given_twice_is_the_hosts_mistake(sandbox: Sandbox) -> None:
+    async def f(value: int) -> int:
+        return value
+
+    twice = [HostFunction("f", f, [kind], kind, "test") for kind in (Value.I64, Value.BYTES)]
+    for functions in (twice, twice[:1] * 2, twice[::-1]):
+        with pytest.raises(UsageError, match="'test' 'f' is given twice"):
+            await sandbox.load(_WIRE, functions)
+
+
+async def test_hundreds_of_host_functions_are_each_called_by_their_own_name(sandbox: Sandbox) -> None:
+    called: list[int] = []
+
+    def named(at: int) -> HostFunction:
+        async def note(value: bytes | int) -> bytes | int:
+            called.append(at)
+            return value
+
+        kind = Value.BYTES if at % 2 else Value.I64
+        return HostFunction(f"h{at}", note, [kind], kind, f"n{at % 7}")
+
+    functions = [named(at) for at in range(300)]
+    body = "".join(f"(drop (call $h{at} (i64.const 0)))" for at in range(300))
+    before = len(callbacks._bindings)
+    for given in (functions, functions[::-1]):
+        program = await sandbox.load(wat(run(body), functions=functions), given)
+        await sandbox.call(program)
+        assert called == list(range(300))
+        called.clear()
+        program.close()
+    # What stood behind the imports goes with the plugin.
+    assert len(callbacks._bindings) == before
+
+
+async def test_a_host_function_that_parks_itself_by_hand_is_woken_and_its_session_goes_on(sandbox: Sandbox) -> None:
+    async def parked() -> None:
+        task, token = trio.lowlevel.current_task(), trio.lowlevel.current_trio_token()
+        token.run_sync_soon(trio.lowlevel.reschedule, task)
+        await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+
+    program = await loaded(sandbox, host_function(parked))
+    session = await program.open(options())
+    for _ in range(3):
+        with pytest.raises(GuestError) as caught:
+            await session.call("run", b"", options())
+        assert caught.value.code == 7
+    await session.aclose()
+
+
+async def test_a_host_function_that_waits_on_something_foreign_and_goes_on_is_not_lost(sandbox: Sandbox) -> None:
+    @types.coroutine
+    def foreign() -> Any:
+        yield "a message that trio does not know"
+
+    async def goes_on() -> None:
+        with pytest.raises(TypeError):
+            await foreign()
+        await trio.lowlevel.checkpoint()
+        with pytest.raises(TypeError):
+            await foreign()
+
+    assert (await sandbox.fails(GuestError, await loaded(sandbox, host_function(goes_on)))).code == 7
+
+
+async def test_interrupts_at_any_moment_of_host_calls_leave_nothing_behind(sandbox: Sandbox) -> None:
+    lock = trio.Lock()
+
+    async def waits() -> None:
+        async with lock:
+            await trio.lowlevel.checkpoint()
+
+    async def answers() -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    async def nested() -> None:
+        with contextlib.suppress(GuestError):
+            await waiting.call("run", b"", options())
+        signal.raise_signal(signal.SIGINT)
+        await trio.lowlevel.checkpoint()
+
+    waiting = await loaded(sandbox, host_function(waits))
+    for program in (await loaded(sandbox, host_function(answers)), await loaded(sandbox, host_function(nested))):
+        for _ in range(20):
+            with pytest.raises(KeyboardInterrupt):
+                await sandbox.call(program)
+            assert program.calls.taken == waiting.calls.taken == 0
+    assert not lock.locked()
+    assert not callbacks.running

@@ -660,10 +660,9 @@ def test_a_call_whose_coroutine_is_thrown_away_is_freed(function: str) -> None:
 
 async def _abandoned(program: FiberProgram) -> list[Any]:
     """A guest with a living future, which only the collector can find once the list is dropped."""
-    call = program._begin("step", b"", CallOptions())
+    call = program._call("step", b"", CallOptions())
     size = program._size("step", CallOptions())
-    await program._take_places(call, size, 0)
-    program.calls.give(1)
+    await program._wait_for_guest(call, size)
     guest = program._guest(call, size)
     await starting.start(guest)
     guest.begin_function("step", 1)

@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 import trio
 
-from measure import cli, fresh, guests, lag, waiting
+import innkeeper
+from measure import cli, fresh, guests, lag, soak, soak_course, soak_watch, waiting
+from measure.soak_course import Plan
 
 SOME = 200
 """Guests that wait at the same time; the whole is 5,000."""
 SHORT, SHORT_FIRST = 3000, 1000
+SOAKED, SOAKED_SECONDS = 4500, 120
+"""Calls of the short soak, which takes some seconds; two decks of all endings and a bit."""
 
 counts_pages = pytest.mark.skipif(
     not Path("/proc/self/smaps_rollup").exists(), reason="only Linux says what a process's pages are"
@@ -92,6 +96,30 @@ def test_quantiles_are_values_that_were_measured() -> None:
 def test_the_guest_that_computes_takes_longer_the_more_it_counts() -> None:
     assert guests.computer(1) != guests.computer(2)
     assert trio.run(lag.calibrate, lag.COMPUTE) > 1000
+
+
+@counts_pages
+async def test_a_short_soak_of_every_ending_leaves_nothing_in_its_host_or_its_process() -> None:
+    course = await soak_course.soak(Plan(calls=SOAKED, seconds=SOAKED_SECONDS, step=0.1, rests=5))
+    assert course.faults == []
+    assert {"added", "removed", "changed file", "changed grant", "problem"} <= course.changes.keys()
+
+
+async def test_a_host_that_loads_and_closes_for_ever_keeps_none_of_them() -> None:
+    wasm = guests.echo()
+    async with innkeeper.open_host(catalogue=False) as host:
+        before = soak_watch.objects()
+        for _ in range(30):
+            await (await host.load(wasm)).aclose()
+        after = soak_watch.objects()
+    name = f"{innkeeper.Plugin.__module__}.{innkeeper.Plugin.__qualname__}"
+    assert after[name] - before[name] <= 1
+
+
+@pytest.mark.soak
+@counts_pages
+def test_two_million_calls_of_every_ending_leave_nothing() -> None:
+    assert soak.main([])
 
 
 @pytest.mark.soak

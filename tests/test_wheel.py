@@ -59,3 +59,15 @@ def test_the_sample_workflow_runs_from_an_empty_folder_after_an_install_of_the_w
     assert report.startswith("The text has ")
     assert "How often it mentions" in report
     assert list(empty.iterdir()) == []
+
+    # Its guests travel as plugins do, and none of them is one.
+    code = (
+        "from innkeeper.bench import samples; print(*map(samples.path_of, (samples.SMALL, samples.LARGE, samples.GO)))"
+    )
+    guests = run(innkeeper.with_name("python"), "-c", code, cwd=empty, env=alone).split()
+    assert len([path for path in map(Path, guests) if path.is_relative_to(innkeeper.parent.parent)]) == 3
+    assert [Path(path).read_bytes()[:4] for path in guests] == [b"\0asm"] * 3
+    assert run(innkeeper, "bench", "--only", "help", cwd=empty, env=alone).startswith("row ")
+    listed = run(innkeeper, "plugins", cwd=empty, env=alone)
+    assert "core-basics" in listed
+    assert "problem" not in listed

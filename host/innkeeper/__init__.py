@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         RejectedError,
         UsageError,
     )
+    from innkeeper.plugins.changes import Change
     from innkeeper.plugins.host import Host, open_host
     from innkeeper.plugins.plugin import Plugin
     from innkeeper.sandbox.bounds import Bounds
@@ -41,6 +42,7 @@ __all__ = [
     "Bounds",
     "BusyError",
     "CancelledError",
+    "Change",
     "DeniedError",
     "GuestError",
     "Host",
@@ -60,6 +62,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Change": "innkeeper.plugins.changes",
     "open_host": "innkeeper.plugins.host",
     "Host": "innkeeper.plugins.host",
     "Plugin": "innkeeper.plugins.plugin",

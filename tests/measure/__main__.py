@@ -1,4 +1,4 @@
-"""Prints what is measured: `python -m tests.measure [lag | waiting | fresh | cli ...]`."""
+"""Prints what is measured: `python -m tests.measure [lag | waiting | fresh | cli ...]`, or `soak`, with options."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ def main() -> int:
 
     A promise that is missed is printed, and no failure of the command: on a busy machine even an idle timer is late.
     """
+    if sys.argv[1:2] == ["soak"]:
+        # Minutes long, with options of its own, and it fails: what stays of a call does not depend on the machine.
+        print(f"\n## soak: {describe()}", flush=True)
+        return 0 if import_module(f"{__package__}.soak").main(sys.argv[2:]) else 1
     wanted = sys.argv[1:] or list(PARTS)
     unknown = [part for part in wanted if part not in PARTS]
     if unknown:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-_GUESTS = Path(__file__).resolve().parent / "guests"
+from innkeeper.errors import InternalError
+from innkeeper.plugins.home import shipped_place
 
 SMALL, LARGE, GO = "echo", "large", "go"
 
@@ -17,14 +18,21 @@ PAUSE = 0.010
 
 
 def path_of(name: str) -> Path:
-    """A guest's file."""
-    return _GUESTS / f"{name}.wasm"
+    """A guest's file. It travels with the plugins that come with Innkeeper, and is none of them."""
+    return shipped_place().plugins / "_bench" / f"{name}.wasm"
 
 
 @cache
 def bytes_of(name: str) -> bytes:
-    """A guest's bytes."""
-    return path_of(name).read_bytes()
+    """A guest's bytes.
+
+    Raises:
+        InternalError: its file is not there.
+    """
+    try:
+        return path_of(name).read_bytes()
+    except OSError as error:
+        raise InternalError(f"the guest {name!r} of this installation cannot be read: {error.strerror}") from None
 
 
 def data(length: int) -> bytes:

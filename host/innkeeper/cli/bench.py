@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from innkeeper.cli.output import json_bytes, write_line, write_out, write_table
+from innkeeper.cli.output import is_terminal, json_bytes, write_line, write_out, write_table
 from innkeeper.cli.settings import Settings, json_option, pass_settings
 from innkeeper.errors import Kind, UsageError
 
@@ -56,7 +56,7 @@ def bench(settings: Settings, only: tuple[str, ...], svg: str | None) -> int:
 def _show(report: Report) -> None:
     from innkeeper.bench import table
 
-    if sys.stdout is not None and sys.stdout.isatty():
+    if is_terminal(sys.stdout):
         _draw(report.rows)
     else:
         write_table(table.HEADERS, [table.cells(row) for row in report.rows])
@@ -90,7 +90,7 @@ def _draw(rows: list[dict[str, Any]]) -> None:
 @contextmanager
 def _progress(count: int) -> Iterator[Callable[[str], None]]:
     """Gives a receiver of names that shows on standard error which row is measured, if that is a terminal."""
-    if sys.stderr is None or not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         yield lambda name: None
         return
     from rich.console import Console

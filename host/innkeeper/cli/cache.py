@@ -14,6 +14,7 @@ from innkeeper.errors import UsageError
 from innkeeper.sandbox.limits import parse_duration, parse_size
 
 if TYPE_CHECKING:
+    from innkeeper.plugins.configuration import Configuration
     from innkeeper.sandbox.compilation.cache import Cache, Kept
 
 _DAY = 86_400.0
@@ -60,14 +61,24 @@ class _Place:
 
 def _open(home: str | None) -> _Place:
     from innkeeper.plugins.home import open_home
-    from innkeeper.sandbox.compilation.cache import Cache
-    from innkeeper.sandbox.compilation.place import cache_folder
     from innkeeper.sandbox.compilation.settings import fingerprint, new_engine
 
-    configuration = open_home(home).configuration
-    folder, origin = cache_folder(configuration.cache)
-    cache = None if folder is None else Cache(folder, configuration.bounds.cache_size)
+    cache, origin = cache_of(open_home(home).configuration)
     return _Place(cache, origin, fingerprint(new_engine()))
+
+
+def cache_of(configuration: Configuration) -> tuple[Cache | None, str]:
+    """The cache of a host with this configuration, or None where there is none, and who chose its folder (str). The
+    caller closes it.
+
+    Raises:
+        UsageError: INNKEEPER_CACHE is no absolute path.
+    """
+    from innkeeper.sandbox.compilation.cache import Cache
+    from innkeeper.sandbox.compilation.place import cache_folder
+
+    folder, origin = cache_folder(configuration.cache)
+    return (None if folder is None else Cache(folder, configuration.bounds.cache_size)), origin
 
 
 def _list(place: _Place, as_json: bool) -> None:

@@ -70,6 +70,8 @@ def call(
     """
     import trio
 
+    from innkeeper.cli.progress import compiling_shown
+
     if text is not None and input_file is not None:
         raise UsageError("give --input or --input-file, not both")
     limits: dict[str, Any] = {}
@@ -82,7 +84,9 @@ def call(
             limits[name] = _option(f"--{name}", value, parse)
     config = key_values("--config", pairs)
     request = _Request(settings.home, file, is_plugin_id(file), function, text, input_file, limits, config, engine)
-    _show(trio.run(_call, request), settings.json)
+    with compiling_shown():
+        result = trio.run(_call, request)
+    _show(result, settings.json)
 
 
 async def _call(request: _Request) -> Result:
@@ -90,7 +94,9 @@ async def _call(request: _Request) -> Result:
 
     async with AsyncExitStack() as stack:
         engine = await _oracle(request, stack) if request.engine == "extism" else None
-        host = await stack.enter_async_context(open_host(request.home, engine=engine, catalogue=request.by_id))
+        host = await stack.enter_async_context(
+            open_host(request.home, engine=engine, catalogue=request.by_id, watch=False)
+        )
         plugin = plugin_of_home(host, request.file) if request.by_id else await host.load(request.file)
         limits = replace(plugin.limits, **request.limits)
         try:

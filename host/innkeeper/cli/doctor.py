@@ -1,4 +1,4 @@
-"""`innkeeper doctor`: versions, the engine's self-check, the home, and the bounds in force."""
+"""`innkeeper doctor`: versions, the engine's self-check, the home, the cache, and the bounds in force."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from innkeeper.plugins.configuration import Configuration
     from innkeeper.plugins.home import Home
 
-_PACKAGES = ("innkeeper", "wasmtime", "trio", "pydantic", "msgpack", "click", "rich", "platformdirs")
+_PACKAGES = ("innkeeper", "wasmtime", "extism", "trio", "pydantic", "msgpack", "click", "rich", "platformdirs")
 
 
 @click.command()
 @json_option
 @pass_settings
 def doctor(settings: Settings) -> int:
-    """Check this installation: versions, whether the engine works, the home, and the bounds and limits in force.
+    """Check this installation: versions, whether the engine works, the home, the cache, bounds and limits in force.
 
     Ends with 70 if the engine's self-check fails.
     """
@@ -49,8 +49,13 @@ async def _self_check(home: Home) -> list[str]:
     try:
         from innkeeper.cli.selfcheck import check_engine
         from innkeeper.plugins.host import open_host
+        from innkeeper.sandbox.engine import open_engine
 
-        async with open_host(home.path if home.path.is_dir() else None, catalogue=False) as host:
+        async with (
+            # Without the cache, so that compiling is checked too.
+            open_engine(home.configuration.bounds) as engine,
+            open_host(home.path if home.path.is_dir() else None, engine=engine, catalogue=False) as host,
+        ):
             return await check_engine(host)
     except Exception as error:
         return [f"{type(error).__name__}: {error}"]
@@ -67,8 +72,23 @@ def _report(home: Home, wrong: list[str]) -> dict[str, Any]:
             "origin": home.origin,
             "plugins": [str(place.plugins) for place in home.places if place.plugins.is_dir()],
         },
+        "cache": _cache(home.configuration),
         "settings": _settings(home.configuration),
     }
+
+
+def _cache(configuration: Configuration) -> dict[str, Any]:
+    """Where compiled modules are kept, and why not."""
+    from innkeeper.cli.cache import cache_of
+
+    cache, origin = cache_of(configuration)
+    if cache is None:
+        return {"folder": None, "origin": origin, "problem": None, "size": 0}
+    try:
+        size = sum(item.size for item in cache.kept())
+        return {"folder": str(cache.folder), "origin": origin, "problem": cache.problem, "size": size}
+    finally:
+        cache.close()
 
 
 def _version(name: str) -> str | None:
@@ -118,6 +138,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
         *(f"  {problem}" for problem in report["self_check"]["problems"]),
         f"home        {report['home']['path']} ({report['home']['origin']})",
         *(f"  plugins in {folder}" for folder in report["home"]["plugins"]),
+        *_cache_lines(report["cache"]),
     ]
     titles = {
         "bounds": "bounds: what all guests share",
@@ -132,6 +153,13 @@ def _lines(report: dict[str, Any]) -> list[str]:
             lines.append(titles[section])
         lines.append(f"  {item['name']:<18}{_human(item['value'], units[item['name']]):>12}  {item['from']}")
     return lines
+
+
+def _cache_lines(cache: dict[str, Any]) -> list[str]:
+    if cache["folder"] is None:
+        return [f"cache       off ({cache['origin']})"]
+    used = f"  {cache['problem']}" if cache["problem"] else f"  {_human(cache['size'], 'size')} in use"
+    return [f"cache       {cache['folder']} ({cache['origin']})", used]
 
 
 def _human(value: float, unit: str) -> str:

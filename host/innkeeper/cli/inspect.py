@@ -32,7 +32,10 @@ def inspect(settings: Settings, file: str) -> int:
     """
     import trio
 
-    report, rejected = trio.run(_inspect, settings.home, file, is_plugin_id(file))
+    from innkeeper.cli.progress import compiling_shown
+
+    with compiling_shown():
+        report, rejected = trio.run(_inspect, settings.home, file, is_plugin_id(file))
     if settings.json:
         write_out(json_bytes(report, indent=2))
         return 0 if rejected is None else rejected.kind.exit_code
@@ -47,7 +50,7 @@ async def _inspect(home: str | None, file: str, by_id: bool) -> tuple[dict[str, 
     from innkeeper.plugins.host import open_host
     from innkeeper.plugins.module import check_capabilities, read_plugin_file
 
-    async with open_host(home, catalogue=by_id) as host:
+    async with open_host(home, catalogue=by_id, watch=False) as host:
         path = file if not by_id else str(plugin_of_home(host, file).path)
         module = read_plugin_file(path, label=path, size_limit=host.home.configuration.bounds.module_size)
         rejected: InnkeeperError | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from innkeeper.errors import (
     BusyError,
@@ -52,6 +52,11 @@ def json_bytes(value: object, *, indent: int | None = None) -> bytes:
     # Outside of strings JSON has none of these characters, and inside of one an escape means the same. Lone
     # surrogates, which file names can have, become escapes too.
     return (text.translate(_IN_JSON) + "\n").encode("utf-8", "backslashreplace")
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a standard stream is there, and a terminal (bool)."""
+    return stream is not None and stream.isatty()
 
 
 def write_out(data: bytes) -> None:
@@ -99,7 +104,7 @@ def write_log(lines: Iterable[tuple[str, str]], dropped: int = 0) -> None:
 def write_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on standard output: drawn on a terminal, columns set by spaces elsewhere."""
     safe = [[printable(cell, 200) for cell in row] for row in rows]
-    if sys.stdout is not None and sys.stdout.isatty():
+    if is_terminal(sys.stdout):
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text

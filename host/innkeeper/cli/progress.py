@@ -1,6 +1,6 @@
 """Says on a terminal what is being compiled, where that takes long enough for somebody to wonder.
 
-With `--json`, or where standard error is no terminal, only trouble with the cache is said.
+Where standard error is no terminal, only trouble with the cache is said.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from itertools import cycle
 
-from innkeeper.cli.output import printable, write_error
+from innkeeper.cli.output import is_terminal, printable, write_error
 from innkeeper.sandbox.compilation.progress import CacheTrouble, Compiling, Stage, listener
 
 PATIENCE = 0.5
@@ -29,7 +29,7 @@ def compiling_shown(*, line: bool = True) -> Iterator[CompilingLine]:
 
     Args:
         line: whether a line is drawn; without, what it would say is the `text` of what the block gets, for a picture
-            that is drawn anyway.
+            that is drawn anyway, and trouble with the cache is said after the block.
 
     Example:
         with compiling_shown():
@@ -50,7 +50,10 @@ class CompilingLine:
     def __init__(self, drawn: bool) -> None:
         # Kept: others may put something else in its place meanwhile.
         self._stream = sys.stderr
-        self._shown = drawn and self._stream is not None and self._stream.isatty()
+        terminal = is_terminal(self._stream)
+        self._shown = drawn and terminal
+        self._picture = terminal and not drawn
+        self._held: list[str] = []
         # An event may interrupt the drawing of another in one thread only through a signal, and none is handled here.
         self._lock = threading.Condition()
         self._since: dict[str, tuple[float, Compiling]] = {}
@@ -62,8 +65,13 @@ class CompilingLine:
         """What compilers tell."""
         with self._lock:
             if isinstance(event, CacheTrouble):
-                self._erase()
-                write_error(f"innkeeper: {event.reason}")
+                text = f"innkeeper: {event.reason}"
+                if self._picture:
+                    # A line in the midst of it would tear it.
+                    self._held.append(text)
+                else:
+                    self._erase()
+                    write_error(text)
             elif event.stage is Stage.DONE:
                 self._since.pop(event.key, None)
                 if not self._since:
@@ -81,6 +89,8 @@ class CompilingLine:
         with self._lock:
             self._stopped = True
             self._erase()
+            for text in self._held:
+                write_error(text)
             self._lock.notify()
         if self._thread is not None:
             self._thread.join()

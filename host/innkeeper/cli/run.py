@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from innkeeper.cli.output import error_object, json_bytes, write_error, write_out
+from innkeeper.cli.output import error_object, is_terminal, json_bytes, write_error, write_out
 from innkeeper.cli.settings import Settings, json_option, pass_settings
 from innkeeper.errors import Kind, UsageError
 
 if TYPE_CHECKING:
+    from innkeeper.cli.progress import CompilingLine
     from innkeeper.workflow.graph import Graph
     from innkeeper.workflow.outcome import RunOutcome
     from innkeeper.workflow.payload import WorkflowPayload
@@ -40,6 +42,7 @@ def run(settings: Settings, workflow: str, pairs: tuple[str, ...], files: tuple[
     """
     import trio
 
+    from innkeeper.cli.progress import compiling_shown
     from innkeeper.cli.run_inputs import give_inputs, read_file
     from innkeeper.workflow.payload import PAYLOAD_BOUNDS, read_payload
 
@@ -48,18 +51,20 @@ def run(settings: Settings, workflow: str, pairs: tuple[str, ...], files: tuple[
     try:
         payload = read_payload(read_file("the workflow", workflow, PAYLOAD_BOUNDS.size))
         give_inputs(payload, pairs, files)
-        return trio.run(_run, settings, payload, events)
+        # Events on a terminal would mingle with a line; the bar of a run without options says it itself.
+        with compiling_shown(line=settings.json or (events and not is_terminal(sys.stdout))) as compiling:
+            return trio.run(_run, settings, payload, events, compiling)
     except UsageError as error:
         return _refused(error, settings)
 
 
-async def _run(settings: Settings, payload: WorkflowPayload, events: bool) -> int:
+async def _run(settings: Settings, payload: WorkflowPayload, events: bool, compiling: CompilingLine) -> int:
     from innkeeper.cli.run_view import event_object, progress, run_object, show_logs, show_outputs, show_table
     from innkeeper.plugins.host import open_host
     from innkeeper.workflow.check import check_workflow
     from innkeeper.workflow.problems import WorkflowError
 
-    async with open_host(settings.home) as host:
+    async with open_host(settings.home, watch=False) as host:
         try:
             graph = check_workflow(payload, host)
         except WorkflowError as error:
@@ -73,7 +78,7 @@ async def _run(settings: Settings, payload: WorkflowPayload, events: bool) -> in
             outcome = await _execute(graph, None)
             write_out(json_bytes(run_object(outcome)))
         else:
-            with progress(len(graph.nodes)) as receive:
+            with progress(len(graph.nodes), compiling) as receive:
                 outcome = await _execute(graph, receive)
             show_logs(outcome)
             show_table(outcome)

@@ -12,10 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 from innkeeper.bridge.codec import parse_json
 from innkeeper.bridge.scan import MalformedError
-from innkeeper.cli.output import error_object, log_object, printable, usage_object, write_error, write_out, write_table
+from innkeeper.cli.output import (
+    error_object,
+    is_terminal,
+    log_object,
+    printable,
+    usage_object,
+    write_error,
+    write_out,
+    write_table,
+)
 from innkeeper.workflow.run import INTERFACE_OUTPUTS
 
 if TYPE_CHECKING:
+    from rich.progress import Task
+
+    from innkeeper.cli.progress import CompilingLine
     from innkeeper.workflow.graph import Graph
     from innkeeper.workflow.outcome import NodeOutcome, RunOutcome
     from innkeeper.workflow.run import Event
@@ -164,18 +176,28 @@ def bounded(text: str) -> str:
 
 
 @contextmanager
-def progress(outcome_size: int) -> Iterator[Callable[[Event], None]]:
-    """Gives a receiver of events that shows how far a run is, on standard error, if that is a terminal."""
-    if sys.stderr is None or not sys.stderr.isatty():
+def progress(nodes: int, compiling: CompilingLine) -> Iterator[Callable[[Event], None]]:
+    """Gives a receiver of events that shows how far a run is, on standard error, if that is a terminal.
+
+    Args:
+        nodes: how many the run has.
+        compiling: what keeps them waiting, which is then shown in their place.
+    """
+    if not is_terminal(sys.stderr):
         yield lambda event: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn
+    from rich.text import Text
 
-    columns = (MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}", markup=False))
+    class Doing(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(compiling.text or task.description)
+
+    columns = (MofNCompleteColumn(), BarColumn(), Doing())
     running: dict[str, None] = {}
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=outcome_size)
+        task = bar.add_task("", total=nodes)
 
         def receive(event: Event) -> None:
             node = event["payload"].get("nodeId")

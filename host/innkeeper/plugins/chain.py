@@ -25,7 +25,8 @@ _chain: ContextVar[tuple[_Frame, ...]] = ContextVar("innkeeper_plugin_calls", de
 
 def inside(owner: object) -> bool:
     """Whether the present task is inside of a call of `owner` (bool)."""
-    return any(frame.active and frame.owner is owner for frame in _chain.get())
+    frames = _chain.get()
+    return bool(frames) and any(frame.active and frame.owner is owner for frame in frames)
 
 
 class entered:  # noqa: N801 (it is used as a function that gives a context manager)
@@ -59,7 +60,9 @@ class entered:  # noqa: N801 (it is used as a function that gives a context mana
                         value=frame.nesting,
                         used=depth,
                     )
-        self._token = _chain.set((*frames, self._frame))
+            self._token = _chain.set((*frames, self._frame))
+        else:
+            self._token = _chain.set((self._frame,))
 
     def __exit__(self, *_: object) -> None:
         self._frame.active = False

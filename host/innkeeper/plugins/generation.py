@@ -131,13 +131,15 @@ class Generation:
         guest: the guest that stays, where the version before it was as this one in all that a guest can tell.
 
     Attributes:
+        options: of a call for which nobody says more.
         over: why nobody may call it, or None.
         calls: calls that are in it; whoever counts one down calls `settle` if the version was replaced meanwhile.
         retired: whether it has been replaced.
     """
 
     __slots__ = ("callable", "calls", "code", "config", "digest", "functions", "grant", "grant_state", "guest",
-                 "instance", "label", "limits", "manifest", "over", "path", "retired", "shipped")  # fmt: skip
+                 "instance", "label", "limits", "manifest", "options", "over", "path", "retired",
+                 "shipped")  # fmt: skip
 
     def __init__(
         self,
@@ -169,9 +171,10 @@ class Generation:
         signatures = {name: export.signature for name, export in module.info.exports.items() if export.signature}
         self.functions = tuple(sorted(signatures))
         self.callable = frozenset(name for name, kind in signatures.items() if kind in _CALLABLE)
+        self.options = CallOptions(limits, config, id)
         self.guest: SharedGuest | None = None
         if instance == "shared":
-            self.guest = guest or SharedGuest(code.compile, CallOptions(limits, config, id))
+            self.guest = guest or SharedGuest(code.compile, self.options)
         self.over: str | None = None
         self.calls = 0
         self.retired = False

@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -15,22 +16,23 @@ from typing import TYPE_CHECKING
 import trio
 
 from innkeeper.errors import UsageError
-from innkeeper.plugins.changes import Change, Listener
+from innkeeper.plugins.changes import Change, Listener, logger
 from innkeeper.plugins.generation import Code, Generation
 from innkeeper.plugins.grants import meant
 from innkeeper.plugins.home import Home, open_home
 from innkeeper.plugins.manifest import ID, ID_RIGHT, Instance
 from innkeeper.plugins.module import Module, check_capabilities, read_module, read_plugin_file
 from innkeeper.plugins.plugin import Plugin, checked
-from innkeeper.plugins.reload import Look, Reloader, first_look
-from innkeeper.plugins.roster import Roster
 from innkeeper.plugins.tables import shown
 from innkeeper.sandbox.bounds import Bounds
+from innkeeper.sandbox.compilation.progress import CacheTrouble, Compiling, listener
 from innkeeper.sandbox.interface import Engine, HostFunction
 from innkeeper.sandbox.limits import Limits
 
 if TYPE_CHECKING:
     from innkeeper.plugins.nodes import NodeDefinition
+    from innkeeper.plugins.reload import Look, Reloader
+    from innkeeper.plugins.roster import Roster
 
 
 class Host:
@@ -47,17 +49,25 @@ class Host:
     def __init__(self, home: Home, engine: Engine, first: Look | None, on_change: Listener | None, watch: bool) -> None:
         self.home = home
         self.engine = engine
-        self._roster = Roster(home, engine)
         self._reloader: Reloader | None = None
         self._loaded: list[Plugin] = []
         self.plugins: Mapping[str, Plugin] = MappingProxyType({})
         self.problems: list[str] = []
         if first is not None and first.catalogue is not None:
+            from innkeeper.plugins.reload import Reloader
+
             self._roster.apply(first.catalogue)
             self._reloader = Reloader(home, self._roster, first, on_change, self._show)
             if watch:
                 self._reloader.watch()
-        self._show()
+            self._show()
+
+    @cached_property
+    def _roster(self) -> Roster:
+        # Who loads a plugin by its file alone, as `innkeeper call` does, need not wait for what follows a home's files.
+        from innkeeper.plugins.roster import Roster
+
+        return Roster(self.home, self.engine)
 
     def _show(self) -> None:
         if self.plugins.keys() != self._roster.services.keys() or any(
@@ -144,6 +154,8 @@ class Host:
         )
         plugin = Plugin(plugin_id, configuration.ceiling, generation)
         await plugin.compile()
+        # Whoever loads and closes for ever keeps no more than it has open.
+        self._loaded = [each for each in self._loaded if each.gone is None]
         self._loaded.append(plugin)
         return plugin
 
@@ -210,14 +222,14 @@ async def open_host(
         home: the home folder; by default the variable INNKEEPER_HOME, else the working directory if it has a folder
             `plugins`, else the platform's data folder.
         bounds: what all guests may use together, in place of what innkeeper.toml says.
-        engine: another engine, which the caller closes.
+        engine: another engine, which the caller closes, in place of one with the cache that innkeeper.toml names.
         catalogue: whether the plugins of the home are read; without, `Host.load` is all there is.
         watch: whether the host follows the home's files while it runs, as a program that goes on for long wants it;
             without, they are read as it opens, and by `Host.reload`.
         on_change: called on trio's thread with each `Change` that is in force; it must not block.
 
     Raises:
-        UsageError: the home is not a folder, or its innkeeper.toml has problems.
+        UsageError: the home is not a folder, its innkeeper.toml has problems, or INNKEEPER_CACHE is no absolute path.
 
     Example:
         >>> async with innkeeper.open_host() as host:
@@ -227,16 +239,33 @@ async def open_host(
     opened = await trio.to_thread.run_sync(open_home, home)
     if bounds is not None:
         opened = replace(opened, configuration=replace(opened.configuration, bounds=bounds))
-    first = await trio.to_thread.run_sync(first_look, opened) if catalogue else None
+    first: Look | None = None
+    if catalogue:
+        from innkeeper.plugins.reload import first_look
+
+        first = await trio.to_thread.run_sync(first_look, opened)
     async with AsyncExitStack() as stack:
         running = engine
         if running is None:
+            from innkeeper.sandbox.compilation.place import cache_folder
             from innkeeper.sandbox.engine import open_engine
 
-            running = await stack.enter_async_context(open_engine(opened.configuration.bounds))
+            configuration = opened.configuration
+            folder, _ = cache_folder(configuration.cache)
+            # An engine asks as it is made who is to be told; somebody who shows it to a user goes before.
+            token = listener.set(listener.get() or _log_trouble)
+            try:
+                running = await stack.enter_async_context(open_engine(configuration.bounds, cache=folder))
+            finally:
+                listener.reset(token)
         host = Host(opened, running, first, on_change, watch)
         stack.push_async_callback(host.aclose)
         yield host
+
+
+def _log_trouble(event: Compiling | CacheTrouble) -> None:
+    if isinstance(event, CacheTrouble):
+        logger.warning("%s", event.reason)
 
 
 def _read_source(source: str | os.PathLike[str] | bytes, size_limit: int) -> Module:

@@ -81,8 +81,9 @@ def _sign(status: os.stat_result) -> Signature:
 
 
 def _wasm_files(place: Place, listing: Listing) -> Iterator[WasmFile]:
-    """The .wasm files of a place. Hidden files are skipped, links are not followed: one that stays inside would show a
-    file twice, one that leads outside could be anything."""
+    """The .wasm files of a place. Hidden files and folders are skipped, and folders whose names begin with "_": what is
+    in there is no plugin. Links are not followed: one that stays inside would show a file twice, one that leads outside
+    could be anything."""
     prefix = "shipped plugins" if place.shipped else "plugins"
     root = os.path.realpath(place.plugins)
     pending = [(root, prefix, 0)]
@@ -123,6 +124,8 @@ def _wasm_files(place: Place, listing: Listing) -> Iterator[WasmFile]:
                             (name, f"{name}: is a link out of the folder and is not followed; copy the file instead")
                         )
                 elif item.is_dir(follow_symlinks=False):
+                    if item.name.startswith("_"):
+                        continue
                     if depth + 1 > MAX_DEPTH:
                         listing.problems.append(f"{name}: is more than {MAX_DEPTH} folders deep and is not looked at")
                     else:

@@ -142,8 +142,10 @@ class Plugin:
             BaseException: what a host function raised, as it is; `trio.Cancelled` where the caller is cancelled.
         """
         try:
-            if not isinstance(data, bytes | bytearray | memoryview):
-                raise UsageError(f"the input must be bytes, not {type(data).__name__}")
+            if data.__class__ is not bytes:
+                if not isinstance(data, bytes | bytearray | memoryview):
+                    raise UsageError(f"the input must be bytes, not {type(data).__name__}")
+                data = bytes(data)
             present = self._present
             if present.guest is not None:
                 return await self._call_shared(function, data, limits, config, manifest)
@@ -154,7 +156,7 @@ class Plugin:
                 if program is None:
                     program = await present.code.compile()
                 with entered(self, options.limits.nesting):
-                    return await program.call(function, bytes(data), options)
+                    return await program.call(function, data, options)
             finally:
                 present.calls -= 1
                 if present.retired:
@@ -178,21 +180,28 @@ class Plugin:
             raise UsageError("the plugin is called from within its own call; its shared guest runs one call at a time")
         present = self._present
         options = self._options(present, function, limits, config, manifest)
-        with present:
-            # The wall clock does not count compiling.
-            await present.code.compile()
+        if present.code.program is None:
+            with present:
+                # The wall clock does not count compiling.
+                await present.code.compile()
         with entered(turn, options.limits.nesting):
-            waited = await turn.take(options.limits.wall)
+            waited = 0.0 if turn.take_now() else await turn.take(options.limits.wall)
             try:
-                # Another version may have come into service meanwhile: this call is the new one's.
-                present = self._present
-                options = self._options(present, function, limits, config, manifest)
-                if waited:
+                if self._present is not present or waited:
+                    # Another version may have come into service meanwhile: this call is the new one's.
+                    present = self._present
+                    options = self._options(present, function, limits, config, manifest)
                     left = max(options.limits.wall - waited, _SHORTEST)
                     options = replace(options, limits=replace(options.limits, wall=left))
-                if present.guest is not None:
-                    with present:
-                        return await present.guest.call(function, bytes(data), options)
+                guest = present.guest
+                if guest is not None:
+                    present.calls += 1
+                    try:
+                        return await guest.call(function, data, options)
+                    finally:
+                        present.calls -= 1
+                        if present.retired:
+                            present.settle()
             finally:
                 turn.give()
         # It has no such guest any more.
@@ -208,13 +217,15 @@ class Plugin:
     ) -> CallOptions:
         if present.over is not None:
             raise UsageError(present.over)
-        if not isinstance(function, str) or function not in present.callable:
+        if function.__class__ is not str or function not in present.callable:
             raise UsageError(self._not_callable(present, function))
         if manifest is not None and manifest is not present.manifest and not _same(manifest, present, function):
             raise UsageError(
                 f"the plugin changed since the call was made ready, and {function!r} is not what it was; make it ready "
                 "again: a workflow is to be started again"
             )
+        if limits is None and config is None:
+            return present.options
         allowed = present.limits if limits is None else limits.within(self._ceiling)
         return CallOptions(allowed, present.config if config is None else present.config | checked(config), self.id)
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from innkeeper.errors import BusyError, DeniedError, LimitError
-from innkeeper.sandbox.call import log_level
+from innkeeper.sandbox.call import Call, log_level
 from innkeeper.sandbox.callbacks import Binding, Pending, Signature
 from innkeeper.sandbox.guest import Guest
 from innkeeper.sandbox.interface import HostFunction, Value
 from innkeeper.sandbox.kernel import CONFIG_GET, VAR_GET, host_signature
 from innkeeper.sandbox.wasi import WasiFunction
 from innkeeper.sandbox.wasi.memory import GuestMemory, MemoryFault
-from innkeeper.sandbox.window import Window, put
+from innkeeper.sandbox.window import KernelWindow, Window
 
 _KEY_MAX = 64 * 1024
 """Bytes of a key of configuration or a variable; there is none that long."""
@@ -24,6 +25,7 @@ def _ask(guest: Guest, caller: int, kind: int, key_at: int, key_length: int, at:
     call = guest.call
     call.count_system_call()
     window = guest.kernel_window()
+    window.make_room()
     if key_length > _KEY_MAX:
         return 0
     key = window.read(key_at, key_length)
@@ -42,9 +44,9 @@ def _ask(guest: Guest, caller: int, kind: int, key_at: int, key_length: int, at:
     return 0
 
 
-def _give(guest: Guest, window: Window, data: bytes) -> int:
+def _give(guest: Guest, window: KernelWindow, data: bytes) -> int:
     # The block where they lie, or how many bytes (negative) the kernel makes room for and then takes.
-    block = put(window, data)
+    block = window.put(data)
     if not block:
         guest.incoming = data
         return -len(data)
@@ -61,7 +63,9 @@ def _log(guest: Guest, caller: int, level: int, at: int, length: int) -> None:
     call.count_system_call()
     window = guest.kernel_window()
     if at + length > window.size:
-        raise MemoryFault(at, length)
+        window.look()
+        if at + length > window.size:
+            raise MemoryFault(at, length)
     kept = min(length, call.log_room())
     call.usage.log_dropped += length - kept
     if kept:
@@ -83,35 +87,100 @@ KERNEL_BINDINGS: dict[str, Binding] = {
 
 def host_binding(function: HostFunction) -> Binding:
     """The binding of a host function, as the kernel's wrapper (or the guest, where no bytes cross) imports it."""
-    parameters = tuple(function.parameters)
-    handler, name = function.handler, function.name
+    handler: Any = function.handler
+    name = function.name
     gives_bytes = function.result is Value.BYTES
-    lengths = _places_of_lengths(parameters)
+    lengths = _places_of_lengths(function.parameters)
+    decode = _decoder(function.parameters)
     signature = Signature(*host_signature(function))
 
     def begin(guest: Guest, caller: int, *raw: Any) -> Pending:
-        if not guest.count_memory():
-            assert guest.call.failure is not None
-            raise guest.call.failure
+        _count_memory(guest)
         if not (lengths or gives_bytes):
             return Pending(handler, raw, name, signature)
         window = guest.kernel_window()
         if not lengths:
             return Pending(handler, raw, name, signature, window=window)
-        held = _hold_arguments(guest, name, [raw[at] for at in lengths], window.size)
+        held = _hold_arguments(guest, name, [raw[at] for at in lengths], window)
         try:
-            values: list[Any] = []
-            numbers = iter(raw)
-            for parameter in parameters:
-                number = next(numbers)
-                # Signed on the wire: read refuses what is negative or outside.
-                values.append(window.read(number, next(numbers)) if parameter is Value.BYTES else number)
+            values = decode(window, raw)
         except BaseException:
             guest.program.in_flight.give(held)
             raise
         return Pending(handler, values, name, signature, held, window=window if gives_bytes else None)
 
-    return Binding(signature, begin)
+    return Binding(signature, _quick(function, begin, signature, decode, lengths) if function.quick else begin)
+
+
+def _count_memory(guest: Guest) -> None:
+    # The guest may wait for long: what it has grown by is counted before.
+    if not guest.count_memory():
+        assert guest.call.failure is not None
+        raise guest.call.failure
+
+
+def _quick(
+    function: HostFunction,
+    begin: Callable[..., Pending],
+    signature: Signature,
+    decode: Callable[[Window, Sequence[Any]], Sequence[Any]],
+    lengths: Sequence[int],
+) -> Callable[..., Any]:
+    """As `begin`, with the answer at once where trio's thread polls the guest; from a worker it goes there."""
+    handler: Any = function.handler
+    name = function.name
+    gives_bytes = function.result is Value.BYTES
+    crosses = bool(lengths) or gives_bytes
+
+    async def later(*values: Any) -> Any:
+        return handler(*values)
+
+    def at_once(guest: Guest, caller: int, *raw: Any) -> Any:
+        if guest.lent:
+            pending = begin(guest, caller, *raw)
+            pending.handler = later
+            return pending
+        call = guest.call
+        usage = call.usage
+        call.count_host_call()
+        values: Sequence[Any] = raw
+        window = None
+        if crosses:
+            window = guest.kernel_window()
+            window.make_room()
+            if lengths:
+                _check_lengths(call, name, [raw[at] for at in lengths], window)
+                values = decode(window, raw)
+        before = time.perf_counter()
+        value = handler(*values)
+        # The host function's own time is not the guest's.
+        guest.answered = after = time.perf_counter()
+        usage.cpu -= after - before
+        if not gives_bytes:
+            try:
+                return signature.checked(value)
+            except (TypeError, OverflowError) as error:
+                raise _wrong(name, signature, value, error) from None
+        assert window is not None
+        return _give(guest, window, _bytes_of(call, name, value))
+
+    return at_once
+
+
+def _decoder(parameters: Sequence[Value]) -> Callable[[Window, Sequence[Any]], Sequence[Any]]:
+    # From raw values to arguments. Offsets and lengths are signed on the wire: `read` refuses what is negative or
+    # outside.
+    if list(parameters) == [Value.BYTES]:
+        return lambda window, raw: (window.read(raw[0], raw[1]),)
+
+    def decode(window: Window, raw: Sequence[Any]) -> Sequence[Any]:
+        numbers = iter(raw)
+        return [
+            window.read(next(numbers), next(numbers)) if parameter is Value.BYTES else next(numbers)
+            for parameter in parameters
+        ]
+
+    return decode
 
 
 def _places_of_lengths(parameters: Sequence[Value]) -> list[int]:
@@ -126,13 +195,16 @@ def _places_of_lengths(parameters: Sequence[Value]) -> list[int]:
     return places
 
 
-def _hold_arguments(guest: Guest, name: str, lengths: Sequence[int], size: int) -> int:
+def _check_lengths(call: Call, name: str, lengths: Sequence[int], window: KernelWindow) -> int:
     # The same block may be named more than once, and each time it becomes bytes of the host's.
+    total = 0
     for length in lengths:
-        if not 0 <= length <= size:
-            raise MemoryFault(0, length)
-    total = sum(lengths)
-    limit = guest.call.limits.output
+        if not 0 <= length <= window.size:
+            window.look()
+            if not 0 <= length <= window.size:
+                raise MemoryFault(0, length)
+        total += length
+    limit = call.limits.output
     if total > limit:
         raise LimitError(
             f"the guest gave the host function {name!r} {total} bytes; the limit 'output' is {limit}",
@@ -140,6 +212,11 @@ def _hold_arguments(guest: Guest, name: str, lengths: Sequence[int], size: int) 
             value=limit,
             used=total,
         )
+    return total
+
+
+def _hold_arguments(guest: Guest, name: str, lengths: Sequence[int], window: KernelWindow) -> int:
+    total = _check_lengths(guest.call, name, lengths, window)
     in_flight = guest.program.in_flight
     if not in_flight.grow(total):
         raise BusyError(
@@ -156,27 +233,40 @@ def answer(guest: Guest, pending: Pending, value: Any) -> None:
         TypeError, OverflowError: the host function did not return what it declares.
         LimitError: it returned more bytes than the kernel's memory could ever take.
     """
+    window = pending.window
+    if window is not None:
+        # The guest stands still from the callback to here, so the window is as it was.
+        value = _give(guest, window, _bytes_of(guest.call, pending.name, value))
     try:
-        window = pending.window
-        if window is None:
-            pending.finish(value)
-            return
-        data = value if value.__class__ is bytes else bytes(memoryview(value)) if value is not None else b""
-    except OverflowError as error:
-        raise OverflowError(f"the host function {pending.name!r} returned {error}") from None
-    except (TypeError, struct.error) as error:
-        wanted = "bytes" if pending.window else (pending.signature.results or ("None",))[0]
-        raise TypeError(f"the host function {pending.name!r} returned {type(value).__name__}, not {wanted}") from error
-    limit = guest.call.limits.kernel_memory
-    if len(data) > limit:
+        pending.finish(value)
+    except (TypeError, OverflowError, struct.error) as error:
+        raise _wrong(pending.name, pending.signature, value, error) from None
+
+
+def _bytes_of(call: Call, name: str, value: Any) -> bytes:
+    if value.__class__ is not bytes:
+        if value is None:
+            return b""
+        try:
+            value = bytes(memoryview(value))
+        except TypeError as error:
+            raise TypeError(f"the host function {name!r} returned {type(value).__name__}, not bytes") from error
+    limit = call.limits.kernel_memory
+    if len(value) > limit:
         raise LimitError(
-            f"the host function {pending.name!r} returned {len(data)} bytes; the limit 'kernel_memory' is {limit}",
+            f"the host function {name!r} returned {len(value)} bytes; the limit 'kernel_memory' is {limit}",
             limit="kernel_memory",
             value=limit,
-            used=len(data),
+            used=len(value),
         )
-    # The guest stands still from the callback to here, so the window is as it was.
-    pending.finish(_give(guest, window, data))
+    return bytes(value)
+
+
+def _wrong(name: str, signature: Signature, value: Any, error: Exception) -> Exception:
+    if isinstance(error, OverflowError):
+        return OverflowError(f"the host function {name!r} returned {error}")
+    wanted = (signature.results or ("None",))[0]
+    return TypeError(f"the host function {name!r} returned {type(value).__name__}, not {wanted}")
 
 
 def wasi_binding(function: WasiFunction) -> Binding:
@@ -191,9 +281,7 @@ def wasi_binding(function: WasiFunction) -> Binding:
         outcome = handler(guest.wasi, memory, *arguments)
         if isinstance(outcome, int):
             return outcome
-        if not guest.count_memory():
-            assert guest.call.failure is not None
-            raise guest.call.failure
+        _count_memory(guest)
         return Pending(outcome, (), name, signature, system=True)
 
     return Binding(signature, begin)

@@ -49,10 +49,8 @@ class Call:
         if self.failure is None:
             self.failure = error
 
-    def out_of_cpu(self) -> LimitError | None:
-        """What to raise if the guest has used up its processor time."""
-        if self.usage.cpu <= self.limits.cpu:
-            return None
+    def cpu_error(self) -> LimitError:
+        """What to raise when the guest has used up its processor time."""
         return LimitError(
             f"the guest used {self.usage.cpu:.3f} s of processor time; the limit 'cpu' is {self.limits.cpu:g} s",
             limit="cpu",

@@ -22,12 +22,13 @@ from innkeeper.sandbox import capi
 
 if TYPE_CHECKING:
     from innkeeper.sandbox.guest import Guest
-    from innkeeper.sandbox.window import Window
+    from innkeeper.sandbox.window import KernelWindow
 
 running: dict[int, Guest] = {}
 """The guest that a thread polls, by thread id. A callback comes only from inside of a poll of its own thread."""
 
 _CONTINUATION = struct.Struct("<3Q")
+_Value = c.c_char * capi.VAL_SIZE
 _POINTER = struct.Struct("<Q")
 
 _FORMATS = {"i32": "8xI20x", "i64": "8xQ16x", "f32": "8xf20x", "f64": "8xd16x"}
@@ -48,7 +49,17 @@ class Signature:
         results: one value type, or none.
     """
 
-    __slots__ = ("_arguments", "_kind", "_raw", "_raw_result", "_result", "parameters", "results")
+    __slots__ = (
+        "_arguments",
+        "_kind",
+        "_raw",
+        "_raw_result",
+        "_result",
+        "_typed",
+        "_untyped",
+        "parameters",
+        "results",
+    )
 
     def __init__(self, parameters: tuple[str, ...], results: tuple[str, ...], *, signed: bool = True) -> None:
         self.parameters = parameters
@@ -56,27 +67,37 @@ class Signature:
         formats = _SIGNED if signed else _FORMATS
         self._arguments = struct.Struct("<" + "".join(formats[name] for name in parameters))
         self._raw = struct.Struct("<" + "".join(_RAW[name] for name in parameters))
+        # from_address takes no array of no bytes; nothing is read of this one then.
+        self._typed = c.c_char * max(1, self._arguments.size)
+        self._untyped = c.c_char * max(1, self._raw.size)
         self._kind, layout = _RESULTS[results[0]] if results else (0, "")
         self._result = struct.Struct("<" + layout) if results else None
         self._raw_result = struct.Struct("<" + _RAW[results[0]]) if results else None
 
     def arguments(self, at: int) -> tuple[Any, ...]:
         """Reads typed values (wasmtime_val_t) at an address."""
-        return self._arguments.unpack(c.string_at(at, self._arguments.size))
+        return self._arguments.unpack_from(self._typed.from_address(at))
 
     def raw_arguments(self, at: int) -> tuple[Any, ...]:
         """Reads raw values (wasmtime_val_raw_t) at an address; integers are unsigned."""
-        return self._raw.unpack(c.string_at(at, self._raw.size))
+        return self._raw.unpack_from(self._untyped.from_address(at))
 
-    def pack(self, value: Any) -> bytes:
-        """The bytes of a typed result.
+    def write(self, at: int, value: Any) -> None:
+        """Writes a typed result (wasmtime_val_t), where there is one.
 
         Raises:
             struct.error, TypeError, OverflowError: the value is not of the result's type.
         """
-        if self._result is None:
-            return b""
-        return self._result.pack(self._kind, self._number(value))
+        if self._result is not None:
+            self._result.pack_into(_Value.from_address(at), 0, self._kind, self._number(value))
+
+    def checked(self, value: Any) -> Any:
+        """The value, as it is written.
+
+        Raises:
+            TypeError, OverflowError: it is not of the result's type.
+        """
+        return self._number(value) if self.results else None
 
     def write_raw(self, at: int, value: Any) -> None:
         """Writes a raw result, where there is one."""
@@ -137,7 +158,7 @@ class Pending:
         held: int = 0,
         *,
         system: bool = False,
-        window: Window | None = None,
+        window: KernelWindow | None = None,
     ) -> None:
         self.handler = handler
         self.values = values
@@ -154,8 +175,7 @@ class Pending:
         Raises:
             struct.error, TypeError, OverflowError: the value is not of the result's type.
         """
-        packed = self.signature.pack(value)
-        c.memmove(self.results, packed, len(packed))
+        self.signature.write(self.results, value)
 
 
 _bindings: dict[int, Binding] = {}
@@ -215,8 +235,7 @@ def on_async(
             result.results = results
             _CONTINUATION.pack_into(place, 0, _RESUME, guest.wait_for(result), 0)
         else:
-            packed = signature.pack(result)
-            c.memmove(results, packed, len(packed))
+            signature.write(results, result)
     except BaseException as error:
         _POINTER.pack_into((c.c_char * 8).from_address(trap), 0, _fail(guest, error))
 

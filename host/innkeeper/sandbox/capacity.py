@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Sequence
 
 import trio
 
@@ -24,9 +23,10 @@ class Budget:
         name: for messages.
         limit: the whole amount (int; its unit is the owner's).
         taken: what is in use.
+        line: amounts and tasks of those who wait; whoever looks at it has the lock.
     """
 
-    __slots__ = ("_lock", "_token", "_waiting", "limit", "name", "taken")
+    __slots__ = ("_lock", "_token", "limit", "line", "name", "taken")
 
     def __init__(self, name: str, limit: int, lock: threading.RLock | None = None) -> None:
         """Args:
@@ -38,19 +38,19 @@ class Budget:
         self.name = name
         self.limit = limit
         self.taken = 0
-        self._waiting: deque[tuple[int, trio.lowlevel.Task]] = deque()
+        self.line: deque[tuple[int, trio.lowlevel.Task]] = deque()
         self._lock = threading.RLock() if lock is None else lock
         self._token: trio.lowlevel.TrioToken | None = None
 
     @property
     def waiting(self) -> int:
         """How many callers wait."""
-        return len(self._waiting)
+        return len(self.line)
 
     def take_now(self, amount: int) -> bool:
         """Takes `amount` if it is free and nobody waits."""
         with self._lock:
-            if self._waiting or self.taken + amount > self.limit:
+            if self.line or self.taken + amount > self.limit:
                 return False
             self.taken += amount
             return True
@@ -88,11 +88,11 @@ class Budget:
         entry = (amount, task)
         self._token = trio.lowlevel.current_trio_token()
         with self._lock:
-            self._waiting.append(entry)
+            self.line.append(entry)
 
         def abort(_: object) -> trio.lowlevel.Abort:
             with self._lock:
-                self._waiting.remove(entry)
+                self.line.remove(entry)
             self._serve()
             return trio.lowlevel.Abort.SUCCEEDED
 
@@ -103,7 +103,7 @@ class Budget:
         """Gives `amount` back and wakes those for whom there is room now."""
         with self._lock:
             self.taken -= amount
-            if not self._waiting:
+            if not self.line:
                 return
             token = self._token
         assert token is not None
@@ -113,20 +113,16 @@ class Budget:
             # From a worker or a finalizer: waking is for trio's thread.
             self._serve_soon(token)
 
-    def fits(self, amount: int) -> bool:
-        """Whether `amount` is free and nobody waits for it. The caller has the lock, or asks out of curiosity."""
-        return not self._waiting and self.taken + amount <= self.limit
-
     def _serve(self) -> None:
         while True:
             with self._lock:
-                if not self._waiting or self.taken + self._waiting[0][0] > self.limit:
+                if not self.line or self.taken + self.line[0][0] > self.limit:
                     return
-                if trio.lowlevel.in_trio_task() and self._waiting[0][1] is trio.lowlevel.current_task():
+                if trio.lowlevel.in_trio_task() and self.line[0][1] is trio.lowlevel.current_task():
                     # It gives back on its way into its own wait: a task that is about to sleep cannot be woken yet.
                     self._serve_soon(trio.lowlevel.current_trio_token())
                     return
-                amount, task = self._waiting.popleft()
+                amount, task = self.line.popleft()
                 self.taken += amount
             trio.lowlevel.reschedule(task)
 
@@ -136,14 +132,15 @@ class Budget:
             token.run_sync_soon(self._serve)
 
 
-def take_together(wanted: Sequence[tuple[Budget, int]]) -> bool:
-    """Takes an amount of each of some budgets with one lock, if all are free and nobody waits; else nothing."""
-    with wanted[0][0]._lock:
-        for budget, amount in wanted:
-            if budget._waiting or budget.taken + amount > budget.limit:
-                return False
-        for budget, amount in wanted:
-            budget.taken += amount
+def take_together(one: Budget, amount: int, other: Budget, more: int) -> bool:
+    """Takes of two budgets with one lock, if both are free and nobody waits; else nothing."""
+    with one._lock:
+        if one.line or other.line:
+            return False
+        first, second = one.taken + amount, other.taken + more
+        if first > one.limit or second > other.limit:
+            return False
+        one.taken, other.taken = first, second
     return True
 
 
@@ -152,7 +149,7 @@ def give_together(one: Budget, amount: int, other: Budget, more: int) -> None:
     with one._lock:
         one.taken -= amount
         other.taken -= more
-        if not (one._waiting or other._waiting):
+        if not (one.line or other.line):
             return
     one.give(0)
     other.give(0)

@@ -14,14 +14,14 @@ from typing import Any
 
 import trio
 
-from innkeeper.errors import GuestError, LimitError
+from innkeeper.errors import BusyError, GuestError, LimitError
 from innkeeper.sandbox import bindings, faults, kernel
 from innkeeper.sandbox.call import Call
 from innkeeper.sandbox.callbacks import Pending
 from innkeeper.sandbox.guest import Guest
-from innkeeper.sandbox.inline import SHORT, Habit, LoopBudget
+from innkeeper.sandbox.inline import BRIEF, BRIEF_ENOUGH, SHORT, Habit, LoopBudget
 from innkeeper.sandbox.wasi.memory import MemoryFault
-from innkeeper.sandbox.window import lay_out_input, room_for
+from innkeeper.sandbox.window import lay_out_input
 
 
 @trio.lowlevel.enable_ki_protection
@@ -36,11 +36,15 @@ async def invoke(guest: Guest, function: str, results: int, data: bytes) -> byte
     if with_kernel:
         _give_input(guest, data)
     guest.begin_function(function, results)
-    exited = await drive(guest, program.habit(function), starting=False)
-    check_memory(guest)
+    habit = program.habit(function)
+    begun = _first_slice(guest, habit)
+    exited = _ended(guest, starting=False) if guest.done else await drive(guest, habit, starting=False, begun=begun)
     if not with_kernel:
+        check_memory(guest)
         _raise_own(guest, None, results, exited)
         return b""
+    check_memory(guest)
+    guest.call.usage.memory = guest.counted_memory
     window = guest.kernel_window()
     offset, length, wrong = window.outcome()
     if wrong or (results and not exited):
@@ -50,12 +54,18 @@ async def invoke(guest: Guest, function: str, results: int, data: bytes) -> byte
         raise LimitError(
             f"the output has {length} bytes; the limit 'output' is {limit}", limit="output", value=limit, used=length
         )
+    in_flight = program.in_flight
+    if in_flight.taken + length > in_flight.limit:
+        raise BusyError(
+            f"the host was busy: the bound of {in_flight.limit} on {in_flight.name} was not free", bound=in_flight.name
+        )
     before = time.perf_counter()
     try:
         output = window.read(offset, length)
     except MemoryFault:
         raise GuestError("the guest set an output that lies outside of its memory") from None
-    program.loop_budget.left -= time.perf_counter() - before
+    if length > _LITTLE:
+        program.loop_budget.left -= time.perf_counter() - before
     return output
 
 
@@ -63,24 +73,29 @@ def _give_input(guest: Guest, data: bytes) -> None:
     length = len(data)
     before = time.perf_counter()
     window = guest.kernel_window()
-    size = room_for(length)
-    if size > window.size:
+    room = kernel.capacity(length)
+    if kernel.START + room > window.size:
         try:
             # Room for an answer of the same length, where it may have that: growing is a call of the system each time.
             try:
-                window = guest.grow_kernel(window, size + length + kernel.HEADER)
+                guest.grow_kernel(window, kernel.START + room + length + kernel.HEADER)
             except MemoryError:
-                window = guest.grow_kernel(window, size)
+                guest.grow_kernel(window, kernel.START + room)
         except MemoryError:
             limit = guest.call.limits.kernel_memory
             raise LimitError(
                 f"the input of {length} bytes does not fit; the limit 'kernel_memory' is {limit}",
                 limit="kernel_memory",
                 value=limit,
-                used=size,
+                used=kernel.START + room,
             ) from None
-    lay_out_input(window, data)
-    guest.program.loop_budget.left -= time.perf_counter() - before
+    lay_out_input(window, data, room)
+    if length > _LITTLE:
+        guest.program.loop_budget.left -= time.perf_counter() - before
+
+
+_LITTLE = 65_536
+"""Bytes whose copying is not worth being counted against a pass of trio's loop."""
 
 
 def _raise_own(guest: Guest, text: str | None, results: int, exited: bool) -> None:
@@ -106,14 +121,35 @@ def check_memory(guest: Guest) -> None:
             value=limits.memory,
             used=size,
         )
-    if not guest.count_memory():
+    if not guest.count_memory(guest.all_memory(size)):
         assert guest.call.failure is not None
         raise guest.call.failure
 
 
+def _first_slice(guest: Guest, habit: Habit) -> bool:
+    # Polls a function on trio's thread that is known to be brief, with as little ado as possible. Whether it did.
+    program = guest.program
+    budget = program.loop_budget
+    if habit.brief < BRIEF_ENOUGH or budget.left <= 0 or not habit.inline or not program.lockout.clean:
+        return False
+    elapsed = guest.poll(program.poll, by_clock=False)
+    budget.left -= elapsed
+    if elapsed >= BRIEF:
+        # How much of it was the guest's is not known; the next one will be.
+        habit.brief = 0
+    elif guest.done:
+        habit.record(elapsed)
+    return True
+
+
 @trio.lowlevel.enable_ki_protection
-async def drive(guest: Guest, habit: Habit, *, starting: bool) -> bool:
+async def drive(guest: Guest, habit: Habit, *, starting: bool, begun: bool = False) -> bool:
     """Polls the guest's future to its end.
+
+    Args:
+        habit: of the function.
+        starting: whether the guest is still starting.
+        begun: whether it was polled already.
 
     Returns:
         Whether the guest ended with `proc_exit(0)`.
@@ -123,55 +159,78 @@ async def drive(guest: Guest, habit: Habit, *, starting: bool) -> bool:
         BaseException: what a host function raised.
     """
     program, call = guest.program, guest.call
-    budget, clock, usage, lockout = program.loop_budget, call.clock, call.usage, program.lockout
+    budget, usage, lockout, clock = program.loop_budget, call.usage, program.lockout, call.clock
     inline = habit.inline and (lockout.clean or not lockout.barred(time.monotonic()))
     slice_ = 0.0
     while not guest.done:
-        while inline and budget.left <= 0:
-            clock.arm()
-            await budget.wait()
-            program.check_open()
-        before_cpu = usage.cpu
-        if inline:
-            budget.left -= guest.poll(program.poll)
-            # By its own clock: a thread that the system set aside for a while makes no guest long.  A slice goes from
-            # host call to host call, since a tick may come at its very beginning.
-            slice_ += usage.cpu - before_cpu
-            if guest.done or guest.pending is not None or slice_ >= SHORT:
-                habit.record(slice_)
+        if begun:
+            begun = False
+        else:
+            while inline and budget.left <= 0:
+                clock.arm()
+                await budget.wait()
+                program.check_open()
+            before_cpu = usage.cpu
+            if inline:
+                by_clock = habit.brief < BRIEF_ENOUGH
+                elapsed = guest.poll(program.poll, by_clock=by_clock)
+                budget.left -= elapsed
+                # By its own clock: a thread that the system set aside for a while makes no guest long.  A slice goes
+                # from host call to host call, since a tick may come at its very beginning.
+                slice_ += usage.cpu - before_cpu
+                if not by_clock and elapsed >= BRIEF:
+                    # How much of it was the guest's is not known; the next one will be.
+                    habit.brief = 0
+                    slice_ = min(slice_, BRIEF)
+                if guest.answered:
+                    slice_ = min(slice_, time.perf_counter() - guest.answered)
+                    guest.answered = 0.0
                 if slice_ >= SHORT:
                     # Who was long stays with the workers to the end of this future, and away from here for a while.
+                    habit.record(slice_)
                     inline = False
                     lockout.slip(slice_, time.monotonic())
-                slice_ = 0.0
-        else:
-            clock.arm()
-            await program.workers.run(guest)
-            habit.record(usage.cpu - before_cpu)
-        if guest.done:
-            break
+                    slice_ = 0.0
+                elif guest.done or guest.pending is not None:
+                    habit.record(slice_)
+                    slice_ = 0.0
+            else:
+                clock.arm()
+                await program.workers.run(guest)
+                habit.record(usage.cpu - before_cpu)
+            if guest.done:
+                break
         program.check_open()
         if call.failure is not None:
             raise call.failure
-        over = call.out_of_cpu()
-        if over is not None:
-            raise over
-        if guest.pending is not None:
+        if usage.cpu > call.limits.cpu:
+            raise call.cpu_error()
+        pending = guest.pending
+        if pending is not None:
             before = time.perf_counter()
-            rest = _begin_serving(guest, guest.pending)
+            rest = _begin_serving(guest, pending)
             if rest is not None:
                 await rest
             budget.left -= time.perf_counter() - before
         if clock.expired():
             raise clock.error()
+    return _ended(guest, starting=starting)
+
+
+def _ended(guest: Guest, *, starting: bool) -> bool:
+    # What the future that is done has left: an error, or whether the guest ended with `proc_exit(0)`.
+    call = guest.call
     trap, error = guest.end_future()
     if trap or error or call.failure is not None:
         failed = faults.describe(guest, trap, error, starting=starting)
         if failed is not None:
-            raise failed
-    over = call.out_of_cpu()
-    if over is not None:
-        raise over
+            try:
+                raise failed
+            finally:
+                # A frame that its error's traceback names must not name the error: the call's bytes would stay.
+                del failed
+    if call.usage.cpu > call.limits.cpu:
+        raise call.cpu_error()
     return call.failure is not None
 
 
@@ -264,10 +323,14 @@ def _continued(coroutine: Coroutine[Any, Any, Any], message: Any) -> Generator[A
             step = partial(coroutine.throw, error)
         else:
             step = partial(coroutine.send, got)
+            del got
         try:
             message = step()
         except StopIteration as stop:
             return stop.value
+        finally:
+            # As in `_ended`: neither the error nor what trio sent, which may be one.
+            del step
 
 
 @trio.lowlevel.enable_ki_protection
@@ -287,6 +350,8 @@ def _paced(
         except StopIteration as stop:
             return stop.value
         finally:
+            # As in `_ended`: neither an error nor what trio sent, which may be one.
+            del step
             budget.left -= time.perf_counter() - before
             call.usage.cpu += (time.thread_time_ns() - cpu) / 1e9
         if not suspended:
@@ -301,6 +366,7 @@ def _paced(
             step = partial(coroutine.throw, error)
             continue
         step = partial(coroutine.send, got)
+        del got
         try:
             while budget.left <= 0:
                 yield from budget.wait().__await__()
@@ -308,6 +374,5 @@ def _paced(
             pass
         except KeyboardInterrupt as error:
             call.clock.cancel(error)
-        over = call.out_of_cpu()
-        if over is not None:
-            call.clock.cancel(over)
+        if call.usage.cpu > call.limits.cpu:
+            call.clock.cancel(call.cpu_error())

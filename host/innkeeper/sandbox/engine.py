@@ -50,14 +50,22 @@ def _wasmtime() -> w.Engine:
 
 
 @cache
-def _pool() -> w.Engine | None:
-    # As above; None where the system does not give the address space.
+def _pool() -> tuple[w.Engine, Spot] | None:
+    # As above; None where the system does not give the address space.  Its places are the process's, so they are
+    # counted for all `FiberEngine`s together.
     try:
         engine = w.Engine(pooled(_configured()))
     except w.WasmtimeError:
         return None
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
-    return engine
+    address = capi.address(engine)
+    return engine, Spot(address, ticker_of(address), PLACES, SLOT, TABLE_ELEMENTS)
+
+
+@cache
+def _lock() -> threading.RLock:
+    # One for all engines of the process, since the pool's places are counted under it.
+    return threading.RLock()
 
 
 def _configured() -> w.Config:
@@ -82,15 +90,15 @@ class FiberEngine:
 
     def __init__(self, bounds: Bounds, cache: Path | None = None) -> None:
         self._engine, pool = _wasmtime(), _pool()
-        self._engines = [self._engine] if pool is None else [self._engine, pool]
+        self._engines = [self._engine]
         on_demand = capi.address(self._engine)
         self._on_demand = Spot(on_demand, ticker_of(on_demand))
         self._pooled = self._on_demand
         if pool is not None:
-            address = capi.address(pool)
-            self._pooled = Spot(address, ticker_of(address), PLACES, SLOT, TABLE_ELEMENTS)
+            engine, self._pooled = pool
+            self._engines.append(engine)
         self.bounds = bounds
-        self.lock = threading.RLock()
+        self.lock = _lock()
         self.live = Budget("live guests", bounds.live_guests, self.lock)
         self.memory = Budget("guest memory", bounds.guest_memory, self.lock)
         self.in_flight = Budget("bytes in flight", bounds.bytes_in_flight, self.lock)
@@ -135,11 +143,19 @@ class FiberEngine:
         parts: list[tuple[str | None, bytes]] = [*(modules or {}).items(), (None, wasm)]
         available = {(kernel.ENV, name): kind for name, kind in kernel.SIGNATURES.items()}
         available |= {(WASI_MODULE, name): _wasi_signature(name) for name in WASI_FUNCTIONS}
+        given: set[tuple[str, str]] = set()
         for function in functions:
             if function.namespace in (kernel.ENV, kernel.INNER, WASI_MODULE):
                 raise RejectedError(
                     f"a host function may not be in the namespace {function.namespace!r}", plugin=plugin
                 )
+            if (function.namespace, function.name) in given:
+                raise UsageError(
+                    f"the host function {function.namespace!r} {function.name!r} is given twice; "
+                    "give one of them another name",
+                    plugin=plugin,
+                )
+            given.add((function.namespace, function.name))
             available[function.namespace, function.name] = kernel.guest_signature(function)
         infos: list[ModuleInfo] = []
         digest = ""
@@ -227,6 +243,8 @@ def _after_fork() -> None:
     _forked = True
     _wasmtime.cache_clear()
     _pool.cache_clear()
+    # Another thread of the parent's may have held it.
+    _lock.cache_clear()
     for engine in list(_engines):
         engine.closed = True
 

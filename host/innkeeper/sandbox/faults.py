@@ -7,7 +7,7 @@ from innkeeper.sandbox import capi, kernel, refusals
 from innkeeper.sandbox.guest import Guest
 from innkeeper.sandbox.wasi import ProcExit
 from innkeeper.sandbox.wasi.memory import MemoryFault
-from innkeeper.sandbox.window import Window
+from innkeeper.sandbox.window import KernelWindow
 
 _TEXT_MAX = 4096
 """Characters of a guest's own error text that are kept."""
@@ -98,7 +98,7 @@ def _ran_out(guest: Guest) -> InnkeeperError | None:
     return None
 
 
-def own_error(window: Window, offset: int) -> str:
+def own_error(window: KernelWindow, offset: int) -> str:
     """The text that the guest gave to `error_set`. What it claims is checked like everything it writes.
 
     Args:

@@ -7,8 +7,8 @@ is deleted before the store on every path; a guest is freed exactly once; after 
 from __future__ import annotations
 
 import ctypes as c
-import threading
-import time
+from threading import get_ident
+from time import perf_counter, thread_time_ns
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -16,11 +16,12 @@ import trio
 from innkeeper.errors import BusyError, InternalError
 from innkeeper.sandbox import box, callbacks, capi, growth, kernel, refusals
 from innkeeper.sandbox.call import Call
-from innkeeper.sandbox.limits import DEFAULTS, Limits
+from innkeeper.sandbox.compilation.settings import RESERVATION
+from innkeeper.sandbox.limits import DEFAULTS
 from innkeeper.sandbox.spots import Spot
 from innkeeper.sandbox.variables import Variables
 from innkeeper.sandbox.wasi import Wasi
-from innkeeper.sandbox.window import Window, lay_out_input
+from innkeeper.sandbox.window import KernelWindow, Window, lay_out_input
 
 if TYPE_CHECKING:
     from innkeeper.sandbox.program import FiberProgram
@@ -30,6 +31,7 @@ _LARGE = 8 << 20
 were written to."""
 
 
+_RESULT: int = box.RESULT + capi.Val.of.offset
 _MEMORY, _KERNEL = growth.MEMORY.encode(), kernel.MEMORY.encode()
 
 
@@ -44,8 +46,10 @@ class Guest:
         has_instance: whether a module of its own is an instance.
         has_kernel: whether its kernel is.
         lent: whether a worker thread has it (`Workers` sets it).
+        answered: when a quick host function last gave its answer (`time.perf_counter`); 0: not since it was looked at.
         done: whether what its future does has ended.
         context: address of the store's context.
+        counted_memory: bytes of linear memory, when they were last counted.
     """
 
     __slots__ = (
@@ -53,18 +57,23 @@ class Guest:
         "_base",
         "_box",
         "_counted",
-        "_functions",
+        "_found",
         "_future",
+        "_kernel_instance",
         "_kernel_limit",
         "_kernel_memory",
-        "_memories",
+        "_kernel_pages",
         "_own_memory",
+        "_refusals",
         "_spot",
         "_store",
         "_variables",
         "_wasi",
+        "_window",
+        "answered",
         "call",
         "context",
+        "counted_memory",
         "done",
         "has_instance",
         "has_kernel",
@@ -73,6 +82,9 @@ class Guest:
         "pending",
         "program",
     )
+
+    counts = (1, 8, 2)
+    """How many instances, tables and memories its store may have."""
 
     def __init__(self, program: FiberProgram, call: Call, counted: int, spot: Spot) -> None:
         """Args:
@@ -89,42 +101,42 @@ class Guest:
         self.has_kernel = False
         self.lent = False
         self.done = False
+        self.answered = 0.0
+        self.counted_memory = 0
         self._variables: Variables | None = None
         self._counted = counted
-        self._memories: tuple[int, ...] = ()
         self._kernel_memory = 0
+        self._kernel_instance = 0
         self._kernel_limit = 0
+        self._kernel_pages = DEFAULTS.kernel_memory // kernel.PAGE
         self._own_memory = 0
-        self._functions: dict[str, int] = {}
+        self._refusals: list[tuple[int, int, Any]] | None = None
+        # The export that the box has, so that it need not be looked for again.
+        self._found = ""
         self._wasi: Wasi | None = None
+        self._window: KernelWindow | None = None
         self._future = 0
         self._spot = spot
         self._box = box.Box()
         self._base = c.addressof(self._box)
         # Until it is whole there is no store to close: who made it gives back what was taken for it.
         self._store = 0
+        limits = call.limits
+        # One size for all memories of the store, the larger one: the guest's own growth is held below it by what was
+        # added to its module, the kernel's by the kernel itself.
+        size = limits.memory
+        if program.layout.uses_kernel:
+            size = max(size, limits.kernel_memory, kernel.PAGE)
         store: int = capi.store_new(spot.engine, None, None)
         try:
             self.context: int = capi.store_context(store)
-            self._configure(store, call.limits)
+            capi.store_limiter(store, size, limits.table_elements, *self.counts)
+            capi.epoch_callback(store, callbacks.EPOCH, None, None)
+            capi.set_epoch_deadline(self.context, 1)
         except BaseException:
             capi.store_delete(store)
             raise
         self._store = store
-
-    def _configure(self, store: int, limits: Limits) -> None:
-        # One size for all memories of the store, the larger one: the guest's own growth is held below it by what was
-        # added to its module, the kernel's by the kernel itself.
-        size = limits.memory
-        if self.program.layout.uses_kernel:
-            size = max(size, limits.kernel_memory, kernel.PAGE)
-        capi.store_limiter(store, size, limits.table_elements, *self._counts())
-        capi.epoch_callback(store, callbacks.EPOCH, None, None)
-        capi.set_epoch_deadline(self.context, 1)
-
-    def _counts(self) -> tuple[int, int, int]:
-        # How many instances, tables and memories its store may have.
-        return 1, 8, 2
 
     @property
     def closed(self) -> bool:
@@ -174,7 +186,6 @@ class Guest:
             self.context, base + box.INSTANCE, _MEMORY, len(_MEMORY), own
         ):
             self._own_memory = own + capi.EXTERN_OF
-            self._memories = (own + capi.EXTERN_OF,)
         if self.program.layout.uses_kernel:
             self._find_kernel(base + box.INSTANCE)
             if limits.memory < limits.kernel_memory:
@@ -185,15 +196,16 @@ class Guest:
         if not capi.instance_export(self.context, instance, _KERNEL, len(_KERNEL), at):
             raise InternalError("the kernel has no memory")
         self._kernel_memory = at + capi.EXTERN_OF
-        self._memories = (*self._memories, at + capi.EXTERN_OF)
         self.has_kernel = True
+        self._window = KernelWindow(
+            self.context, self._kernel_memory, steady=self.call.limits.kernel_memory <= RESERVATION
+        )
         if self.program.layout.starts:
             # A guest may allocate while it starts, before there is an input.
-            lay_out_input(self.kernel_window(), b"")
-        limit = self.call.limits.kernel_memory
-        self._kernel_limit = max(limit, kernel.PAGE)
-        if limit != DEFAULTS.kernel_memory:
-            refusals.hold_kernel_below(self.context, instance, self._kernel_limit // kernel.PAGE)
+            lay_out_input(self._window, b"", kernel.capacity(0))
+        self._kernel_instance = instance
+        self._kernel_limit = max(self.call.limits.kernel_memory, kernel.PAGE)
+        self.hold_kernel()
 
     def begin_function(self, name: str, results: int, arguments: int = 0) -> None:
         """Calls an exported function of the last module, whose type was checked.
@@ -205,9 +217,11 @@ class Guest:
         """
         base = self._base
         function = base + box.FUNCTION
-        encoded = name.encode()
-        if not capi.instance_export(self.context, base + box.INSTANCE, encoded, len(encoded), function):
-            raise InternalError(f"the export {name!r} is gone")
+        if name != self._found:
+            encoded = name.encode()
+            if not capi.instance_export(self.context, base + box.INSTANCE, encoded, len(encoded), function):
+                raise InternalError(f"the export {name!r} is gone")
+            self._found = name
         self._begin(
             capi.func_call_async(
                 self.context,
@@ -228,33 +242,39 @@ class Guest:
     # --- polling --------------------------------------------------------------------------------------------------
 
     @trio.lowlevel.enable_ki_protection
-    def poll(self, function: Any) -> float:
+    def poll(self, function: Any, *, by_clock: bool = True) -> float:
         """Lets the guest run until it ends, gives way or waits; `done` says which. Never raises.
 
         Args:
             function: `capi.future_poll_held` or `capi.future_poll_free`.
+            by_clock: whether its processor time is read from the thread's clock; else it is the time that passes, which
+                is never less.
 
         Returns:
             Seconds of wall-clock time that it took.
         """
-        thread = threading.get_ident()
-        # A host function may poll another guest.
+        thread = get_ident()
         running = callbacks.running
+        # A host function may poll another guest.
         outer = running.pop(thread, None)
         running[thread] = self
-        begun = time.perf_counter()
+        begun = perf_counter()
         self._spot.ticker.need(begun)
-        before = time.thread_time_ns()
+        before = thread_time_ns() if by_clock else 0
         try:
             self.done = function(self._future)
         except BaseException as error:
             self.fail(error)
-        self.call.usage.cpu += (time.thread_time_ns() - before) / 1e9
+        if by_clock:
+            self.call.usage.cpu += (thread_time_ns() - before) / 1e9
         if outer is None:
             running.pop(thread, None)
         else:
             running[thread] = outer
-        return time.perf_counter() - begun
+        elapsed = perf_counter() - begun
+        if not by_clock:
+            self.call.usage.cpu += elapsed
+        return elapsed
 
     def wait_for(self, pending: callbacks.Pending) -> int:
         """Keeps what the guest waits for. Returns the address of two bytes that say whether it is there: 0 and 0, until
@@ -284,12 +304,15 @@ class Guest:
         future, self._future = self._future, 0
         if future:
             capi.future_delete(future)
-        self.let_go()
-        self.pending = None
+        if self.pending is not None:
+            self.let_go()
+            self.pending = None
         out = self._box
-        trap, error = out.trap or 0, out.error or 0
+        trap, error = out.trap, out.error
+        if trap is None and error is None:
+            return 0, 0
         out.trap = out.error = None
-        return trap, error
+        return trap or 0, error or 0
 
     def let_go(self) -> None:
         """Gives back the bytes in flight of what it asked a host function with."""
@@ -300,6 +323,8 @@ class Guest:
 
     def settle(self) -> None:
         """Deletes the future and what it left behind: the store may be looked at again."""
+        if not self._future and self.pending is None:
+            return
         trap, error = self.end_future()
         if trap:
             capi.trap_delete(trap)
@@ -308,10 +333,18 @@ class Guest:
 
     # --- memory ---------------------------------------------------------------------------------------------------
 
-    def count_memory(self) -> bool:
+    def count_memory(self, memory: int | None = None) -> bool:
         """Takes what the guest's memories have grown by from the host's budget. False if it is not free: the call
-        then ends with `busy`. To be called inside of a callback, or without a future."""
-        size = self._size()
+        then ends with `busy`. To be called inside of a callback, or without a future.
+
+        Args:
+            memory: of `memory_size`, where the caller knows it.
+        """
+        # What it takes of the host: its memories, what its instances consist of, what it keeps in variables.
+        self.counted_memory = memory = self.memory_size() if memory is None else memory
+        size = memory + self.program.layout.instance_size
+        if self._variables is not None:
+            size += self._variables.used
         if size <= self._counted:
             return True
         budget = self.program.memory_budget
@@ -327,25 +360,29 @@ class Guest:
         self._counted = size
         return True
 
-    def _size(self) -> int:
-        # What it takes of the host: its memories, what its instances consist of, what it keeps in variables.
-        size = self.memory_size() + self.program.layout.instance_size
-        return size if self._variables is None else size + self._variables.used
-
     def memory_size(self) -> int:
         """Bytes of linear memory, the kernel's included."""
-        size, context = 0, self.context
-        for memory in self._memories:
-            size += capi.memory_data_size(context, memory)
-        return size
+        return self.all_memory(self.module_memory()) or 0
+
+    def all_memory(self, module: int) -> int | None:
+        """As `memory_size`, given `module_memory`; None where that does not tell."""
+        window = self._window
+        if window is None:
+            return module
+        window.look()
+        return module + window.size
 
     def module_memory(self) -> int:
         """Bytes of the largest memory of a module, without the kernel's."""
         return int(capi.memory_data_size(self.context, self._own_memory)) if self._own_memory else 0
 
-    def kernel_window(self) -> Window:
-        """The kernel's memory, as it is now."""
-        return Window(self.context, self._kernel_memory)
+    def kernel_window(self) -> KernelWindow:
+        """The kernel's memory."""
+        window = self._window
+        assert window is not None
+        if not window.steady:
+            window.look()
+        return window
 
     def caller_window(self, caller: int) -> Window | None:
         """The memory of the module that called the host, inside of a callback; None if it has none."""
@@ -354,15 +391,16 @@ class Guest:
             return None
         return Window(capi.caller_context(caller), scratch + capi.EXTERN_OF)
 
-    def grow_kernel(self, window: Window, size: int) -> Window:
-        """Makes the kernel's memory at least `size` bytes large, without a future. Returns how it is then.
+    def grow_kernel(self, window: KernelWindow, size: int) -> None:
+        """Makes the kernel's memory at least `size` bytes large, without a future.
 
         Raises:
             MemoryError: its limit does not allow it.
         """
+        window.look()
         missing = size - window.size
         if missing <= 0:
-            return window
+            return
         pages = (missing + kernel.PAGE - 1) // kernel.PAGE
         # What the guest was opened with, and what this call may have.
         limit = min(self._kernel_limit, max(self.call.limits.kernel_memory, kernel.PAGE))
@@ -371,15 +409,25 @@ class Guest:
         error = capi.memory_grow(self.context, self._kernel_memory, pages, self._base + box.OLD)
         if error:
             raise MemoryError(capi.take_error(error))
-        return self.kernel_window()
+        window.look()
+
+    def hold_kernel(self) -> None:
+        """Holds the kernel's memory below what its call may have, and never above what it was opened with."""
+        pages = min(self._kernel_limit, max(self.call.limits.kernel_memory, kernel.PAGE)) // kernel.PAGE
+        if self.has_kernel and pages != self._kernel_pages:
+            refusals.hold_kernel_below(self.context, self._kernel_instance, pages)
+            self._kernel_pages = pages
 
     def forget_refusals(self) -> None:
         """What an earlier call was refused is no reason for the next one's failure."""
-        refusals.forget(self.context, self.instances())
+        if self._refusals is None:
+            self._refusals = refusals.find(self.context, self.instances())
+        if self._refusals:
+            refusals.forget(self.context, self._refusals)
 
     def result(self) -> int:
         """The i32 that the last function returned."""
-        return int(self._box.result.of.i32)
+        return c.c_int32.from_address(self._base + _RESULT).value
 
     def instances(self) -> list[int]:
         """Addresses of its modules' instances, the plugin's own first."""
@@ -408,14 +456,18 @@ class Guest:
         if self._wasi is not None:
             self._wasi.close()
         # Whoever looks at it afterwards finds no memory, where there is none any more.
-        self._memories = ()
-        self._own_memory = 0
+        self._own_memory = self._kernel_memory = 0
+        self._window = None
         store, self._store = self._store, 0
         counted, self._counted = self._counted, 0
-        self.program.guest_closed(store, counted, self._spot, large=counted > _LARGE, after=self._freed)
+        if counted > _LARGE:
+            self.program.workers.submit(lambda: self._delete(capi.store_delete_free, store, counted))
+        else:
+            self._delete(capi.store_delete, store, counted)
 
-    def _freed(self) -> None:
-        """The store is deleted: what it looked at may be given back."""
+    def _delete(self, delete: Any, store: int, counted: int) -> None:
+        delete(store)
+        self.program.guest_closed(self._spot, counted)
 
     def abandon(self) -> None:
         """A worker frees the guest: nobody waits for it any more."""

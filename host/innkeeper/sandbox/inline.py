@@ -10,6 +10,12 @@ SHORT = 0.0005
 """Seconds. A slice below this is cheaper on trio's thread than the two hops to a worker are (about 0.1 ms), and a few
 of them in one pass of the loop delay nobody."""
 
+BRIEF = 0.0001
+"""Seconds. Of who was below this `BRIEF_ENOUGH` times in a row the time that passes is taken for processor time, which
+it never is less than: reading the thread's own clock is a call of the system, and there would be two for each slice."""
+
+BRIEF_ENOUGH = 8
+
 PASS = 0.002
 """Seconds of guests in one pass of trio's loop: a timer is late by at most this and the last slice."""
 
@@ -26,13 +32,17 @@ class Habit:
 
     A function that is not known starts on a worker.  Each long slice doubles the number of short ones that it takes to
     earn trio's thread again (to at most 1,024), so a guest gains nothing by alternating.
+
+    Attributes:
+        brief: how many of its slices in a row were far below SHORT (`BRIEF`).
     """
 
-    __slots__ = ("_needed", "_streak")
+    __slots__ = ("_needed", "_streak", "brief")
 
     def __init__(self) -> None:
         self._streak = 0
         self._needed = 1
+        self.brief = 0
 
     @property
     def inline(self) -> bool:
@@ -41,10 +51,14 @@ class Habit:
 
     def record(self, seconds: float) -> None:
         """One slice took so long."""
-        if seconds < SHORT:
+        if seconds < BRIEF:
+            self.brief += 1
+            self._streak += 1
+        elif seconds < SHORT:
+            self.brief = 0
             self._streak += 1
         else:
-            self._streak = 0
+            self.brief = self._streak = 0
             self._needed = min(self._needed * 2, _PENALTY)
 
 

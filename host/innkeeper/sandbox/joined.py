@@ -35,7 +35,13 @@ class Joined(Layout):
         wrapped = kernel.wrapped(functions, imported)
         super().__init__((info,), uses_kernel=bool(wrapped))
         self.has_start = info.start is not None
-        self.quick = info.data_size <= _QUICK and sum(table.minimum for table in info.tables) <= _QUICK_ELEMENTS
+        self.quick = (
+            info.data_size <= _QUICK
+            and info.data_segments <= _QUICK_SEGMENTS
+            and len(info.globals) <= _QUICK_ITEMS
+            and len(info.imports) <= _QUICK_ITEMS
+            and sum(table.minimum for table in info.tables) <= _QUICK_ITEMS
+        )
         self._hosts: list[Hosting] = []
         self._pres: dict[int, int] = {}
         self._modules = tuple(modules)
@@ -76,4 +82,8 @@ class Joined(Layout):
 _QUICK = 1 << 20
 """Bytes of data segments that are copied or mapped on trio's thread."""
 
-_QUICK_ELEMENTS = 10_000
+_QUICK_SEGMENTS = 256
+"""Data segments, of which each may lie on a page of its own that the system has to find and clear."""
+
+_QUICK_ITEMS = 10_000
+"""Imports, globals and elements of tables, each."""

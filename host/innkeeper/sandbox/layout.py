@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
 
 from innkeeper.errors import LimitError
-from innkeeper.sandbox import kernel
+from innkeeper.sandbox import kernel, wasm
 from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.module_info import ModuleInfo
 
@@ -22,7 +22,7 @@ class Layout(ABC):
         starts: whether guests run code of their own before their first call.
         start_functions: exports that run before the first call, with the number of their parameters.
         owns_memory: whether the plugin's own module has a memory that it does not import.
-        instance_size: bytes of the host's memory that one guest's globals, tables and exports take.
+        instance_size: bytes of the host's memory that one guest's imports, globals, tables and exports take.
     """
 
     linked: bool
@@ -102,9 +102,17 @@ def _find_start_functions(info: ModuleInfo) -> list[tuple[str, int]]:
 
 
 def _instance_size(info: ModuleInfo) -> int:
-    # As wasmtime lays them out: a hundred thousand globals are 1.6 MB of each guest.
+    # As wasmtime lays them out: a hundred thousand globals are 1.6 MB of each guest, as many imports 6 MB.
     elements = sum(table.minimum for table in info.tables)
-    return _GLOBAL * len(info.globals) + _ELEMENT * elements + _EXPORT * len(info.exports)
+    # A function that is named as a value has a reference of its own in each instance; each name takes a byte or more.
+    named = len(info.globals) + info.section_size(wasm.ELEMENT)
+    return (
+        _IMPORT * len(info.imports)
+        + _GLOBAL * len(info.globals)
+        + _ELEMENT * elements
+        + _EXPORT * len(info.exports)
+        + _REFERENCE * min(named, len(info.function_types))
+    )
 
 
-_GLOBAL, _ELEMENT, _EXPORT = 16, 8, 32
+_IMPORT, _GLOBAL, _ELEMENT, _EXPORT, _REFERENCE = 64, 16, 8, 32, 32

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from innkeeper.errors import InternalError
 from innkeeper.sandbox import box, capi, growth, kernel, refusals
+from innkeeper.sandbox.box import MAX_MODULES
 from innkeeper.sandbox.call import Call
 from innkeeper.sandbox.guest import Guest
 from innkeeper.sandbox.linking import Linked
@@ -21,7 +22,9 @@ _MEMORY = growth.MEMORY.encode()
 class LinkedGuest(Guest):
     """A live guest of a plugin whose modules are linked for each guest anew."""
 
-    __slots__ = ("_layout", "_linked", "_linker")
+    counts = (MAX_MODULES + 1, 8 * (MAX_MODULES + 1), MAX_MODULES + 1)
+
+    __slots__ = ("_layout", "_linked", "_linker", "_own_memories")
 
     def __init__(self, program: FiberProgram, call: Call, counted: int, spot: Spot) -> None:
         layout = program.layout
@@ -29,11 +32,8 @@ class LinkedGuest(Guest):
         self._layout = layout
         self._linked: list[Any] = []
         self._linker = 0
+        self._own_memories: list[int] = []
         super().__init__(program, call, counted, spot)
-
-    def _counts(self) -> tuple[int, int, int]:
-        modules = len(self._layout.modules) + 1
-        return modules, 8 * modules, modules
 
     def begin_kernel(self) -> None:
         """Starts the kernel."""
@@ -78,9 +78,9 @@ class LinkedGuest(Guest):
         """Finds the module's own memory and, if it has a name, links its exports under it for the modules to come."""
         base = self._base
         self.has_instance = True
-        at = base + box.MEMORIES + len(self._memories) * box.EXTERN_SIZE
+        at = base + box.MEMORIES + len(self._own_memories) * box.EXTERN_SIZE
         if owns_memory and capi.instance_export(self.context, base + box.INSTANCE, _MEMORY, len(_MEMORY), at):
-            self._memories = (*self._memories, at + capi.EXTERN_OF)
+            self._own_memories.append(at + capi.EXTERN_OF)
         limits = self.call.limits
         if limits.memory < limits.kernel_memory:
             refusals.hold_below(self.context, base + box.INSTANCE, limits.memory // kernel.PAGE)
@@ -89,13 +89,21 @@ class LinkedGuest(Guest):
             self._linked.append(capi.Instance.from_buffer_copy(self._box.instance))
 
     def module_memory(self) -> int:
-        memories = (memory for memory in self._memories if memory != self._kernel_memory)
-        return max((capi.memory_data_size(self.context, memory) for memory in memories), default=0)
+        return max((capi.memory_data_size(self.context, memory) for memory in self._own_memories), default=0)
+
+    def all_memory(self, module: int) -> None:
+        return None
+
+    def memory_size(self) -> int:
+        memories = self._own_memories + ([self._kernel_memory] if self._kernel_memory else [])
+        return sum(capi.memory_data_size(self.context, memory) for memory in memories)
 
     def instances(self) -> list[int]:
         return [self._base + box.INSTANCE, *map(c.addressof, self._linked)]
 
-    def _freed(self) -> None:
+    def _delete(self, delete: Any, store: int, counted: int) -> None:
+        self._own_memories.clear()
+        super()._delete(delete, store, counted)
         linker, self._linker = self._linker, 0
         if linker:
             self._layout.give(linker)

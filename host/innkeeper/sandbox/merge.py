@@ -163,7 +163,7 @@ class _Merge:
 
     def assembled(self) -> bytes:
         """The whole module."""
-        changed = {
+        changed: dict[int, bytes | bytearray] = {
             TYPE: self._types(),
             IMPORT: self._imports(),
             FUNCTION: self._declared(),
@@ -178,7 +178,7 @@ class _Merge:
             section = self._sections.get(number)
             if section is not None:
                 changed[number] = self._guest[section.start : section.end]
-        pieces = [PREAMBLE]
+        pieces: list[bytes | bytearray] = [PREAMBLE]
         for number in SECTION_ORDER:
             content = changed.get(number)
             if content is not None:
@@ -259,39 +259,42 @@ class _Merge:
             count += 1
         return leb(count) + b"".join(items)
 
-    def _elements(self) -> bytes:
+    def _elements(self) -> bytearray:
         wasm, section = self._guest, self._sections[ELEMENT]
         end = section.end
         count, pos = u32(wasm, section.start, end)
-        out: list[bytes] = [leb(count)]
+        out = bytearray(leb(count))
         for _ in range(count):
             flags, pos = u32(wasm, pos, end)
             if flags > 7:
                 raise MalformedError(f"{flags} are no flags of elements")
-            out.append(leb(flags))
+            out += leb(flags)
             active = not flags & 1
             if active and flags & 2:
                 table, pos = u32(wasm, pos, end)
-                out.append(leb(table))
+                out += leb(table)
             if active:
                 offset, pos = self._expression(pos, end)
-                out.append(offset)
+                out += offset
             if flags & 3:
                 # The kind of the elements: 0 for functions, or a type of references.
-                out.append(wasm[pos : pos + 1])
+                out += wasm[pos : pos + 1]
                 pos += 1
             items, pos = u32(wasm, pos, end)
-            out.append(leb(items))
+            out += leb(items)
+            # Ten million items are nothing that an engine refuses: no object is kept for any of them.
             for _ in range(items):
                 if flags & 4:
                     item, pos = self._expression(pos, end)
                 else:
-                    index, pos = u32(wasm, pos, end)
-                    item = leb(self.function(index))
-                out.append(item)
+                    number = _NUMBER.match(wasm, pos, end)
+                    if number is None:
+                        raise MalformedError(f"the element at offset {pos} is not readable")
+                    item, pos = self._function(number.group()), number.end()
+                out += item
         if pos != end:
             raise MalformedError(f"{end - pos} bytes too many after the last elements")
-        return b"".join(out)
+        return out
 
     def _expression(self, pos: int, end: int) -> tuple[bytes, int]:
         # A constant expression, with the functions that it names.
@@ -468,6 +471,8 @@ _KERNEL_NAMES = re.compile(b"[" + CALLS + GLOBALS + b"](" + LEB + b")")
 
 _INLINED_PLAIN = run_of(BLOCKS + BRANCHES + MEMORY_SIZE + CONSTANTS, COUNTED, _ANY_MEMORY)
 _NAMES_LOCAL = re.compile(b"[" + LOCALS + b"](" + LEB + b")")
+
+_NUMBER = re.compile(LEB)
 
 # One instruction of a constant expression, or its end.
 _CONSTANT = re.compile(

@@ -129,6 +129,10 @@ class ModuleInfo:
         """The signature of the function with this index (int, imported ones first)."""
         return self.types[self.function_types[function]]
 
+    def section_size(self, number: int) -> int:
+        """Bytes (int) of the section with this id, which is none of the custom ones; 0 if it is not there."""
+        return next((section.end - section.start for section in self.sections if section.id == number), 0)
+
     def imported(self, kind: str) -> int:
         """How many (int) of a kind are imported."""
         return sum(1 for wanted in self.imports if wanted.kind == kind)

@@ -10,9 +10,13 @@ from innkeeper.sandbox.compilation.settings import RESERVATION
 from innkeeper.sandbox.limits import DEFAULTS, KIB
 
 PLACES = max(16, min(1024, default_guest_memory() // 4 // (768 * KIB)))
-"""Guests that it has places for. Each takes at most two memories. What stays of a place after a guest is at most its
-stack, of which one that recurses without end has used all, and what is kept of its memories: 768 KiB. So all of them
-together keep at most a quarter of the bound on guest memory."""
+"""Guests that it has places for. What stays of a place after a guest is at most its stack, of which one that recurses
+without end has used all, and what is kept of its memories: 768 KiB. So all of them together keep at most a quarter of
+the bound on guest memory."""
+
+_MEMORIES = 3
+"""Memories that a guest takes at most: its own, its kernel's, and one that wasmtime gives each guest whose module has
+an `externref` in it, though it stays empty."""
 
 SLOT = RESERVATION
 """Bytes that each memory may have: the reservation, so that code compiled for either engine is the same."""
@@ -26,7 +30,8 @@ system, and is new, empty and costs a page fault the next time."""
 
 _SIZES = {
     "total_core_instances": PLACES,
-    "total_memories": 2 * PLACES,
+    "total_memories": _MEMORIES * PLACES,
+    "total_gc_heaps": PLACES,
     "total_tables": 2 * PLACES,
     "total_stacks": PLACES,
     "max_memories_per_module": 2,

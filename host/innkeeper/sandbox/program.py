@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import trio
 
 from innkeeper.errors import BusyError, GuestError, InnkeeperError, LimitError, UsageError
-from innkeeper.sandbox import capi, driver, starting
+from innkeeper.sandbox import driver, starting
 from innkeeper.sandbox.call import Call
 from innkeeper.sandbox.capacity import Budget, give_together, take_together
 from innkeeper.sandbox.depth import check_depth
@@ -17,6 +16,7 @@ from innkeeper.sandbox.guest import Guest
 from innkeeper.sandbox.inline import Habit, Lockout
 from innkeeper.sandbox.interface import CallOptions
 from innkeeper.sandbox.layout import Layout
+from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.linked_guest import LinkedGuest
 from innkeeper.sandbox.module_info import ModuleInfo
 from innkeeper.sandbox.session import FiberSession
@@ -78,8 +78,12 @@ class FiberProgram:
         self._habits: dict[str, Habit] = {}
         self._closed = False
         self._freed = False
+        self._live = engine.live
         self._lock = engine.lock
         self._users = 1
+        # The limits that were found to allow a guest, and the memory that it begins with.
+        self._allowed: Limits | None = None
+        self._begins_with = 0
 
     # --- what its guests need ---------------------------------------------------------------------------------------
 
@@ -92,26 +96,15 @@ class FiberProgram:
             habit = self._habits[function] = Habit()
         return habit
 
-    def guest_closed(self, store: int, counted: int, spot: Spot, *, large: bool, after: Callable[[], None]) -> None:
-        """A guest is over: deletes its store, here or (when that takes milliseconds) on a worker, and gives back
-        what it held. Its future is deleted already.
-
-        Args:
-            after: called when the store is gone.
-        """
-
-        def delete() -> None:
-            (capi.store_delete_free if large else capi.store_delete)(store)
-            after()
-            with self._lock:
-                spot.taken -= 1
-            give_together(self.memory_budget, counted, self._engine.live, 1)
-            self._release()
-
-        if large:
-            self.workers.submit(delete)
-        else:
-            delete()
+    def guest_closed(self, spot: Spot, counted: int) -> None:
+        """A guest is over and its store deleted: gives back what it held."""
+        with self._lock:
+            spot.taken -= 1
+            self._users -= 1
+            last = not self._users
+        give_together(self.memory_budget, counted, self._live, 1)
+        if last:
+            self._free()
 
     # --- calls ------------------------------------------------------------
 
@@ -122,30 +115,32 @@ class FiberProgram:
         await trio.lowlevel.checkpoint_if_cancelled()
         results = self.check_function(function, options)
         size = self._size(function, options)
-        call = self._begin(function, data, options)
+        call = self._call(function, data, options)
+        amount = len(data)
         try:
             if self.loop_budget.left <= 0:
                 await self._turn(call)
-            await self._take_places(call, size, len(data))
+            if not self._enter(amount):
+                await self._wait_to_enter(call, amount)
             try:
+                if not take_together(self._live, 1, self.memory_budget, size):
+                    await self._wait_for_guest(call, size)
                 guest = self._guest(call, size)
                 try:
                     output = b""
                     if await starting.start(guest):
                         output = await driver.invoke(guest, function, results, data)
-                    self._count_output(output)
                 finally:
                     before = time.perf_counter()
                     self._settle(call, guest)
                     guest.close()
                     self.loop_budget.left -= time.perf_counter() - before
             finally:
-                give_together(self.calls, 1, self.in_flight, len(data))
+                self._leave(amount)
         except BaseException as error:
             self._end(call, error)
             raise
-        self._end(call, None)
-        return _result(call, output)
+        return self._result(call, output)
 
     @trio.lowlevel.enable_ki_protection
     async def open(self, options: CallOptions) -> FiberSession:
@@ -154,10 +149,13 @@ class FiberProgram:
         await trio.lowlevel.checkpoint_if_cancelled()
         self.check_open(options)
         size = self._size(starting.START, options)
-        call = self._begin(starting.START, b"", options)
+        call = self._call(starting.START, b"", options)
         try:
-            await self._take_places(call, size, 0)
+            if not self._enter(0):
+                await self._wait_to_enter(call, 0)
             try:
+                if not take_together(self._live, 1, self.memory_budget, size):
+                    await self._wait_for_guest(call, size)
                 guest = self._guest(call, size)
                 try:
                     if not await starting.start(guest):
@@ -167,7 +165,7 @@ class FiberProgram:
                     guest.close()
                     raise
             finally:
-                self.calls.give(1)
+                self._leave(0)
         except BaseException as error:
             self._end(call, error)
             raise
@@ -175,46 +173,42 @@ class FiberProgram:
         return FiberSession(self, guest)
 
     @trio.lowlevel.enable_ki_protection
-    async def call_in(self, guest: Guest, function: str, data: bytes, options: CallOptions) -> Result:
+    async def call_in(self, guest: Guest, function: str, results: int, data: bytes, options: CallOptions) -> Result:
         """Calls a function of a guest that lives on. It is closed after an exit, and after an error unless it reported
-        one of its own in good order."""
-        check_depth()
+        one of its own in good order.
+
+        Args:
+            results: of `check_function`.
+        """
         await trio.lowlevel.checkpoint_if_cancelled()
-        results = self.check_function(function, options)
-        call = self._begin(function, data, options)
+        call = self._call(function, data, options)
+        amount = len(data)
         untouched = True
         try:
             if self.loop_budget.left <= 0:
                 await self._turn(call)
-            size = len(data)
-            if not take_together(((self.calls, 1), (self.in_flight, size))):
-                await self.calls.take(1, call.clock)
-                try:
-                    await self.in_flight.take(size, call.clock)
-                except BaseException:
-                    self.calls.give(1)
-                    raise
+            if not self._enter(amount):
+                await self._wait_to_enter(call, amount)
             try:
                 guest.call = call
                 untouched = False
                 try:
+                    guest.hold_kernel()
                     guest.forget_refusals()
                     output = await driver.invoke(guest, function, results, data)
-                    self._count_output(output)
                 finally:
                     self._settle(call, guest)
             finally:
-                give_together(self.calls, 1, self.in_flight, size)
+                self._leave(amount)
         except BaseException as error:
             # One that waited in vain has not touched the guest.
             if not (call.orderly or untouched):
                 guest.close()
             self._end(call, error)
             raise
-        self._end(call, None)
         if call.failure is not None:
             guest.close()
-        return _result(call, output)
+        return self._result(call, output)
 
     def check_open(self, options: CallOptions | None = None) -> None:
         """Raises UsageError if the engine was closed: nobody polls guests any more. With options, also if the plugin
@@ -230,10 +224,10 @@ class FiberProgram:
         Raises:
             UsageError: there is none of this name, or it wants parameters.
         """
-        self.check_open(options)
         count = self._results.get(function)
-        if count is not None:
+        if count is not None and not self._closed and not self._engine.closed:
             return count
+        self.check_open(options)
         export = self._info.exports.get(function)
         if export is None or export.kind != "func" or export.signature is None:
             names = [e.name for e in self._info.exports.values() if e.kind == "func" and not e.name.startswith("_")]
@@ -260,22 +254,20 @@ class FiberProgram:
 
     # --- inside ------------------------------------------------------------
 
-    def _begin(self, function: str, data: bytes, options: CallOptions) -> Call:
+    def _call(self, function: str, data: bytes, options: CallOptions) -> Call:
         try:
-            call = Call(function, data, options)
+            return Call(function, data, options)
         except LimitError as error:
             error.plugin, error.function = options.plugin, function
             raise
-        # What a call uses stays until it is over, though the plugin be unloaded meanwhile.
-        with self._lock:
-            self._users += 1
-        return call
 
     def _end(self, call: Call, error: BaseException | None) -> None:
         # Leaves the clock's scope; if it was the clock that ended the call, raises what that means.
-        self._release()
-        by_clock = call.clock.close(error)
-        call.usage.wall = call.clock.elapsed
+        clock = call.clock
+        by_clock = clock.close(error)
+        call.usage.wall = clock.elapsed
+        if error is None and by_clock is None:
+            return
         final = by_clock or error
         if isinstance(final, InnkeeperError):
             final.plugin = final.plugin or call.options.plugin
@@ -283,6 +275,12 @@ class FiberProgram:
             final.usage = call.usage
         if by_clock is not None:
             raise by_clock from None
+
+    def _result(self, call: Call, output: bytes) -> Result:
+        self._end(call, None)
+        usage = call.usage
+        usage.bytes_out = len(output)
+        return Result(output, usage)
 
     async def _turn(self, call: Call) -> None:
         # Making a guest takes time on trio's thread, too.
@@ -294,33 +292,73 @@ class FiberProgram:
 
     def _size(self, function: str, options: CallOptions) -> int:
         # Bytes of the host's memory that a guest begins with.
+        limits = options.limits
+        if limits is self._allowed:
+            return self._begins_with
         try:
-            return self.layout.memory_to_start(options.limits)
+            self._begins_with = self.layout.memory_to_start(limits)
+            self._allowed = limits
+            return self._begins_with
         except LimitError as error:
             error.plugin, error.function = options.plugin, function
             raise
 
-    async def _take_places(self, call: Call, size: int, amount: int) -> None:
-        # A place among this plugin's calls and room for the input, which the call gives back; a place among the live
-        # guests and the memory that one begins with, which the guest gives back.  A flood of one plugin's calls waits
-        # at its own bound and takes nothing from others.
-        live, memory, in_flight = self._engine.live, self.memory_budget, self.in_flight
-        if take_together(((self.calls, 1), (in_flight, amount), (live, 1), (memory, size))):
-            return
+    def _enter(self, amount: int) -> bool:
+        # Takes a place among this plugin's calls and room for so many bytes of input, if they are free. What a call
+        # uses stays until it leaves, though the plugin be unloaded meanwhile.
+        calls, in_flight = self.calls, self.in_flight
+        with self._lock:
+            held = in_flight.taken + amount
+            if calls.line or in_flight.line or calls.taken >= calls.limit or held > in_flight.limit:
+                return False
+            calls.taken += 1
+            in_flight.taken = held
+            self._users += 1
+        return True
+
+    async def _wait_to_enter(self, call: Call, amount: int) -> None:
+        with self._lock:
+            self._users += 1
+        try:
+            # A flood of one plugin's calls waits at its own bound and takes nothing from others.
+            await self.calls.take(1, call.clock)
+            try:
+                await self.in_flight.take(amount, call.clock)
+            except BaseException:
+                self.calls.give(1)
+                raise
+        except BaseException:
+            self._release()
+            raise
+
+    def _leave(self, amount: int) -> None:
+        calls, in_flight = self.calls, self.in_flight
+        with self._lock:
+            calls.taken -= 1
+            in_flight.taken -= amount
+            self._users -= 1
+            last = not self._users
+            waited = calls.line or in_flight.line
+        if waited:
+            calls.give(0)
+            in_flight.give(0)
+        if last:
+            self._free()
+
+    async def _wait_for_guest(self, call: Call, size: int) -> None:
+        # A place among the live guests and the memory that one begins with; the guest gives both back.
+        live, memory = self._live, self.memory_budget
         if size > memory.limit:
             raise BusyError(
                 f"the module starts with {size} bytes of memory, more than the bound of {memory.limit} on "
                 f"{memory.name}",
                 bound=memory.name,
             )
-        taken: list[tuple[Budget, int]] = []
+        await live.take(1, call.clock)
         try:
-            for budget, wanted in ((self.calls, 1), (in_flight, amount), (live, 1), (memory, size)):
-                await budget.take(wanted, call.clock)
-                taken.append((budget, wanted))
+            await memory.take(size, call.clock)
         except BaseException:
-            for budget, wanted in reversed(taken):
-                budget.give(wanted)
+            live.give(1)
             raise
 
     def _guest(self, call: Call, size: int) -> Guest:
@@ -334,22 +372,10 @@ class FiberProgram:
         try:
             return (LinkedGuest if self.layout.linked else Guest)(self, call, size, spot)
         except BaseException:
-            with self._lock:
-                spot.taken -= 1
-            give_together(self.memory_budget, size, engine.live, 1)
-            self._release()
+            self.guest_closed(spot, size)
             raise
         finally:
             engine.loop_budget.left -= time.perf_counter() - before
-
-    def _count_output(self, output: bytes) -> None:
-        in_flight = self._engine.in_flight
-        if not in_flight.grow(len(output)):
-            raise BusyError(
-                f"the host was busy: the bound of {in_flight.limit} on {in_flight.name} was not free",
-                bound=in_flight.name,
-            )
-        in_flight.give(len(output))
 
     def _settle(self, call: Call, guest: Guest) -> None:
         # No future any more: what was used can be read.
@@ -357,20 +383,19 @@ class FiberProgram:
             return
         guest.settle()
         guest.flush()
-        call.usage.memory = guest.memory_size()
-        call.usage.wall = call.clock.elapsed
+        if not call.usage.memory:
+            # Where it ended before it was counted.
+            call.usage.memory = guest.memory_size()
 
     def _release(self) -> None:
-        # Linkers and compiled code go when the last call and the last guest are gone.
         with self._lock:
             self._users -= 1
-            if self._users or self._freed:
-                return
+            last = not self._users
+        if last:
+            self._free()
+
+    def _free(self) -> None:
+        # Linkers and compiled code go when the last call and the last guest are gone.
+        if not self._freed:
             self._freed = True
-        self.layout.free()
-
-
-def _result(call: Call, output: bytes) -> Result:
-    call.usage.bytes_out = len(output)
-    call.usage.wall = call.clock.elapsed
-    return Result(output, call.usage)
+            self.layout.free()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes as c
 from collections.abc import Sequence
+from typing import Any
 
 from innkeeper.errors import InternalError
 from innkeeper.sandbox import capi
@@ -34,11 +35,29 @@ def table_elements(context: int, instances: Sequence[int]) -> int:
     return _most(context, instances, TABLE_REFUSED.encode())
 
 
-def forget(context: int, instances: Sequence[int]) -> None:
-    """What an earlier call was refused is no reason for the next one's failure."""
+def find(context: int, instances: Sequence[int]) -> list[tuple[int, int, Any]]:
+    """The globals of these instances that remember a refused growth, for `forget`."""
+    found: list[tuple[int, int, Any]] = []
     for instance in instances:
         for name in (MEMORY_REFUSED, TABLE_REFUSED):
-            _set(context, instance, name.encode(), 0)
+            item = _Global()
+            if _find(context, instance, name.encode(), item):
+                item.value.kind = capi.I64
+                base = c.addressof(item)
+                found.append((base + _ITEM, base + _VALUE, item))
+    return found
+
+
+def forget(context: int, found: Sequence[tuple[int, int, Any]]) -> None:
+    """What an earlier call was refused is no reason for the next one's failure.
+
+    Args:
+        found: of `find`.
+    """
+    for item, value, _ in found:
+        error = capi.global_set(context, item, value)
+        if error:
+            raise InternalError(f"wasmtime: {capi.take_error(error)}")
 
 
 def hold_below(context: int, instance: int, pages: int) -> None:

@@ -31,11 +31,11 @@ class FiberSession:
         guest = self._guest
         if guest is None:
             raise GuestError(f"the guest has ended: {self._ended}", plugin=options.plugin, function=function)
-        self._program.check_function(function, options)
+        results = self._program.check_function(function, options)
         self._guest = None
         self._ended = "a call is under way, and a guest does one at a time"
         try:
-            result = await self._program.call_in(guest, function, data, options)
+            result = await self._program.call_in(guest, function, results, data, options)
         except BaseException as error:
             if guest.closed:
                 self._ended = f"{type(error).__name__}: {error}"

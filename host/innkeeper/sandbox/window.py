@@ -53,22 +53,96 @@ class Window:
             raise MemoryFault(offset, len(data))
         c.memmove(self.base + offset, data, len(data))
 
+
+class KernelWindow(Window):
+    """The memory of a guest's kernel, for as long as the guest lives.
+
+    Where it is steady, which is where its limit lies within the address space that is reserved for it, it never moves,
+    and it only ever grows: then `size`, which is what it was when it was last looked at, is never too much.
+
+    Attributes:
+        base: address of its first byte.
+        size: bytes that it has at least.
+        steady: whether it stays where it is.
+    """
+
+    __slots__ = ("_context", "_memory", "_top", "steady")
+
+    def __init__(self, context: int, memory: int, *, steady: bool) -> None:
+        super().__init__(context, memory)
+        self._context, self._memory = context, memory
+        self.steady = steady
+        self._top = c.c_uint64.from_address(self.base)
+
+    def look(self) -> None:
+        """Sees where it is and how large it is, as `Window` does."""
+        self.size = capi.memory_data_size(self._context, self._memory)
+        if not self.steady:
+            base: int = capi.memory_data(self._context, self._memory)
+            if base != self.base:
+                self.base = base
+                self._top = c.c_uint64.from_address(base)
+
+    def read(self, offset: int, length: int) -> bytes:
+        if offset < 0 or length < 0 or offset + length > self.size:
+            self.look()
+            return super().read(offset, length)
+        return c.string_at(self.base + offset, length) if length else b""
+
+    def write(self, offset: int, data: bytes) -> None:
+        if offset + len(data) > self.size:
+            self.look()
+        super().write(offset, data)
+
     def outcome(self) -> tuple[int, int, int]:
-        """Of a kernel's memory: offset and length of the output that its guest set, and offset of its error's text."""
+        """Offset and length of the output that its guest set, and offset of its error's text."""
         return _OUTCOME.unpack(c.string_at(self.base + kernel.OUTPUT_OFFSET, _OUTCOME.size))
 
     def word(self, offset: int) -> int:
         """The unsigned 64-bit word at `offset`."""
         return int(_WORD.unpack(self.read(offset, 8))[0])
 
+    def make_room(self) -> None:
+        """Looks again if what is known of its size leaves little above the last block, so that `put` finds room."""
+        if self._top.value + _ROOM > self.size:
+            self.look()
 
-def lay_out_input(window: Window, data: bytes) -> None:
+    def put(self, data: bytes) -> int:
+        """Makes a block above the last one and copies `data` into it, as the kernel's `alloc` would. Does not ask the
+        store, so it may be called between two polls of a guest that waits.
+
+        Returns:
+            The block's offset; 0 where there is no room for it as far as is known, or where the kernel's state makes no
+            sense: what a guest has overwritten is for the kernel to trap on.
+        """
+        length = len(data)
+        top = self._top.value
+        room = kernel.capacity(length)
+        if not kernel.START <= top <= self.size - room - kernel.HEADER or top & 15 or not length:
+            return 0
+        header = _BLOCK.pack(length, room | kernel.USED)
+        if length <= _TOGETHER:
+            c.memmove(self.base + top, header + data, kernel.HEADER + length)
+        else:
+            c.memmove(self.base + top, header, kernel.HEADER)
+            c.memmove(self.base + top + kernel.HEADER, data, length)
+        block = top + kernel.HEADER
+        self._top.value = block + room
+        return int(block)
+
+
+_ROOM = 4096
+
+
+def lay_out_input(window: KernelWindow, data: bytes, room: int) -> None:
     """Resets the kernel's state and gives it `data` as its input: one used block, nothing freed.
 
-    The window's memory has room for it (`room_for`).
+    Args:
+        window: there is room for START and `room` bytes in it.
+        data: the input.
+        room: `kernel.capacity` of its length.
     """
     length = len(data)
-    room = kernel.capacity(length)
     # The state words, no freed blocks, the input's header, the input: all in front of the first block.
     start = _FRONT.pack(kernel.START + room, kernel.START, length, 0, 0, 0, 0, _NO_LISTS, length, room | kernel.USED)
     if kernel.START + length > window.size:
@@ -79,32 +153,3 @@ def lay_out_input(window: Window, data: bytes) -> None:
     else:
         c.memmove(base, start, kernel.START)
         c.memmove(base + kernel.START, data, length)
-
-
-def put(window: Window, data: bytes) -> int:
-    """Makes a block above the last one and copies `data` into it, as the kernel's `alloc` would.
-
-    Returns:
-        The block's offset; 0 where the memory has no room for it as it is, or where its state makes no sense: what a
-        guest has overwritten is for the kernel to trap on.
-    """
-    length = len(data)
-    base, size = window.base, window.size
-    (top,) = _WORD.unpack(c.string_at(base, 8))
-    room = kernel.capacity(length)
-    block = top + kernel.HEADER
-    if not kernel.START <= top <= size - room - kernel.HEADER or top & 15 or not length:
-        return 0
-    c.memmove(base, _WORD.pack(block + room), 8)
-    header = _BLOCK.pack(length, room | kernel.USED)
-    if length <= _TOGETHER:
-        c.memmove(base + top, header + data, kernel.HEADER + length)
-    else:
-        c.memmove(base + top, header, kernel.HEADER)
-        c.memmove(base + block, data, length)
-    return int(block)
-
-
-def room_for(length: int) -> int:
-    """Bytes of kernel memory that an input of `length` bytes takes."""
-    return kernel.START + kernel.capacity(length)

@@ -113,7 +113,9 @@ class _Check:
         if mode is not None and definition.mode_config_key is not None:
             config[definition.mode_config_key] = mode.id
         self._presets_fit(node, definition, inputs)
-        self.nodes[node.id] = GraphNode(node, definition, plugin, inputs, outputs, config, {}, node.inputs)
+        self.nodes[node.id] = GraphNode(
+            node, definition, plugin, inputs, outputs, config, {}, node.inputs, plugin.manifest
+        )
 
     def _add_engine_node(self, node: ExecutionNode) -> None:
         if node.full_type in self.engine_types:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from innkeeper.plugins.manifest import Manifest
 from innkeeper.plugins.nodes import InputDefinition, NodeDefinition, Slot
 from innkeeper.workflow.host import NodePlugin
 from innkeeper.workflow.payload import ExecutionNode
@@ -41,6 +42,7 @@ class GraphNode:
         config: its configuration with the defaults filled in.
         sources: per input, the outputs whose values it gets, in order.
         presets: per input, a value that applies where no edge brings one.
+        manifest: its plugin's as the check found it, or None: the plugin may be another by the time the node runs.
     """
 
     node: ExecutionNode
@@ -51,6 +53,7 @@ class GraphNode:
     config: Mapping[str, Any]
     sources: dict[str, list[Source]] = field(default_factory=dict)
     presets: Mapping[str, Any] = field(default_factory=dict)
+    manifest: Manifest | None = None
 
     @property
     def id(self) -> str:

@@ -218,14 +218,13 @@ class WorkflowRun:
                 return {}
             slots = self._graph.interface_values.items()
             return {key: encode(from_json(value, node.outputs[key].data_flow_type), "msgpack") for key, value in slots}
-        plugin, definition = node.plugin, node.definition
-        manifest = plugin.manifest
+        plugin, definition, manifest = node.plugin, node.definition, node.manifest
         codec: NodeCodec = "json" if manifest is not None and manifest.codec == "json" else "msgpack"
         inputs = self._inputs(node)
         size = size_within(inputs, plugin, definition.function)
         arguments = codec, inputs, node.config, self.outcome.prompt_id, node.id
         data = await self._maybe_in_thread(size, lambda: write_call(*arguments))
-        result = await plugin.call(definition.function, data)
+        result = await plugin.call(definition.function, data, manifest=manifest)
         self._keep_usage(outcome, result.usage)
         answer = result.output
         return await self._maybe_in_thread(len(answer), lambda: read_answer(codec, answer, node.outputs))

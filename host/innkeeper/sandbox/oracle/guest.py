@@ -105,7 +105,7 @@ class OracleGuest:
         function = self._functions[wire.take_count(header, "number", len(self._functions) - 1)]
         arguments = values.arguments(function, wire.take(header, "values", list), payload)
         with call.in_host(function):
-            result = await function.handler(*arguments)
+            result = await function.answer(*arguments)
         message, data = values.answer(function, result, call.limits)
         await self.worker.send(message, data)
 
