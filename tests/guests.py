@@ -181,6 +181,7 @@ async def opened(bounds: Bounds | None = None) -> AsyncIterator[Sandbox]:
 async def nothing_is_held(engine: FiberEngine) -> None:
     """Waits until all that calls took is given back: workers free large guests a little later."""
     budgets = (engine.live, engine.memory, engine.in_flight)
+    engine.spares.drop()
     with trio.move_on_after(10):
         while any(budget.taken for budget in budgets) or callbacks.running:  # noqa: ASYNC110 (workers tell nobody)
             await trio.sleep(0.001)

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from guests import GIVES, Sandbox, assemble, gives, host_function, number, options, run, wat
+from innkeeper.errors import GuestError
 from innkeeper.sandbox.interface import Value
 from innkeeper.sandbox.wasi import NONE
 
@@ -177,3 +178,22 @@ async def test_a_guest_does_not_see_what_it_has_used_or_how_busy_the_host_is(san
         for _ in range(60):
             nursery.start_soon(call)
     assert seen == {alone}
+
+
+async def test_each_of_several_linked_modules_runs_its_own_start_function_once(sandbox: Sandbox) -> None:
+    counted = '(module (global $n (export "n") (mut i32) (i32.const 0)) (func $s {adds}) (start $s))'
+    adds = "(global.set $n (i32.add (global.get $n) (i32.const 1)))"
+    own = """(module (import "one" "n" (global $one (mut i32))) (import "other" "n" (global $other (mut i32)))
+      (global $own (mut i32) (i32.const 0))
+      (func $s (global.set $own (i32.add (global.get $own) (i32.const 1)))) (start $s)
+      (func (export "run") (result i32)
+        (i32.add (i32.mul (i32.const 100) (global.get $one))
+          (i32.add (i32.mul (i32.const 10) (global.get $other)) (global.get $own)))))"""
+    modules = {name: counted.format(adds=adds) for name in ("one", "other")}
+    program = await sandbox.load(own, modules=modules)
+    assert (await sandbox.fails(GuestError, program)).code == 111
+    session = await program.open(options())
+    for _ in range(2):
+        with pytest.raises(GuestError, match="code 111"):
+            await session.call("run", b"", options())
+    await session.aclose()

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import subprocess
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
 
 import innkeeper
+from innkeeper.sandbox import callbacks
 from measure import cli, fresh, guests, lag, soak, soak_course, soak_watch, waiting
-from measure.soak_course import Plan
+from measure.soak_course import Course, Plan
 
 SOME = 200
 """Guests that wait at the same time; the whole is 5,000."""
 SHORT, SHORT_FIRST = 3000, 1000
-SOAKED, SOAKED_SECONDS = 4500, 120
-"""Calls of the short soak, which takes some seconds; two decks of all endings and a bit."""
+SOAKED, STEPS = 4500, 13
+"""Calls of the short soak, two decks of all endings and a bit, and changes of files, every kind of them."""
 
 counts_pages = pytest.mark.skipif(
     not Path("/proc/self/smaps_rollup").exists(), reason="only Linux says what a process's pages are"
@@ -100,9 +103,52 @@ def test_the_guest_that_computes_takes_longer_the_more_it_counts() -> None:
 
 @counts_pages
 async def test_a_short_soak_of_every_ending_leaves_nothing_in_its_host_or_its_process() -> None:
-    course = await soak_course.soak(Plan(calls=SOAKED, seconds=SOAKED_SECONDS, step=0.1, rests=5))
+    course = await soak_course.soak(Plan(calls=SOAKED, seconds=0, steps=STEPS, step=0.1, rests=5))
     assert course.faults == []
     assert {"added", "removed", "changed file", "changed grant", "problem"} <= course.changes.keys()
+
+
+async def test_a_soak_names_what_stays() -> None:
+    at_rest = soak_watch.sample()
+    assert soak_course.left(at_rest, at_rest) == []
+    more = replace(at_rest, descriptors=at_rest.descriptors + 1, threads=at_rest.threads + 1, tasks=at_rest.tasks + 1)
+    assert [text.split(":")[0] for text in soak_course.left(at_rest, more)] == [
+        "descriptors",
+        "threads",
+        "trio's tasks",
+    ]
+    assert soak_watch.grown({"a.Table": 1, "b.Table": 5}, {"a.Table": 4, "b.Table": 5, "c.Table": 9}, 2) == [
+        "c.Table +9",
+        "a.Table +3",
+    ]
+
+
+@counts_pages
+@pytest.mark.parametrize(("each", "flat"), [(10_000, True), (200_000, False)])
+async def test_a_soak_tells_memory_that_is_flat_from_memory_that_grows(each: int, flat: bool) -> None:
+    first = soak_watch.sample()
+    memory = first.memory
+    samples = [
+        replace(first, calls=at * 1000, memory=replace(memory, resident=memory.resident + at * each))
+        for at in range(90)
+    ]
+    course = Course(90_000, 1.0, samples, Counter(), Counter())
+    soak_course.judge_memory(course)
+    assert (course.faults == []) is flat
+    assert course.difference == pytest.approx(59 * each)
+    assert course.slope == pytest.approx(59 * each)
+
+
+async def test_a_soak_sees_an_object_that_stays_and_a_table_that_grows() -> None:
+    before, tables = soak_watch.objects(), soak_watch.tables()
+    kept = [Course(0, 0.0, [], Counter(), Counter()) for _ in range(50)]
+    callbacks._bindings[-1] = callbacks.Binding(callbacks.Signature((), ()), print)
+    try:
+        found = soak_watch.grown(before, soak_watch.objects(), 40)
+        assert any(text == f"{Course.__module__}.Course +{len(kept)}" for text in found)
+        assert "innkeeper.sandbox.callbacks._bindings +1" in soak_watch.grown(tables, soak_watch.tables(), 0)
+    finally:
+        callbacks.unbind(-1)
 
 
 async def test_a_host_that_loads_and_closes_for_ever_keeps_none_of_them() -> None:

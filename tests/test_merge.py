@@ -73,11 +73,13 @@ class _Host:
     """What the kernel imports, with a record of it."""
 
     def __init__(self, store: w.Store) -> None:
-        self.store = store
+        # Given up after the call: the store keeps the functions, and they keep this.
+        self.store: w.Store | None = store
         self.asked: list[tuple[Any, ...]] = []
         self.memory: w.Memory | None = None
 
     def link(self, linker: w.Linker) -> None:
+        assert self.store is not None
         i32, i64, f64 = w.ValType.i32(), w.ValType.i64(), w.ValType.f64()
         functions: dict[str, tuple[list[w.ValType], list[w.ValType], Any]] = {
             "ask": ([i32, i64, i64, i64, i64], [i64], lambda *values: self._note("ask", values, -len(ANSWER))),
@@ -97,6 +99,7 @@ class _Host:
     def _take(self, at: int) -> None:
         self.asked.append(("take", at))
         assert self.memory is not None
+        assert self.store is not None
         self.memory.write(self.store, ANSWER, at)
 
 
@@ -160,6 +163,7 @@ def _run(
     memory = exports.get("memory") if exports is not None else None
     ending.memory = _contents(store, memory)
     ending.kernel = _contents(store, host.memory)
+    host.store = None
     return ending
 
 

@@ -6,19 +6,19 @@ One host with a home folder. 24 tasks draw cards from a shuffled deck, each the 
 says which, and how many of about 2,000). Beside them files of the home change, appear and go every half second, grants
 change, processes that compile come and go, and plugins are loaded from bytes, called and closed (`soak_files`).
 
-Some hundred times nothing is let begin until nothing runs, garbage is collected, and a line is printed of what the
+Every few seconds nothing is let begin until nothing runs, garbage is collected, and a line is printed of what the
 system, C and Python have for the process. Memory counts as it is: nothing is given back to the system for the picture.
 At the end:
 
-- each call must have ended as its ending is to end, and each ending have come about;
+- each call must have ended as its ending is to end, and each ending have come about hundreds of times;
 - flat: resident memory has grown by less than 5 MB from the first third to the end, and so does the line through its
-  samples; so have page tables, and what C and Rust have allocated; Python has no type of which there are more objects
-  than at two thirds, and no table of a module that has grown;
-- after the host is closed, descriptors, threads, child processes, trio's tasks and bounds are what they were before it
-  was opened, and mappings but for a few.
+  samples; so have page tables, and what C and Rust have allocated, and there are no more mappings but for a few; Python
+  has no type of which there are more objects than at two thirds, and no table of a module that has grown;
+- after the host is closed, descriptors, threads, child processes, trio's tasks and tables of modules are what they were
+  before it was opened, and its bounds are back to 0.
 
 What stays by design: the pool keeps for each of its places the stack that a guest touched and what `sandbox.pool` says
-of its memories. So before the first sample as many guests at once as the soak never has use all of that.
+of its memories. So before the first sample more guests at once than the soak ever has use all of that.
 """
 
 from __future__ import annotations
@@ -47,9 +47,8 @@ def report(plan: Plan, course: Course) -> bool:
     show("Calls by ending", ["ending", "ends with", "times", "or with"], rows)
     show("Files", ["what the host said", "times"], [[kind, f"{n:,}"] for kind, n in sorted(course.changes.items())])
     rate = course.calls / course.seconds
-    print(
-        f"{course.calls:,} calls in {course.seconds:.0f} s ({rate:,.0f} a second), {course.compilers} compiling processes, seed {plan.seed}"
-    )
+    print(f"{course.calls:,} calls in {course.seconds:.0f} s ({rate:,.0f} a second), seed {plan.seed}")
+    print(f"at most {course.most} guests at once; {course.compilers} processes that compiled were seen")
     print(
         f"From a third to the end: resident memory {course.difference / watch.MB:+.2f} MB, by the line through its "
         f"samples {course.slope / watch.MB:+.2f} MB (promise: below {watch.PROMISE / watch.MB:g})"
@@ -68,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> bool:
     parser.add_argument("--seed", type=int, default=SEED, help="of the mixture")
     parser.add_argument("--only", default="", help="words of the endings that are wanted, separated by |")
     chosen = parser.parse_args(arguments)
-    plan = Plan(chosen.calls, chosen.seconds, chosen.seed, chosen.only, loud=True)
+    plan = Plan(chosen.calls, chosen.seconds, seed=chosen.seed, only=chosen.only, loud=True)
     others = Others()
     met = report(plan, trio.run(soak, plan))
     print(f"All other processes used {others.cores():.2f} cores meanwhile.", flush=True)

@@ -25,6 +25,8 @@ SEED = 1
 
 _SPARE_MAPPINGS = 64
 """Mappings that the pool's places and C's allocators may have cut theirs into."""
+_ENOUGH = 30
+"""Samples that it takes to say whether memory is flat."""
 _SPARE_OBJECTS = 2000
 """Objects of one type that may be there more: caches that fill, and trio's deadlines, which keep a thousand that are
 over."""
@@ -39,6 +41,7 @@ class Plan:
     Attributes:
         calls: how many, at least.
         seconds: how long, at least.
+        steps: how many changes of files, at least.
         seed: of all choices.
         only: words of the endings that are wanted, separated by "|"; all where empty. What goes on beside is "files"
             and "loads".
@@ -49,6 +52,7 @@ class Plan:
 
     calls: int = CALLS
     seconds: float = SECONDS
+    steps: int = 0
     seed: int = SEED
     only: str = ""
     step: float = 0.5
@@ -70,6 +74,7 @@ class Course:
         happened: calls by ending and what they ended with.
         changes: what the host said of its files, by kind.
         compilers: processes that compiled and went.
+        most: guests at once.
         faults: what is not as promised, a sentence each.
         slope, difference: bytes that resident memory grew by from a third to the end: by the line through its samples,
             and from the first to the last.
@@ -80,7 +85,8 @@ class Course:
     samples: list[watch.Sample]
     happened: Counter[tuple[str, str]]
     changes: Counter[str]
-    compilers: int
+    compilers: int = 0
+    most: int = 0
     faults: list[str] = field(default_factory=list)
     slope: float = 0.0
     difference: int = 0
@@ -97,7 +103,7 @@ async def soak(plan: Plan) -> Course:
         after = await _afterwards(course, before)
     if plan.loud:
         print(f"{after.line()}  (closed)\n{before.line()}  (before it was opened)", flush=True)
-    course.faults += _left(before, after)
+    course.faults += left(before, after)
     course.faults += [f"left in a table: {text}" for text in watch.grown(tables, watch.tables(), 0)]
     return course
 
@@ -116,14 +122,19 @@ async def _stay(plan: Plan) -> Course:
 async def _course(inn: Inn, plan: Plan) -> Course:
     if plan.loud:
         await inn.use_places()
-        inn.calls = 0
+        inn.calls = inn.most = 0
     began = time.perf_counter()
     samples: list[watch.Sample] = []
     late: list[tuple[Counter[str], dict[str, int]]] = []
     compilers: set[int] = set()
 
     def done() -> float:
-        return min(inn.calls / plan.calls, (time.perf_counter() - began) / plan.seconds if plan.seconds else 1.0)
+        seconds = time.perf_counter() - began
+        return min(
+            inn.calls / plan.calls,
+            seconds / plan.seconds if plan.seconds else 1.0,
+            inn.steps / plan.steps if plan.steps else 1.0,
+        )
 
     async with trio.open_nursery() as beside:
         if plan.wants("files"):
@@ -150,7 +161,9 @@ async def _course(inn: Inn, plan: Plan) -> Course:
         async with inn.rest():
             beside.cancel_scope.cancel()
     seconds = time.perf_counter() - began
-    course = Course(inn.calls, seconds, samples, inn.happened, inn.changes, len(compilers), list(inn.surprises))
+    course = Course(
+        inn.calls, seconds, samples, inn.happened, inn.changes, len(compilers), inn.most, list(inn.surprises)
+    )
     _judge(course, plan, late)
     return course
 
@@ -183,7 +196,7 @@ async def _afterwards(course: Course | None = None, before: watch.Sample | None 
         while True:
             await trio.sleep(0.05)
             now = watch.sample(calls, seconds)
-            if before is None or not _left(before, now):
+            if before is None or not left(before, now):
                 break
     return now
 
@@ -203,8 +216,13 @@ def _judge(course: Course, plan: Plan, late: list[tuple[Counter[str], dict[str, 
         (objects, tables), (objects_now, tables_now) = late
         faults += [f"objects of Python's: {text}" for text in watch.grown(objects, objects_now, _SPARE_OBJECTS)]
         faults += [f"a table grew: {text}" for text in watch.grown(tables, tables_now, _SPARE_OBJECTS)]
-    if len(course.samples) < 6:
-        return
+    if len(course.samples) >= _ENOUGH:
+        judge_memory(course)
+
+
+def judge_memory(course: Course) -> None:
+    """Whether memory is flat from the sample at a third to the last one."""
+    faults = course.faults
     third, last = course.samples[len(course.samples) // 3], course.samples[-1]
     course.slope = watch.slope(course.samples)
     course.difference = last.memory.resident - third.memory.resident
@@ -222,7 +240,7 @@ def _judge(course: Course, plan: Plan, late: list[tuple[Counter[str], dict[str, 
             faults.append(f"{what} grew by {grown / watch.MB:.1f} MB from a third to the end")
 
 
-def _left(before: watch.Sample, after: watch.Sample) -> list[str]:
+def left(before: watch.Sample, after: watch.Sample) -> list[str]:
     """What is there more than before the host was opened."""
     return [
         f"{what}: {then} before, {now} after"

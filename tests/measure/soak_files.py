@@ -20,15 +20,15 @@ async def change_files(inn: Inn, step: float) -> None:
     Args:
         step: seconds from one change to the next.
     """
-    number = 0
     while True:
-        number += 1
+        number = inn.steps + 1
         await inn.enter()
         try:
             await trio.to_thread.run_sync(_change, inn, number)
-            if number % 2:
+            if number % 4 < 2:
                 # At once; else the host finds out by itself.
                 await inn.host.reload()
+            inn.steps = number
         finally:
             inn.leave()
         await trio.sleep(step)

@@ -42,6 +42,8 @@ class Inn:
         host: the host.
         path: its home folder.
         calls: calls that were begun.
+        most: guests that a call met, at most.
+        steps: changes of files that were made.
         happened: calls by ending, and by what they ended with.
         changes: what the host said of its files, by kind.
         surprises: what no call of its ending should have ended with, the first ones in words.
@@ -53,6 +55,8 @@ class Inn:
     def __init__(self, path: Path, seed: int) -> None:
         self.path = path
         self.calls = 0
+        self.most = 0
+        self.steps = 0
         self.happened: Counter[tuple[str, str]] = Counter()
         self.changes: Counter[str] = Counter()
         self.surprises: list[str] = []
@@ -168,6 +172,7 @@ class Inn:
             right: what it may end with; the first is what it is for.
         """
         self.calls += 1
+        self.most = max(self.most, self.engine.live.taken)
         try:
             result = await called
         except (innkeeper.InnkeeperError, HostError) as error:

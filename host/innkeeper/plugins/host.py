@@ -91,7 +91,7 @@ class Host:
 
     async def load(
         self,
-        source: str | os.PathLike[str] | bytes,
+        source: str | os.PathLike[str] | bytes | bytearray | memoryview,
         *,
         plugin_id: str | None = None,
         functions: Sequence[HostFunction] = (),
@@ -129,6 +129,8 @@ class Host:
             raise UsageError(f"instance is {shown(instance)}: it must be 'fresh' or 'shared'")
         configuration = self.home.configuration
         allowed = configuration.defaults if limits is None else limits.within(configuration.ceiling)
+        if isinstance(source, bytearray | memoryview):
+            source = bytes(source)
         path = None if isinstance(source, bytes) else Path(source)
         module = await trio.to_thread.run_sync(_read_source, source, configuration.bounds.module_size)
         if plugin_id is None:

@@ -11,7 +11,7 @@ from innkeeper.errors import RejectedError
 from innkeeper.plugins.files import read_file, read_optional
 from innkeeper.plugins.manifest import SECTION, Manifest, read_manifest
 from innkeeper.plugins.tables import MAX_BYTES, ManifestError, shown
-from innkeeper.sandbox.admission import admit
+from innkeeper.sandbox.known import look, remembered
 from innkeeper.sandbox.wasm import ModuleInfo
 
 
@@ -92,7 +92,9 @@ def read_plugin_bytes(path: str | os.PathLike[str], *, label: str, size_limit: i
     if label.endswith(".wasm"):
         toml = Path(os.fspath(path)).with_suffix(".toml")
         beside = read_optional(toml, most=MAX_BYTES, label=manifest_name(label), follow=follow)
-    return PluginBytes(wasm, hashlib.sha256(wasm).hexdigest(), beside)
+    known = remembered(wasm)
+    digest = hashlib.sha256(wasm).hexdigest() if known is None else known.digest
+    return PluginBytes(wasm if known is None else known.wasm, digest, beside)
 
 
 def parse_plugin(found: PluginBytes, *, label: str, size_limit: int) -> Module:
@@ -125,12 +127,13 @@ def read_module(wasm: bytes, *, label: str, beside: bytes | None, size_limit: in
     Raises:
         RejectedError: it is not a module that this host runs, or its manifest has problems.
     """
-    info = admit(wasm, plugin=None, size_limit=size_limit)
+    known = look(wasm, plugin=None, size_limit=size_limit, digest=digest)
+    info = known.info
     if SECTION in info.custom_dropped:
         raise RejectedError(f"{label}: its section {SECTION!r} is too large: the most is {MAX_BYTES} bytes")
     exports = {name for name, export in info.exports.items() if export.kind == "func"}
     manifest = read_manifest(info.custom.get(SECTION, []), beside, where=label, exports=exports)
-    return Module(wasm, digest or hashlib.sha256(wasm).hexdigest(), info, manifest)
+    return Module(known.wasm, known.digest, info, manifest)
 
 
 def check_capabilities(manifest: Manifest | None, label: str) -> None:

@@ -28,6 +28,7 @@ LIMITS: Final = {
 
 BOUNDS: Final = {
     "live_guests": "count",
+    "spare_guests": "count",
     "guest_memory": "size",
     "calls_per_plugin": "count",
     "workers": "count",

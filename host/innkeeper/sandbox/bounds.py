@@ -51,6 +51,7 @@ class Bounds:
         live_guests: guests alive at once, waiting ones included.
         guest_memory: bytes of all guests together: linear memory, globals, exports, tables at the start, variables.
         calls_per_plugin: calls of one plugin that are started and do not wait in a host function.
+        spare_guests: guests started ahead, for modules that take long to start.
         workers: threads on which long guests take turns.
         compile_jobs: modules compiled at once.
         compile_cpu: seconds of processor time for compiling one module.
@@ -63,6 +64,7 @@ class Bounds:
     live_guests: int = field(default_factory=default_live_guests)
     guest_memory: int = field(default_factory=default_guest_memory)
     calls_per_plugin: int = 64
+    spare_guests: int = 16
     workers: int = field(default_factory=default_workers)
     compile_jobs: int = 2
     compile_cpu: float = 60.0

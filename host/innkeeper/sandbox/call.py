@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from innkeeper.errors import LimitError
+from innkeeper.errors import LimitError, UsageError
 from innkeeper.sandbox import kernel
 from innkeeper.sandbox.clock import WallClock
 from innkeeper.sandbox.interface import CallOptions
@@ -22,10 +22,11 @@ class Call:
         usage: what it has used so far.
         clock: its wall clock.
         failure: what a callback found wrong, if it did; the first thing counts.
+        ahead: whether it only starts a guest that nobody called yet: no host function may run then.
         orderly: whether the guest finished and reported an error of its own: it can be called again.
     """
 
-    __slots__ = ("_log_left", "clock", "failure", "function", "limits", "options", "orderly", "usage")
+    __slots__ = ("_log_left", "ahead", "clock", "failure", "function", "limits", "options", "orderly", "usage")
 
     def __init__(self, function: str, data: bytes, options: CallOptions) -> None:
         self.options = options
@@ -35,6 +36,7 @@ class Call:
         self.clock = WallClock(options.limits.wall)
         self.failure: BaseException | None = None
         self.orderly = False
+        self.ahead = False
         self._log_left = options.limits.log
         if len(data) > self.limits.input:
             raise LimitError(
@@ -43,6 +45,15 @@ class Call:
                 value=self.limits.input,
                 used=len(data),
             )
+
+    def take_over(self, start: Call) -> None:
+        """What a guest used while it started counts for the call that it serves."""
+        usage, begun = self.usage, start.usage
+        usage.cpu = begun.cpu
+        usage.system_calls = begun.system_calls
+        usage.log_dropped = begun.log_dropped
+        usage.log = begun.log
+        self._log_left = start._log_left
 
     def fail(self, error: BaseException) -> None:
         """Keeps what ends the call, unless something else did before."""
@@ -64,6 +75,8 @@ class Call:
         Raises:
             LimitError: there were more than the call may make.
         """
+        if self.ahead:
+            raise UsageError("a guest that nobody called yet wanted to call the host")
         self.usage.host_calls += 1
         if self.usage.host_calls > self.limits.host_calls:
             raise self._too_many("host_calls", self.limits.host_calls, "host functions")

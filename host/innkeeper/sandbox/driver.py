@@ -135,8 +135,7 @@ def _first_slice(guest: Guest, habit: Habit) -> bool:
     elapsed = guest.poll(program.poll, by_clock=False)
     budget.left -= elapsed
     if elapsed >= BRIEF:
-        # How much of it was the guest's is not known; the next one will be.
-        habit.brief = 0
+        habit.doubt(elapsed)
     elif guest.done:
         habit.record(elapsed)
     return True
@@ -179,12 +178,10 @@ async def drive(guest: Guest, habit: Habit, *, starting: bool, begun: bool = Fal
                 # from host call to host call, since a tick may come at its very beginning.
                 slice_ += usage.cpu - before_cpu
                 if not by_clock and elapsed >= BRIEF:
-                    # How much of it was the guest's is not known; the next one will be.
-                    habit.brief = 0
+                    habit.doubt(elapsed)
                     slice_ = min(slice_, BRIEF)
-                if guest.answered:
-                    slice_ = min(slice_, time.perf_counter() - guest.answered)
-                    guest.answered = 0.0
+                if guest.stretch:
+                    slice_ = min(slice_, max(guest.stretch, time.perf_counter() - guest.answered))
                 if slice_ >= SHORT:
                     # Who was long stays with the workers to the end of this future, and away from here for a while.
                     habit.record(slice_)

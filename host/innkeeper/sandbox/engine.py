@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
+import inspect
 import os
 import threading
+import time
 import weakref
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
@@ -27,11 +29,13 @@ from innkeeper.sandbox.compilation.settings import STACK, apply_settings
 from innkeeper.sandbox.inline import LoopBudget
 from innkeeper.sandbox.interface import HostFunction
 from innkeeper.sandbox.joined import Joined
+from innkeeper.sandbox.known import Known, look, remembered
 from innkeeper.sandbox.layout import Layout, imports_of
-from innkeeper.sandbox.limits import Limits
+from innkeeper.sandbox.limits import MIB, Limits
 from innkeeper.sandbox.linking import CompiledModule, Linked
 from innkeeper.sandbox.pool import PLACES, SLOT, TABLE_ELEMENTS, pooled
 from innkeeper.sandbox.program import FiberProgram
+from innkeeper.sandbox.spares import AGE, Spares
 from innkeeper.sandbox.spots import Spot
 from innkeeper.sandbox.ticker import ticker_of
 from innkeeper.sandbox.wasi import FUNCTIONS as WASI_FUNCTIONS
@@ -105,8 +109,13 @@ class FiberEngine:
         self.workers = Workers(bounds.workers)
         self.loop_budget = LoopBudget()
         self.poll = capi.future_poll_held if self._on_demand.ticker.holds_gil else capi.future_poll_free
+        self.spares = Spares(bounds.spare_guests)
+        # The modules that were loaded last, in each of wasmtime's engines.
+        self._compiled: OrderedDict[tuple[str, bytes], list[w.Module | None]] = OrderedDict()
         self.compilation = open_compilation(self._engine, bounds, cache)
         self._open = trio.CancelScope()
+        self._stocking = trio.CancelScope()
+        self._stocked = trio.Event()
         self.closed = False
         _engines.add(self)
 
@@ -149,6 +158,12 @@ class FiberEngine:
                 raise RejectedError(
                     f"a host function may not be in the namespace {function.namespace!r}", plugin=plugin
                 )
+            if function.quick and inspect.iscoroutinefunction(function.handler):
+                raise UsageError(
+                    f"the host function {function.name!r} is quick and async at once; leave 'quick' out, or make it a "
+                    "plain function",
+                    plugin=plugin,
+                )
             if (function.namespace, function.name) in given:
                 raise UsageError(
                     f"the host function {function.namespace!r} {function.name!r} is given twice; "
@@ -161,7 +176,7 @@ class FiberEngine:
         digest = ""
         for name, part in parts:
             known = [other for other, _ in parts[: len(infos)] if other is not None]
-            info, digest = await trio.to_thread.run_sync(self._look, part, available, known, plugin)
+            info, digest = await self._look(part, available, known, plugin)
             infos.append(info)
             if name is not None:
                 available |= admission.functions_of(name, info)
@@ -176,7 +191,14 @@ class FiberEngine:
         self, wasm: bytes, info: ModuleInfo, functions: Sequence[HostFunction], digest: str, plugin: str | None
     ) -> Joined:
         plan = joined_plan(kernel.wrapped(functions, imports_of((info,))))
-        modules = await self.compilation.load(wasm, plan, self._engines, digest=digest, plugin=plugin)
+        key = (digest, plan.to_bytes())
+        modules = self._compiled.get(key)
+        if modules is None:
+            modules = await self.compilation.load(wasm, plan, self._engines, digest=digest, plugin=plugin)
+        self._compiled[key] = modules
+        self._compiled.move_to_end(key)
+        if len(self._compiled) > _COMPILED:
+            self._compiled.popitem(last=False)
         addresses = map(capi.address, self._engines)
         return Joined(info, functions, [(at, module) for at, module in zip(addresses, modules, strict=True) if module])
 
@@ -203,13 +225,21 @@ class FiberEngine:
         assert module is not None
         return module
 
-    def _look(
+    async def _look(
         self, wasm: bytes, available: Mapping[tuple[str, str], Signature], modules: Sequence[str], plugin: str | None
     ) -> tuple[ModuleInfo, str]:
-        # In a thread: reading a hostile file's sections may take half a second.
-        info = admission.admit(wasm, plugin=plugin, size_limit=self.bounds.module_size)
-        admission.resolve(info, available, modules, plugin)
-        return info, hashlib.sha256(wasm).hexdigest()
+        def work() -> Known:
+            found = look(wasm, plugin=plugin, size_limit=self.bounds.module_size)
+            admission.resolve(found.info, available, modules, plugin)
+            return found
+
+        found = remembered(wasm) if len(wasm) <= _SMALL else None
+        if found is not None and len(found.info.imports) <= _FEW:
+            admission.resolve(found.info, available, modules, plugin)
+        else:
+            # Reading a hostile file's sections may take half a second.
+            found = await trio.to_thread.run_sync(work)
+        return found.info, found.digest
 
     async def rest(self) -> None:
         """Stops the ticker when nothing runs; runs for as long as the engine is open."""
@@ -217,12 +247,23 @@ class FiberEngine:
             while True:
                 await trio.sleep(_REST)
                 self._rest()
+                self.spares.drop(older_than=time.monotonic() - AGE)
+
+    async def stock(self) -> None:
+        """Starts spare guests, for as long as the engine is open."""
+        try:
+            with self._stocking:
+                await self.spares.run()
+        finally:
+            self._stocked.set()
 
     async def aclose(self) -> None:
         """Stops the workers; what still runs there is freed."""
         self.closed = True
         self._open.cancel()
+        self._stocking.cancel()
         with trio.CancelScope(shield=True):
+            await self._stocked.wait()
             await trio.to_thread.run_sync(self.workers.close)
             await self.compilation.aclose()
         self._rest()
@@ -254,6 +295,12 @@ if hasattr(os, "register_at_fork"):
 
 _REST = 0.1
 
+_COMPILED = 32
+"""Compiled modules that are kept for whoever loads the same bytes again."""
+
+_SMALL, _FEW = 4 * MIB, 1000
+"""Bytes that may be compared and imports that may be looked up on trio's thread."""
+
 
 def _wasi_signature(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     function = WASI_FUNCTIONS[name]
@@ -277,6 +324,7 @@ async def open_engine(bounds: Bounds | None = None, *, cache: Path | None = None
     trio.lowlevel.add_instrument(engine.loop_budget)
     # Not a nursery of ours: it would wrap what the block raises in a group.
     trio.lowlevel.spawn_system_task(engine.rest)
+    trio.lowlevel.spawn_system_task(engine.stock)
     try:
         yield engine
     finally:

@@ -46,7 +46,9 @@ class Guest:
         has_instance: whether a module of its own is an instance.
         has_kernel: whether its kernel is.
         lent: whether a worker thread has it (`Workers` sets it).
-        answered: when a quick host function last gave its answer (`time.perf_counter`); 0: not since it was looked at.
+        answered: when a quick host function last gave its answer, or the poll began (`time.perf_counter`).
+        stretch: the longest time that it ran before one of them in this poll; 0: it called none.
+        by_clock: whether its thread's clock says what it uses in this poll.
         done: whether what its future does has ended.
         context: address of the store's context.
         counted_memory: bytes of linear memory, when they were last counted.
@@ -71,6 +73,7 @@ class Guest:
         "_wasi",
         "_window",
         "answered",
+        "by_clock",
         "call",
         "context",
         "counted_memory",
@@ -81,6 +84,7 @@ class Guest:
         "lent",
         "pending",
         "program",
+        "stretch",
     )
 
     counts = (1, 8, 2)
@@ -102,6 +106,8 @@ class Guest:
         self.lent = False
         self.done = False
         self.answered = 0.0
+        self.stretch = 0.0
+        self.by_clock = True
         self.counted_memory = 0
         self._variables: Variables | None = None
         self._counted = counted
@@ -258,7 +264,9 @@ class Guest:
         # A host function may poll another guest.
         outer = running.pop(thread, None)
         running[thread] = self
-        begun = perf_counter()
+        self.by_clock = by_clock
+        self.stretch = 0.0
+        self.answered = begun = perf_counter()
         self._spot.ticker.need(begun)
         before = thread_time_ns() if by_clock else 0
         try:
@@ -460,7 +468,8 @@ class Guest:
         self._window = None
         store, self._store = self._store, 0
         counted, self._counted = self._counted, 0
-        if counted > _LARGE:
+        # One that takes long to start has written to much of its memory.
+        if counted > _LARGE or self.program.stock.options is not None:
             self.program.workers.submit(lambda: self._delete(capi.store_delete_free, store, counted))
         else:
             self._delete(capi.store_delete, store, counted)

@@ -68,6 +68,8 @@ class LinkedGuest(Guest):
     def begin_module(self, module: int) -> None:
         """Starts a module with what is linked so far. `module` is its address."""
         base = self._base
+        # An export that was found is the module's before this one.
+        self._found = ""
         self._begin(
             capi.linker_instantiate_async(
                 self._linker, self.context, module, base + box.INSTANCE, base + box.TRAP, base + box.ERROR

@@ -24,7 +24,7 @@ SLOT = RESERVATION
 TABLE_ELEMENTS = DEFAULTS.table_elements
 """Elements that each table may have."""
 
-_KEPT = 128 * KIB
+_KEPT = 64 * KIB
 """Bytes at the beginning of each memory that are cleared and kept after a guest. What is beyond goes back to the
 system, and is new, empty and costs a page fault the next time."""
 

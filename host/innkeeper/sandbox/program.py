@@ -20,6 +20,7 @@ from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.linked_guest import LinkedGuest
 from innkeeper.sandbox.module_info import ModuleInfo
 from innkeeper.sandbox.session import FiberSession
+from innkeeper.sandbox.spares import Stock
 from innkeeper.sandbox.spots import Spot
 from innkeeper.sandbox.usage import Result
 from innkeeper.sandbox.wasi import NONE, WasiRights
@@ -40,7 +41,9 @@ class FiberProgram:
         seed: the same as bytes, for WASI's random numbers.
         rights: what its WASI may do.
         calls: the bound on its calls that are started and do not wait.
+        engine: what it runs on.
         layout: what its guests have in common.
+        stock: its spare guests.
         lockout: whether it may run on trio's thread at all.
         memory_budget: the host's budget of guest memory.
         in_flight: the host's budget of bytes on their way.
@@ -72,7 +75,7 @@ class FiberProgram:
         self.workers = engine.workers
         self.loop_budget = engine.loop_budget
         self.poll = engine.poll
-        self._engine = engine
+        self.engine = engine
         self._info = info
         self._results: dict[str, int] = {}
         self._habits: dict[str, Habit] = {}
@@ -84,6 +87,7 @@ class FiberProgram:
         # The limits that were found to allow a guest, and the memory that it begins with.
         self._allowed: Limits | None = None
         self._begins_with = 0
+        self.stock = Stock(self)
 
     # --- what its guests need ---------------------------------------------------------------------------------------
 
@@ -123,12 +127,16 @@ class FiberProgram:
             if not self._enter(amount):
                 await self._wait_to_enter(call, amount)
             try:
-                if not take_together(self._live, 1, self.memory_budget, size):
-                    await self._wait_for_guest(call, size)
-                guest = self._guest(call, size)
+                spare = self.stock.take(call)
+                if spare is not None:
+                    guest = spare
+                else:
+                    if not take_together(self._live, 1, self.memory_budget, size):
+                        await self._wait_for_guest(call, size)
+                    guest = self._guest(call, size)
                 try:
                     output = b""
-                    if await starting.start(guest):
+                    if spare is not None or await self._start(guest, call):
                         output = await driver.invoke(guest, function, results, data)
                 finally:
                     before = time.perf_counter()
@@ -210,10 +218,15 @@ class FiberProgram:
             guest.close()
         return self._result(call, output)
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was unloaded, or its engine closed."""
+        return self._closed or self.engine.closed
+
     def check_open(self, options: CallOptions | None = None) -> None:
         """Raises UsageError if the engine was closed: nobody polls guests any more. With options, also if the plugin
         was unloaded."""
-        if self._engine.closed:
+        if self.engine.closed:
             raise UsageError(CLOSED)
         if options is not None and self._closed:
             raise UsageError("the plugin was unloaded", plugin=options.plugin)
@@ -225,7 +238,7 @@ class FiberProgram:
             UsageError: there is none of this name, or it wants parameters.
         """
         count = self._results.get(function)
-        if count is not None and not self._closed and not self._engine.closed:
+        if count is not None and not self._closed and not self.engine.closed:
             return count
         self.check_open(options)
         export = self._info.exports.get(function)
@@ -250,6 +263,7 @@ class FiberProgram:
         """As `interface.Program.close`."""
         if not self._closed:
             self._closed = True
+            self.engine.spares.forget(self.stock)
             self._release()
 
     # --- inside ------------------------------------------------------------
@@ -284,7 +298,7 @@ class FiberProgram:
 
     async def _turn(self, call: Call) -> None:
         # Making a guest takes time on trio's thread, too.
-        budget = self._engine.loop_budget
+        budget = self.engine.loop_budget
         while budget.left <= 0:
             call.clock.arm()
             await budget.wait()
@@ -348,6 +362,9 @@ class FiberProgram:
     async def _wait_for_guest(self, call: Call, size: int) -> None:
         # A place among the live guests and the memory that one begins with; the guest gives both back.
         live, memory = self._live, self.memory_budget
+        self.engine.spares.drop()
+        if take_together(live, 1, memory, size):
+            return
         if size > memory.limit:
             raise BusyError(
                 f"the module starts with {size} bytes of memory, more than the bound of {memory.limit} on "
@@ -361,9 +378,24 @@ class FiberProgram:
             live.give(1)
             raise
 
+    async def _start(self, guest: Guest, call: Call) -> bool:
+        ready = await starting.start(guest)
+        if self.layout.starts:
+            self.stock.note(call)
+        return ready
+
+    def spare_guest(self, call: Call) -> Guest | None:
+        """A guest that is not started yet, if there is room for one that nobody waits for; never more than half of
+        what there may be."""
+        size = self._size(call.function, call.options)
+        live, memory = self._live, self.memory_budget
+        if self._closed or live.taken * 2 > live.limit or (memory.taken + size) * 2 > memory.limit:
+            return None
+        return self._guest(call, size) if take_together(live, 1, memory, size) else None
+
     def _guest(self, call: Call, size: int) -> Guest:
         # Its places are taken; where it cannot be made they are given back.
-        engine = self._engine
+        engine = self.engine
         before = time.perf_counter()
         with self._lock:
             spot = engine.spot(self.layout, call.limits)

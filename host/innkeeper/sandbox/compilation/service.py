@@ -10,7 +10,7 @@ from pathlib import Path
 import trio
 import wasmtime as w
 
-from innkeeper.errors import InternalError
+from innkeeper.errors import BusyError, InternalError
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.compilation.cache import Cache, key_of
 from innkeeper.sandbox.compilation.compiler import Compiler
@@ -69,7 +69,21 @@ class Compilation:
         Raises:
             RejectedError: it does not compile, or not within the bounds.
             InternalError: compiling is not possible here.
+            BusyError: the system has no more of what it takes, such as open files.
         """
+        try:
+            return await self._load(wasm, plan, engines, digest, plugin)
+        except OSError as error:
+            raise BusyError(
+                f"the host was busy: the system refused what loading a module takes ({error.strerror}); close what is "
+                "not needed, or raise the limit on open files (ulimit -n)",
+                plugin=plugin,
+                bound="open files",
+            ) from None
+
+    async def _load(
+        self, wasm: bytes, plan: Plan, engines: Sequence[w.Engine], digest: str | None, plugin: str | None
+    ) -> list[w.Module | None]:
         found = await trio.to_thread.run_sync(self.cached, wasm, plan, engines, digest)
         if found is not None:
             return found
