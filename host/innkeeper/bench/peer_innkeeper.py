@@ -12,7 +12,7 @@ from innkeeper.bench.timing import Batch
 from innkeeper.sandbox.interface import HostFunction, Value
 
 
-async def _at_once(data: bytes) -> bytes:
+def _at_once(data: bytes) -> bytes:
     return data
 
 
@@ -32,7 +32,10 @@ def functions(*, awaits: bool = False) -> Sequence[HostFunction]:
         awaits: whether `exchange` really awaits before it answers.
     """
     exchange = _after_a_checkpoint if awaits else _at_once
-    return (HostFunction("exchange", exchange, (Value.BYTES,), Value.BYTES), HostFunction("pause", _pause))
+    return (
+        HostFunction("exchange", exchange, (Value.BYTES,), Value.BYTES, quick=not awaits),
+        HostFunction("pause", _pause),
+    )
 
 
 def calls(plugin: Plugin, function: str, data: bytes) -> Batch:

@@ -131,6 +131,7 @@ def _quick(
     name = function.name
     gives_bytes = function.result is Value.BYTES
     crosses = bool(lengths) or gives_bytes
+    alone = list(function.parameters) == [Value.BYTES]
 
     async def later(*values: Any) -> Any:
         return handler(*values)
@@ -141,22 +142,24 @@ def _quick(
             pending.handler = later
             return pending
         call = guest.call
-        usage = call.usage
         call.count_host_call()
         values: Sequence[Any] = raw
         window = None
         if crosses:
             window = guest.kernel_window()
             window.make_room()
-            if lengths:
+            if alone:
+                length = raw[1]
+                if not 0 <= length <= call.limits.output:
+                    _check_lengths(call, name, (length,), window)
+                values = (window.read(raw[0], length),)
+            elif lengths:
                 _check_lengths(call, name, [raw[at] for at in lengths], window)
                 values = decode(window, raw)
-        # The host function's own time is not the guest's: it is taken off by the clock that charges the guest.
-        clock = time.thread_time if guest.by_clock else time.perf_counter
-        guest.stretch = max(guest.stretch, time.perf_counter() - guest.answered)
-        before = clock()
+        stretch = time.perf_counter() - guest.answered
+        if stretch > guest.stretch:
+            guest.stretch = stretch
         value = handler(*values)
-        usage.cpu -= clock() - before
         guest.answered = time.perf_counter()
         if not gives_bytes:
             try:
@@ -172,9 +175,6 @@ def _quick(
 def _decoder(parameters: Sequence[Value]) -> Callable[[Window, Sequence[Any]], Sequence[Any]]:
     # From raw values to arguments. Offsets and lengths are signed on the wire: `read` refuses what is negative or
     # outside.
-    if list(parameters) == [Value.BYTES]:
-        return lambda window, raw: (window.read(raw[0], raw[1]),)
-
     def decode(window: Window, raw: Sequence[Any]) -> Sequence[Any]:
         numbers = iter(raw)
         return [

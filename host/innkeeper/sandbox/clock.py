@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+import weakref
 from types import TracebackType
 
 import trio
 
 from innkeeper.errors import BusyError, InnkeeperError, LimitError
+
+WATCH = 0.1
+"""Seconds between two looks at the steps that may be near their end."""
 
 
 class WallClock:
@@ -20,7 +24,21 @@ class WallClock:
         stage: what the call waits for, for the message: the name of a bound, "host function" or "the guest".
     """
 
-    __slots__ = ("_begun", "_end", "_limit", "_reason", "_scope", "_step_limit", "_task", "stage", "waits_for_bound")
+    __slots__ = (
+        "__weakref__",
+        "_begun",
+        "_end",
+        "_limit",
+        "_moved",
+        "_reason",
+        "_scope",
+        "_step_end",
+        "_step_limit",
+        "_task",
+        "_watch",
+        "stage",
+        "waits_for_bound",
+    )
 
     def __init__(self, limit: float) -> None:
         self._begun = time.perf_counter()
@@ -29,6 +47,9 @@ class WallClock:
         self._task: trio.lowlevel.Task | None = None
         self._end = 0.0
         self._step_limit: float | None = None
+        self._step_end = 0.0
+        self._moved = False
+        self._watch: Watch | None = None
         self._reason: BaseException | None = None
         self.stage = "the guest"
         self.waits_for_bound = False
@@ -47,13 +68,39 @@ class WallClock:
             self._scope = scope
             self._task = trio.lowlevel.current_task()
 
-    def begin_step(self, seconds: float) -> None:
-        """Bounds the next step, one host call, by a time of its own. The clock is armed."""
+    def begin_step(self, seconds: float, watch: Watch) -> None:
+        """Bounds the next step, one host call, by a time of its own. The clock is armed.
+
+        Args:
+            seconds: that it may take.
+            watch: those for whom somebody calls `look` every `WATCH` seconds at least: trio takes a microsecond to
+                move a deadline, and most steps end long before theirs.
+        """
+        self._step_limit = seconds
+        self._step_end = time.perf_counter() + seconds
+        if seconds < 3 * WATCH:
+            self._move()
+        else:
+            self._watch = watch
+            watch[id(self)] = weakref.ref(self)
+
+    def look(self, now: float) -> None:
+        """Moves the deadline if the step's end is near. `now`: of `time.perf_counter`."""
+        if self._step_limit is not None and self._step_end - now < 3 * WATCH:
+            self._move()
+
+    def _move(self) -> None:
         assert self._scope is not None
-        end = trio.current_time() + seconds
+        self._unwatch()
+        end = trio.current_time() + max(0.0, self._step_end - time.perf_counter())
         if end < self._end:
-            self._step_limit = seconds
+            self._moved = True
             self._scope.deadline = end
+
+    def _unwatch(self) -> None:
+        if self._watch is not None:
+            self._watch.pop(id(self), None)
+            self._watch = None
 
     def end_step(self) -> None:
         """The step is over.
@@ -62,10 +109,13 @@ class WallClock:
             LimitError: it was not in time, though it went on after it had been cancelled.
         """
         if self._step_limit is not None and self._scope is not None:
+            self._unwatch()
             if self._scope.cancel_called:
                 raise self._reason or self.error()
             self._step_limit = None
-            self._scope.deadline = self._end
+            if self._moved:
+                self._moved = False
+                self._scope.deadline = self._end
 
     def cancel(self, reason: BaseException) -> None:
         """Cancels the call, which is armed; `reason` is what it then ends with."""
@@ -87,6 +137,7 @@ class WallClock:
         scope, self._scope = self._scope, None
         if scope is None:
             return None
+        self._unwatch()
         if not trio.lowlevel.in_trio_task() or trio.lowlevel.current_task() is not self._task:
             # The coroutine was thrown away and its task is gone: the scope goes with it.
             return None
@@ -103,7 +154,7 @@ class WallClock:
                 f"{self._limit:g} s; try again later, or raise that bound in innkeeper.toml",
                 bound=self.stage,
             )
-        if self._step_limit is not None:
+        if self._step_limit is not None and self._moved:
             return LimitError(
                 f"a host function took longer than {self._step_limit:g} s ({self.stage}); the limit is 'host_call'",
                 limit="host_call",
@@ -116,3 +167,7 @@ class WallClock:
             value=self._limit,
             used=self.elapsed,
         )
+
+
+Watch = dict[int, weakref.ref[WallClock]]
+"""The clocks whose steps may be near their end. Weak: a call whose coroutine is thrown away must not stay for this."""

@@ -253,7 +253,7 @@ def _begin_serving(guest: Guest, pending: Pending) -> Coroutine[Any, Any, None] 
         raise
     else:
         clock.stage = f"host function {pending.name!r}"
-        clock.begin_step(call.limits.host_call)
+        clock.begin_step(call.limits.host_call, program.engine.steps)
         program.calls.give(1)
         return _serve_rest(guest, pending, coroutine, message)
     guest.let_go()

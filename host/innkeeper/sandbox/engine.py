@@ -22,6 +22,7 @@ from innkeeper.sandbox import admission, callbacks, capi, kernel, selfcheck
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.box import MAX_MODULES
 from innkeeper.sandbox.capacity import Budget
+from innkeeper.sandbox.clock import WATCH, Watch
 from innkeeper.sandbox.compilation.job import KERNEL, PLAIN, joined_plan
 from innkeeper.sandbox.compilation.plan import Plan
 from innkeeper.sandbox.compilation.service import open_compilation
@@ -110,6 +111,8 @@ class FiberEngine:
         self.loop_budget = LoopBudget()
         self.poll = capi.future_poll_held if self._on_demand.ticker.holds_gil else capi.future_poll_free
         self.spares = Spares(bounds.spare_guests)
+        # Host calls that last, to be ended in time.
+        self.steps: Watch = {}
         # The modules that were loaded last, in each of wasmtime's engines.
         self._compiled: OrderedDict[tuple[str, bytes], list[w.Module | None]] = OrderedDict()
         self.compilation = open_compilation(self._engine, bounds, cache)
@@ -245,8 +248,13 @@ class FiberEngine:
         """Stops the ticker when nothing runs; runs for as long as the engine is open."""
         with self._open:
             while True:
-                await trio.sleep(_REST)
+                await trio.sleep(WATCH)
                 self._rest()
+                now = time.perf_counter()
+                for known in list(self.steps.values()):
+                    clock = known()
+                    if clock is not None:
+                        clock.look(now)
                 self.spares.drop(older_than=time.monotonic() - AGE)
 
     async def stock(self) -> None:
@@ -292,8 +300,6 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-_REST = 0.1
 
 _COMPILED = 32
 """Compiled modules that are kept for whoever loads the same bytes again."""

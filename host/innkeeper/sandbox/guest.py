@@ -48,7 +48,6 @@ class Guest:
         lent: whether a worker thread has it (`Workers` sets it).
         answered: when a quick host function last gave its answer, or the poll began (`time.perf_counter`).
         stretch: the longest time that it ran before one of them in this poll; 0: it called none.
-        by_clock: whether its thread's clock says what it uses in this poll.
         done: whether what its future does has ended.
         context: address of the store's context.
         counted_memory: bytes of linear memory, when they were last counted.
@@ -73,7 +72,6 @@ class Guest:
         "_wasi",
         "_window",
         "answered",
-        "by_clock",
         "call",
         "context",
         "counted_memory",
@@ -107,7 +105,6 @@ class Guest:
         self.done = False
         self.answered = 0.0
         self.stretch = 0.0
-        self.by_clock = True
         self.counted_memory = 0
         self._variables: Variables | None = None
         self._counted = counted
@@ -264,7 +261,6 @@ class Guest:
         # A host function may poll another guest.
         outer = running.pop(thread, None)
         running[thread] = self
-        self.by_clock = by_clock
         self.stretch = 0.0
         self.answered = begun = perf_counter()
         self._spot.ticker.need(begun)

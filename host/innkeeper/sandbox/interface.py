@@ -43,7 +43,7 @@ class HostFunction:
         quick: whether `handler` is a plain function that has its answer at once. It is called in the midst of the
             guest's call, on trio's thread, without the machinery of an await, in about half of the time. It has a
             stack of 1 MiB, so it must not recurse into data of unknown depth (`json.loads` of what a guest wrote is
-            for an async function), and it cannot be interrupted.
+            for an async function), it cannot be interrupted, and its time counts as the guest's.
     """
 
     name: str
