@@ -94,6 +94,12 @@ class _Kernel:
         self.output: tuple[int, int] = (0, 0)
         self.variables: dict[bytes, bytes] = {}
 
+    def begin(self, data: bytes) -> None:
+        """A call begins: what was allocated while the guest started is gone."""
+        self.input, self.output = data, (0, 0)
+        self.blocks.clear()
+        self.memory[:] = bytes(len(self.memory))
+
     def alloc(self, size: int) -> int:
         if size == 0:
             return 0
@@ -186,7 +192,7 @@ class Plain:
         try:
             instance = linker.instantiate(store, module)
             started = True
-            env.input, env.output = data, (0, 0)
+            env.begin(data)
             code = instance.exports(store)[function](store)  # type: ignore[operator]
         except wasmtime.Trap as trap:
             number = trap.trap_code

@@ -401,3 +401,18 @@ def test_blocks_never_overlap_and_keep_their_bytes_whatever_the_order(operations
     assert len(output) == 8 * len(expected)
     for at, check in enumerate(expected):
         check(int.from_bytes(output[8 * at : 8 * at + 8], "little"))
+
+
+@pytest.mark.parametrize("where", ['(export "_initialize")', "$begin"], ids=["_initialize", "start section"])
+async def test_a_guest_may_allocate_while_it_starts_and_finds_nothing_of_it_when_its_call_begins(
+    sandbox: Sandbox, where: str
+) -> None:
+    # As in Extism, where each call begins with an empty memory. Before the first input there is a memory, too.
+    more = f"""(global $kept (mut i64) (i64.const 0)) (global $length (mut i64) (i64.const 0))
+      (func {where} (global.set $kept (call $alloc (i64.const 24)))
+        (call $store_u64 (global.get $kept) (i64.const 77))
+        (global.set $length (call $length (global.get $kept))))
+      {"(start $begin)" if where.startswith("$") else ""}"""
+    assert await value(sandbox, "(global.get $length)", "length", more, data=b"x" * 29) == 24
+    assert await value(sandbox, "(call $length (global.get $kept))", "length", more, data=b"x" * 29) == 0
+    assert await value(sandbox, "(call $load_u64 (global.get $kept))", "length load_u64", more, data=b"x" * 29) == 0

@@ -1,4 +1,7 @@
-"""Makes many modules ready in this process: `python -m innkeeper.bench.ready_once ROW FOLDER`. Writes what it took."""
+"""Makes many modules ready in this process: `python -m innkeeper.bench.ready_once ROW FOLDER`. Writes what it took.
+
+What a host imports as it opens is imported before, as the row says.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ from pathlib import Path
 import trio
 
 import innkeeper
+import innkeeper.plugins.reload
+import innkeeper.plugins.roster
+import innkeeper.sandbox.engine
 from innkeeper.bench.workspace import Workspace
 
 _INPUT = b"12345678"

@@ -236,7 +236,7 @@ class FiberEngine:
             admission.resolve(found.info, available, modules, plugin)
             return found
 
-        found = remembered(wasm) if len(wasm) <= _SMALL else None
+        found = remembered(wasm) if len(wasm) <= min(_SMALL, self.bounds.module_size) else None
         if found is not None and len(found.info.imports) <= _FEW:
             admission.resolve(found.info, available, modules, plugin)
         else:

@@ -174,7 +174,7 @@ class _Growers:
         self.bodies.append(leb(len(code)) + code)
 
 
-_PLAIN = run_of(BLOCKS + BRANCHES + CALLS + LOCALS + GLOBALS + TABLES + MEMORY_SIZE + CONSTANTS + REF_NULL, COUNTED)
+_PLAIN = (BLOCKS + BRANCHES + CALLS + LOCALS + GLOBALS + TABLES + MEMORY_SIZE + CONSTANTS + REF_NULL, COUNTED)
 _GROWTH = re.compile(rb"\x40\x80{0,4}+\0|\xfc" + sub(TABLE_GROW) + b"(" + LEB + b")")
 _MAYBE_GROWTH = re.compile(rb"\x40[\x80\0]|\xfc[\x0f\x8f]")
 
@@ -206,7 +206,7 @@ def _rewritten_body(wasm: bytes, start: int, end: int, growers: _Growers) -> byt
     """The body in `[start, end)` with its growths replaced, or None if it has none."""
     body = bytearray()
     copied = start
-    for found in walk(wasm, after_locals(wasm, start, end), end, _PLAIN, _GROWTH):
+    for found in walk(wasm, after_locals(wasm, start, end), end, run_of(*_PLAIN), _GROWTH):
         number = found.group(1)
         body += wasm[copied : found.start()]
         body += growers.call(None if number is None else u32(number, 0, len(number))[0])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 
 from innkeeper.sandbox.leb import u32
 from innkeeper.sandbox.module_info import MalformedError, UnsupportedError
@@ -28,9 +29,10 @@ def sub(*ranges: tuple[int, int]) -> bytes:
     return b"(?:" + b"|".join(parts) + b")"
 
 
+@cache
 def run_of(one_number: bytes, prefixed: tuple[tuple[int, int], ...], memory: bytes = LEB + LEB) -> re.Pattern[bytes]:
     """A pattern for up to 1,000 instructions in a row: a match holds the interpreter, and other threads want their
-    turn. `br_table` is never among them.
+    turn. `br_table` is never among them. Made when it is first asked for: only processes that compile need it.
 
     Args:
         one_number: characters of a class: opcodes that one number follows (block types included).

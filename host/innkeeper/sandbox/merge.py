@@ -343,7 +343,7 @@ class _Merge:
         last = first
         function, encoded = self._function, self._encoded
         inlined = self._inlined if own.count < MAX_LOCALS else {}
-        for item in walk(wasm, first, end, _PLAIN, _NAMES_FUNCTION):
+        for item in walk(wasm, first, end, run_of(*_PLAIN), _NAMES_FUNCTION):
             number = item.group(1)
             if inlined and wasm[item.start()] == _CALL:
                 body = inlined.get(u32(number, 0, len(number))[0])
@@ -385,7 +385,7 @@ class _Inlined:
             out += b"\x21" + leb(first + position)
         out += self._block
         last = 0
-        for item in walk(self._code, 0, len(self._code), _INLINED_PLAIN, _NAMES_LOCAL):
+        for item in walk(self._code, 0, len(self._code), run_of(*_INLINED_PLAIN), _NAMES_LOCAL):
             number = item.group(1)
             out += self._code[last : item.start(1)] + leb(first + u32(number, 0, len(number))[0])
             last = item.end()
@@ -455,21 +455,21 @@ def _calls(body: bytes) -> list[int]:
 
 
 def _kernel_names(body: bytes) -> Iterator[re.Match[bytes]]:
-    return walk(body, after_locals(body, 0, len(body)), len(body), _KERNEL_PLAIN, _KERNEL_NAMES)
+    return walk(body, after_locals(body, 0, len(body)), len(body), run_of(*_KERNEL_PLAIN), _KERNEL_NAMES)
 
 
 _GLOBAL_CODES = (0x23, 0x24)
 
 _COMMON = BLOCKS + BRANCHES + LOCALS + TABLES + MEMORY_SIZE + MEMORY_GROW + CONSTANTS + REF_NULL
-_PLAIN = run_of(_COMMON + GLOBALS, (*COUNTED, TABLE_GROW))
+_PLAIN = (_COMMON + GLOBALS, (*COUNTED, TABLE_GROW))
 _NAMES_FUNCTION = re.compile(b"[" + CALLS + b"](" + LEB + b")")
 
 # The kernel is ours, and its loads and stores may name memory 1: bit 6 of the alignment says that a number follows.
 _ANY_MEMORY = rb"[\x40-\x7f]" + LEB + LEB + rb"|[\0-\x3f]" + LEB
-_KERNEL_PLAIN = run_of(_COMMON, COUNTED, _ANY_MEMORY)
+_KERNEL_PLAIN = (_COMMON, COUNTED, _ANY_MEMORY)
 _KERNEL_NAMES = re.compile(b"[" + CALLS + GLOBALS + b"](" + LEB + b")")
 
-_INLINED_PLAIN = run_of(BLOCKS + BRANCHES + MEMORY_SIZE + CONSTANTS, COUNTED, _ANY_MEMORY)
+_INLINED_PLAIN = (BLOCKS + BRANCHES + MEMORY_SIZE + CONSTANTS, COUNTED, _ANY_MEMORY)
 _NAMES_LOCAL = re.compile(b"[" + LOCALS + b"](" + LEB + b")")
 
 _NUMBER = re.compile(LEB)

@@ -385,13 +385,19 @@ class FiberProgram:
         return ready
 
     def spare_guest(self, call: Call) -> Guest | None:
-        """A guest that is not started yet, if there is room for one that nobody waits for; never more than half of
-        what there may be."""
+        """A guest that is not started yet, if there is room for one that nobody waits for."""
         size = self._size(call.function, call.options)
-        live, memory = self._live, self.memory_budget
-        if self._closed or live.taken * 2 > live.limit or (memory.taken + size) * 2 > memory.limit:
+        if not self.spares_fit(1, size) or not take_together(self._live, 1, self.memory_budget, size):
             return None
-        return self._guest(call, size) if take_together(live, 1, memory, size) else None
+        return self._guest(call, size)
+
+    def spares_fit(self, guests: int = 0, memory: int = 0) -> bool:
+        """Whether there is room for guests that nobody waits for: nobody waits for what they hold, and with so much
+        more at most half of what there may be is taken."""
+        live, held = self._live, self.memory_budget
+        if self.closed or live.line or held.line:
+            return False
+        return (live.taken + guests) * 2 <= live.limit and (held.taken + memory) * 2 <= held.limit
 
     def _guest(self, call: Call, size: int) -> Guest:
         # Its places are taken; where it cannot be made they are given back.

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from innkeeper.sandbox import starting
+from innkeeper.errors import BusyError
+from innkeeper.sandbox import driver, starting
 from innkeeper.sandbox.call import Call
 from innkeeper.sandbox.interface import CallOptions
 from innkeeper.sandbox.wasi import NONE
@@ -126,21 +127,36 @@ class _Starting:
         program, options = self._program, self._options
         call = Call(starting.START, b"", options)
         call.ahead = True
-        guest = program.spare_guest(call)
-        if guest is None:
-            return False
+        guest: Guest | None = None
         ready = False
         try:
+            guest = program.spare_guest(call)
+            if guest is None:
+                return False
             ready = await starting.start(guest)
-        except Exception:
+            if ready:
+                # It may wait for long: what it has grown by is counted before.
+                driver.check_memory(guest)
+            else:
+                # It exits while it starts: there is nothing to be called.
+                self._stock.refused = True
+        except BusyError:
+            # It did not fail by itself: there may be room another time.
+            ready = False
+        except BaseException as error:
+            # The clock's own cancellation must not leave the clock's scope: nobody outside would catch it.
+            if call.clock.close(error) is None and not isinstance(error, Exception):
+                raise
             # A call that starts one for itself says what is wrong.
             self._stock.refused = True
         finally:
             call.clock.close(None)
-            if ready and self._stock.options is options and not program.closed:
-                self._stock.keep(guest)
-            else:
-                guest.close()
+            ready = ready and not self._stock.refused and self._stock.options is options and program.spares_fit()
+            if guest is not None:
+                if ready:
+                    self._stock.keep(guest)
+                else:
+                    guest.close()
         return ready
 
 
@@ -158,7 +174,7 @@ class Spares:
 
     def want(self, stock: Stock) -> None:
         """A plugin may need another one. On trio's thread."""
-        if self._most and stock not in self._wanting:
+        if self._most and not stock.refused and stock not in self._wanting:
             self._stocks.add(stock)
             self._wanting.append(stock)
             task, self._wake = self._wake, None
@@ -167,6 +183,7 @@ class Spares:
 
     def forget(self, stock: Stock) -> None:
         """The plugin is closed."""
+        stock.refused = True
         stock.drop()
         self._stocks.discard(stock)
         if stock in self._wanting:
@@ -201,6 +218,8 @@ class Spares:
             self._wake = None
 
     def _abort(self, _: object) -> trio.lowlevel.Abort:
+        # It is woken already: nobody else may do so until it runs.
+        self._wake = None
         return trio.lowlevel.Abort.SUCCEEDED
 
     def _count(self) -> int:

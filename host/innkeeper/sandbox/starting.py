@@ -48,6 +48,8 @@ async def start(guest: Guest) -> bool:
         guest.begin_function(export, 0, parameters)
         if await _drive(guest):
             return False
+    if layout.starts and guest.has_kernel:
+        guest.kernel_window().clear()
     return True
 
 

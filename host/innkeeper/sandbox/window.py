@@ -102,6 +102,11 @@ class KernelWindow(Window):
         """The unsigned 64-bit word at `offset`."""
         return int(_WORD.unpack(self.read(offset, 8))[0])
 
+    def clear(self) -> None:
+        """Zeroes everything up to the last block: blocks of a guest's start are gone when its call begins."""
+        self.look()
+        c.memset(self.base, 0, min(self._top.value, self.size))
+
     def make_room(self) -> None:
         """Looks again if what is known of its size leaves little above the last block, so that `put` finds room."""
         if self._top.value + _ROOM > self.size:
