@@ -45,7 +45,7 @@ bench: $(VENV)/.host
 measure: $(VENV)/.test
 	@$(BIN)/python -m tests.measure
 
-# The whole of the counts that `make test` shortens; prints what it did. One to two minutes.
+# The whole of the counts that `make test` shortens; prints what it did. About fifteen minutes.
 soak: $(VENV)/.test
 	@$(BIN)/python -m pytest -m soak -s
 

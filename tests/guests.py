@@ -181,10 +181,11 @@ async def opened(bounds: Bounds | None = None) -> AsyncIterator[Sandbox]:
 async def nothing_is_held(engine: FiberEngine) -> None:
     """Waits until all that calls took is given back: workers free large guests a little later."""
     budgets = (engine.live, engine.memory, engine.in_flight)
-    engine.spares.drop()
     with trio.move_on_after(10):
-        while any(budget.taken for budget in budgets) or callbacks.running:  # noqa: ASYNC110 (workers tell nobody)
+        engine.spares.drop()
+        while any(budget.taken for budget in budgets) or callbacks.running:
             await trio.sleep(0.001)
+            engine.spares.drop()
     assert {budget.name: (budget.taken, budget.waiting) for budget in budgets} == {
         budget.name: (0, 0) for budget in budgets
     }

@@ -116,6 +116,16 @@ def test_a_mistake_is_a_sentence_that_names_file_and_key(text: str, sentence: st
     assert "pydantic" not in found[0]
 
 
+@pytest.mark.parametrize("odd", ["\\u001b[2J", "\\u0085", "\\u202e", "\\n", "\\u0000", "\\U000e0001"])
+@pytest.mark.parametrize(
+    "text", ["[limits]\n'K' = 1", "[limits.'K']", "limits.'K'.x = 1", "'K' = 1\n'K' = 2", "['K'.a]\n['K'.a]"]
+)
+def test_control_characters_of_a_key_are_shown_as_escapes(text: str, odd: str) -> None:
+    found = problems(HEAD + text.replace("'K'", f'"{odd}"'))
+    assert found
+    assert all(problem.isprintable() for problem in found), found
+
+
 def test_a_manifest_is_at_most_256_kib() -> None:
     assert "the most is 262144" in problems("#" * (MAX_BYTES + 1))[0]
     assert parse(HEAD + "#" * (MAX_BYTES - len(HEAD))).id == "demo"

@@ -9,6 +9,7 @@ waits for the next checkpoint.
 from __future__ import annotations
 
 import ctypes as c
+import math
 import os
 import struct
 import threading
@@ -39,6 +40,8 @@ _RESULTS = {"i32": (capi.I32, "B7xi20x"), "i64": (capi.I64, "B7xq16x")} | {
     "f64": (capi.F64, "B7xd16x"),
 }
 _WRAP = {"i32": 1 << 32, "i64": 1 << 64}
+_SINGLE = 3.4028235677973362e38
+"""The largest float that is rounded to one of f32."""
 
 
 class Signature:
@@ -111,7 +114,10 @@ class Signature:
         if modulus is None:
             if not isinstance(value, int | float):
                 raise TypeError(f"expected a number for {self.results[0]}, not {type(value).__name__}")
-            return float(value)
+            number = float(value)
+            if self.results[0] == "f32" and _SINGLE < abs(number) < math.inf:
+                raise OverflowError("a float that does not fit f32")
+            return number
         if not isinstance(value, int):
             raise TypeError(f"expected an int for {self.results[0]}, not {type(value).__name__}")
         if not -modulus // 2 <= value < modulus:

@@ -103,9 +103,10 @@ class KernelWindow(Window):
         return int(_WORD.unpack(self.read(offset, 8))[0])
 
     def clear(self) -> None:
-        """Zeroes everything up to the last block: blocks of a guest's start are gone when its call begins."""
+        """Zeroes what lies up to the last block, of a guest that has started: blocks of its start are gone when its call
+        begins. No more than a little of it: a guest may allocate 40 MiB for nothing, and what is left is its own."""
         self.look()
-        c.memset(self.base, 0, min(self._top.value, self.size))
+        c.memset(self.base, 0, min(self._top.value, self.size, _CLEARED))
 
     def make_room(self) -> None:
         """Looks again if what is known of its size leaves little above the last block, so that `put` finds room."""
@@ -137,6 +138,7 @@ class KernelWindow(Window):
 
 
 _ROOM = 4096
+_CLEARED = 65_536
 
 
 def lay_out_input(window: KernelWindow, data: bytes, room: int) -> None:
