@@ -13,6 +13,7 @@ from pathlib import Path
 import trio
 
 import innkeeper
+import innkeeper.plugins.definitions
 import innkeeper.plugins.reload
 import innkeeper.plugins.roster
 import innkeeper.sandbox.engine

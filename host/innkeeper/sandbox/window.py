@@ -103,8 +103,9 @@ class KernelWindow(Window):
         return int(_WORD.unpack(self.read(offset, 8))[0])
 
     def clear(self) -> None:
-        """Zeroes what lies up to the last block, of a guest that has started: blocks of its start are gone when its call
-        begins. No more than a little of it: a guest may allocate 40 MiB for nothing, and what is left is its own."""
+        """Zeroes what lies up to the last block, of a guest that has started: blocks of its start are gone when its
+        call begins. No more than a little of it: a guest may allocate 40 MiB for nothing, and what is left is its own.
+        """
         self.look()
         c.memset(self.base, 0, min(self._top.value, self.size, _CLEARED))
 
