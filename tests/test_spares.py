@@ -233,7 +233,10 @@ async def test_there_are_never_more_than_the_bounds_on_one_plugin_and_on_all(mon
                     nursery.start_soon(sandbox.call, program)
             await idle(sandbox.engine)
         assert max(counts) == most
-        assert sandbox.engine.live.taken == most
+        # Workers free guests that have been used a little later.
+        with trio.fail_after(20):
+            while sandbox.engine.live.taken != most:  # noqa: ASYNC110 (workers tell nobody)
+                await trio.sleep(0.001)
 
 
 async def test_without_spare_guests_in_the_bounds_there_are_none(started: list[bool]) -> None:

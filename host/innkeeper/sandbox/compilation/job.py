@@ -8,9 +8,9 @@ from functools import cache
 import msgpack
 import wasmtime as w
 
-from innkeeper.sandbox import admission, growth, kernel, merge, proposals
+from innkeeper.sandbox import admission, growth, kernel, merge
 from innkeeper.sandbox.compilation.plan import Plan
-from innkeeper.sandbox.compilation.settings import new_engine
+from innkeeper.sandbox.compilation.settings import apply_settings, new_engine
 from innkeeper.sandbox.interface import HostFunction, Value
 from innkeeper.sandbox.module_info import ModuleInfo
 
@@ -87,7 +87,8 @@ def rewrite(wasm: bytes, info: ModuleInfo, plan: Plan) -> bytes:
 @cache
 def _strict() -> w.Engine:
     config = w.Config()
-    proposals.apply(config)
+    apply_settings(config)
+    config.wasm_multi_memory = False
     return w.Engine(config)
 
 
