@@ -236,7 +236,7 @@ async def test_the_first_thing_that_went_wrong_is_what_the_call_raises(monkeypat
 
     def fail(*_: object) -> None:
         (guest,) = callbacks.running.values()
-        guest.fail(first)
+        guest.call.fail(first)
         raise _OwnBaseError("second")
 
     async with _program() as (_, program):

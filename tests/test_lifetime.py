@@ -660,15 +660,14 @@ def test_a_call_whose_coroutine_is_thrown_away_is_freed(function: str) -> None:
 
 async def _abandoned(program: FiberProgram) -> list[Any]:
     """A guest with a living future, which only the collector can find once the list is dropped."""
-    call = program._call("step", b"", CallOptions())
-    size = program._size("step", CallOptions())
-    await program._wait_for_guest(call, size)
-    guest = program._guest(call, size)
+    call = Call("step", b"", CallOptions())
+    guest = program.spare_guest(call)
+    assert guest is not None
     await starting.start(guest)
     guest.begin_function("step", 1)
     while guest.pending is None:
         guest.poll(program.poll)
-    program._end(call, None)
+    call.end(None)
     cycle: list[Any] = [guest]
     cycle.append(cycle)
     return cycle

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from innkeeper.errors import BusyError, DeniedError, LimitError
+from innkeeper.sandbox.arguments import Arguments
 from innkeeper.sandbox.call import Call, log_level
 from innkeeper.sandbox.callbacks import Binding, Pending, Signature
 from innkeeper.sandbox.guest import Guest
@@ -15,7 +16,10 @@ from innkeeper.sandbox.interface import HostFunction, Value
 from innkeeper.sandbox.kernel import CONFIG_GET, VAR_GET, host_signature
 from innkeeper.sandbox.wasi import WasiFunction
 from innkeeper.sandbox.wasi.memory import GuestMemory, MemoryFault
-from innkeeper.sandbox.window import KernelWindow, Window
+from innkeeper.sandbox.window import KernelWindow
+
+_PAGE = 4096
+"""Bytes of arguments that are not taken from the host's bytes in flight: a guest that waits takes ten times that."""
 
 _KEY_MAX = 64 * 1024
 """Bytes of a key of configuration or a variable; there is none that long."""
@@ -90,26 +94,28 @@ def host_binding(function: HostFunction) -> Binding:
     handler: Any = function.handler
     name = function.name
     gives_bytes = function.result is Value.BYTES
-    lengths = _places_of_lengths(function.parameters)
-    decode = _decoder(function.parameters)
+    arguments = Arguments(name, function.parameters)
+    takes_bytes = arguments.has_bytes
     signature = Signature(*host_signature(function))
 
     def begin(guest: Guest, caller: int, *raw: Any) -> Pending:
         _count_memory(guest)
-        if not (lengths or gives_bytes):
+        if not (takes_bytes or gives_bytes):
             return Pending(handler, raw, name, signature)
         window = guest.kernel_window()
-        if not lengths:
+        if not takes_bytes:
             return Pending(handler, raw, name, signature, window=window)
-        held = _hold_arguments(guest, name, [raw[at] for at in lengths], window)
+        total = arguments.check(guest.call, window, raw)
+        held = _hold(guest, total) if total > _PAGE else 0
         try:
-            values = decode(window, raw)
+            values = arguments.read(window, raw)
         except BaseException:
-            guest.program.in_flight.give(held)
+            if held:
+                guest.program.places.in_flight.give(held)
             raise
         return Pending(handler, values, name, signature, held, window=window if gives_bytes else None)
 
-    return Binding(signature, _quick(function, begin, signature, decode, lengths) if function.quick else begin)
+    return Binding(signature, _quick(function, begin, signature, arguments) if function.quick else begin)
 
 
 def _count_memory(guest: Guest) -> None:
@@ -119,19 +125,24 @@ def _count_memory(guest: Guest) -> None:
         raise guest.call.failure
 
 
+def _hold(guest: Guest, total: int) -> int:
+    in_flight = guest.program.places.in_flight
+    if not in_flight.grow(total):
+        raise BusyError(
+            f"the host was busy: the bound of {in_flight.limit} on {in_flight.name} was not free",
+            bound=in_flight.name,
+        )
+    return total
+
+
 def _quick(
-    function: HostFunction,
-    begin: Callable[..., Pending],
-    signature: Signature,
-    decode: Callable[[Window, Sequence[Any]], Sequence[Any]],
-    lengths: Sequence[int],
+    function: HostFunction, begin: Callable[..., Pending], signature: Signature, arguments: Arguments
 ) -> Callable[..., Any]:
     """As `begin`, with the answer at once where trio's thread polls the guest; from a worker it goes there."""
     handler: Any = function.handler
     name = function.name
     gives_bytes = function.result is Value.BYTES
-    crosses = bool(lengths) or gives_bytes
-    alone = list(function.parameters) == [Value.BYTES]
+    takes_bytes = arguments.has_bytes
 
     async def later(*values: Any) -> Any:
         return handler(*values)
@@ -145,17 +156,12 @@ def _quick(
         call.count_host_call()
         values: Sequence[Any] = raw
         window = None
-        if crosses:
+        if takes_bytes or gives_bytes:
             window = guest.kernel_window()
             window.make_room()
-            if alone:
-                length = raw[1]
-                if not 0 <= length <= call.limits.output:
-                    _check_lengths(call, name, (length,), window)
-                values = (window.read(raw[0], length),)
-            elif lengths:
-                _check_lengths(call, name, [raw[at] for at in lengths], window)
-                values = decode(window, raw)
+            if takes_bytes:
+                arguments.check(call, window, raw)
+                values = arguments.read(window, raw)
         stretch = time.perf_counter() - guest.answered
         if stretch > guest.stretch:
             guest.stretch = stretch
@@ -170,62 +176,6 @@ def _quick(
         return _give(guest, window, _bytes_of(call, name, value))
 
     return at_once
-
-
-def _decoder(parameters: Sequence[Value]) -> Callable[[Window, Sequence[Any]], Sequence[Any]]:
-    # From raw values to arguments. Offsets and lengths are signed on the wire: `read` refuses what is negative or
-    # outside.
-    def decode(window: Window, raw: Sequence[Any]) -> Sequence[Any]:
-        numbers = iter(raw)
-        return [
-            window.read(next(numbers), next(numbers)) if parameter is Value.BYTES else next(numbers)
-            for parameter in parameters
-        ]
-
-    return decode
-
-
-def _places_of_lengths(parameters: Sequence[Value]) -> list[int]:
-    # Among the raw values bytes take two places, offset and length; anything else takes one.
-    places: list[int] = []
-    at = 0
-    for parameter in parameters:
-        if parameter is Value.BYTES:
-            places.append(at + 1)
-            at += 1
-        at += 1
-    return places
-
-
-def _check_lengths(call: Call, name: str, lengths: Sequence[int], window: KernelWindow) -> int:
-    # The same block may be named more than once, and each time it becomes bytes of the host's.
-    total = 0
-    for length in lengths:
-        if not 0 <= length <= window.size:
-            window.look()
-            if not 0 <= length <= window.size:
-                raise MemoryFault(0, length)
-        total += length
-    limit = call.limits.output
-    if total > limit:
-        raise LimitError(
-            f"the guest gave the host function {name!r} {total} bytes; the limit 'output' is {limit}",
-            limit="output",
-            value=limit,
-            used=total,
-        )
-    return total
-
-
-def _hold_arguments(guest: Guest, name: str, lengths: Sequence[int], window: KernelWindow) -> int:
-    total = _check_lengths(guest.call, name, lengths, window)
-    in_flight = guest.program.in_flight
-    if not in_flight.grow(total):
-        raise BusyError(
-            f"the host was busy: the bound of {in_flight.limit} on {in_flight.name} was not free",
-            bound=in_flight.name,
-        )
-    return total
 
 
 def answer(guest: Guest, pending: Pending, value: Any) -> None:

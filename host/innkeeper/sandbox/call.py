@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from innkeeper.errors import LimitError, UsageError
+from innkeeper.errors import InnkeeperError, LimitError, UsageError
 from innkeeper.sandbox import kernel
 from innkeeper.sandbox.clock import WallClock
 from innkeeper.sandbox.interface import CallOptions
-from innkeeper.sandbox.usage import Usage
+from innkeeper.sandbox.usage import Result, Usage
 
 _LINE_COST = 16
 """Bytes that even an empty line is counted as: a flood of them must end, too."""
@@ -29,6 +29,14 @@ class Call:
     __slots__ = ("_log_left", "ahead", "clock", "failure", "function", "limits", "options", "orderly", "usage")
 
     def __init__(self, function: str, data: bytes, options: CallOptions) -> None:
+        """Args:
+            function: name of the guest's function.
+            data: its input.
+            options: what the caller decided.
+
+        Raises:
+            LimitError: the input is larger than its limit.
+        """
         self.options = options
         self.limits = options.limits
         self.function = function
@@ -44,7 +52,39 @@ class Call:
                 limit="input",
                 value=self.limits.input,
                 used=len(data),
+                plugin=options.plugin,
+                function=function,
             )
+
+    def end(self, error: BaseException | None) -> None:
+        """The call is over: leaves the clock's scope. To be called once, with what ended it.
+
+        Raises:
+            InnkeeperError: it was the clock that ended the call, and this is what that means.
+        """
+        clock = self.clock
+        by_clock = clock.close(error)
+        self.usage.wall = clock.elapsed
+        if error is None and by_clock is None:
+            return
+        final = by_clock or error
+        if isinstance(final, InnkeeperError):
+            final.plugin = final.plugin or self.options.plugin
+            final.function = final.function or self.function
+            final.usage = self.usage
+        if by_clock is not None:
+            raise by_clock from None
+
+    def result(self, output: bytes) -> Result:
+        """The call went well: ends it.
+
+        Raises:
+            InnkeeperError: it was too late.
+        """
+        self.end(None)
+        usage = self.usage
+        usage.bytes_out = len(output)
+        return Result(output, usage)
 
     def take_over(self, start: Call) -> None:
         """What a guest used while it started counts for the call that it serves."""

@@ -204,7 +204,7 @@ def unbind(number: int) -> None:
 def _fail(guest: Guest | None, error: BaseException) -> int:
     # Keeps the error and makes the trap that ends the guest.
     if guest is not None:
-        guest.fail(error)
+        guest.call.fail(error)
     return int(capi.trap_new(b"host", 4))
 
 
@@ -258,7 +258,7 @@ def on_epoch(context: int, data: int, delta: Any, kind: Any) -> int | None:
         return None
     except BaseException as error:
         if guest is not None:
-            guest.fail(error)
+            guest.call.fail(error)
         return int(capi.error_new(b"host"))
 
 

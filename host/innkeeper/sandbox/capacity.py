@@ -82,7 +82,7 @@ class Budget:
                 "innkeeper.toml",
                 bound=self.name,
             )
-        clock.stage, clock.waits_for_bound = self.name, True
+        clock.bound = self.name
         clock.arm()
         task = trio.lowlevel.current_task()
         entry = (amount, task)
@@ -97,7 +97,7 @@ class Budget:
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
-        clock.stage, clock.waits_for_bound = "the guest", False
+        clock.bound = None
 
     def give(self, amount: int) -> None:
         """Gives `amount` back and wakes those for whom there is room now."""
@@ -130,26 +130,3 @@ class Budget:
         # A run that has ended has nobody who waits; one that crashed has closed its wake-up socket.
         with contextlib.suppress(trio.RunFinishedError, OSError):
             token.run_sync_soon(self._serve)
-
-
-def take_together(one: Budget, amount: int, other: Budget, more: int) -> bool:
-    """Takes of two budgets with one lock, if both are free and nobody waits; else nothing."""
-    with one._lock:
-        if one.line or other.line:
-            return False
-        first, second = one.taken + amount, other.taken + more
-        if first > one.limit or second > other.limit:
-            return False
-        one.taken, other.taken = first, second
-    return True
-
-
-def give_together(one: Budget, amount: int, other: Budget, more: int) -> None:
-    """Gives back to two budgets with one lock, and wakes those for whom there is room now."""
-    with one._lock:
-        one.taken -= amount
-        other.taken -= more
-        if not (one.line or other.line):
-            return
-    one.give(0)
-    other.give(0)

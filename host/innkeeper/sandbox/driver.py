@@ -21,7 +21,7 @@ from innkeeper.sandbox.callbacks import Pending
 from innkeeper.sandbox.guest import Guest
 from innkeeper.sandbox.inline import BRIEF, BRIEF_ENOUGH, SHORT, Habit, LoopBudget
 from innkeeper.sandbox.wasi.memory import MemoryFault
-from innkeeper.sandbox.window import lay_out_input
+from innkeeper.sandbox.window import KernelWindow
 
 
 @trio.lowlevel.enable_ki_protection
@@ -32,98 +32,80 @@ async def invoke(guest: Guest, function: str, results: int, data: bytes) -> byte
         InnkeeperError: as `Program.call`.
     """
     program = guest.program
-    with_kernel = program.layout.uses_kernel
-    if with_kernel:
-        _give_input(guest, data)
+    window = guest.kernel_window() if program.layout.uses_kernel else None
+    if window is not None:
+        _give_input(guest, window, data)
     guest.begin_function(function, results)
     habit = program.habit(function)
     begun = _first_slice(guest, habit)
     exited = _ended(guest, starting=False) if guest.done else await drive(guest, habit, starting=False, begun=begun)
-    if not with_kernel:
-        check_memory(guest)
-        _raise_own(guest, None, results, exited)
+    # It sees the kernel's memory as it is now, too.
+    guest.check_memory()
+    code = guest.result() if results and not exited else 0
+    if window is None:
+        if code:
+            raise _own(guest, "", code)
         return b""
-    check_memory(guest)
     guest.call.usage.memory = guest.counted_memory
-    window = guest.kernel_window()
     offset, length, wrong = window.outcome()
-    if wrong or (results and not exited):
-        _raise_own(guest, faults.own_error(window, wrong) if wrong else None, results, exited)
+    if wrong or code:
+        raise _own(guest, faults.own_error(window, wrong) if wrong else "", code)
     limit = guest.call.limits.output
     if length > limit:
         raise LimitError(
             f"the output has {length} bytes; the limit 'output' is {limit}", limit="output", value=limit, used=length
         )
-    in_flight = program.in_flight
+    in_flight = program.places.in_flight
     if in_flight.taken + length > in_flight.limit:
         raise BusyError(
             f"the host was busy: the bound of {in_flight.limit} on {in_flight.name} was not free", bound=in_flight.name
         )
-    before = time.perf_counter()
     try:
-        output = window.read(offset, length)
+        if length <= _LITTLE:
+            return window.read(offset, length)
+        with program.loop_budget.charged():
+            return window.read(offset, length)
     except MemoryFault:
         raise GuestError("the guest set an output that lies outside of its memory") from None
-    if length > _LITTLE:
-        program.loop_budget.left -= time.perf_counter() - before
-    return output
 
 
-def _give_input(guest: Guest, data: bytes) -> None:
+def _give_input(guest: Guest, window: KernelWindow, data: bytes) -> None:
     length = len(data)
-    before = time.perf_counter()
-    window = guest.kernel_window()
     room = kernel.capacity(length)
-    if kernel.START + room > window.size:
+    if length <= _LITTLE and kernel.START + room <= window.size:
+        window.lay_out(data, room)
+        return
+    with guest.program.loop_budget.charged():
+        if kernel.START + room > window.size:
+            _grow_for(guest, window, length, room)
+        window.lay_out(data, room)
+
+
+def _grow_for(guest: Guest, window: KernelWindow, length: int, room: int) -> None:
+    try:
+        # Room for an answer of the same length, where it may have that: growing is a call of the system each time.
         try:
-            # Room for an answer of the same length, where it may have that: growing is a call of the system each time.
-            try:
-                guest.grow_kernel(window, kernel.START + room + length + kernel.HEADER)
-            except MemoryError:
-                guest.grow_kernel(window, kernel.START + room)
+            guest.grow_kernel(window, kernel.START + room + length + kernel.HEADER)
         except MemoryError:
-            limit = guest.call.limits.kernel_memory
-            raise LimitError(
-                f"the input of {length} bytes does not fit; the limit 'kernel_memory' is {limit}",
-                limit="kernel_memory",
-                value=limit,
-                used=kernel.START + room,
-            ) from None
-    lay_out_input(window, data, room)
-    if length > _LITTLE:
-        guest.program.loop_budget.left -= time.perf_counter() - before
+            guest.grow_kernel(window, kernel.START + room)
+    except MemoryError:
+        limit = guest.call.limits.kernel_memory
+        raise LimitError(
+            f"the input of {length} bytes does not fit; the limit 'kernel_memory' is {limit}",
+            limit="kernel_memory",
+            value=limit,
+            used=kernel.START + room,
+        ) from None
 
 
 _LITTLE = 65_536
 """Bytes whose copying is not worth being counted against a pass of trio's loop."""
 
 
-def _raise_own(guest: Guest, text: str | None, results: int, exited: bool) -> None:
-    # What the guest says that went wrong, if it does.
-    code = guest.result() if results and not exited else 0
-    if text is not None or code:
-        guest.call.orderly = True
-        raise GuestError(text or f"the guest returned code {code} without an error text", code=code or None)
-
-
-def check_memory(guest: Guest) -> None:
-    """What the limiter let through because the kernel may have more, and what grew since the last tick.
-
-    Raises:
-        LimitError, BusyError: it is more than the guest, or all guests together, may have.
-    """
-    limits = guest.call.limits
-    size = guest.module_memory()
-    if size > limits.memory:
-        raise LimitError(
-            f"the guest has {size} bytes of memory; the limit 'memory' is {limits.memory}",
-            limit="memory",
-            value=limits.memory,
-            used=size,
-        )
-    if not guest.count_memory(guest.all_memory(size)):
-        assert guest.call.failure is not None
-        raise guest.call.failure
+def _own(guest: Guest, text: str, code: int) -> GuestError:
+    # What the guest itself says that went wrong.
+    guest.call.orderly = True
+    return GuestError(text or f"the guest returned code {code} without an error text", code=code or None)
 
 
 def _first_slice(guest: Guest, habit: Habit) -> bool:
@@ -165,10 +147,8 @@ async def drive(guest: Guest, habit: Habit, *, starting: bool, begun: bool = Fal
         if begun:
             begun = False
         else:
-            while inline and budget.left <= 0:
-                clock.arm()
-                await budget.wait()
-                program.check_open()
+            if inline and budget.left <= 0:
+                await program.turn(call)
             before_cpu = usage.cpu
             if inline:
                 by_clock = habit.brief < BRIEF_ENOUGH
@@ -204,12 +184,16 @@ async def drive(guest: Guest, habit: Habit, *, starting: bool, begun: bool = Fal
             raise call.cpu_error()
         pending = guest.pending
         if pending is not None:
-            before = time.perf_counter()
+            before = guest.stopped if inline else time.perf_counter()
             rest = _begin_serving(guest, pending)
+            now = time.perf_counter()
+            # Not what it waits: that is nobody's time on this thread.
+            budget.left -= now - before
             if rest is not None:
-                await rest
-            budget.left -= time.perf_counter() - before
-        if clock.expired():
+                now = await rest
+        else:
+            now = time.perf_counter()
+        if now > clock.due:
             raise clock.error()
     return _ended(guest, starting=starting)
 
@@ -231,11 +215,11 @@ def _ended(guest: Guest, *, starting: bool) -> bool:
     return call.failure is not None
 
 
-def _begin_serving(guest: Guest, pending: Pending) -> Coroutine[Any, Any, None] | None:
+def _begin_serving(guest: Guest, pending: Pending) -> Awaitable[float] | None:
     """Runs the host function that the guest waits for to its first wait. The guest goes on where it has answered.
 
     Returns:
-        What is left to be awaited, or None.
+        What is left to be awaited, or None; its result is the time at which it was done (`time.perf_counter`).
     """
     call, program = guest.call, guest.program
     clock = call.clock
@@ -252,9 +236,8 @@ def _begin_serving(guest: Guest, pending: Pending) -> Coroutine[Any, Any, None] 
         guest.let_go()
         raise
     else:
-        clock.stage = f"host function {pending.name!r}"
-        clock.begin_step(call.limits.host_call, program.engine.steps)
-        program.calls.give(1)
+        clock.begin_step(pending.name, call.limits.host_call, program.engine.steps)
+        program.places.step_out()
         return _serve_rest(guest, pending, coroutine, message)
     guest.let_go()
     bindings.answer(guest, pending, value)
@@ -262,40 +245,59 @@ def _begin_serving(guest: Guest, pending: Pending) -> Coroutine[Any, Any, None] 
     return None
 
 
-async def _serve_rest(guest: Guest, pending: Pending, coroutine: Coroutine[Any, Any, Any], message: Any) -> None:
+# The decorators' order matters: types.coroutine makes a code object of its own, and trio remembers code objects.
+@trio.lowlevel.enable_ki_protection
+@types.coroutine
+def _serve_rest(
+    guest: Guest, pending: Pending, coroutine: Coroutine[Any, Any, Any], message: Any
+) -> Generator[Any, Any, float]:
     # The host function waits. What it has asked of trio is asked first of all, whatever happens: it may be on a list of
-    # those that wait already.
-    clock = guest.call.clock
+    # those that wait already.  As `yield from coroutine`, from its first message on.
+    # Protected: between its yield and ours trio knows the task as waiting for something already.
+    program, clock = guest.program, guest.call.clock
     try:
-        value = await _continued(coroutine, message)
+        while True:
+            try:
+                got = yield message
+            except GeneratorExit:
+                coroutine.close()
+                raise
+            except BaseException as error:
+                step = partial(coroutine.throw, error)
+            else:
+                step = partial(coroutine.send, got)
+                del got
+            try:
+                message = step()
+            except StopIteration as stop:
+                value = stop.value
+                break
+            finally:
+                # As in `_ended`: neither the error nor what trio sent, which may be one.
+                del step
     finally:
-        guest.let_go()
-        guest.program.calls.take_anyway(1)
-    clock.end_step()
-    clock.stage = "the guest"
+        held, pending.held = pending.held, 0
+        program.places.step_in(held)
+    before = time.perf_counter()
+    clock.end_step(before)
     bindings.answer(guest, pending, value)
     guest.go_on()
+    now = time.perf_counter()
+    program.loop_budget.left -= now - before
+    return now
 
 
-async def _serve_system(guest: Guest, pending: Pending) -> None:
-    # One of WASI's functions: bounded by the wall clock alone.
+async def _serve_system(guest: Guest, pending: Pending) -> float:
+    # One of WASI's functions: bounded by the wall clock alone. It keeps its plugin's place: it is not the host that
+    # makes it wait.
     call, program = guest.call, guest.program
-    while program.loop_budget.left <= 0:
-        await program.loop_budget.wait()
-    suspended = False
-
-    def on_suspend() -> None:
-        # It keeps its plugin's place: it is not the host that makes it wait.
-        nonlocal suspended
-        suspended = True
-        call.clock.stage = f"host function {pending.name!r}"
-
-    value = await _paced(pending.handler(), on_suspend, call, program.loop_budget)
-    if suspended:
-        call.clock.end_step()
-        call.clock.stage = "the guest"
+    budget = program.loop_budget
+    while budget.left <= 0:
+        await budget.wait()
+    value = await _paced(pending.handler(), call, budget)
     bindings.answer(guest, pending, value)
     guest.go_on()
+    return time.perf_counter()
 
 
 @trio.lowlevel.disable_ki_protection
@@ -304,42 +306,13 @@ async def _unprotected(handler: Callable[..., Awaitable[Any]], values: Sequence[
     return await handler(*values)
 
 
-# The decorators' order matters: types.coroutine makes a code object of its own, and trio remembers code objects.
 @trio.lowlevel.enable_ki_protection
 @types.coroutine
-def _continued(coroutine: Coroutine[Any, Any, Any], message: Any) -> Generator[Any, Any, Any]:
-    # As `yield from coroutine`, from its first message on.
-    # Protected: between its yield and ours trio knows the task as waiting for something already.
-    while True:
-        try:
-            got = yield message
-        except GeneratorExit:
-            coroutine.close()
-            raise
-        except BaseException as error:
-            step = partial(coroutine.throw, error)
-        else:
-            step = partial(coroutine.send, got)
-            del got
-        try:
-            message = step()
-        except StopIteration as stop:
-            return stop.value
-        finally:
-            # As in `_ended`: neither the error nor what trio sent, which may be one.
-            del step
-
-
-@trio.lowlevel.enable_ki_protection
-@types.coroutine
-def _paced(
-    coroutine: Coroutine[Any, Any, Any], on_suspend: Callable[[], None], call: Call, budget: LoopBudget
-) -> Generator[Any, Any, Any]:
+def _paced(coroutine: Coroutine[Any, Any, Any], call: Call, budget: LoopBudget) -> Generator[Any, Any, Any]:
     # One of WASI's functions works for the guest, in pieces: they are the guest's processor time, and wait for a pass
     # of the loop that has room for them.  Whatever it waited for and got, it is told: what ends the call meanwhile
     # cancels it, and reaches it at its next checkpoint.
     step = partial(coroutine.send, None)
-    suspended = False
     while True:
         before, cpu = time.perf_counter(), time.thread_time_ns()
         try:
@@ -351,9 +324,6 @@ def _paced(
             del step
             budget.left -= time.perf_counter() - before
             call.usage.cpu += (time.thread_time_ns() - cpu) / 1e9
-        if not suspended:
-            suspended = True
-            on_suspend()
         try:
             got = yield message
         except GeneratorExit:

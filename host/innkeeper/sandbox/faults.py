@@ -68,7 +68,7 @@ def _ran_out(guest: Guest) -> InnkeeperError | None:
         size = pages * kernel.PAGE
         limit = f"the limit 'memory' is {limits.memory}"
         return LimitError(
-            f"the guest ran out of memory: it has {guest.module_memory()} bytes and wanted {size}; "
+            f"the guest ran out of memory: it has {guest.measure()[0]} bytes and wanted {size}; "
             + (limit if size > limits.memory else f"the module's own maximum is less ({limit})"),
             limit="memory",
             value=limits.memory,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import trio
 
@@ -36,20 +39,17 @@ class Habit:
     earn trio's thread again (to at most 1,024), so a guest gains nothing by alternating.
 
     Attributes:
+        inline: whether its next slice may run on trio's thread.
         brief: how many of its slices in a row were far below SHORT (`BRIEF`).
     """
 
-    __slots__ = ("_needed", "_streak", "brief")
+    __slots__ = ("_needed", "_streak", "brief", "inline")
 
     def __init__(self) -> None:
         self._streak = 0
         self._needed = 1
+        self.inline = False
         self.brief = 0
-
-    @property
-    def inline(self) -> bool:
-        """Whether its next slice may run on trio's thread."""
-        return self._streak >= self._needed
 
     def record(self, seconds: float) -> None:
         """One slice took so long."""
@@ -63,6 +63,7 @@ class Habit:
             self.brief = min(self.brief, 0)
             self._streak = 0
             self._needed = min(self._needed * 2, _PENALTY)
+        self.inline = self._streak >= self._needed
 
     def doubt(self, elapsed: float) -> None:
         """One slice without its thread's clock was not brief. How much of it was the guest's is not known; the next
@@ -76,18 +77,17 @@ class Lockout:
     A function may be quick a thousand times and then long on purpose.  What it takes, two hundred times as much passes
     before any function of its plugin is let in again, twice that the next time, and so on up to an hour; a minute
     without another slip forgives it.  So a timer's 99th percentile does not notice.
+
+    Attributes:
+        clean: whether it never was long there: then `barred` need not be asked.
     """
 
-    __slots__ = ("_slips", "_until")
+    __slots__ = ("_slips", "_until", "clean")
 
     def __init__(self) -> None:
         self._slips = 0
         self._until = 0.0
-
-    @property
-    def clean(self) -> bool:
-        """Whether it never was long there: then `barred` need not be asked."""
-        return not self._slips
+        self.clean = True
 
     def barred(self, now: float) -> bool:
         """Whether the plugin has to go to the workers. `now`: seconds of a monotonic clock."""
@@ -95,6 +95,7 @@ class Lockout:
 
     def slip(self, seconds: float, now: float) -> None:
         """One slice on trio's thread took so long."""
+        self.clean = False
         if now > self._until + _FORGIVEN:
             self._slips = 0
         self._until = now + min(seconds * _RATIO * 2**self._slips, _LONGEST)
@@ -120,6 +121,15 @@ class LoopBudget(trio.abc.Instrument):
     def after_io_wait(self, timeout: float) -> None:
         """A pass begins."""
         self.left = PASS
+
+    @contextmanager
+    def charged(self) -> Iterator[None]:
+        """The block's time is a guest's: what is left is less by it."""
+        before = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.left -= time.perf_counter() - before
 
     async def wait(self) -> None:
         """Waits for a pass with time left. The caller's clock is armed."""

@@ -6,7 +6,7 @@ import ctypes as c
 from typing import TYPE_CHECKING, Any
 
 from innkeeper.errors import InternalError
-from innkeeper.sandbox import box, capi, growth, kernel, refusals
+from innkeeper.sandbox import box, capi, growth, kernel
 from innkeeper.sandbox.box import MAX_MODULES
 from innkeeper.sandbox.call import Call
 from innkeeper.sandbox.guest import Guest
@@ -46,7 +46,7 @@ class LinkedGuest(Guest):
 
     def finish_kernel(self) -> None:
         """Finds the kernel's memory."""
-        self._find_kernel(self._base + box.KERNEL)
+        self.find_kernel(self._base + box.KERNEL)
 
     def link(self) -> None:
         """Takes a linker of the program's and shadows in it what the kernel exports.
@@ -83,22 +83,17 @@ class LinkedGuest(Guest):
         at = base + box.MEMORIES + len(self._own_memories) * box.EXTERN_SIZE
         if owns_memory and capi.instance_export(self.context, base + box.INSTANCE, _MEMORY, len(_MEMORY), at):
             self._own_memories.append(at + capi.EXTERN_OF)
-        limits = self.call.limits
-        if limits.memory < limits.kernel_memory:
-            refusals.hold_below(self.context, base + box.INSTANCE, limits.memory // kernel.PAGE)
+        self.hold_own(base + box.INSTANCE)
         if name is not None:
             self._check(capi.linker_define_instance(self._linker, self.context, name, len(name), base + box.INSTANCE))
             self._linked.append(capi.Instance.from_buffer_copy(self._box.instance))
 
-    def module_memory(self) -> int:
-        return max((capi.memory_data_size(self.context, memory) for memory in self._own_memories), default=0)
-
-    def all_memory(self, module: int) -> None:
-        return None
-
-    def memory_size(self) -> int:
-        memories = self._own_memories + ([self._kernel_memory] if self._kernel_memory else [])
-        return sum(capi.memory_data_size(self.context, memory) for memory in memories)
+    def measure(self) -> tuple[int, int]:
+        sizes = [capi.memory_data_size(self.context, memory) for memory in self._own_memories]
+        total = sum(sizes)
+        if self._kernel_memory:
+            total += capi.memory_data_size(self.context, self._kernel_memory)
+        return max(sizes, default=0), total
 
     def instances(self) -> list[int]:
         return [self._base + box.INSTANCE, *map(c.addressof, self._linked)]

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from innkeeper.errors import BusyError
-from innkeeper.sandbox import driver, starting
+from innkeeper.sandbox import starting
 from innkeeper.sandbox.call import Call
 from innkeeper.sandbox.interface import CallOptions
 from innkeeper.sandbox.wasi import NONE
@@ -136,7 +136,7 @@ class _Starting:
             ready = await starting.start(guest)
             if ready:
                 # It may wait for long: what it has grown by is counted before.
-                driver.check_memory(guest)
+                guest.check_memory()
             else:
                 # It exits while it starts: there is nothing to be called.
                 self._stock.refused = True
@@ -151,8 +151,9 @@ class _Starting:
             self._stock.refused = True
         finally:
             call.clock.close(None)
-            ready = ready and not self._stock.refused and self._stock.options is options and program.spares_fit()
+            ready = ready and not self._stock.refused and self._stock.options is options
             if guest is not None:
+                ready = ready and not program.closed and program.places.ample()
                 if ready:
                     self._stock.keep(guest)
                 else:

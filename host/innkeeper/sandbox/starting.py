@@ -43,7 +43,7 @@ async def start(guest: Guest) -> bool:
         assert isinstance(guest, LinkedGuest)
         if not await _start_linked(guest, layout):
             return False
-    driver.check_memory(guest)
+    guest.check_memory()
     for export, parameters in layout.start_functions:
         guest.begin_function(export, 0, parameters)
         if await _drive(guest):

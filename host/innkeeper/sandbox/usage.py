@@ -32,7 +32,7 @@ class Usage:
     log: list[tuple[str, str]] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Result:
     """The outcome of a call that went well.
 

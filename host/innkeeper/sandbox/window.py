@@ -13,8 +13,8 @@ _FRONT = struct.Struct(f"<7Q{len(_NO_LISTS)}s2Q")
 _BLOCK = struct.Struct("<2Q")
 _WORD = struct.Struct("<Q")
 _OUTCOME = struct.Struct("<3Q")
-_TOGETHER = 4096
-"""Bytes up to which joining two pieces is cheaper than a second copy."""
+_Space = c.c_char * (1 << 32)
+"""All that a memory may ever have."""
 
 
 class Window:
@@ -66,13 +66,13 @@ class KernelWindow(Window):
         steady: whether it stays where it is.
     """
 
-    __slots__ = ("_context", "_memory", "_top", "steady")
+    __slots__ = ("_context", "_memory", "_view", "steady")
 
     def __init__(self, context: int, memory: int, *, steady: bool) -> None:
         super().__init__(context, memory)
         self._context, self._memory = context, memory
         self.steady = steady
-        self._top = c.c_uint64.from_address(self.base)
+        self._view = _view_of(self.base)
 
     def look(self) -> None:
         """Sees where it is and how large it is, as `Window` does."""
@@ -81,25 +81,36 @@ class KernelWindow(Window):
             base: int = capi.memory_data(self._context, self._memory)
             if base != self.base:
                 self.base = base
-                self._top = c.c_uint64.from_address(base)
+                self._view = _view_of(base)
 
     def read(self, offset: int, length: int) -> bytes:
-        if offset < 0 or length < 0 or offset + length > self.size:
-            self.look()
-            return super().read(offset, length)
-        return c.string_at(self.base + offset, length) if length else b""
+        end = offset + length
+        if offset < 0 or length < 0 or end > self.size:
+            self._expect(offset, length)
+        return self._view[offset:end].tobytes()
 
     def write(self, offset: int, data: bytes) -> None:
-        if offset + len(data) > self.size:
-            self.look()
-        super().write(offset, data)
+        end = offset + len(data)
+        if offset < 0 or end > self.size:
+            self._expect(offset, len(data))
+        self._view[offset:end] = data
+
+    def _expect(self, offset: int, length: int) -> None:
+        # What did not lie in it may do so since it has grown.
+        self.look()
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise MemoryFault(offset, length)
 
     def outcome(self) -> tuple[int, int, int]:
         """Offset and length of the output that its guest set, and offset of its error's text."""
-        return _OUTCOME.unpack(c.string_at(self.base + kernel.OUTPUT_OFFSET, _OUTCOME.size))
+        return _OUTCOME.unpack_from(self._view, kernel.OUTPUT_OFFSET)
 
     def word(self, offset: int) -> int:
-        """The unsigned 64-bit word at `offset`."""
+        """The unsigned 64-bit word at `offset`.
+
+        Raises:
+            MemoryFault: it does not lie in the memory.
+        """
         return int(_WORD.unpack(self.read(offset, 8))[0])
 
     def clear(self) -> None:
@@ -107,11 +118,11 @@ class KernelWindow(Window):
         call begins. No more than a little of it: a guest may allocate 40 MiB for nothing, and what is left is its own.
         """
         self.look()
-        c.memset(self.base, 0, min(self._top.value, self.size, _CLEARED))
+        c.memset(self.base, 0, min(self._top(), self.size, _CLEARED))
 
     def make_room(self) -> None:
         """Looks again if what is known of its size leaves little above the last block, so that `put` finds room."""
-        if self._top.value + _ROOM > self.size:
+        if self._top() + _ROOM > self.size:
             self.look()
 
     def put(self, data: bytes) -> int:
@@ -122,42 +133,48 @@ class KernelWindow(Window):
             The block's offset; 0 where there is no room for it as far as is known, or where the kernel's state makes no
             sense: what a guest has overwritten is for the kernel to trap on.
         """
-        length = len(data)
-        top = self._top.value
+        length, top = len(data), self._top()
         room = kernel.capacity(length)
-        if not kernel.START <= top <= self.size - room - kernel.HEADER or top & 15 or not length:
+        block: int = top + kernel.HEADER
+        if top < kernel.START or block + room > self.size or top & 15 or not length:
             return 0
-        header = _BLOCK.pack(length, room | kernel.USED)
-        if length <= _TOGETHER:
-            c.memmove(self.base + top, header + data, kernel.HEADER + length)
-        else:
-            c.memmove(self.base + top, header, kernel.HEADER)
-            c.memmove(self.base + top + kernel.HEADER, data, length)
-        block = top + kernel.HEADER
-        self._top.value = block + room
-        return int(block)
+        view = self._view
+        _BLOCK.pack_into(view, top, length, room | kernel.USED)
+        view[block : block + length] = data
+        _WORD.pack_into(view, 0, block + room)
+        return block
+
+    def lay_out(self, data: bytes, room: int) -> None:
+        """Resets the kernel's state and gives it `data` as its input: one used block, nothing freed.
+
+        Args:
+            data: the input.
+            room: `kernel.capacity` of its length.
+
+        Raises:
+            MemoryFault: there is no room for START and the input.
+        """
+        length = len(data)
+        end = kernel.START + length
+        if end > self.size:
+            raise MemoryFault(kernel.START, length)
+        # The state words, no freed blocks, the input's header, the input: all in front of the first block.
+        view = self._view
+        _FRONT.pack_into(
+            view, 0, kernel.START + room, kernel.START, length, 0, 0, 0, 0, _NO_LISTS, length, room | kernel.USED
+        )
+        view[kernel.START : end] = data
+
+    def _top(self) -> int:
+        # Where the next block begins, as the guest's kernel says: to be checked.
+        return int(_WORD.unpack_from(self._view, 0)[0])
 
 
 _ROOM = 4096
 _CLEARED = 65_536
 
 
-def lay_out_input(window: KernelWindow, data: bytes, room: int) -> None:
-    """Resets the kernel's state and gives it `data` as its input: one used block, nothing freed.
-
-    Args:
-        window: there is room for START and `room` bytes in it.
-        data: the input.
-        room: `kernel.capacity` of its length.
-    """
-    length = len(data)
-    # The state words, no freed blocks, the input's header, the input: all in front of the first block.
-    start = _FRONT.pack(kernel.START + room, kernel.START, length, 0, 0, 0, 0, _NO_LISTS, length, room | kernel.USED)
-    if kernel.START + length > window.size:
-        raise MemoryFault(kernel.START, length)
-    base = window.base
-    if length <= _TOGETHER:
-        c.memmove(base, start + data, kernel.START + length)
-    else:
-        c.memmove(base, start, kernel.START)
-        c.memmove(base + kernel.START, data, length)
+def _view_of(base: int) -> memoryview:
+    # Longer than the memory is: whoever looks into it has compared with the size. Its type is one for all sizes, since
+    # each type of ctypes stays for ever.
+    return memoryview(_Space.from_address(base)).cast("B")
