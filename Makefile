@@ -59,4 +59,4 @@ plugins: $(VENV)/.host
 	@$(BIN)/python pdk-samples/build.py
 
 clean:
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -13,7 +13,7 @@ from pathlib import Path
 from fuzz.binaryen import WASM_OPT
 from fuzz.guided import installed
 from fuzz.runner import CRASHES, Outcome, minimise, replay, run_target
-from fuzz.target import make, names, summary
+from fuzz.target import kind, module_of, names, summary
 
 
 def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -36,18 +36,20 @@ def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
     unknown = set(options.only) - set(known)
     if unknown:
         parser.error(f"there is no target {min(unknown)!r}; there are: {', '.join(known)}")
-    options.seconds = options.seconds or options.each or (None if options.cases else 10.0)
-    if options.seconds is not None and not options.seconds > 0:
-        parser.error("the seconds must be more than 0")
+    if options.seconds is None:
+        options.seconds = options.each
+    if options.seconds is None and options.cases is None:
+        options.seconds = 10.0
+    for amount, unit in ((options.seconds, "seconds"), (options.cases, "cases"), (options.jobs, "jobs")):
+        if amount is not None and not amount > 0:
+            parser.error(f"the {unit} must be more than 0")
     if options.guided:
         if not installed():
             parser.error("--guided needs atheris: pip install '.[fuzz]'")
-        able = [name for name in known if make(f"fuzz.fuzz_{name}").guided]
-        if options.cases or set(options.only) - set(able):
+        able = [name for name in known if kind(module_of(name)).guided]
+        if options.cases is not None or set(options.only) - set(able):
             parser.error(f"--guided takes seconds, and these targets: {', '.join(able)}")
         options.only = options.only or able
-    if options.jobs < 1:
-        parser.error("there must be at least one job")
     for file in (options.replay, options.minimise):
         if file is not None and not file.is_file():
             parser.error(f"there is no file {file}")

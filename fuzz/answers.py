@@ -12,7 +12,7 @@ from innkeeper.errors import LimitError
 from innkeeper.sandbox.interface import HostFunction, Value
 from innkeeper.sandbox.limits import MIB
 
-FUNCTIONS = (
+_FUNCTIONS = (
     ("bytes_bytes", (Value.BYTES,), Value.BYTES),
     ("two_bytes", (Value.BYTES, Value.BYTES), Value.BYTES),
     ("nothing_bytes", (), Value.BYTES),
@@ -56,7 +56,7 @@ class Answers:
 
     def functions(self) -> list[HostFunction]:
         """What a guest may import."""
-        return [HostFunction(name, self._handler(gives), given, gives, "host") for name, given, gives in FUNCTIONS]
+        return [HostFunction(name, self._handler(gives), given, gives, "host") for name, given, gives in _FUNCTIONS]
 
     def _handler(self, gives: Value | None) -> Any:
         async def handler(*given: Any) -> Any:

@@ -17,13 +17,14 @@ from dataclasses import replace
 
 import trio
 import wasmtime
-from fuzz.answers import FUNCTIONS, Answers, RaisedError
-from fuzz.engines import LIMITS, tested
+from fuzz.answers import Answers, RaisedError
+from fuzz.engines import LIMITS, EngineTarget
 from fuzz.mutation import assert_printable, mutated, number, outline
-from fuzz.target import Target
+from fuzz.wat import imported, one_of
 
 from innkeeper.errors import InnkeeperError, Kind
-from innkeeper.sandbox.interface import CallOptions, Program, Session, Value
+from innkeeper.sandbox.interface import CallOptions, Program, Session
+from innkeeper.sandbox.kernel import ENV, SIGNATURES, guest_signature
 from innkeeper.sandbox.limits import KIB, MIB
 from innkeeper.sandbox.usage import Usage
 
@@ -46,42 +47,21 @@ _OPTIONS = tuple(
 _MOMENTS = (0, 0.0002, 0.002, 0.01)
 """Seconds after which a call is cancelled."""
 
-_BY_TYPE = {
-    "i64 -> i64": "alloc length length_unsafe load_u64 input_load_u64 config_get var_get",
-    "i64 -> i32": "load_u8 input_load_u8",
-    "i64 ->": "free error_set log_trace log_debug log_info log_warn log_error",
-    "i64 i64 -> i64": "http_request",
-    "i64 i64 ->": "store_u64 output_set var_set",
-    "i64 i32 ->": "store_u8",
-    "-> i64": "input_offset input_length http_headers",
-    "-> i32": "get_log_level http_status_code",
-}
-_KERNEL = tuple(
-    (name, *(part.strip() for part in type_.split("->"))) for type_, names in _BY_TYPE.items() for name in names.split()
+_IMPORTS = (
+    *((ENV, name, *types) for name, types in SIGNATURES.items()),
+    *((function.namespace, function.name, *guest_signature(function)) for function in Answers().functions()),
 )
-"""The kernel's functions: name, types of the parameters, type of the result or nothing."""
-_WIRE = {Value.BYTES: "i64", Value.I64: "i64", Value.I32: "i32", Value.F64: "f64", Value.F32: "f32"}
-_NAMES = [name for name, *_ in _KERNEL] + [name for name, *_ in FUNCTIONS] + ["grow", "trap", "own_store"]
+"""What the guest can call: namespace, name, types of the parameters and of the result."""
+_NAMES = [name for _, name, *_ in _IMPORTS] + ["grow", "trap", "own_store"]
 _STEP = struct.Struct("<BBBBQQ")
 
 
 def _guest() -> bytes:
-    imports, arms = [], []
-    for name, parameters, result in _KERNEL:
-        types = _types(parameters, result)
-        imports.append(f'(import "extism:host/env" "{name}" (func ${name}{types}))')
-        arms.append(_arm(name, parameters.split(), result))
-    for name, given, gives in FUNCTIONS:
-        wire, result = [_WIRE[value] for value in given], _WIRE[gives] if gives else ""
-        imports.append(f'(import "host" "{name}" (func ${name}{_types(" ".join(wire), result)}))')
-        arms.append(_arm(name, wire, result))
+    imports = [imported(*wanted) for wanted in _IMPORTS]
+    arms = [_arm(name, parameters, results) for _, name, parameters, results in _IMPORTS]
     arms.append("(i64.extend_i32_s (memory.grow (i32.wrap_i64 (local.get $a))))")
     arms.append("(unreachable)")
     arms.append("(block (result i64) (i64.store (i32.wrap_i64 (local.get $a)) (local.get $b)) (i64.const 0))")
-    steps = "".join(
-        f"(if (i32.eq (local.get $which) (i32.const {at})) (then (local.set $result {arm})))\n"
-        for at, arm in enumerate(arms)
-    )
     return bytes(
         wasmtime.wat2wasm(
             f"""(module {" ".join(imports)} (memory 4)
@@ -92,8 +72,7 @@ def _guest() -> bytes:
       (then (i64.add (local.get $value) (i64.load
         (i32.and (i32.shl (i32.shr_u (local.get $mode) (i32.const 1)) (i32.const 3)) (i32.const 127)))))
       (else (local.get $value))))
-  (func $carry_out (param $which i32) (param $a i64) (param $b i64) (result i64) (local $result i64)
-    {steps} (local.get $result))
+  (func $carry_out (param $which i32) (param $a i64) (param $b i64) (result i64) {one_of(arms)} (i64.const 0))
   (func (export "run") (local $at i32) (local $end i32)
     (local.set $end (i32.and (i32.wrap_i64 (call $input_length)) (i32.const 0xffff)))
     (loop $copy
@@ -113,10 +92,6 @@ def _guest() -> bytes:
     )
 
 
-def _types(parameters: str, result: str) -> str:
-    return (f" (param {parameters})" if parameters else "") + (f" (result {result})" if result else "")
-
-
 _FROM_I64 = {
     "i64": "{}",
     "i32": "(i32.wrap_i64 {})",
@@ -131,32 +106,24 @@ _TO_I64 = {
 }
 
 
-def _arm(name: str, parameters: Sequence[str], result: str) -> str:
+def _arm(name: str, parameters: Sequence[str], results: Sequence[str]) -> str:
     arguments = [
         _FROM_I64[type_].format(f"(local.get ${local})") for type_, local in zip(parameters, "ab", strict=False)
     ]
-    return _TO_I64[result].format(f"(call ${name} {' '.join(arguments)})")
+    return _TO_I64["".join(results)].format(f"(call ${name} {' '.join(arguments)})")
 
 
-class Fuzz(Target):
+class Fuzz(EngineTarget):
     """Five bytes say how the guest is called and what the host answers, the rest are the guest's steps."""
 
-    hang = 60.0
-
     def __init__(self) -> None:
-        self._stack = AsyncExitStack()
         self._answers = Answers()
 
-    async def __aenter__(self) -> Fuzz:
-        self._tested = await self._stack.enter_async_context(tested())
-        self._program = await self._tested.engine.load(_guest(), functions=self._answers.functions())
-        self._neighbour = await self._tested.engine.load(
+    async def prepare(self, stack: AsyncExitStack) -> None:
+        self._program = await self.tested.engine.load(_guest(), functions=self._answers.functions())
+        self._neighbour = await self.tested.engine.load(
             bytes(wasmtime.wat2wasm('(module (func (export "run") (result i32) (i32.const 42)))'))
         )
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._stack.aclose()
 
     # --- inputs -----------------------------------------------------------
 
@@ -204,7 +171,7 @@ class Fuzz(Target):
                 await call(self._program, steps, _MOMENTS[head[0] >> 3 & 3])
             case _:
                 await call(self._program, steps)
-        await self._tested.nothing_is_held()
+        await self.tested.nothing_is_held()
         assert await self._ended(self._neighbour, b"", options) == "guest 42"
         return " ".join(sorted(words))
 

@@ -10,14 +10,13 @@ import random
 import re
 import zlib
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 
 import wasmtime
 from fuzz import binaryen
-from fuzz.engines import Ending, Plain, callable_functions, tested
-from fuzz.modules import CORPUS, module_text
+from fuzz.engines import Ending, EngineTarget, callable_functions
+from fuzz.modules import corpus, module_text
 from fuzz.mutation import assert_printable, mutated, outline
-from fuzz.target import Target
+from fuzz.plain import Plain
 
 from innkeeper.errors import RejectedError
 
@@ -32,24 +31,14 @@ _MAY_BE_REFUSED = re.compile(
 _MOST_FUNCTIONS = 8
 
 
-class Fuzz(Target):
+class Fuzz(EngineTarget):
     """An input is a module; a bit of its checksum says whether the imports for logging come from a linked one."""
 
-    hang = 60.0
-
     def __init__(self) -> None:
-        self._stack = AsyncExitStack()
         self._plain = Plain()
 
-    async def __aenter__(self) -> Fuzz:
-        self._tested = await self._stack.enter_async_context(tested())
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._stack.aclose()
-
     def seeds(self) -> Sequence[bytes]:
-        return CORPUS()[3:]
+        return corpus()[3:]
 
     def generate(self, rng: random.Random, pool: Sequence[bytes]) -> bytes:
         match rng.randrange(10):
@@ -67,7 +56,7 @@ class Fuzz(Target):
         valid = self._plain.valid(data)
         linked = bool(zlib.crc32(data) & 1) or b"log-v128" in data
         try:
-            program = await self._tested.load(data, linked=linked)
+            program = await self.tested.load(data, linked=linked)
         except RejectedError as error:
             assert_printable(error.message, 5000)
             assert not valid or _MAY_BE_REFUSED.search(error.message), error.message
@@ -75,10 +64,10 @@ class Fuzz(Target):
         assert valid, "the host's engine runs what the validator refuses"
         try:
             names = callable_functions(data)[:_MOST_FUNCTIONS]
-            endings = [self._same(await self._tested.call(program, name, _INPUT), data, name) for name in names]
+            endings = [self._same(await self.tested.call(program, name, _INPUT), data, name) for name in names]
         finally:
             program.close()
-        await self._tested.nothing_is_held()
+        await self.tested.nothing_is_held()
         return f"{linked} " + " ".join(sorted(set(endings)))
 
     def _same(self, ours: Ending, data: bytes, name: str) -> str:

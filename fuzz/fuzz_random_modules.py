@@ -1,8 +1,8 @@
 """Random modules, valid and nearly so, under tight limits: whatever they do, the host goes on.
 
-Each exported function is called. It ends with an output or with an error of the closed list,
-what it held is given back,
-and a plugin that has nothing to do with it still answers right. A process that dies is a finding with the module kept.
+Each exported function is called. It ends with an output or with an error of the closed list, what it held is given
+back, and a plugin that has nothing to do with it still answers right. A process that dies is a finding with the module
+kept.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from contextlib import AsyncExitStack
 import trio
 import wasmtime
 from fuzz import binaryen
-from fuzz.engines import LIMITS, callable_functions, ending, tested
+from fuzz.engines import LIMITS, EngineTarget, callable_functions, ending
 from fuzz.generator import SUPPORT
-from fuzz.modules import CORPUS, module_text
+from fuzz.modules import corpus, module_text
 from fuzz.mutation import assert_printable, mutated, outline
-from fuzz.target import Target
 
 from innkeeper.errors import InnkeeperError, LimitError, RejectedError
 from innkeeper.sandbox.interface import CallOptions, Program
@@ -41,24 +40,14 @@ _WORDS = (
 )  # fmt: skip
 
 
-class Fuzz(Target):
+class Fuzz(EngineTarget):
     """An input is a module."""
 
-    hang = 60.0
-
-    def __init__(self) -> None:
-        self._stack = AsyncExitStack()
-
-    async def __aenter__(self) -> Fuzz:
-        self._tested = await self._stack.enter_async_context(tested())
-        self._neighbour = await self._tested.engine.load(bytes(wasmtime.wat2wasm(_NEIGHBOUR)))
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._stack.aclose()
+    async def prepare(self, stack: AsyncExitStack) -> None:
+        self._neighbour = await self.tested.engine.load(bytes(wasmtime.wat2wasm(_NEIGHBOUR)))
 
     def seeds(self) -> Sequence[bytes]:
-        return CORPUS()
+        return corpus()
 
     def generate(self, rng: random.Random, pool: Sequence[bytes]) -> bytes:
         match rng.randrange(10):
@@ -72,14 +61,14 @@ class Fuzz(Target):
 
     async def check(self, data: bytes) -> str:
         try:
-            program = await self._tested.load(data, linked=SUPPORT.encode() in data and b"log-v128" in data)
+            program = await self.tested.load(data, linked=SUPPORT.encode() in data and b"log-v128" in data)
         except (RejectedError, LimitError) as error:
             assert_printable(error.message, 5000)
             return f"not loaded {outline(error.message)}"
         words = set()
         try:
             for name in callable_functions(data)[:_MOST_FUNCTIONS]:
-                ended = await self._tested.call(program, name, b"input")
+                ended = await self.tested.call(program, name, b"input")
                 assert ended.what in ("returned", "trap", "rejected", "limit"), ended
                 assert (
                     ended.what != "returned"
@@ -90,7 +79,7 @@ class Fuzz(Target):
             words.add(await self._session(program, data))
         finally:
             program.close()
-        await self._tested.nothing_is_held()
+        await self.tested.nothing_is_held()
         answer = await ending(self._neighbour, "sum", b"\x01\x02\x27", [])
         assert answer.detail == 42, answer
         return " ".join(sorted(words))

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import trio
 import wasmtime
-from fuzz.engines import LIMITS, tested
+from fuzz.engines import LIMITS, EngineTarget
 from fuzz.mutation import mutated, number, outline
-from fuzz.target import Target
+from fuzz.wat import imported, one_of
 
 from innkeeper.errors import GuestError, LimitError
-from innkeeper.sandbox.interface import CallOptions, Program, Value
+from innkeeper.sandbox.interface import CallOptions, Value
 from innkeeper.sandbox.wasi import FUNCTIONS, WASI_MODULE, Preopen, WasiRights
 
 _OPTIONS = CallOptions(limits=replace(LIMITS, wall=0.25, cpu=0.1), plugin="fuzz")
@@ -50,9 +50,8 @@ def _guest() -> bytes:
     imports, arms = [], []
     for name in _ORDER:
         function = FUNCTIONS[name]
-        wire = " ".join(value.value for value in function.parameters)
-        types = (f" (param {wire})" if wire else "") + (" (result i32)" if function.result else "")
-        imports.append(f'(import "{WASI_MODULE}" "{name}" (func ${name}{types}))')
+        result = ["i32"] if function.result else []
+        imports.append(imported(WASI_MODULE, name, [value.value for value in function.parameters], result))
         arguments = " ".join(
             f"(call $argument (local.get $step) (i32.const {at}))"
             if value is Value.I64
@@ -61,9 +60,6 @@ def _guest() -> bytes:
         )
         call = f"(call ${name} {arguments})"
         arms.append(call if function.result else f"(block (result i32) {call} (i32.const 0))")
-    steps = "".join(
-        f"(if (i32.eq (local.get $which) (i32.const {at})) (then (return {arm})))\n" for at, arm in enumerate(arms)
-    )
     return bytes(
         wasmtime.wat2wasm(
             f"""(module {" ".join(imports)}
@@ -81,7 +77,7 @@ def _guest() -> bytes:
           (i64.extend_i32_u (i32.add (i32.const 16) (local.get $at))))))
       (then (return (local.get $value))))
     (i64.load32_u (i32.and (i32.wrap_i64 (local.get $value)) (i32.const 0x1fff))))
-  (func $carry_out (param $which i32) (param $step i64) (result i32) {steps} (i32.const 0))
+  (func $carry_out (param $which i32) (param $step i64) (result i32) {one_of(arms)} (i32.const 0))
   (func (export "run") (result i32)
     (local $at i64) (local $errno i32) (local $block i64) (local $which i32) (local $said i32)
     (loop $copy
@@ -113,34 +109,20 @@ def _guest() -> bytes:
     )
 
 
-class Fuzz(Target):
+class Fuzz(EngineTarget):
     """The first byte says which rights, from the eighth on come an image of memory and the guest's steps."""
 
-    hang = 60.0
-
     def __init__(self) -> None:
-        self._stack = AsyncExitStack()
-        self._programs: list[Program] = []
         self._heard: set[tuple[int, int, int]] = set()
 
-    async def __aenter__(self) -> Fuzz:
-        self._tested = await self._stack.enter_async_context(tested())
-        self._outside = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+    async def prepare(self, stack: AsyncExitStack) -> None:
+        self._outside = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         self._inside, self._fixed = self._outside / "inside", self._outside / "fixed"
         self._make_folders()
         files = (Preopen("/", self._inside, writable=True, quota=_QUOTA), Preopen("/fixed", self._fixed))
+        all_rights = WasiRights(), WasiRights(True, True), WasiRights(files=files), WasiRights(True, True, files)
         wasm = _guest()
-        for rights in (
-            WasiRights(),
-            WasiRights(clock=True, random=True),
-            WasiRights(files=files),
-            WasiRights(True, True, files),
-        ):
-            self._programs.append(await self._tested.engine.load(wasm, rights=rights))
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._stack.aclose()
+        self._programs = [await self.tested.engine.load(wasm, rights=rights) for rights in all_rights]
 
     # --- inputs -----------------------------------------------------------
 
@@ -170,13 +152,12 @@ class Fuzz(Target):
             words = outline(error.message)
         except LimitError as error:
             words = f"limit {error.limit}"
-        await self._tested.nothing_is_held()
+        await self.tested.nothing_is_held()
         # A call that ran out of time leaves a thread behind, which gives its descriptor back when it is done.
-        with trio.move_on_after(5):
-            while not _descriptors() <= descriptors:  # noqa: ASYNC110 (threads tell nobody)
-                await trio.sleep(0.001)
-        left = {fd: _name(fd) for fd in _descriptors() - descriptors}
-        assert not left, f"descriptors are left over: {left}"
+        end = trio.current_time() + 5
+        while left := {fd: _name(fd) for fd in _descriptors() - descriptors}:
+            assert trio.current_time() < end, f"descriptors are left over: {left}"
+            await trio.sleep(0.001)
         if mode > 1:
             self._look_over()
         return f"{mode} {words}"
@@ -300,9 +281,12 @@ def _step(rng: random.Random, which: int, places: Sequence[tuple[int, int]]) -> 
         arguments[first], arguments[first + 1] = at, length
         if name == "path_open":
             arguments[4:9] = [
-                rng.choice((0, 0, 1, 2, 9, 5, 8, rng.randrange(16))), rng.choice((2, 64, 66, 0x1FFFFFFF, number(rng))),
-                rng.choice((0, 0x1FFFFFFF)), rng.choice((0, 0, 1, 4, rng.randrange(32))), _RESULTS,
-            ]  # fmt: skip
+                rng.choice((0, 0, 1, 2, 9, 5, 8, rng.randrange(16))),
+                rng.choice((2, 64, 66, 0x1FFFFFFF, number(rng))),
+                rng.choice((0, 0x1FFFFFFF)),
+                rng.choice((0, 0, 1, 4, rng.randrange(32))),
+                _RESULTS,
+            ]
         if name == "path_rename":
             arguments[3] = rng.choice((3, 3, 4, 5))
             arguments[4], arguments[5] = rng.choice(places)

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import wasmtime
-from fuzz.engines import plain_engine
-from fuzz.modules import CORPUS
+from fuzz.modules import corpus
 from fuzz.mutation import assert_printable, mutated, outline
+from fuzz.plain import plain_engine
 from fuzz.target import MIB, Target
 
 from innkeeper.errors import RejectedError
@@ -42,7 +42,7 @@ class Fuzz(Target):
         self._engine = plain_engine()
 
     def seeds(self) -> Sequence[bytes]:
-        return CORPUS()
+        return corpus()
 
     def generate(self, rng: random.Random, pool: Sequence[bytes]) -> bytes:
         return mutated(rng, rng.choice(pool), pool, _WORDS, start=rng.choice((0, 8, 8, 8, 8)))

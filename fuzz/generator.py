@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import random
 
-from fuzz.operators import BINARY, COMPARE, CONSTANTS, CONVERSIONS, EXTRACT, KERNEL, LOADS, NUMBERS, STORES, UNARY
+from fuzz.operators import BINARY, COMPARE, CONSTANTS, CONVERSIONS, EXTRACT, LOADS, NUMBERS, STORES, UNARY
+from fuzz.wat import imported, types
+
+from innkeeper.sandbox.kernel import ENV, SIGNATURES
 
 LOGS = {"log-i32": "i32", "log-i64": "i64", "log-f32": "f32", "log-f64": "f64"}
 """What a module may import from `fuzzing-support` to log a number, with the number's type. `log-v128` takes vectors."""
 
 SUPPORT = "fuzzing-support"
+
+_KERNEL = (
+    "alloc free length load_u8 load_u64 store_u8 store_u64 input_length input_load_u8 input_load_u64 "
+    "output_set error_set var_get var_set log_info"
+)
+"""What modules may use of the ABI."""
 
 
 class Module:
@@ -255,18 +264,18 @@ class Module:
             target = self.rng.choice(same)
             arguments = " ".join(self.value(parameter, 2) for parameter in self.functions[target][0])
             end = f"(return_call $f{target} {arguments})"
-        head = _types("param", parameters) + _types("result", (result,) if result else ()) + _types("local", extra)
+        head = types("param", parameters) + types("result", (result,) if result else ()) + types("local", extra)
         return f"(func $f{at}{head} (call $step) {body} {end})"
 
     def text(self) -> str:
         rng = self.rng
-        lines = [f'(import "{SUPPORT}" "{name}" (func ${name} (param {type_})))' for name, type_ in LOGS.items()]
+        lines = [imported(SUPPORT, name, [type_], []) for name, type_ in LOGS.items()]
         if self.kernel:
-            lines += [f'(import "extism:host/env" "{name}" (func ${name} {types}))' for name, types in KERNEL.items()]
+            lines += [imported(ENV, name, *SIGNATURES[name]) for name in _KERNEL.split()]
             lines.append("(global $block (mut i64) (i64.const 0))")
         for at, (parameters, result) in enumerate(self.functions):
             lines.append(
-                f"(type $t{at} (func{_types('param', parameters)}{_types('result', (result,) if result else ())}))"
+                f"(type $t{at} (func{types('param', parameters)}{types('result', (result,) if result else ())}))"
             )
         if self.memory:
             most = rng.choice(("", "3", "20"))
@@ -311,7 +320,3 @@ class Module:
         if rng.random() < 0.2 and not self.portable:
             lines.append(f"(func $begin {self.statement(3)}) (start $begin)")
         return "(module\n" + "\n".join(lines) + ")"
-
-
-def _types(word: str, types: tuple[str, ...] | list[str]) -> str:
-    return f" ({word} {' '.join(types)})" if types else ""

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from fuzz.child import FOUND, Current
-from fuzz.target import make
+from fuzz.target import kind
 
 _MOST_BYTES = 4096
 
@@ -24,7 +24,7 @@ def run(module: str, current: Current, seed: int, seconds: float) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["innkeeper"]):
-        target = make(module)
+        target = kind(module)()
 
     def one(data: bytes) -> None:
         current.begin(data)
@@ -42,5 +42,6 @@ def run(module: str, current: Current, seed: int, seconds: float) -> None:
     for at, data in enumerate(target.seeds()):
         (folder / f"seed-{at}").write_bytes(data)
     limits = [f"-max_total_time={max(1, round(seconds))}", f"-seed={seed % (1 << 31) or 1}", f"-max_len={_MOST_BYTES}"]
-    atheris.Setup([sys.argv[0], str(folder), "-verbosity=0", *limits], one)
+    # What libFuzzer itself keeps of an input goes away with this process's folder: the parent has the input.
+    atheris.Setup([sys.argv[0], str(folder), "-verbosity=0", f"-artifact_prefix={folder}/", *limits], one)
     atheris.Fuzz()

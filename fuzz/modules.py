@@ -44,7 +44,7 @@ _MANY_INSTRUCTIONS = """(module (memory 1) (table 2 funcref)
 
 
 @cache
-def CORPUS() -> tuple[bytes, ...]:  # noqa: N802 (a constant that is assembled when it is first wanted)
+def corpus() -> tuple[bytes, ...]:
     """Modules with every section and every kind of instruction."""
     texts = (_EVERY_SECTION, _MANY_INSTRUCTIONS, LINKED, *(module_text(random.Random(seed)) for seed in range(12)))
     return tuple(bytes(wasmtime.wat2wasm(text)) for text in texts)

@@ -2,23 +2,6 @@
 
 from __future__ import annotations
 
-KERNEL = {
-    "alloc": "(param i64) (result i64)",
-    "free": "(param i64)",
-    "length": "(param i64) (result i64)",
-    "load_u8": "(param i64) (result i32)",
-    "load_u64": "(param i64) (result i64)",
-    "store_u8": "(param i64 i32)",
-    "store_u64": "(param i64 i64)",
-    "input_length": "(result i64)",
-    "input_load_u8": "(param i64) (result i32)",
-    "input_load_u64": "(param i64) (result i64)",
-    "output_set": "(param i64 i64)",
-    "error_set": "(param i64)",
-    "var_get": "(param i64) (result i64)",
-    "var_set": "(param i64 i64)",
-    "log_info": "(param i64)",
-}
 NUMBERS = ("i32", "i64", "f32", "f64")
 UNARY = {
     "i32": ("clz", "ctz", "popcnt", "extend8_s", "extend16_s"),
@@ -90,4 +73,4 @@ CONSTANTS = {
     "i64": ("0", "1", "-1", "8", "4294967296", "-9223372036854775808", "9223372036854775807", "64", "15"),
     "f32": ("0", "-0", "1", "-1.5", "inf", "-inf", "nan", "nan:0x200001", "3e38", "1e-40", "2147483648"),
     "f64": ("0", "-0", "1", "-1.5", "inf", "-inf", "nan", "nan:0x4000000000001", "1e308", "5e-324", "9e18"),
-}  # fmt: skip
+}

@@ -15,15 +15,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from fuzz.child import FOUND, ROOM, read_current
-from fuzz.target import FOLDER, make
+from fuzz.target import FOLDER, kind, module_of
 
 CRASHES = FOLDER / "crashes"
 ROOT = FOLDER.parent
 
-_MOST_KINDS = 20
+_MOST_DEFECTS = 20
 _MOST_PROCESSES = 300
 """Findings after which a target is left alone, unlike ones and all: what is wrong is known by then."""
 
@@ -57,7 +56,7 @@ class Outcome:
         seed: the seed of its first process; each further one takes the next number.
         cases: inputs that were tried.
         seconds: how long, in all.
-        outcomes: what became of the inputs, the most frequent first.
+        outcomes: what became of the inputs of its last process, unless that found something: the most frequent first.
         findings: what broke a promise, one for each kind.
     """
 
@@ -69,11 +68,9 @@ class Outcome:
     findings: list[Finding] = field(default_factory=list)
 
     def __str__(self) -> str:
+        outcomes = f" with {len(self.outcomes)} outcomes" if self.outcomes else ""
         found = f", FOUND {len(self.findings)}" if self.findings else ""
-        return (
-            f"{self.name}: {self.cases:,} inputs with {len(self.outcomes)} outcomes in {self.seconds:.1f} s, "
-            f"seed {self.seed}{found}"
-        )
+        return f"{self.name}: {self.cases:,} inputs{outcomes} in {self.seconds:.1f} s, seed {self.seed}{found}"
 
 
 def run_target(
@@ -97,12 +94,12 @@ def run_target(
         crashes: where inputs that found something are kept.
         guided: let coverage lead the search; for so many seconds, with a target that can.
     """
-    module = module or f"fuzz.fuzz_{name}"
+    module = module or module_of(name)
     outcome = Outcome(name, seed)
-    kinds: set[str] = set()
+    defects: set[str] = set()
     begin = time.monotonic()
     for attempt in range(_MOST_PROCESSES):
-        if len(kinds) >= _MOST_KINDS:
+        if len(defects) >= _MOST_DEFECTS:
             break
         arguments = [f"--seed={seed + attempt}"]
         if seconds is not None:
@@ -116,23 +113,25 @@ def run_target(
             if outcome.cases >= cases:
                 break
             arguments.append(f"--cases={cases - outcome.cases}")
-        done, statistics, what, data, report = _process(module, arguments)
+        done, outcome.outcomes, what, data, report = _process(module, arguments)
         outcome.cases += done
-        outcome.outcomes += [(str(word), int(count)) for word, count in statistics.get("outcomes", [])]
         if what is None:
             break
-        kind = _kind(what, report)
-        if kind not in kinds:
-            kinds.add(kind)
+        defect = _defect(what, report)
+        if defect not in defects:
+            defects.add(defect)
             outcome.findings.append(_kept(name, what, data, report, crashes))
+        if not done:
+            # It does not even start.
+            break
     outcome.seconds = time.monotonic() - begin
     return outcome
 
 
 def replay(name: str, file: Path, module: str | None = None) -> tuple[str | None, str]:
     """Tries one input in a process of its own: what it breaks (None if nothing), and what the process said."""
-    _, statistics, what, _, report = _process(module or f"fuzz.fuzz_{name}", [f"--replay={file}"])
-    return what, report if what else str(statistics.get("outcomes"))
+    _, outcomes, what, _, report = _process(module or module_of(name), [f"--replay={file}"])
+    return what, report if what else str(outcomes)
 
 
 def minimise(name: str, file: Path, *, tries: int = 300, module: str | None = None) -> bytes:
@@ -141,7 +140,7 @@ def minimise(name: str, file: Path, *, tries: int = 300, module: str | None = No
     data = file.read_bytes()
     if what is None:
         return data
-    wanted = _kind(what, report)
+    wanted = _defect(what, report)
     with tempfile.TemporaryDirectory() as folder:
         candidate = Path(folder) / "input"
         step = max(1, len(data) // 2)
@@ -154,16 +153,16 @@ def minimise(name: str, file: Path, *, tries: int = 300, module: str | None = No
             candidate.write_bytes(shorter)
             tries -= 1
             what, report = replay(name, candidate, module)
-            if what is not None and _kind(what, report) == wanted:
+            if what is not None and _defect(what, report) == wanted:
                 data = shorter
             else:
                 at += step
     return data
 
 
-def _process(module: str, arguments: Sequence[str]) -> tuple[int, dict[str, Any], str | None, bytes, str]:
-    """One process: inputs begun, its statistics, what was found (None: nothing), its last input, standard error."""
-    target = make(module)
+def _process(module: str, arguments: Sequence[str]) -> tuple[int, list[tuple[str, int]], str | None, bytes, str]:
+    """One process: inputs begun, what became of them, what it broke (None: nothing), its last input, standard error."""
+    target = kind(module)
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         current, errors, output = (Path(folder) / name for name in ("current", "stderr", "stdout"))
         current.write_bytes(b"")
@@ -188,14 +187,13 @@ def _process(module: str, arguments: Sequence[str]) -> tuple[int, dict[str, Any]
         lines = output.read_bytes().splitlines()
     code = process.returncode
     if ended_for is not None:
-        return done, {}, ended_for, data, report
+        return done, [], ended_for, data, report
     if code == 0:
-        # libFuzzer ends the process itself, without statistics.
-        return done, json.loads(lines[-1]) if lines else {}, None, data, report
+        return done, [(word, count) for word, count in json.loads(lines[-1])] if lines else [], None, data, report
     if code == FOUND:
-        return done, {}, _last_line(report), data, report
+        return done, [], _last_line(report), data, report
     died = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    return done, {}, f"the process died: {died}", data, report
+    return done, [], f"the process died: {died}", data, report
 
 
 def _watch(process: subprocess.Popen[bytes], current: Path, hang: float, memory: int) -> str | None:
@@ -234,14 +232,14 @@ def _last_line(report: str) -> str:
     return lines[-1][:300] if lines else "an exception"
 
 
-def _kind(what: str, report: str) -> str:
+def _defect(what: str, report: str) -> str:
     """What findings of one defect have in common: the exception, and the last two places of its traceback."""
     places = re.findall(r'File "[^"]*/([^/"]+)", line (\d+)', report)
     return f"{what.partition(':')[0]} {places[-2:]}"
 
 
 def _kept(name: str, what: str, data: bytes, report: str, crashes: Path) -> Finding:
-    crashes.mkdir(exist_ok=True)
+    crashes.mkdir(parents=True, exist_ok=True)
     file = crashes / f"{name}-{hashlib.sha256(data).hexdigest()[:12]}"
     file.write_bytes(data)
     file.with_suffix(".txt").write_text(f"{what}\n\n{report}")

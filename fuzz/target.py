@@ -22,14 +22,12 @@ class Target:
         memory: bytes of physical memory at which the same happens.
         address_space: bytes that the process may map, or None where an engine reserves far more than it uses.
         guided: whether coverage can lead the search: it calls Python alone, and waits for nothing.
-        pool: how many inputs that did something new are kept, to make further ones from.
     """
 
     hang: float = 30.0
     memory: int = 1500 * MIB
     address_space: int | None = None
     guided: bool = False
-    pool: int = 400
 
     def seeds(self) -> Sequence[bytes]:
         """Inputs to begin with; none unless the target has some."""
@@ -64,13 +62,18 @@ def names() -> list[str]:
     return sorted(path.stem.removeprefix("fuzz_") for path in FOLDER.glob("fuzz_*.py"))
 
 
-def make(module: str) -> Target:
+def module_of(name: str) -> str:
+    """The module of a target of this folder."""
+    return f"fuzz.fuzz_{name}"
+
+
+def kind(module: str) -> type[Target]:
     """The target that a module (such as "fuzz.fuzz_abi") has."""
-    target = import_module(module).Fuzz()
-    assert isinstance(target, Target)
-    return target
+    found: type[Target] = import_module(module).Fuzz
+    assert issubclass(found, Target)
+    return found
 
 
 def summary(name: str) -> str:
     """The first line of the target's description."""
-    return (import_module(f"fuzz.fuzz_{name}").__doc__ or "").strip().split("\n")[0]
+    return (import_module(module_of(name)).__doc__ or "").strip().split("\n")[0]

@@ -12,16 +12,19 @@ import pytest
 
 from innkeeper.sandbox.limits import DEFAULTS
 
-# What tests compile goes into a cache of their own, never into the user's; processes that they start share it.
-_cache = tempfile.mkdtemp(prefix="innkeeper-tests-")
-os.environ["INNKEEPER_CACHE"] = _cache
+# Neither plugins nor compiled modules of the user's: what tests compile goes into a cache of their own, which processes
+# that they start share.
+_own = tempfile.mkdtemp(prefix="innkeeper-tests-")
+os.environ["INNKEEPER_CACHE"] = f"{_own}/cache"
+os.environ["XDG_DATA_HOME"] = f"{_own}/data"
+os.environ.pop("INNKEEPER_HOME", None)
 _owner = os.getpid()
 
 
 @atexit.register
-def _remove_cache() -> None:
+def _remove_own() -> None:
     if os.getpid() == _owner:
-        shutil.rmtree(_cache, ignore_errors=True)
+        shutil.rmtree(_own, ignore_errors=True)
 
 
 pytest.register_assert_rewrite("guests")

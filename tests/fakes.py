@@ -84,6 +84,9 @@ class FakeEngine:
     Attributes:
         loads: bytes of every module that was compiled, in order.
         live: guests that are alive.
+        live_guests: how many there may be.
+        compiling: what every module waits for while it is compiled; set at first.
+        opening: what every guest waits for while it starts; set at first.
     """
 
     def __init__(self, live_guests: int = 100) -> None:
@@ -91,8 +94,9 @@ class FakeEngine:
         self.loads: list[bytes] = []
         self.live = 0
         self.live_guests = live_guests
-        self.compiling = trio.Event()
+        self.compiling, self.opening = trio.Event(), trio.Event()
         self.compiling.set()
+        self.opening.set()
 
     def program(self, functions: Mapping[str, Function], **more: Any) -> bytes:
         """The bytes of a module that runs these functions."""
@@ -138,6 +142,7 @@ class FakeProgram:
     async def open(self, options: CallOptions) -> FakeSession:
         if self.closed:
             raise UsageError("the program is closed", plugin=options.plugin)
+        await self.engine.opening.wait()
         if self.engine.live >= self.engine.live_guests:
             raise BusyError("no guest was free", bound="live guests", plugin=options.plugin)
         self.engine.live += 1
@@ -179,7 +184,7 @@ class FakeSession:
             if isinstance(error, InnkeeperError):
                 error.plugin = error.plugin or options.plugin
                 error.function = error.function or function
-                error.usage = guest.usage  # type: ignore[attr-defined]
+                error.usage = guest.usage
             raise
         guest.usage.bytes_out = len(output)
         return Result(output, guest.usage)

@@ -6,21 +6,18 @@ import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from innkeeper.bridge.codec import decode, encode
 from innkeeper.errors import UsageError
+from innkeeper.plugins.manifest import Manifest
 from innkeeper.plugins.nodes import NodeDefinition
 from innkeeper.sandbox.limits import DEFAULTS, Limits
 from innkeeper.sandbox.usage import Result, Usage
+from innkeeper.workflow.call import NodeCodec
 from innkeeper.workflow.payload import WorkflowPayload, read_payload
 
 Function = Callable[..., Any]
-
-
-@dataclass
-class FakeManifest:
-    codec: Literal["msgpack", "json", "raw"]
 
 
 @dataclass
@@ -29,12 +26,12 @@ class FakePlugin:
     are the whole answer as they are."""
 
     id: str
-    manifest: FakeManifest
+    manifest: Manifest
     limits: Limits = DEFAULTS
     functions: dict[str, Function] = field(default_factory=dict)
     inputs_seen: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
-    async def call(self, function: str, data: bytes, *, manifest: Any = None) -> Result:
+    async def call(self, function: str, data: bytes, *, manifest: Manifest | None = None) -> Result:
         assert manifest is self.manifest
         codec = self.manifest.codec
         call = decode(data, codec)
@@ -49,7 +46,8 @@ class FakePlugin:
 
 class FakeHost:
     def __init__(self) -> None:
-        self.plugins = {codec: FakePlugin(f"fake-{codec}", FakeManifest(codec)) for codec in ("msgpack", "json")}
+        codecs: tuple[NodeCodec, ...] = ("msgpack", "json")
+        self.plugins = {each: FakePlugin(f"fake-{each}", Manifest("fake", "1", "t", codec=each)) for each in codecs}
         self.problems: list[str] = []
         self.definitions: dict[str, tuple[FakePlugin, NodeDefinition]] = {}
 
@@ -60,7 +58,7 @@ class FakeHost:
         *,
         inputs: dict[str, Any] | None = None,
         outputs: dict[str, Any] | None = None,
-        codec: Literal["msgpack", "json"] = "msgpack",
+        codec: NodeCodec = "msgpack",
         **more: Any,
     ) -> None:
         """A node type "t:TYPE". Slots are dicts, or just their dataFlowType; a name that ends in ! is required."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,8 @@ import trio
 import trio.testing
 
 import innkeeper
-from fakes import FakeEngine, FakeGuest, FakeProgram, FakeSession, Function
+from fakes import FakeEngine, FakeGuest, FakeProgram, Function
 from innkeeper.plugins.changes import Change
-from innkeeper.sandbox.interface import CallOptions, HostFunction
 
 LONG = 60
 """Seconds after which something never happens, on however busy a machine."""
@@ -26,30 +25,19 @@ class Engine(FakeEngine):
     Attributes:
         made: every program that was compiled, in order.
         stubborn: whether compiling goes on though it is cancelled.
-        opening: what a shared guest waits for before it starts.
     """
 
     def __init__(self) -> None:
         super().__init__(live_guests=1000)
         self.stubborn = False
-        self.opening = trio.Event()
-        self.opening.set()
-        self.made: list[Program] = []
+        self.made: list[FakeProgram] = []
         self._asked = trio.Event()
 
-    async def load(
-        self,
-        wasm: bytes,
-        *,
-        functions: Sequence[HostFunction] = (),
-        modules: Mapping[str, bytes] | None = None,
-        plugin: str | None = None,
-    ) -> Program:
+    async def load(self, wasm: bytes, **more: Any) -> FakeProgram:
         self._asked.set()
         self._asked = trio.Event()
         with trio.CancelScope(shield=self.stubborn):
-            await super().load(wasm, functions=functions, modules=modules, plugin=plugin)
-        self.made.append(Program(self, wasm, functions))
+            self.made.append(await super().load(wasm, **more))
         return self.made[-1]
 
     async def until_asked(self, count: int) -> None:
@@ -63,15 +51,6 @@ class Engine(FakeEngine):
     def open(self) -> int:
         """How many programs are not closed."""
         return sum(not program.closed for program in self.made)
-
-
-class Program(FakeProgram):
-    engine: Engine
-
-    async def open(self, options: CallOptions) -> FakeSession:
-        session = await super().open(options)
-        await self.engine.opening.wait()
-        return session
 
 
 class Inn:
@@ -139,8 +118,12 @@ class Inn:
         return [change.text for change in self.said if change.kind == kind]
 
 
-async def answer(plugin: innkeeper.Plugin) -> str:
-    return (await plugin.call("say")).output.decode()
+async def answer(plugin: innkeeper.Plugin, function: str = "say") -> str:
+    return (await plugin.call(function)).output.decode()
+
+
+async def answer_into(found: list[str], plugin: innkeeper.Plugin, function: str = "say") -> None:
+    found.append(await answer(plugin, function))
 
 
 def manifest(plugin_id: str, *types: str, more: str = "") -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -13,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 import wasmtime as w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from innkeeper.errors import RejectedError
+from heavy import numbered, value_of
+from innkeeper.errors import BusyError, RejectedError
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.compilation import entry as entries
 from innkeeper.sandbox.compilation import job
@@ -27,22 +32,11 @@ from innkeeper.sandbox.compilation.plan import Plan
 from innkeeper.sandbox.compilation.progress import CacheTrouble, Compiling, listener
 from innkeeper.sandbox.compilation.service import Compilation, open_compilation
 from innkeeper.sandbox.compilation.settings import apply_settings, fingerprint, new_engine
+from innkeeper.sandbox.limits import GIB
 
 ENGINE = new_engine()
 FINGERPRINT = fingerprint(ENGINE)
 PLAN = Plan()
-
-
-def numbered(number: int) -> bytes:
-    return bytes(w.wat2wasm(f'(module (func (export "f") (result i32) (i32.const {number})))'))
-
-
-def value_of(module: w.Module, engine: w.Engine = ENGINE) -> int:
-    store = w.Store(engine)
-    store.set_epoch_deadline(1 << 40)
-    function = w.Instance(store, module, []).exports(store)["f"]
-    assert isinstance(function, w.Func)
-    return int(function(store))
 
 
 ARTIFACTS = {number: job.build(numbered(number), PLAN) for number in (1, 2)}
@@ -63,7 +57,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def cache(folder: Path) -> Cache:
-    made = Cache(folder)
+    made = Cache(folder, GIB)
     made.put(ARTIFACTS[1], ONE)
     assert made.problem is None
     return made
@@ -78,7 +72,7 @@ def loaded(cache: Cache, label: Label = ONE) -> int | None:
     if entry is None:
         return None
     try:
-        return value_of(entry.load(ENGINE))
+        return value_of(entry.load(ENGINE), ENGINE)
     finally:
         entry.close()
 
@@ -106,7 +100,7 @@ def test_an_entry_loads_in_several_engines_with_the_same_settings(cache: Cache) 
     other = w.Engine(config)
     entry = cache.get(ONE.key, FINGERPRINT)
     assert entry is not None
-    assert value_of(entry.load(ENGINE)) == value_of(entry.load(other), other) == 1
+    assert value_of(entry.load(ENGINE), ENGINE) == value_of(entry.load(other), other) == 1
     entry.close()
 
 
@@ -117,13 +111,13 @@ def test_a_loaded_module_outlives_its_entry_and_its_file(cache: Cache, folder: P
     entry.close()
     file_of(folder).unlink()
     cache.close()
-    assert value_of(module) == 1
+    assert value_of(module, ENGINE) == 1
 
 
 def test_entries_are_files_of_ours_alone_whatever_the_mask(folder: Path) -> None:
     before = os.umask(0)
     try:
-        Cache(folder).put(ARTIFACTS[1], ONE)
+        Cache(folder, GIB).put(ARTIFACTS[1], ONE)
     finally:
         os.umask(before)
     assert file_of(folder).stat().st_mode & 0o7777 == 0o600
@@ -157,7 +151,7 @@ def relabelled(path: Path) -> None:
 
 def foreign(path: Path) -> None:
     folder = path.parent
-    Cache(folder).put(ARTIFACTS[2], TWO)
+    Cache(folder, GIB).put(ARTIFACTS[2], TWO)
     file_of(folder, TWO).rename(path)
 
 
@@ -261,8 +255,54 @@ def test_a_file_that_is_swapped_after_the_check_is_not_what_is_loaded(cache: Cac
     other = folder / "other"
     rewritten(other, ARTIFACTS[2])
     other.replace(file_of(folder))
-    assert value_of(entry.load(ENGINE)) == 1
+    assert value_of(entry.load(ENGINE), ENGINE) == 1
     entry.close()
+
+
+def test_another_folder_whose_descriptor_has_the_number_of_a_closed_cache_s_is_not_read(
+    cache: Cache, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir(mode=0o700)
+    file_of(folder).rename(other / file_of(folder).name)
+    taken: list[int] = []
+
+    def late(descriptor: int, key: str, fingerprint: str) -> entries.Entry:
+        # As in a thread that had looked at the cache before another one closed it.
+        cache.close()
+        taken.append(os.open(other, os.O_RDONLY))
+        return open_entry(descriptor, key, fingerprint)
+
+    monkeypatch.setattr("innkeeper.sandbox.compilation.cache.open_entry", late)
+    assert loaded(cache) is None
+    os.close(taken.pop())
+
+
+DIES = """
+import os, sys
+from heavy import value_of
+from innkeeper.sandbox.compilation.entry import open_entry
+from innkeeper.sandbox.compilation.settings import fingerprint, new_engine
+
+engine = new_engine()
+folder, key = sys.argv[1:]
+module = open_entry(os.open(folder, os.O_RDONLY), key, fingerprint(engine)).load(engine)
+os.truncate(f"{folder}/{key}.cwasm", 0)
+value_of(module, engine)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="files are mapped on Linux only")
+def test_cutting_a_mapped_entry_short_ends_that_process_and_the_next_one_compiles_again(
+    cache: Cache, folder: Path
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", DIES, str(folder), ONE.key], env={"PYTHONPATH": str(Path(__file__).parent)}, timeout=60
+    )
+    assert ended.returncode == -signal.SIGBUS
+    assert loaded(cache) is None
+    cache.put(ARTIFACTS[1], ONE)
+    assert loaded(cache) == 1
 
 
 def test_where_a_file_cannot_be_mapped_it_is_read(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,7 +338,7 @@ def test_nothing_is_left_open(cache: Cache, folder: Path) -> None:
 # --- room -------------------------------------------------------------------------------------------------------------
 
 
-def filled(folder: Path, count: int, max_bytes: int = 1 << 30) -> tuple[Cache, list[Label]]:
+def filled(folder: Path, count: int, max_bytes: int = GIB) -> tuple[Cache, list[Label]]:
     """Entries of 1000 bytes and a trailer, each used a day before the next."""
     cache = Cache(folder, max_bytes)
     labels = []
@@ -368,13 +408,13 @@ def test_bad_entries_are_listed_with_their_reason(cache: Cache, folder: Path) ->
 
 def test_many_writers_of_one_key_leave_one_whole_entry(folder: Path) -> None:
     # Caches of their own, as processes have.
-    threads = [threading.Thread(target=Cache(folder).put, args=(ARTIFACTS[1], ONE)) for _ in range(8)]
+    threads = [threading.Thread(target=Cache(folder, GIB).put, args=(ARTIFACTS[1], ONE)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert [path.name for path in folder.iterdir()] == [file_of(folder).name]
-    assert loaded(Cache(folder)) == 1
+    assert loaded(Cache(folder, GIB)) == 1
 
 
 # --- trouble ----------------------------------------------------------------------------------------------------------
@@ -393,6 +433,20 @@ def test_a_folder_that_cannot_be_written_is_said_and_nothing_fails(
         f"the cache folder {folder} cannot be written ({os.strerror(code)}); modules are compiled again in each process"
     )
     assert [path.name for path in folder.iterdir()] == [file_of(folder).name]
+    assert loaded(cache) == 1
+
+
+def test_keeping_fails_nothing_where_the_folder_cannot_be_listed(
+    cache: Cache, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_path: object) -> list[str]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", refuse)
+        cache.put(ARTIFACTS[2], TWO)
+    assert cache.problem is not None
+    assert os.strerror(errno.EMFILE) in cache.problem
     assert loaded(cache) == 1
 
 
@@ -428,7 +482,8 @@ async def test_a_module_is_compiled_once_for_all_hosts_of_a_user(folder: Path) -
     events: list[Any] = []
     for _ in range(3):
         async with service(folder, events) as modules:
-            assert [value_of(each) for each in await modules.load(numbered(5), PLAN, [ENGINE, ENGINE])] == [5, 5]
+            found = await modules.load(numbered(5), PLAN, [ENGINE, ENGINE])
+            assert [value_of(each, ENGINE) for each in found] == [5, 5]
     assert compiled(events) == 1
 
 
@@ -449,7 +504,7 @@ async def test_a_module_with_a_bad_entry_is_compiled_again(folder: Path, spoil: 
         spoil(file_of(folder))
         for _ in range(2):
             (module,) = await modules.load(numbered(1), PLAN, [ENGINE])
-            assert value_of(module) == 1
+            assert value_of(module, ENGINE) == 1
     assert compiled(events) == 2
 
 
@@ -458,11 +513,11 @@ async def test_an_entry_that_the_engine_does_not_take_is_compiled_again(folder: 
     config = w.Config()
     config.epoch_interruption = True
     other = bytes(w.Module(w.Engine(config), numbered(1)).serialize())
-    Cache(folder).put(other, ONE)
+    Cache(folder, GIB).put(other, ONE)
     events: list[Any] = []
     async with service(folder, events) as modules:
         (module,) = await modules.load(numbered(1), PLAN, [ENGINE])
-        assert value_of(module) == 1
+        assert value_of(module, ENGINE) == 1
         await modules.load(numbered(1), PLAN, [ENGINE])
     assert compiled(events) == 1
 
@@ -472,7 +527,7 @@ async def test_without_a_cache_modules_are_compiled_each_time() -> None:
     async with service(None, events) as modules:
         for _ in range(2):
             (module,) = await modules.load(numbered(7), PLAN, [ENGINE])
-            assert value_of(module) == 7
+            assert value_of(module, ENGINE) == 7
     assert compiled(events) == 2
 
 
@@ -487,11 +542,28 @@ async def test_a_folder_that_is_not_safe_is_said_once_and_modules_are_compiled(f
     async with service(folder, events) as modules:
         for _ in range(2):
             (module,) = await modules.load(numbered(7), PLAN, [ENGINE])
-            assert value_of(module) == 7
+            assert value_of(module, ENGINE) == 7
     assert [event for event in events if isinstance(event, CacheTrouble)] == [
         CacheTrouble(f"the cache is not used: others may write to {folder}; remove it, it will be made anew")
     ]
     assert os.listdir(folder) == []
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM])
+async def test_where_the_system_has_no_more_of_what_a_process_takes_it_is_busy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    async def refuse(*_args: object, **_options: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    async with service(folder, []) as modules:
+        with monkeypatch.context() as patch:
+            patch.setattr(trio.lowlevel, "open_process", refuse)
+            with pytest.raises(BusyError, match=f"the system refused .*{os.strerror(code)}.*ulimit") as caught:
+                await modules.load(numbered(1), PLAN, [ENGINE], plugin="one")
+        assert (caught.value.plugin, caught.value.bound) == ("one", "open files")
+        (module,) = await modules.load(numbered(1), PLAN, [ENGINE])
+        assert value_of(module, ENGINE) == 1
 
 
 async def test_a_module_that_does_not_compile_is_not_kept(folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from heavy import eventually
 from innkeeper.cli import progress, run_view
 from innkeeper.cli.main import invoke
 from innkeeper.cli.progress import compiling_shown
@@ -20,6 +21,7 @@ from innkeeper.sandbox.compilation.cache import Cache
 from innkeeper.sandbox.compilation.entry import Label
 from innkeeper.sandbox.compilation.progress import CacheTrouble, Compiling, Stage, listener
 from innkeeper.sandbox.compilation.settings import fingerprint, new_engine
+from innkeeper.sandbox.limits import GIB
 
 FINGERPRINT = fingerprint(new_engine())
 
@@ -29,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("INNKEEPER_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("INNKEEPER_CACHE", str(tmp_path / "compiled"))
-    cache = Cache(tmp_path / "compiled")
+    cache = Cache(tmp_path / "compiled", GIB)
     now = int(time.time())
     cache.put(bytes(4096), Label("11" * 32, FINGERPRINT, "ab" * 32, 1_160_512, now, "core-messages"))
     cache.put(bytes(1024), Label("22" * 32, "00" * 32, "cd" * 32, 2000, now - 86_400 * 3, ""))
@@ -89,6 +91,7 @@ def test_prune_removes_what_it_is_asked_to(
         (("prune", "--all", "--to", "1MB"), "give --all or --to, not both"),
         (("prune", "--older-than", "soon"), "--older-than: 'soon' is not a duration; write it like 30d, 12h or 10min"),
         (("prune", "--older-than", "d"), "--older-than: 'd' is not a duration; write it like 30d, 12h or 10min"),
+        (("prune", "--older-than", "5md"), "--older-than: '5md' is not a duration; write it like 30d, 12h or 10min"),
         (("prune", "--to", "much"), "--to: 'much' is not a size; write it like 64MiB, 512KiB or 4096"),
     ],
 )
@@ -160,12 +163,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 
 def shown(terminal: Terminal, words: str) -> bool:
-    deadline = time.monotonic() + 10
-    while words not in terminal.getvalue():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
+    return eventually(lambda: words in terminal.getvalue())
 
 
 def test_what_takes_long_to_compile_has_a_line_that_disappears(terminal: Terminal) -> None:

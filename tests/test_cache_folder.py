@@ -12,6 +12,7 @@ from innkeeper.errors import UsageError
 from innkeeper.sandbox.compilation.cache import Cache
 from innkeeper.sandbox.compilation.folder import UnsafeError, open_private
 from innkeeper.sandbox.compilation.place import cache_folder
+from innkeeper.sandbox.limits import GIB
 
 NOBODY = 65534
 
@@ -98,6 +99,17 @@ def test_what_a_link_on_the_way_leads_to_is_looked_at_too(base: Path) -> None:
     assert "others may write to" in refused(base / "way/compiled")
 
 
+def test_what_a_link_on_the_way_leads_over_is_looked_at_too(base: Path) -> None:
+    (base / "real").mkdir(mode=0o700)
+    (base / "shared").mkdir()
+    (base / "shared/hop").symlink_to("../real")
+    (base / "shared").chmod(0o777)
+    (base / "way").symlink_to("shared/hop")
+    assert "shared, which is above it; chmod go-w it" in refused(base / "way/compiled")
+    (base / "shared").chmod(0o755)
+    assert opened(base / "way/compiled") == 0o700
+
+
 @needs_root
 @pytest.mark.parametrize(
     ("give", "words"),
@@ -122,23 +134,20 @@ def test_a_link_of_somebody_else_on_the_way_is_not_followed(base: Path) -> None:
 
 def test_a_folder_is_somebody_else_s_where_we_are_another(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (base / "compiled").mkdir(mode=0o700)
-    mine = os.getuid()
-    # All that is above belongs to whom we are then, or to root.
     monkeypatch.setattr(os, "getuid", lambda: 4711)
     assert "belongs to another user" in refused(base / "compiled")
-    assert mine != 4711
 
 
 def test_a_cache_says_why_its_folder_is_not_used(base: Path) -> None:
     (base / "compiled").symlink_to("real")
-    cache = Cache(base / "compiled")
+    cache = Cache(base / "compiled", GIB)
     assert cache.get("00" * 32, "00" * 32) is None
     assert cache.problem == f"the cache is not used: {base}/compiled is a link; name the folder itself"
 
 
 def test_a_folder_that_cannot_be_made_is_said(base: Path) -> None:
     (base / "file").write_bytes(b"")
-    cache = Cache(base / "file/compiled")
+    cache = Cache(base / "file/compiled", GIB)
     assert cache.kept() == []
     assert cache.problem is not None
     assert cache.problem.startswith("the cache is not used: ")

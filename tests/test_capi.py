@@ -24,6 +24,8 @@ from innkeeper.sandbox.engine import FiberEngine
 SHOWN: set[str] = set()
 FAR = 1 << 40
 PAGE = 65_536
+Resume = c.CFUNCTYPE(c.c_bool, c.c_void_p)
+"""(env) -> the host function is done: what wasmtime asks at each poll of a guest that waits."""
 
 
 def shows(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -364,7 +366,7 @@ def _resumed(store: Store, after: int) -> tuple[Any, list[int]]:
         c.memmove(store.place, struct.pack("<B7xq16x", capi.I64, store.number * 2), capi.VAL_SIZE)
         return True
 
-    kept = capi.Resume(resume)
+    kept = Resume(resume)
     store.kept.append(kept)
 
     def begin(
@@ -392,6 +394,25 @@ def test_an_asynchronous_callback_is_asked_at_each_poll_until_it_is_done(store: 
 
 
 @shows("linker_define_async")
+def test_a_guest_waits_until_the_bytes_that_resume_looks_at_say_that_it_goes_on(store: Store) -> None:
+    ready = c.create_string_buffer(2)
+    places: list[int] = []
+
+    def begin(*given: int) -> None:
+        _continue(given[7], capi.RESUME, c.addressof(ready))
+        places.append(given[4])
+
+    assert store.define(capi.linker_define_async, capi.AsyncCallback(begin), 1, 1) is None
+    store.start(CALLS)
+    store.begin("go", 1, 20)
+    assert [store.poll(), store.poll()] == [False, False]
+    c.memmove(places[0], struct.pack("<B7xq16x", capi.I64, 6), capi.VAL_SIZE)
+    ready.value = b"\1"
+    assert store.poll()
+    assert store.box.value.of.i64 == 7
+
+
+@shows("linker_define_async")
 def test_an_asynchronous_callback_may_trap_at_once(store: Store) -> None:
     callback, _ = _resumed(store, 1)
 
@@ -413,7 +434,7 @@ def test_a_future_that_is_deleted_half_way_takes_its_continuation_and_leaves_the
     finalised = []
     finalizer = c.CFUNCTYPE(None, c.c_void_p)(finalised.append)
     asked: list[int] = []
-    resume = capi.Resume(lambda env: bool(asked.append(env)))
+    resume = Resume(lambda env: bool(asked.append(env)))
 
     def begin(*given: int) -> None:
         _continue(given[7], resume, 2, finalizer)
@@ -587,6 +608,13 @@ def test_errors_and_traps_that_are_taken_leave_nothing(store: Store) -> None:
     assert _resident() - before < 8_000_000
 
 
+@shows("check")
+def test_an_error_that_a_function_returned_is_raised_with_its_text() -> None:
+    capi.check(None)
+    with pytest.raises(InternalError, match="wasmtime: a reason"):
+        capi.check(capi.error_new(b"a reason"))
+
+
 @shows("take_error", "take_trap")
 def test_a_text_is_cut_where_it_is_longer_than_anybody_reads() -> None:
     assert len(capi.take_error(capi.error_new(b"x" * 100_000))) == 2_000
@@ -620,9 +648,9 @@ def test_kinds_are_numbered_as_wasmtime_py_numbers_them() -> None:
 
 
 CALLBACKS = {
-    "AsyncCallback": "wasmtime_func_async_callback_t",
-    "RawCallback": "wasmtime_func_unchecked_callback_t",
-    "Resume": "wasmtime_func_async_continuation_callback_t",
+    capi.AsyncCallback: "wasmtime_func_async_callback_t",
+    capi.RawCallback: "wasmtime_func_unchecked_callback_t",
+    Resume: "wasmtime_func_async_continuation_callback_t",
 }
 
 
@@ -631,12 +659,10 @@ def _width(kind: Any) -> int:
 
 
 @pytest.mark.parametrize(("ours", "theirs"), CALLBACKS.items())
-def test_callbacks_take_what_wasmtime_py_declares(ours: str, theirs: str) -> None:
-    mine, declared = getattr(capi, ours), getattr(_bindings, theirs, None)
-    if declared is None:
-        pytest.skip(f"wasmtime-py has no {theirs}")
-    assert [_width(kind) for kind in mine._argtypes_] == [_width(kind) for kind in declared._argtypes_]
-    assert _width(mine._restype_) == _width(declared._restype_)
+def test_callbacks_take_what_wasmtime_py_declares(ours: Any, theirs: str) -> None:
+    declared = getattr(_bindings, theirs)
+    assert [_width(kind) for kind in ours._argtypes_] == [_width(kind) for kind in declared._argtypes_]
+    assert _width(ours._restype_) == _width(declared._restype_)
 
 
 # --- the whole --------------------------------------------------------------------------------------------------------
@@ -795,9 +821,14 @@ def test_what_is_older_than_the_floor_is_refused_and_what_is_newer_is_tried(
             selfcheck.require(real_engine)
 
 
+_never = Resume(lambda env: False)
+
+
 @pytest.mark.parametrize(
     ("name", "instead", "words"),
     [
+        ("RESUME", c.cast(_never, c.c_void_p).value, "does not go on"),
+        ("global_set", lambda *_: None, "set a global to 8"),
         ("future_poll_held", lambda future: False, "does not start"),
         ("memory_data_size", lambda *_: 1, "a memory of one page has 1 bytes"),
         ("epoch_callback", lambda *_: None, "tick"),

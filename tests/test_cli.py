@@ -647,8 +647,19 @@ def test_a_call_imports_nothing_that_it_does_not_need(folder: Path) -> None:
     code = (
         "import sys\nfrom innkeeper.cli.main import invoke\n"
         "assert invoke(['call', 'guest.wasm', 'echo', '--input', 'x']) == 0\n"
-        "heavy = {'pydantic', 'rich', 'numpy', 'asyncio', 'httpx', 'extism', 'platformdirs',\n"
-        "         'innkeeper.plugins.reload', 'innkeeper.sandbox.oracle'} & set(sys.modules)\n"
+        "heavy = {'pydantic', 'rich', 'numpy', 'asyncio', 'httpx', 'extism', 'platformdirs', 'multiprocessing',\n"
+        "         'innkeeper.bench', 'innkeeper.plugins.reload', 'innkeeper.sandbox.oracle'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["call", "--help"]])
+def test_what_runs_no_guest_imports_no_engine(arguments: list[str]) -> None:
+    code = (
+        f"import sys\nfrom innkeeper.cli.main import invoke\nassert invoke({arguments}) == 0\n"
+        "heavy = {'trio', 'wasmtime', 'ctypes', 'msgpack', 'pydantic', 'rich', 'subprocess', 'innkeeper.bench',\n"
+        "         'innkeeper.plugins'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

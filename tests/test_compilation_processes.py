@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -15,8 +14,9 @@ import pytest
 import trio
 import trio.testing
 
-from heavy import heavy_module
+from heavy import eventually, heavy_module
 from innkeeper.errors import InnkeeperError, InternalError, RejectedError
+from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.compilation import process
 from innkeeper.sandbox.compilation.compiler import Compiler
 from innkeeper.sandbox.compilation.frames import ANSWER, MOST_ARTIFACT, MOST_TEXT, Status
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason=
 
 @asynccontextmanager
 async def compiler() -> AsyncIterator[Compiler]:
-    made = Compiler(FINGERPRINT, jobs=1)
+    made = Compiler(FINGERPRINT, Bounds(compile_jobs=1), idle=600)
     try:
         yield made
     finally:
@@ -51,15 +51,6 @@ def gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 20
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 async def failure(made: Compiler, wasm: bytes = EMPTY) -> InnkeeperError:
@@ -157,6 +148,7 @@ async def test_a_child_that_dies_takes_only_its_own_job(number: int, words: str)
             assert words in error.message
 
         nursery.start_soon(doomed)
+        assert await trio.to_thread.run_sync(eventually, lambda: bool(made._children))
         await trio.testing.wait_all_tasks_blocked(0.1)
         os.kill(the_child(made), number)
         # It was behind the doomed one in the queue.
@@ -167,9 +159,41 @@ async def test_an_idle_child_that_is_killed_is_forgotten() -> None:
     async with compiler() as made:
         await made.compile("1", EMPTY, Plan())
         os.kill(the_child(made), signal.SIGKILL)
-        await trio.testing.wait_all_tasks_blocked(0.1)
-        assert made._children == set()
+        assert await trio.to_thread.run_sync(eventually, lambda: not made._children)
         assert await made.compile("2", EMPTY, Plan())
+
+
+TIRED = """
+import os, sys
+sys.path[:0] = sys.argv[5:]
+from innkeeper.sandbox.compilation import child
+outcome, done = child._outcome, []
+def tired(*job):
+    if done:
+        {end}
+    done.append(job)
+    return outcome(*job)
+child._outcome = tired
+child.main(*map(int, sys.argv[1:5]))
+"""
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "os.abort()",
+        "os.kill(os.getpid(), 9)",
+        "return child.Status.MEMORY, b''",
+        "return child.Status.INVALID, b'Cannot allocate memory'",
+    ],
+)
+async def test_what_earlier_jobs_left_in_a_child_makes_no_module_fail(
+    monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setattr(process, "BOOTSTRAP", TIRED.format(end=end))
+    async with compiler() as made:
+        for number in range(3):
+            assert await made.compile(str(number), EMPTY, Plan())
 
 
 async def test_nothing_of_the_host_reaches_a_child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -195,12 +219,13 @@ HOST = """
 import os, sys, signal, trio
 sys.path.insert(0, {tests!r})
 from heavy import heavy_module
+from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.compilation.compiler import Compiler
 from innkeeper.sandbox.compilation.plan import Plan
 from innkeeper.sandbox.compilation.settings import fingerprint, new_engine
 
 async def main():
-    compiler = Compiler(fingerprint(new_engine()))
+    compiler = Compiler(fingerprint(new_engine()), Bounds())
     async with trio.open_nursery() as nursery:
         if {busy}:
             nursery.start_soon(compiler.compile, "heavy", heavy_module(), Plan())

@@ -6,6 +6,7 @@ import json
 import struct
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from hypothesis import strategies as st
 
 from conformance import Engines, Outcome, both, outcome, outcomes
 from conformance_differences import DIFFERENCES, Difference
-from conformance_guests import GUESTS, INSTRUCTIONS, Guest
+from conformance_guests import GUESTS, Guest
+from conformance_instructions import INSTRUCTIONS
 from guests import assemble
 from innkeeper.sandbox.interface import CallOptions, Program
 from innkeeper.sandbox.limits import Limits
@@ -97,6 +99,9 @@ def test_the_page_has_the_table_of_differences() -> None:
 Compare = Callable[[str, bytes], None]
 """Calls a function on both engines with an input; both must end alike."""
 
+_NAN, _THEIR_NAN = (b"\xcb" + sign + b"\xf8" + bytes(6) for sign in (b"\x7f", b"\xff"))
+"""What is not a number, in msgpack: always the same here, with the processor's sign there."""
+
 
 def comparing(engines: Run, wasm: bytes) -> Compare:
     programs: tuple[Program, Program] = engines(lambda both: _load(both, wasm))
@@ -106,6 +111,8 @@ def comparing(engines: Run, wasm: bytes) -> Compare:
             return [await outcome(program, function, data, OPTIONS) for program in programs]
 
         ours, theirs = engines(work)
+        if theirs.output is not None:
+            theirs = replace(theirs, output=theirs.output.replace(_THEIR_NAN, _NAN))
         assert ours == theirs
 
     return compare
@@ -190,6 +197,7 @@ MESSAGES = st.one_of(
 
 @settings(deadline=None, max_examples=80)
 @given(BASICS)
+@example(("math_operation", {"value": 2.0}, "asin"))
 def test_nodes_of_core_basics_give_the_same(basics: Compare, call: tuple[str, dict[str, Any], str | None]) -> None:
     function, values, mode = call
     config = {} if mode is None else {"operationMode": mode}

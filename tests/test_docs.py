@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import tomllib
 from dataclasses import dataclass, fields
 from fnmatch import fnmatch
 from itertools import dropwhile, takewhile
@@ -16,10 +17,12 @@ from wasmtime import wat2wasm
 
 import innkeeper
 from innkeeper import InnkeeperError, Kind, Limits, Usage
+from innkeeper.bench.rows import ROWS
 from innkeeper.cli.group import innkeeper as command_line
 from innkeeper.cli.main import invoke
 from innkeeper.plugins import configuration, grant, manifest
 from innkeeper.plugins.quantities import BOUNDS, LIMITS
+from innkeeper.sandbox import inline, merge, pool, spares
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.compilation.settings import STACK
 from innkeeper.sandbox.limits import CEILING, DEFAULTS, parse_duration, parse_size
@@ -27,7 +30,8 @@ from innkeeper.workflow.graph import ENGINE_NODES
 from innkeeper.workflow.payload import read_payload
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FOLDERS = ("docs", "fuzz", "manifests", "pdk-samples")
+PAGES = [ROOT / "README.md", *(page for folder in FOLDERS for page in sorted((ROOT / folder).glob("*.md")))]
 
 ECHO = """(module
   (import "extism:host/env" "input_offset" (func $input_offset (result i64)))
@@ -281,6 +285,49 @@ def test_the_table_of_the_readme_has_the_defaults_of_the_code() -> None:
     assert DEFAULTS.input == DEFAULTS.output
 
 
+def test_figures_of_the_sandbox_page_are_those_of_the_code() -> None:
+    page = " ".join(read(ROOT / "docs/sandbox.md").split())
+    for words in (
+        f"Where starting took {spares.SLOW * 1e3:g} ms of processor time",
+        f"`spare_guests`, by default {Bounds().spare_guests}, of all plugins",
+        f"go after {spares.AGE:g} seconds",
+        f"whose slices are short (under {inline.SHORT * 1e3:g} ms)",
+        f"spends about {inline.PASS * 1e3:g} ms on guests",
+        f"where it calls them, up to {merge.MAX_INLINED:,} times",
+        f"the first {pool._KEPT >> 10} KiB of each memory",
+    ):
+        assert words in page
+
+
+def test_tables_of_the_benchmark_have_its_rows_and_aims_and_agree_with_themselves() -> None:
+    aims = {name: [aim for aim in (row.aim, row.must, row.aim_own) if aim is not None] for name, row in ROWS.items()}
+    promised = {cells[0].strip("`"): cells[2] for cells in rows("docs/performance.md", "## Speed: `innkeeper bench`")}
+    assert {name: [float(aim) for aim in re.findall(r"[\d.]+", text)] for name, text in promised.items()} == aims
+    found = rows("docs/performance.md", "### What it came to")
+    assert [cells[0].strip("`") for cells in found] == list(ROWS)
+    for name, ours, theirs, _, unit, ratio, verdict in found:
+        row = ROWS[name.strip("`")]
+        figure = float(ours.replace(",", ""))
+        assert unit == row.unit
+        if theirs:
+            assert float(ratio) == pytest.approx(figure / float(theirs.replace(",", "")), rel=0.01)
+        if aims[row.name]:
+            met = figure <= row.aim_own if row.aim_own else float(ratio) <= (row.aim or 0)
+            assert ("**missed**" not in verdict) == met, name
+
+
+def test_every_package_is_explained() -> None:
+    project = tomllib.loads(read(ROOT / "pyproject.toml"))["project"]
+
+    def packages(requirements: list[str]) -> set[str]:
+        return {re.split(r"[^\w-]", requirement)[0] for requirement in requirements}
+
+    assert {cells[0] for cells in rows("docs/dependencies.md", "## Run time")} == packages(project["dependencies"])
+    others = " ".join(cells[0] for cells in rows("docs/dependencies.md", "## Tests and checks"))
+    explained = set(re.findall(r"[\w-]+", others))
+    assert all(packages(extra) <= explained for extra in project["optional-dependencies"].values())
+
+
 def test_usage_and_errors_are_documented_completely() -> None:
     named = {name for cells in rows("docs/library.md", "## A first call") for name in re.findall(r"`(\w+)`", cells[0])}
     assert named == {field.name for field in fields(Usage)}
@@ -306,11 +353,3 @@ def test_the_picture_of_the_demo_loads_nothing_from_elsewhere() -> None:
     picture = read(ROOT / "docs/demo/run.svg")
     assert re.findall(r"https?://(?!www\.w3\.org/)[^\"' ]+", picture) == []
     assert len(picture.encode()) < 200_000
-
-
-def test_every_fuzzing_target_is_described() -> None:
-    text = read(ROOT / "fuzz/README.md")
-    targets = [path.stem.removeprefix("fuzz_") for path in (ROOT / "fuzz").glob("fuzz_*.py")]
-    assert targets
-    for name in targets:
-        assert f"**{name}**" in text

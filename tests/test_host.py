@@ -18,6 +18,9 @@ import innkeeper
 from fakes import FakeEngine, FakeGuest, module
 from innkeeper import BusyError, GuestError, Host, HostFunction, LimitError, Limits, RejectedError, UsageError, Value
 from innkeeper.plugins import home as home_module
+from innkeeper.plugins import plugin as plugin_module
+from innkeeper.plugins.manifest import Instance
+from innkeeper.sandbox.interface import Handler
 
 
 @pytest.fixture
@@ -120,8 +123,31 @@ async def test_a_mistake_of_the_caller_is_a_usage_error(home: Path, engine: Fake
             (lambda: plugin.call("shout", b"", limits=Limits(wall=1e9)), "limits above the host's own: wall"),
         ):
             with pytest.raises(UsageError) as caught:
-                await call()  # type: ignore[no-untyped-call]
+                await call()
             assert sentence in str(caught.value)
+
+
+async def test_of_very_many_functions_few_are_compared_with_one_that_is_not_there(
+    home: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[int] = []
+    monkeypatch.setattr(plugin_module, "nearest", lambda _, known: compared.append(len(known)) or "")
+    async with opened(home, engine) as host:
+        plugin = await host.load(engine.program({f"function{number}": shout for number in range(5000)}))
+        with pytest.raises(UsageError, match="and 4990 more"):
+            await plugin.call("functoin")
+    assert compared == [100]
+
+
+async def test_names_that_a_module_exports_are_shown_short_and_without_control_characters(
+    home: Path, engine: FakeEngine
+) -> None:
+    async with opened(home, engine) as host:
+        plugin = await host.load(engine.program({"a\x1b[2J" + "b" * 100_000: shout}))
+        with pytest.raises(UsageError, match=r"exports no function 'x'; it exports: a\\x1b\[2Jbbb") as caught:
+            await plugin.call("x")
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) < 200
 
 
 async def test_a_file_that_is_not_wasm_is_rejected_by_name(home: Path, engine: FakeEngine) -> None:
@@ -394,8 +420,8 @@ async def test_waiting_for_a_shared_guest_ends_at_the_deadline_by_name(home: Pat
 # --- calls inside of calls ------------------------------------------------------------------------------------------
 
 
-def asks(handler: object) -> HostFunction:
-    return HostFunction("ask", handler, (Value.BYTES,), Value.BYTES)  # type: ignore[arg-type]
+def asks(handler: Handler) -> HostFunction:
+    return HostFunction("ask", handler, (Value.BYTES,), Value.BYTES)
 
 
 async def ask(guest: FakeGuest, data: bytes) -> bytes:
@@ -501,7 +527,7 @@ _ASKING = """
 
 
 @pytest.mark.parametrize("instance", ["fresh", "shared"])
-async def test_the_chain_of_calls_reaches_the_host_functions_of_real_guests(home: Path, instance: str) -> None:
+async def test_the_chain_of_calls_reaches_the_host_functions_of_real_guests(home: Path, instance: Instance) -> None:
     async with innkeeper.open_host(home) as host:
 
         async def again(_: bytes) -> bytes:
@@ -509,7 +535,7 @@ async def test_the_chain_of_calls_reaches_the_host_functions_of_real_guests(home
             return (await plugin.call("ask")).output
 
         wasm = bytes(wat2wasm(_ASKING))
-        plugin = await host.load(wasm, plugin_id="demo", functions=[asks(again)], instance=instance)  # type: ignore[arg-type]
+        plugin = await host.load(wasm, plugin_id="demo", functions=[asks(again)], instance=instance)
         with pytest.raises(UsageError if instance == "shared" else LimitError) as caught:
             await plugin.call("ask")
         words = "from within its own call" if instance == "shared" else "plugins call plugins 9 deep, the limit is 8"

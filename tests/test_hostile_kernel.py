@@ -9,12 +9,16 @@ from hypothesis import strategies as st
 
 from guests import PAGE, Sandbox, host_function, in_child, opened, options, run, wat
 from innkeeper.errors import GuestError, InnkeeperError, LimitError
+from innkeeper.sandbox import kernel
 from innkeeper.sandbox.interface import HostFunction, Value
 from innkeeper.sandbox.program import FiberProgram
 from innkeeper.sandbox.usage import Result
 
+END = kernel.FIRST_PAGES * PAGE
+"""Where the kernel's memory ends, as long as nothing needs more."""
+
 ODD = [
-    *(0, 1, 7, 8, 15, 16, 48, 175, 176, 191, 192, 193, 208, 4 * PAGE - 8, 4 * PAGE - 1, 4 * PAGE, 4 * PAGE + 1),
+    *(0, 1, 7, 8, 15, 16, 48, 175, 176, 191, 192, 193, 208, END - 8, END - 1, END, END + 1),
     *((1 << 31) - 1, 1 << 31, (1 << 32) - 8, (1 << 32) - 1, 1 << 32, (1 << 32) + 192),
     *((1 << 63) - 1, 1 << 63, (1 << 63) + 192, (1 << 64) - PAGE, (1 << 64) - 16, (1 << 64) - 8, (1 << 64) - 1),
 ]
@@ -122,7 +126,7 @@ async def test_no_forged_word_of_the_kernel_s_state_does_harm(sandbox: Sandbox, 
 )
 async def test_no_forged_header_of_a_block_does_harm(sandbox: Sandbox, name: str) -> None:
     program = await sandbox.load(DISPATCH, [ECHO])
-    # The steps' own block is 8 words of header and state away from 192; the next block follows it.
+    # The input's block begins at 192; its length and its capacity are the two words before.
     for length in ODD:
         for mark in (5, 16 | 5, (1 << 63) | 5, ((1 << 64) - 16) | 5, 0, (1 << 40) | 5):
             calls = (("store_u64", 176, length), ("store_u64", 184, mark), (name, 192, 192), (name, 192, 192))
@@ -131,10 +135,9 @@ async def test_no_forged_header_of_a_block_does_harm(sandbox: Sandbox, name: str
 
 async def test_an_error_text_at_the_very_end_of_memory_is_bounded(sandbox: Sandbox) -> None:
     program = await sandbox.load(DISPATCH, [ECHO])
-    end = 4 * PAGE
-    for at in (end - 16, end - 8, end - 1, end, end + 8):
+    for at in (END - 16, END - 8, END - 1, END, END + 8):
         for length in ODD:
-            outcome = await attempt(sandbox, program, steps(("store_u64", end - 32, length), ("error_set", at, 0)))
+            outcome = await attempt(sandbox, program, steps(("store_u64", END - 32, length), ("error_set", at, 0)))
             assert isinstance(outcome, GuestError)
             assert len(outcome.message) <= 4096
 
@@ -145,9 +148,12 @@ async def test_what_lies_outside_of_memory_is_named_as_that(sandbox: Sandbox) ->
     outcome = await attempt(sandbox, program, forged)
     assert isinstance(outcome, GuestError)
     assert "outside of its memory" in outcome.message
-    outcome = await attempt(sandbox, program, steps(("output_set", 4 * PAGE - 8, 9)))
+    outcome = await attempt(sandbox, program, steps(("output_set", END - 8, 9)))
     assert isinstance(outcome, GuestError)
     assert "outside of its memory" in outcome.message
+    outcome = await attempt(sandbox, program, steps(("output_set", END - 8, 8)))
+    assert isinstance(outcome, Result)
+    assert outcome.output == bytes(8)
 
 
 CYCLE = {

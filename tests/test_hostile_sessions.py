@@ -9,7 +9,19 @@ import pytest
 import trio
 import trio.testing
 
-from guests import GIVES, PAGE, Sandbox, gives, host_function, nothing_is_held, number, opened, options, wat
+from guests import (
+    GIVES,
+    PAGE,
+    Sandbox,
+    gives,
+    host_function,
+    nothing_is_held,
+    number,
+    opened,
+    options,
+    text_block,
+    wat,
+)
 from innkeeper.errors import BusyError, GuestError, InnkeeperError, LimitError, UsageError
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.interface import Session
@@ -258,3 +270,23 @@ async def test_a_guest_that_does_not_start_is_no_session(sandbox: Sandbox) -> No
     with trio.move_on_after(0.02) as scope:
         await program.open(options())
     assert scope.cancelled_caught
+
+
+def _says(function: str, text: bytes) -> str:
+    return f"""(func (export "{function}") (local $a i64)
+      {text_block("text", text, "a")} (call $log_info (local.get $a)))"""
+
+
+async def test_what_it_logs_while_it_starts_is_in_the_log_of_its_first_call_and_counts_there(sandbox: Sandbox) -> None:
+    program = await sandbox.load(
+        wat(_says("_initialize", b"began") + _says("run", b"called"), "alloc store_u8 log_info")
+    )
+    session = await program.open(options())
+    assert (await session.call("run", b"", options())).usage.log == [("info", "began"), ("info", "called")]
+    assert (await session.call("run", b"", options())).usage.log == [("info", "called")]
+    await session.aclose()
+
+    session = await program.open(options())
+    usage = (await session.call("run", b"", options(log=16))).usage
+    assert (usage.log, usage.log_dropped) == ([("info", "began")], len("called"))
+    await session.aclose()

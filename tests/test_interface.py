@@ -13,7 +13,7 @@ from fakes import FakeEngine, FakeGuest
 from innkeeper.errors import GuestError, LimitError, RejectedError, UsageError
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.engine import open_engine
-from innkeeper.sandbox.interface import CallOptions, Engine, HostFunction, Program, Session, Value
+from innkeeper.sandbox.interface import CallOptions, Engine, Handler, HostFunction, Program, Session, Value
 from innkeeper.sandbox.limits import Limits
 
 _GUEST = """
@@ -107,12 +107,12 @@ async def _answer(question: bytes) -> bytes:
     return question.upper()
 
 
-def _ask_function(handler: Callable[[bytes], object] = _answer) -> HostFunction:
-    return HostFunction("ask", handler, (Value.BYTES,), Value.BYTES)  # type: ignore[arg-type]
+def _ask_function(handler: Handler = _answer) -> HostFunction:
+    return HostFunction("ask", handler, (Value.BYTES,), Value.BYTES)
 
 
 @asynccontextmanager
-async def _program(opener: Opener, handler: Callable[[bytes], object] = _answer) -> AsyncIterator[Program]:
+async def _program(opener: Opener, handler: Handler = _answer) -> AsyncIterator[Program]:
     async with opener() as (engine, wasm):
         program = await engine.load(wasm, functions=[_ask_function(handler)], plugin="demo")
         yield program

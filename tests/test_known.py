@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -22,6 +23,7 @@ from innkeeper.sandbox.compilation.compiler import Compiler
 from innkeeper.sandbox.engine import open_engine
 from innkeeper.sandbox.interface import CallOptions, HostFunction, Value
 from innkeeper.sandbox.known import Known, look, remembered
+from innkeeper.sandbox.leb import leb
 from innkeeper.sandbox.limits import MIB
 
 LIMIT = 64 * MIB
@@ -53,15 +55,7 @@ def module(tail: bytes = b"", size: int = 0) -> bytes:
     """A valid module that ends with a custom section of `size` bytes, or of `tail`."""
     content = tail or bytes(size)
     name = b"\x01x" + content
-    return assemble('(module (func (export "run")))') + b"\0" + _leb(len(name)) + name
-
-
-def _leb(value: int) -> bytes:
-    out = b""
-    while value > 127:
-        out += bytes([value & 127 | 128])
-        value >>= 7
-    return out + bytes([value])
+    return assemble('(module (func (export "run")))') + b"\0" + leb(len(name)) + name
 
 
 def seen(wasm: bytes, size_limit: int = LIMIT) -> Known:
@@ -110,7 +104,9 @@ def test_what_is_found_is_what_was_asked_for(blobs: list[bytes]) -> None:
         found = memory.find(blob)
         assert found is None or found.wasm == blob
         memory.keep(Known(blob, info, blob.hex()))
-        assert memory.find(blob).wasm == blob  # type: ignore[union-attr]
+        found = memory.find(blob)
+        assert found is not None
+        assert found.wasm == blob
     assert memory._bytes == sum(len(entry.wasm) for entry in memory._kept.values())
 
 
@@ -274,9 +270,9 @@ async def test_a_host_that_loads_a_file_again_neither_reads_nor_compiles_it(
     compiled: list[str] = []
     compile_ = Compiler.compile
 
-    async def watched(self: Compiler, key: str, *arguments: object, **more: object) -> bytes:
+    async def watched(self: Compiler, key: str, *arguments: Any, **more: Any) -> bytes:
         compiled.append(key)
-        return await compile_(self, key, *arguments, **more)  # type: ignore[arg-type]
+        return await compile_(self, key, *arguments, **more)
 
     monkeypatch.setattr(Compiler, "compile", watched)
     # No cache on disk either: what comes again comes from the host itself.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import trio
 
 import innkeeper
 from innkeeper.sandbox import callbacks
+from measure import __main__ as measure
 from measure import cli, fresh, guests, lag, soak, soak_course, soak_watch, waiting
 from measure.soak_course import Course, Plan
 
@@ -89,6 +91,16 @@ def test_a_call_whose_output_is_wrong_is_not_timed(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(guests, "echo", lambda: silent)
     with pytest.raises(RuntimeError, match=r"innkeeper call: exit code 0, b''"):
         cli.measure(rounds=1)
+
+
+@pytest.mark.parametrize("code", [0, 1, -11])
+def test_the_command_fails_where_a_part_of_it_does(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = iter((0, code))
+    monkeypatch.setattr(sys, "argv", ["measure", "lag", "fresh"])
+    monkeypatch.setattr(
+        subprocess, "run", lambda command, check: subprocess.CompletedProcess(command, returncode=next(codes))
+    )
+    assert measure.main() == bool(code)
 
 
 def test_quantiles_are_values_that_were_measured() -> None:

@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 
 from guests import wat
 from innkeeper.sandbox import growth, kernel, merge, proposals
-from innkeeper.sandbox.compilation.job import joined_plan, rewrite, validate
+from innkeeper.sandbox.compilation.job import rewrite, validate
+from innkeeper.sandbox.compilation.kinds import joined_plan
 from innkeeper.sandbox.interface import HostFunction, Value
 from innkeeper.sandbox.leb import leb
-from innkeeper.sandbox.wasm import ModuleInfo, parse
+from innkeeper.sandbox.module_info import MalformedError, ModuleInfo
+from innkeeper.sandbox.wasm import parse
 
 ANSWER = b"what the host keeps under a key"
 
@@ -374,12 +376,19 @@ def test_one_name_imported_often_is_one_function() -> None:
     same(text)
 
 
+def test_a_name_imported_often_takes_its_local_variables_of_a_function_once() -> None:
+    load = '(import "extism:host/env" "load_u64" (func $l{} (param i64) (result i64)))'
+    imports = "".join(map(load.format, range(1_500)))
+    calls = "".join(f"(drop (call $l{at} (i64.const 8)))" for at in range(1_500))
+    ending = same(f'(module {imports} (func (export "run") (local {"i32 " * 48_990}) {calls}))')
+    assert ending.trap is None
+
+
 def test_the_start_function_is_called_by_the_host_even_where_it_is_an_import() -> None:
-    text = wat('(start $s) (func $s (call $store_u8 (i64.const 500) (i32.const 5))) (func (export "run"))', "store_u8")
-    wasm = bytes(w.wat2wasm(text))
-    info = with_info(wasm)
+    imported = wat('(import "app" "begin" (func $begin)) (start $begin) (func (export "run"))', "alloc store_u8")
+    info = with_info(bytes(w.wat2wasm(imported)))
     assert info.start is None
-    assert info.exports[growth.START].kind == "func"
+    assert info.exports[growth.START].index == [item.name for item in info.imports].index("begin")
     same(
         wat(
             """(start $s) (func $s (call $store_u8 (i64.const 500) (i32.const 5)))
@@ -556,6 +565,35 @@ def test_only_what_a_guest_needs_of_its_kernel_becomes_part_of_it() -> None:
 def test_a_guest_that_imports_no_kernel_is_only_watched() -> None:
     wasm = bytes(w.wat2wasm('(module (memory 1) (func (export "run") (result i32) (memory.grow (i32.const 1))))'))
     assert merged(wasm) == growth.instrument(wasm, parse(wasm))
+
+
+@pytest.mark.parametrize(
+    ("limit", "more"),
+    [
+        ("MAX_ITEMS", "(type (func))" * 100),
+        ("MAX_ITEMS", "(global i32 (i32.const 0))" * 100),
+        ("MAX_ITEMS", "".join(f'(export "{at}" (func $own))' for at in range(100))),
+        ("MAX_FUNCTIONS", "(func)" * 100),
+        ("MAX_SECTIONS", '(@custom "odd" "")' * 100),
+        ("MAX_VALUE_TYPES", "(type (func (param i64)))" * 100),
+    ],
+)
+def test_a_module_with_as_much_as_a_file_may_have_still_takes_its_kernel(
+    monkeypatch: pytest.MonkeyPatch, limit: str, more: str
+) -> None:
+    wasm = bytes(w.wat2wasm(wat(f"(memory 1) (func $own (drop (memory.grow (i32.const 1)))) {more}", "load_u64")))
+    info = parse(wasm)
+    counts = {
+        "MAX_ITEMS": max(len(info.types), len(info.globals), len(info.exports)),
+        "MAX_FUNCTIONS": info.functions,
+        "MAX_SECTIONS": len(info.sections),
+        "MAX_VALUE_TYPES": sum(len(parameters) + len(results) for parameters, results in info.types),
+    }
+    monkeypatch.setattr(f"innkeeper.sandbox.wasm.{limit}", counts[limit])
+    w.Module.validate(_engine(), merged(wasm))
+    monkeypatch.setattr(f"innkeeper.sandbox.wasm.{limit}", counts[limit] - 1)
+    with pytest.raises(MalformedError):
+        parse(wasm)
 
 
 def test_a_merged_module_is_never_larger_than_its_parts_and_what_is_inlined() -> None:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 
 import pytest
 
 from innkeeper.errors import UsageError
-from innkeeper.sandbox.limits import parse_duration, parse_size
+from innkeeper.plugins.quantities import BOUNDS, LIMITS
+from innkeeper.sandbox.bounds import Bounds
+from innkeeper.sandbox.limits import Limits, parse_duration, parse_size
+
+
+def test_every_limit_and_every_bound_can_be_written_in_a_file() -> None:
+    assert set(LIMITS) == {field.name for field in fields(Limits)}
+    assert set(BOUNDS) == {field.name for field in fields(Bounds)}
 
 
 @pytest.mark.parametrize("parse", [parse_size, parse_duration])

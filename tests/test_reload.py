@@ -11,7 +11,7 @@ import trio
 from fakes import FakeGuest
 from innkeeper import GuestError, LimitError, Limits, RejectedError, UsageError
 from innkeeper.plugins import home as home_module
-from reload_homes import Inn, answer, manifest
+from reload_homes import Inn, answer, answer_into, manifest
 
 SHARED = 'instance = "shared"\n'
 
@@ -179,12 +179,8 @@ async def test_a_call_that_runs_finishes_on_the_old_bytes_and_their_code_goes_wi
     gate = Gate("old")
     path = inn.put("plugins/p.wasm", inn.plugin("one", {"wait": gate}))
     async with inn.host() as host, trio.open_nursery() as nursery:
-        plugin, found = host.plugins["p"], list[bytes]()
-
-        async def call() -> None:
-            found.append((await plugin.call("wait")).output)
-
-        nursery.start_soon(call)
+        plugin, found = host.plugins["p"], list[str]()
+        nursery.start_soon(answer_into, found, plugin, "wait")
         await gate.began.wait()
         path.write_bytes(inn.plugin("two"))
         await host.reload()
@@ -193,7 +189,7 @@ async def test_a_call_that_runs_finishes_on_the_old_bytes_and_their_code_goes_wi
         assert (old.closed, new.closed) == (False, False)
         gate.may_go_on.set()
         await trio.testing.wait_all_tasks_blocked()
-        assert found == [b"old 1 None"]
+        assert found == ["old 1 None"]
         assert (old.closed, new.closed) == (True, False)
 
 
@@ -201,12 +197,8 @@ async def test_a_call_of_a_plugin_that_goes_finishes(inn: Inn) -> None:
     gate = Gate("old")
     path = inn.put("plugins/p.wasm", inn.plugin("one", {"wait": gate}))
     async with inn.host() as host, trio.open_nursery() as nursery:
-        plugin, found = host.plugins["p"], list[bytes]()
-
-        async def call() -> None:
-            found.append((await plugin.call("wait")).output)
-
-        nursery.start_soon(call)
+        plugin, found = host.plugins["p"], list[str]()
+        nursery.start_soon(answer_into, found, plugin, "wait")
         await gate.began.wait()
         path.unlink()
         await host.reload()
@@ -214,7 +206,7 @@ async def test_a_call_of_a_plugin_that_goes_finishes(inn: Inn) -> None:
             await plugin.call("wait")
         gate.may_go_on.set()
         await trio.testing.wait_all_tasks_blocked()
-        assert found == [b"old 1 None"]
+        assert found == ["old 1 None"]
         assert inn.engine.open == 0
 
 
@@ -223,17 +215,10 @@ async def test_a_call_that_waits_for_the_old_code_to_be_compiled_gets_it(inn: In
     inn.engine.compiling = trio.Event()
     async with inn.host() as host, trio.open_nursery() as nursery:
         plugin, found = host.plugins["p"], list[str]()
-
-        async def call() -> None:
-            found.append(await answer(plugin))
-
-        async def reload() -> None:
-            await host.reload()
-
-        nursery.start_soon(call)
+        nursery.start_soon(answer_into, found, plugin)
         await trio.testing.wait_all_tasks_blocked()
         path.write_bytes(inn.plugin("two"))
-        nursery.start_soon(reload)
+        nursery.start_soon(host.reload)
         await inn.engine.until_asked(2)
         inn.engine.compiling.set()
         await host.reload()
@@ -312,8 +297,10 @@ async def test_a_call_that_was_made_ready_by_another_manifest_is_refused_where_t
         assert plugin.manifest != before
         assert (await plugin.call("say", manifest=before)).output == b"one"
         for text in (
-            manifest("p", "U", more=more), manifest("p", more=more), manifest("p", "T", more=f'{more}codec = "json"'),
-        ):  # fmt: skip
+            manifest("p", "U", more=more),
+            manifest("p", more=more),
+            manifest("p", "T", more=f'{more}codec = "json"'),
+        ):
             beside.write_text(text)
             await host.reload()
             with pytest.raises(UsageError, match="the plugin changed since the call was made ready"):
@@ -333,16 +320,12 @@ async def test_a_shared_guest_finishes_its_call_and_who_waits_gets_the_new_one(i
     path = inn.put("plugins/p.wasm", first)
     inn.grant("p", first, SHARED)
     async with inn.host() as host, trio.open_nursery() as nursery:
-        plugin, found = host.plugins["p"], list[bytes]()
+        plugin, found = host.plugins["p"], list[str]()
         assert plugin.instance == "shared"
-
-        async def call() -> None:
-            found.append((await plugin.call("wait")).output)
-
-        nursery.start_soon(call)
+        nursery.start_soon(answer_into, found, plugin, "wait")
         await old.began.wait()
-        nursery.start_soon(call)
-        nursery.start_soon(call)
+        for _ in range(2):
+            nursery.start_soon(answer_into, found, plugin, "wait")
         await trio.testing.wait_all_tasks_blocked()
         path.write_bytes(second)
         inn.grant("p", second, SHARED)
@@ -353,7 +336,7 @@ async def test_a_shared_guest_finishes_its_call_and_who_waits_gets_the_new_one(i
         old.may_go_on.set()
         await new.began.wait()
         await trio.testing.wait_all_tasks_blocked()
-        assert found == [b"old 1 None", b"new 1 None", b"new 2 None"]
+        assert found == ["old 1 None", "new 1 None", "new 2 None"]
         assert (inn.engine.live, inn.engine.open) == (1, 1)
 
 
@@ -390,11 +373,7 @@ async def test_a_shared_guest_that_is_replaced_while_it_starts_answers_its_call_
     inn.engine.opening = trio.Event()
     async with inn.host() as host, trio.open_nursery() as nursery:
         plugin, found = host.plugins["p"], list[str]()
-
-        async def call() -> None:
-            found.append(await answer(plugin))
-
-        nursery.start_soon(call)
+        nursery.start_soon(answer_into, found, plugin)
         await trio.testing.wait_all_tasks_blocked()
         path.write_bytes(second)
         inn.grant("p", second, SHARED)
@@ -454,15 +433,11 @@ async def test_a_grant_that_comes_changes_and_goes_counts_for_the_next_call_and_
     wasm = inn.plugin("one", {"wait": gate})
     inn.put("plugins/p.wasm", wasm)
     async with inn.host() as host, trio.open_nursery() as nursery:
-        plugin, found = host.plugins["p"], list[bytes]()
+        plugin, found = host.plugins["p"], list[str]()
         path = inn.grant("p", wasm, '[limits]\nwall = 100\noutput = 40\n[config]\nk = "v"\n')
         assert [change.parts for change in await host.reload()] == [("grant",)]
         assert (plugin.grant_state, plugin.limits.wall, plugin.config) == ("granted", 100, {"k": "v"})
-
-        async def call() -> None:
-            found.append((await plugin.call("wait")).output)
-
-        nursery.start_soon(call)
+        nursery.start_soon(answer_into, found, plugin, "wait")
         await gate.began.wait()
         inn.grant("p", wasm, "[limits]\noutput = 1\nwall = 0.01")
         await host.reload()
@@ -474,7 +449,7 @@ async def test_a_grant_that_comes_changes_and_goes_counts_for_the_next_call_and_
         assert await answer(plugin) == "one"
         gate.may_go_on.set()
         await trio.testing.wait_all_tasks_blocked()
-        assert found == [b"it 1 v"]
+        assert found == ["it 1 v"]
         # Nothing of this needed another compilation.
         assert len(inn.engine.loads) == 1
 

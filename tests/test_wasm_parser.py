@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innkeeper.sandbox import proposals
+from innkeeper.sandbox.leb import leb
 from innkeeper.sandbox.wasm import (
     CUSTOM_KEPT,
     KINDS,
@@ -55,20 +56,12 @@ RICH = """
 """
 
 
-def encoded(value: int) -> bytes:
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])
-
-
 def section(number: int, content: bytes) -> bytes:
-    return bytes([number]) + encoded(len(content)) + content
+    return bytes([number]) + leb(len(content)) + content
 
 
 def custom(name: bytes, content: bytes) -> bytes:
-    return section(0, encoded(len(name)) + name + content)
+    return section(0, leb(len(name)) + name + content)
 
 
 def test_everything_that_a_module_declares_is_found() -> None:
@@ -121,14 +114,14 @@ def test_flags_of_memories_and_tables_are_told() -> None:
 
 def test_many_functions_keep_their_types() -> None:
     signatures = ["i32", "i64", "f32", "f64"]
-    types = "".join(f"(type (func {' '.join(f'(param {signatures[n >> 2 * i & 3]})' for i in range(4))}))"
-                    for n in range(200))  # fmt: skip
+    parameters = [tuple(signatures[n >> 2 * i & 3] for i in range(4)) for n in range(200)]
+    types = "".join(f"(type (func (param {' '.join(four)})))" for four in parameters)
     functions = "".join(f'(func (export "f{n}") (type {n % 200}))' for n in range(1000))
     info = parse(wasmtime.wat2wasm(f"(module {types} {functions})"))
     assert info.functions == 1000
     for n in range(1000):
         export = info.exports[f"f{n}"]
-        assert export.signature == (tuple(signatures[n % 200 >> 2 * i & 3] for i in range(4)), ())
+        assert export.signature == (parameters[n % 200], ())
 
 
 def test_custom_sections_are_kept_in_order_up_to_a_bound() -> None:
@@ -220,9 +213,9 @@ def test_sections_without_end_are_refused() -> None:
 
 
 def test_types_with_too_many_parameters_in_all_are_refused() -> None:
-    many = b"\x60" + encoded(1000) + b"\x7f" * 1000 + b"\0"
+    many = b"\x60" + leb(1000) + b"\x7f" * 1000 + b"\0"
     with pytest.raises(MalformedError, match="parameters and results"):
-        parse(HEADER + section(1, encoded(1100) + many * 1100))
+        parse(HEADER + section(1, leb(1100) + many * 1100))
 
 
 # What hostile bytes do

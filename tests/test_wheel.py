@@ -60,7 +60,7 @@ def test_the_sample_workflow_runs_from_an_empty_folder_after_an_install_of_the_w
     assert "How often it mentions" in report
     assert list(empty.iterdir()) == []
 
-    # Its guests travel as plugins do, and none of them is one.
+    # The guests of `innkeeper bench` travel as plugins do, and none of them is one.
     code = (
         "from innkeeper.bench import samples; print(*map(samples.path_of, (samples.SMALL, samples.LARGE, samples.GO)))"
     )

@@ -167,7 +167,8 @@ class BusyError(InnkeeperError):
     """A host-wide bound was not free before the call's deadline.
 
     Attributes:
-        bound: name of the bound (str): "live guests", "guest memory", "calls per plugin", "bytes in flight".
+        bound: name of the bound (str): "live guests", "guest memory", "calls per plugin", "bytes in flight",
+            "shared guest", "worker threads", "open files", "extism workers".
     """
 
     kind = Kind.BUSY

@@ -21,7 +21,7 @@ STACK_SMALL, STACK_LARGE = 1 << 14, 1 << 20
 
 
 def build(shop: Any) -> dict[str, bytes]:
-    """The modules by file name, without the licences that Go's asks to be kept with it.
+    """The modules by file name; Go's without the notice that its licence asks for (`go_licence`).
 
     Args:
         shop: the workshop of build.py.

@@ -30,7 +30,7 @@ def main() -> int:
         import_module(f"{__package__}.{wanted[0]}").main()
         return 0
     ended = [subprocess.run([sys.executable, "-m", __package__, part], check=False).returncode for part in wanted]
-    return max(ended)
+    return int(any(ended))
 
 
 if __name__ == "__main__":

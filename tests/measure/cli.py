@@ -45,11 +45,11 @@ def measure(rounds: int) -> dict[str, list[float]]:
         RuntimeError: a command failed, or wrote something else than it should.
     """
     with tempfile.TemporaryDirectory() as name:
-        # Neither plugins nor a configuration of whoever measures.
-        settings = os.environ | {"INNKEEPER_HOME": name}
+        # Neither plugins nor a configuration nor a cache of whoever measures.
+        settings = os.environ | {"INNKEEPER_HOME": name, "INNKEEPER_CACHE": str(Path(name, "cache"))}
         timed = commands(Path(name))
         found: dict[str, list[float]] = {}
-        # The round before the first fills the system's cache of files and Python's of compiled modules.
+        # The round before the first fills the caches: the system's of files, Python's and ours of compiled modules.
         for counted in [False] + [True] * rounds:
             for what, command in timed.items():
                 begun = time.perf_counter()
@@ -82,5 +82,5 @@ def main(rounds: int = ROUNDS) -> bool:
             for what, times in found.items()
         ],
     )
-    print(f"All other processes used {others.cores():.2f} cores meanwhile.", flush=True)
+    others.say()
     return met

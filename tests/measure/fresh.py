@@ -120,8 +120,8 @@ class Growth:
         return max(resident for _, resident, _ in self.rows) - self.rows[0][1]
 
 
-async def growth(end: str, count: int, first: int = FIRST, row: int = _ROW) -> Growth:
-    """Runs `count` fresh guests that end as `end` says, a few at a time; looks after `first` and after each `row`."""
+async def growth(end: str, count: int, first: int = FIRST) -> Growth:
+    """Runs `count` fresh guests that end as `end` says, a few at a time; looks after `first` and after each `_ROW`."""
     call = ENDS[end]
     rows: list[tuple[int, int, float]] = []
     began = time.perf_counter()
@@ -135,7 +135,7 @@ async def growth(end: str, count: int, first: int = FIRST, row: int = _ROW) -> G
                 await call(program)
 
         done = 0
-        for target in sorted({first, count, *range(row, count, row)}):
+        for target in sorted({first, count, *range(_ROW, count, _ROW)}):
             async with trio.open_nursery() as nursery:
                 for part in range(at_once):
                     nursery.start_soon(some, (target - done + part) // at_once)

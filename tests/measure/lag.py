@@ -25,6 +25,7 @@ PROMISE = 0.005
 COMPUTE = 0.0007
 """Seconds that a guest computes before each host call."""
 MANY = 100
+ROUNDS, SECONDS, WARM_UP = 5, 3.0, 0.5
 
 ENDLESS = Limits(cpu=3600.0, wall=3600.0, host_calls=10**12, system_calls=10**12)
 
@@ -160,7 +161,7 @@ def _hashing(count: int) -> Callable[[float, float], Awaitable[Lag]]:
     return run
 
 
-def main(rounds: int = 5, seconds: float = 3.0, warm_up: float = 0.5) -> bool:
+def main() -> bool:
     """Prints the table. Returns whether the promise was met everywhere."""
     todo = scenarios(trio.run(calibrate, COMPUTE))
     runs: dict[tuple[str, str], Callable[[float, float], Awaitable[Lag]]] = {
@@ -174,9 +175,9 @@ def main(rounds: int = 5, seconds: float = 3.0, warm_up: float = 0.5) -> bool:
             runs[scenario.name, "Python in threads, hashing"] = _hashing(scenario.count)
     lags: dict[tuple[str, str], list[Lag]] = {key: [] for key in runs}
     others = Others()
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         for key, run in runs.items():
-            lags[key].append(trio.run(run, seconds, warm_up))
+            lags[key].append(trio.run(run, SECONDS, WARM_UP))
     rows = []
     met = True
     floor = Lag.median(lags[next(iter(lags))]).p99
@@ -191,11 +192,11 @@ def main(rounds: int = 5, seconds: float = 3.0, warm_up: float = 0.5) -> bool:
         spread = " ".join(f"{one.p99 * 1e3:.1f}" for one in measured)
         rows.append([name, how, *(f"{v * 1e3:.2f}" for v in (lag.p50, lag.p99, lag.worst, lag.own)), spread, verdict])
     show(
-        f"A 5 ms trio timer is late by (ms; median of {rounds} rounds of {seconds:g} s, max of all; promise: "
+        f"A 5 ms trio timer is late by (ms; median of {ROUNDS} rounds of {SECONDS:g} s, max of all; promise: "
         f"p99 at most {PROMISE * 1e3:g} ms)",
         ["beside", "run by", "p50", "p99", "max", "own p99", "p99 of each round", "promise"],
         rows,
     )
     print("own p99: without the time in which trio's thread was ready to run and the system gave it no core.")
-    print(f"All other processes used {others.cores():.2f} cores meanwhile.", flush=True)
+    others.say()
     return met

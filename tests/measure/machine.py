@@ -6,12 +6,13 @@ import contextlib
 import os
 import platform
 import threading
-import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import trio
+
+from innkeeper.bench import machine
 
 KB = 1000
 
@@ -74,31 +75,18 @@ class CoreWait:
             os.close(self._file)
 
 
-class Others:
-    """How many cores all other processes have used since this was made: how far to trust the figures."""
+class Others(machine.Others):
+    """How many cores all other processes use."""
 
-    def __init__(self) -> None:
-        self._begun = self._read()
-
-    @staticmethod
-    def _read() -> tuple[float, float, float]:
-        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
-        ticks = os.sysconf("SC_CLK_TCK")
-        busy = sum(int(fields[i]) for i in (0, 1, 2, 5, 6, 7)) / ticks
-        own = os.times()
-        return time.monotonic(), busy, own.user + own.system + own.children_user + own.children_system
-
-    def cores(self) -> float:
-        """Cores (float), on average; what a hypervisor took away counted in."""
-        began, busy, own = self._begun
-        now, busy_now, own_now = self._read()
-        return max(0.0, (busy_now - busy) - (own_now - own)) / max(now - began, 1e-9)
+    def say(self) -> None:
+        """Prints how many they have used since this was made: how far to trust the figures."""
+        print(f"All other processes used {self.cores()} cores meanwhile.", flush=True)
 
 
 def describe() -> str:
     """One line on the machine."""
     load = os.getloadavg()[0]
     return (
-        f"{len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}, trio {trio.__version__}, "
+        f"{machine.cores()} cores, Python {platform.python_version()}, trio {trio.__version__}, "
         f"wasmtime {version('wasmtime')}, load average {load:.1f}"
     )

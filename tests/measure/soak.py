@@ -70,5 +70,5 @@ def main(arguments: Sequence[str] | None = None) -> bool:
     plan = Plan(chosen.calls, chosen.seconds, seed=chosen.seed, only=chosen.only, loud=True)
     others = Others()
     met = report(plan, trio.run(soak, plan))
-    print(f"All other processes used {others.cores():.2f} cores meanwhile.", flush=True)
+    others.say()
     return met

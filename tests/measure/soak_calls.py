@@ -76,12 +76,12 @@ async def _session(inn: Inn, name: str) -> None:
         await session.aclose()
 
 
-async def _cancelled(inn: Inn, name: str, called: Awaitable[object], number: int = 0) -> None:
+async def _cancelled(inn: Inn, name: str, called: Awaitable[object], number: int) -> None:
     inn.calls += 1
     with trio.CancelScope() as scope:
         inn.scopes[number] = scope
         await called
-    inn.scopes.pop(number, None)
+    del inn.scopes[number]
     _judge(inn, name, scope)
 
 
@@ -154,12 +154,14 @@ async def _crowd(inn: Inn, name: str) -> None:
     """Fills the bound of one plugin's calls; some more wait there, to their deadline or until they are cancelled."""
 
     async def spin() -> None:
-        await inn.attempt("a crowd that spins", inn.call(inn.crowd, "spin", limits=_LONG), "limit wall",
-                          "busy: calls per plugin")  # fmt: skip
+        await inn.attempt(
+            "a crowd that spins", inn.call(inn.crowd, "spin", limits=_LONG), "limit wall", "busy: calls per plugin"
+        )
 
     async def wait() -> None:
-        await inn.attempt(name, inn.call(inn.crowd, "echo", _SMALL, _PATIENCE), "busy: calls per plugin", OK,
-                          "limit wall")  # fmt: skip
+        await inn.attempt(
+            name, inn.call(inn.crowd, "echo", _SMALL, _PATIENCE), "busy: calls per plugin", OK, "limit wall"
+        )
 
     async def give_up() -> None:
         inn.calls += 1

@@ -47,7 +47,7 @@ class Plan:
             and "loads".
         step: seconds from one change of files to the next.
         rests: samples.
-        loud: whether each sample is printed.
+        loud: whether it is a whole one: each sample is printed, and more places than it takes are used up before.
     """
 
     calls: int = CALLS

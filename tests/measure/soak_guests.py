@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import wasmtime
 
+from innkeeper.sandbox import kernel
 from innkeeper.sandbox.interface import HostFunction, Value
+from innkeeper.sandbox.wasi import WASI_MODULE
 
-_ENV = {
-    "input_offset": "(result i64)",
-    "input_length": "(result i64)",
-    "input_load_u64": "(param i64) (result i64)",
-    "alloc": "(param i64) (result i64)",
-    "length": "(param i64) (result i64)",
-    "store_u8": "(param i64 i32)",
-    "output_set": "(param i64 i64)",
-    "error_set": "(param i64)",
-    "config_get": "(param i64) (result i64)",
-    "var_get": "(param i64) (result i64)",
-    "var_set": "(param i64 i64)",
-    "log_warn": "(param i64)",
+_SPACES: dict[str, dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    kernel.ENV: kernel.SIGNATURES,
+    WASI_MODULE: {"proc_exit": (("i32",), ()), "random_get": (("i32", "i32"), ("i32",))},
+    "extism:host/user": dict.fromkeys(("serve", "shout"), (("i64", "i64"), ("i64",))),
 }
-_WASI = {"proc_exit": "(param i32)", "random_get": "(param i32 i32) (result i32)"}
-_USER = {"serve": "(param i64 i64) (result i64)", "shout": "(param i64 i64) (result i64)"}
-_SPACES = {"extism:host/env": _ENV, "wasi_snapshot_preview1": _WASI, "extism:host/user": _USER}
 
 NOW, LATER, RAISE, NEVER, CANCEL_AND_WAIT, CANCEL_AND_GO_ON, HOLD, GATHER = range(8)
 """What `serve` is asked for."""
@@ -32,9 +22,9 @@ def assemble(body: str, imports: str = "") -> bytes:
     """A module's bytes: imports by name, each the function `$name`, and then the body."""
     wanted = imports.split()
     lines = [
-        f'(import "{space}" "{name}" (func ${name} {signature}))'
+        f'(import "{space}" "{name}" (func ${name} (param {" ".join(parameters)}) (result {" ".join(results)})))'
         for space, functions in _SPACES.items()
-        for name, signature in functions.items()
+        for name, (parameters, results) in functions.items()
         if name in wanted
     ]
     return bytes(wasmtime.wat2wasm("\n".join(["(module", *lines, body, ")"])))

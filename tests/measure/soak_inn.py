@@ -193,8 +193,14 @@ class Inn:
         if len(self.surprises) < 20:
             self.surprises.append(text)
 
-    def call(self, plugin: innkeeper.Plugin | str, function: str, data: bytes = b"", limits: Limits = USUAL,
-             config: Mapping[str, str] | None = None) -> Awaitable[innkeeper.Result]:  # fmt: skip
+    def call(
+        self,
+        plugin: innkeeper.Plugin | str,
+        function: str,
+        data: bytes = b"",
+        limits: Limits = USUAL,
+        config: Mapping[str, str] | None = None,
+    ) -> Awaitable[innkeeper.Result]:
         """A call of a plugin, or of the home's plugin of that id."""
         found = self.host.plugin(plugin) if isinstance(plugin, str) else plugin
         return found.call(function, data, limits=limits, config=config)

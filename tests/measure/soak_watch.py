@@ -23,11 +23,15 @@ MB = 1e6
 
 
 class _Mallinfo(ctypes.Structure):
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks",
-                     "keepcost")
-    ]  # fmt: skip
+    """The C library's `mallinfo2`: ten sizes, of which two are read."""
+
+    _fields_ = (
+        ("four_before", ctypes.c_size_t * 4),
+        ("hblkhd", ctypes.c_size_t),
+        ("two_between", ctypes.c_size_t * 2),
+        ("uordblks", ctypes.c_size_t),
+        ("two_after", ctypes.c_size_t * 2),
+    )
 
 
 def _allocated() -> int:

@@ -12,8 +12,7 @@ from innkeeper.bench.measured import EXTISM, INNKEEPER, WASMTIME, Measured
 from innkeeper.bench.peer_wasmtime import Wasmtime
 from innkeeper.bench.timing import Batch, in_turns
 from innkeeper.bench.workspace import Workspace
-
-KIB, MIB = 1 << 10, 1 << 20
+from innkeeper.sandbox.limits import KIB, MIB
 
 
 @dataclass(frozen=True, slots=True)

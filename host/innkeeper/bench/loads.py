@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import trio
 import wasmtime as w
 
@@ -12,7 +10,7 @@ from innkeeper.bench import peer_extism, peer_innkeeper, samples
 from innkeeper.bench.load_once import artifact
 from innkeeper.bench.measured import EXTISM, INNKEEPER, WASMTIME, Figure, Measured
 from innkeeper.bench.processes import run
-from innkeeper.bench.timing import Batch, in_turns
+from innkeeper.bench.timing import Batch, in_turns, looped, rounds_within
 from innkeeper.bench.workspace import Workspace
 
 GUEST = samples.LARGE
@@ -37,13 +35,10 @@ def _in_new_processes(workspace: Workspace) -> Measured:
         # Fills the caches.
         run("load_once", peer, GUEST, folder)
     samples_of: dict[str, dict[str, list[float]]] = {peer: {} for peer in peers}
-    end = time.perf_counter() + _SECONDS * workspace.patience
-    for _ in range(_ROUNDS):
+    for _ in rounds_within(_ROUNDS, _SECONDS * workspace.patience):
         for peer in peers:
             for what, seconds in run("load_once", peer, GUEST, folder).items():
                 samples_of[peer].setdefault(what, []).append(seconds)
-        if time.perf_counter() > end:
-            break
     ours = samples_of[INNKEEPER]
     extra = {
         "with_open_host": Figure.of(ours["with_host"], 1e3).median,
@@ -65,20 +60,10 @@ async def _again(workspace: Workspace, engine: w.Engine) -> Measured:
                 await plugin.aclose()
             return True
 
-        async def theirs(count: int) -> object:
-            for _ in range(count):
-                peer_extism.Extism(wasm)
-            return True
-
-        async def plain(count: int) -> object:
-            for _ in range(count):
-                w.Module.deserialize_file(engine, file)
-            return True
-
         batches: dict[str, Batch] = {INNKEEPER: ours}
         if peer_extism.installed():
-            batches[EXTISM] = theirs
-        batches[WASMTIME] = plain
+            batches[EXTISM] = looped(lambda: peer_extism.Extism(wasm) is not None)
+        batches[WASMTIME] = looped(lambda: w.Module.deserialize_file(engine, file) is not None)
         figures = await in_turns(batches, rounds=60, seconds=8.0 * workspace.patience, scale=1e6)
         # Closing the others left the first one as it was.
         data = samples.data(64)

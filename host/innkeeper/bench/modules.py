@@ -32,8 +32,7 @@ def write(folder: Path, count: int) -> list[Path]:
     paths = []
     for number, size in enumerate(itertools.islice(itertools.cycle(SIZES), count)):
         path = folder / f"module-{number:02}.wasm"
-        if not path.exists():
-            path.write_bytes(_different(samples.bytes_of(samples.GO) if size > 4 * MB else made(size), number))
+        path.write_bytes(_different(samples.bytes_of(samples.GO) if size > 4 * MB else made(size), number))
         paths.append(path)
     return paths
 

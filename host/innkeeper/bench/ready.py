@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 from innkeeper.bench import modules
 from innkeeper.bench.measured import INNKEEPER, Figure, Measured
 from innkeeper.bench.processes import run
 from innkeeper.bench.ready_once import folder_of_forty, home_of_twenty
+from innkeeper.bench.timing import rounds_within
 from innkeeper.bench.workspace import Workspace
 
 _ROUNDS = 7
@@ -24,10 +23,7 @@ def measure(name: str, workspace: Workspace) -> Measured:
     modules.write(folder, count)
     # Fills the cache.
     first = run("ready_once", name, str(workspace.folder))
-    took: list[float] = []
-    end = time.perf_counter() + _SECONDS * workspace.patience
-    while len(took) < _ROUNDS:
-        took.append(run("ready_once", name, str(workspace.folder)))
-        if time.perf_counter() > end:
-            break
+    took = [
+        run("ready_once", name, str(workspace.folder)) for _ in rounds_within(_ROUNDS, _SECONDS * workspace.patience)
+    ]
     return Measured({INNKEEPER: Figure.of(took, 1e3)}, {"without_cache": first * 1e3})

@@ -29,11 +29,6 @@ class Row:
     aim_own: float | None = None
     note: str = ""
 
-    @property
-    def more_is_better(self) -> bool:
-        """Whether a larger figure is the better one."""
-        return self.unit == "calls/s"
-
 
 _PLAIN = "wasmtime-py: no guest ABI, no limits, no interruption"
 

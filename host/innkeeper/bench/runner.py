@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from innkeeper.bench import processes
 from innkeeper.bench.measured import Measured
@@ -40,7 +39,6 @@ def run(names: Sequence[str], progress: Callable[[str], None]) -> Report:
     """
     report = Report()
     with tempfile.TemporaryDirectory(prefix="innkeeper-bench-") as folder:
-        Path(folder).chmod(0o700)
         for name in names:
             progress(name)
             try:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 from innkeeper.bench import peer_extism, processes
 from innkeeper.bench.measured import EXTISM, INNKEEPER, WASMTIME, Figure, Measured
+from innkeeper.bench.timing import rounds_within
 from innkeeper.bench.workspace import Workspace
 from innkeeper.errors import InternalError
 
@@ -21,13 +20,10 @@ def measure(name: str, workspace: Workspace) -> Measured:
     peers = [INNKEEPER, *([EXTISM] if peer_extism.installed() else []), WASMTIME]
     found: dict[str, list[float]] = {peer: [] for peer in peers}
     alone: list[float] = []
-    end = time.perf_counter() + _SECONDS * workspace.patience
-    for _ in range(_ROUNDS):
+    for _ in rounds_within(_ROUNDS, _SECONDS * workspace.patience):
         for peer in peers:
             found[peer].append(_together(peer, workspace, _PROCESSES))
         alone.append(_together(INNKEEPER, workspace, 1))
-        if time.perf_counter() > end:
-            break
     return Measured({peer: Figure.of(rates) for peer, rates in found.items()}, {"one_process": Figure.of(alone).median})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 import trio
 
@@ -29,6 +29,15 @@ def looped(operation: Callable[[], object]) -> Batch:
     return batch
 
 
+def rounds_within(most: int, seconds: float) -> Iterator[None]:
+    """So many rounds at the most; after so much time none begins any more, but there is always one."""
+    end = time.perf_counter() + seconds
+    for _ in range(most):
+        yield
+        if time.perf_counter() > end:
+            return
+
+
 async def in_turns(
     batches: Mapping[str, Batch], *, rounds: int, seconds: float, scale: float = 1.0, rest: float | None = None
 ) -> dict[str, Figure]:
@@ -36,8 +45,7 @@ async def in_turns(
 
     Args:
         batches: what to time, in the order of the turns.
-        rounds: rounds at the most, each of one batch a peer.
-        seconds: after so much time no further round begins; there is always one.
+        rounds, seconds: as `rounds_within` takes them; a round is one batch a peer.
         scale: of a second, in the row's unit: 1e6 for microseconds.
         rest: seconds without work before each operation, which is then timed by itself; None for batches.
 
@@ -46,8 +54,7 @@ async def in_turns(
     """
     counts = {name: 1 if rest is not None else await _calibrated(batch) for name, batch in batches.items()}
     samples: dict[str, list[float]] = {name: [] for name in batches}
-    end = time.perf_counter() + seconds
-    for _ in range(rounds):
+    for _ in rounds_within(rounds, seconds):
         results: dict[str, object] = {}
         for name, batch in batches.items():
             if rest is not None:
@@ -58,8 +65,6 @@ async def in_turns(
         first, *others = results.values()
         if any(other != first for other in others):
             raise InternalError(f"the results of {' and '.join(results)} differ, so their times cannot be compared")
-        if time.perf_counter() > end:
-            break
     return {name: Figure.of(values, scale) for name, values in samples.items()}
 
 

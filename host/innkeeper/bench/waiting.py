@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,6 +9,7 @@ import trio
 
 import innkeeper
 from innkeeper.bench import peer_extism, peer_innkeeper, samples
+from innkeeper.bench.machine import cores
 from innkeeper.bench.measured import EXTISM, INNKEEPER, WASMTIME, Measured
 from innkeeper.bench.peer_wasmtime import Wasmtime
 from innkeeper.bench.timing import Batch, in_turns
@@ -59,7 +59,7 @@ async def _measure(workspace: Workspace) -> Measured:
 
 
 def _threads(call: Callable[[], bool]) -> Batch:
-    workers = len(os.sched_getaffinity(0)) + THREADS_BEYOND_CORES
+    workers = cores() + THREADS_BEYOND_CORES
 
     async def batch(count: int) -> object:
         with ThreadPoolExecutor(workers) as pool:

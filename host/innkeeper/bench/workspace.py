@@ -30,7 +30,7 @@ class Workspace:
     def use(self) -> None:
         """Makes the folders, and names the caches in this process's environment; those that it starts inherit it."""
         for folder in (self.home, self.folder / "cache", self.folder / "extism"):
-            folder.mkdir(mode=0o700, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.environ[_OWN_CACHE] = str(self.folder / "cache")
         configuration = self.folder / "extism.toml"
         configuration.write_text(f'[cache]\ndirectory = "{self.folder / "extism"}"\n', "utf-8")

@@ -167,11 +167,9 @@ def _state(item: Kept, fingerprint: str) -> str:
 
 
 def _age(text: str) -> float:
-    number = text.strip().lower().removesuffix("d")
+    text = text.strip().lower()
     try:
-        if number != text.strip().lower():
-            return parse_duration(number) * _DAY
-        return parse_duration(text)
+        return parse_duration(text.removesuffix("d") + "h") * 24 if text.endswith("d") else parse_duration(text)
     except UsageError:
         raise UsageError(f"--older-than: {text[:60]!r} is not a duration; write it like 30d, 12h or 10min") from None
 

@@ -68,7 +68,7 @@ def _describe(entry: Entry) -> dict[str, Any]:
         "file": entry.label,
         "shipped": entry.shipped,
         "sha256": entry.module.digest,
-        "size": len(entry.module.wasm),
+        "size": entry.module.size,
         "codec": "raw" if manifest is None else manifest.codec,
         "instance": "shared" if entry.shared else "fresh",
         "wants": "fresh" if manifest is None else manifest.instance,

@@ -54,7 +54,6 @@ class CompilingLine:
         self._shown = drawn and terminal
         self._picture = terminal and not drawn
         self._held: list[str] = []
-        # An event may interrupt the drawing of another in one thread only through a signal, and none is handled here.
         self._lock = threading.Condition()
         self._since: dict[str, tuple[float, Compiling]] = {}
         self._drawn = False
@@ -115,9 +114,9 @@ class CompilingLine:
         long = [event for since, event in list(self._since.values()) if now - since >= PATIENCE]
         if not long:
             return ""
-        named = [f"{printable(event.plugin or 'a module', 64)} ({event.size / 1e6:.1f} MB)" for event in long[:1]]
+        first = f"{printable(long[0].plugin or 'a module', 64)} ({long[0].size / 1e6:.1f} MB)"
         more = f" and {len(long) - 1} more" if len(long) > 1 else ""
-        return f"compiling {named[0]}{more} ..."
+        return f"compiling {first}{more} ..."
 
     def _erase(self) -> None:
         if self._drawn:

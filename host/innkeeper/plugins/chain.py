@@ -11,25 +11,7 @@ from contextvars import ContextVar, Token
 from innkeeper.errors import LimitError
 
 
-class _Frame:
-    __slots__ = ("active", "nesting", "owner")
-
-    def __init__(self, owner: object, nesting: int) -> None:
-        self.owner = owner
-        self.nesting = nesting
-        self.active = True
-
-
-_chain: ContextVar[tuple[_Frame, ...]] = ContextVar("innkeeper_plugin_calls", default=())
-
-
-def inside(owner: object) -> bool:
-    """Whether the present task is inside of a call of `owner` (bool)."""
-    frames = _chain.get()
-    return bool(frames) and any(frame.active and frame.owner is owner for frame in frames)
-
-
-class entered:  # noqa: N801 (it is used as a function that gives a context manager)
+class Frame:
     """One call of `owner`, for as long as the block runs.
 
     Args:
@@ -40,12 +22,17 @@ class entered:  # noqa: N801 (it is used as a function that gives a context mana
         LimitError: on entry: a call that this one is inside of may not have that many inside.
     """
 
-    __slots__ = ("_frame", "_token")
-
-    _token: Token[tuple[_Frame, ...]]
+    __slots__ = ("_token", "nesting", "owner")
 
     def __init__(self, owner: object, nesting: int) -> None:
-        self._frame = _Frame(owner, nesting)
+        self.owner = owner
+        self.nesting = nesting
+        self._token: Token[tuple[Frame, ...]] | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether the call is under way (bool)."""
+        return self._token is not None
 
     def __enter__(self) -> None:
         frames = _chain.get()
@@ -60,10 +47,18 @@ class entered:  # noqa: N801 (it is used as a function that gives a context mana
                         value=frame.nesting,
                         used=depth,
                     )
-            self._token = _chain.set((*frames, self._frame))
-        else:
-            self._token = _chain.set((self._frame,))
+        self._token = _chain.set((*frames, self))
 
     def __exit__(self, *_: object) -> None:
-        self._frame.active = False
-        _chain.reset(self._token)
+        token, self._token = self._token, None
+        assert token is not None
+        _chain.reset(token)
+
+
+_chain: ContextVar[tuple[Frame, ...]] = ContextVar("innkeeper_plugin_calls", default=())
+
+
+def inside(owner: object) -> bool:
+    """Whether the present task is inside of a call of `owner` (bool)."""
+    frames = _chain.get()
+    return bool(frames) and any(frame.active and frame.owner is owner for frame in frames)

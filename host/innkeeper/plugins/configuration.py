@@ -16,10 +16,10 @@ cpu = "2s"
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from innkeeper.errors import UsageError
-from innkeeper.plugins.quantities import BOUNDS, LIMITS, read_quantities
+from innkeeper.plugins.quantities import BOUNDS, LIMITS, read_quantities, with_quantities
 from innkeeper.plugins.tables import SettingsError, Table, TableError, parse_toml, shown
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.compilation.place import RIGHT, is_right
@@ -67,18 +67,18 @@ def parse_configuration(data: bytes, *, where: str = FILE_NAME) -> Configuration
     defaults = read_quantities(table.table("defaults"), LIMITS)
     if problems:
         raise SettingsError(TableError(problems))
-    limits = replace(CEILING, **ceiling)  # type: ignore[arg-type]
+    limits = with_quantities(CEILING, ceiling)
     # A ceiling below a default lowers the default too; a default that somebody wrote is checked as it stands.
     lowered: Mapping[str, int | float] = {
         name: min(getattr(DEFAULTS, name), getattr(limits, name)) for name in LIMITS if name not in defaults
     }
     try:
-        usual = replace(DEFAULTS, **lowered, **defaults).within(limits)  # type: ignore[arg-type]
+        usual = with_quantities(DEFAULTS, {**lowered, **defaults}).within(limits)
     except UsageError as error:
         raise SettingsError(TableError([f"{where}: defaults has {error.message}"])) from None
     named = (("bounds", bounds), ("limits", ceiling), ("defaults", defaults))
     return Configuration(
-        bounds=replace(Bounds(), **bounds),  # type: ignore[arg-type]
+        bounds=with_quantities(Bounds(), bounds),
         ceiling=limits,
         defaults=usual,
         cache=cache,

@@ -13,7 +13,6 @@ _MOST_PROBLEMS = 10
 """Problems of one node that are said; a wrong one often repeats itself in every slot."""
 
 _SENTENCES = {
-    "missing": "is missing",
     "bool_type": "must be true or false",
     "string_type": "must be text",
     "int_type": "must be a whole number",

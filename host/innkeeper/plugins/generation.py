@@ -20,9 +20,6 @@ from innkeeper.plugins.shared import SharedGuest
 from innkeeper.sandbox.interface import CallOptions, Engine, HostFunction, Program
 from innkeeper.sandbox.limits import Limits
 
-_CALLABLE = (((), ()), ((), ("i32",)))
-"""Signatures that a call can have. Checked here too, so that a slip of the caller never reaches a shared guest."""
-
 
 class Code:
     """A module's bytes, compiled once and at the first need. Versions that differ in their grant alone have one.
@@ -31,9 +28,6 @@ class Code:
         program: the compiled module, or None as long as there is none.
         users: versions that it belongs to; `drop` forgets the compiled code with the last.
     """
-
-    __slots__ = ("_closed", "_engine", "_functions", "_label", "_lock", "_modules", "_plugin", "_rejected", "module",
-                 "program", "users")  # fmt: skip
 
     def __init__(
         self,
@@ -137,10 +131,6 @@ class Generation:
         retired: whether it has been replaced.
     """
 
-    __slots__ = ("callable", "calls", "code", "config", "digest", "functions", "grant", "grant_state", "guest",
-                 "instance", "label", "limits", "manifest", "options", "over", "path", "retired",
-                 "shipped")  # fmt: skip
-
     def __init__(
         self,
         code: Code,
@@ -168,9 +158,8 @@ class Generation:
         self.limits = limits
         self.config = config
         self.instance: Instance = instance
-        signatures = {name: export.signature for name, export in module.info.exports.items() if export.signature}
-        self.functions = tuple(sorted(signatures))
-        self.callable = frozenset(name for name, kind in signatures.items() if kind in _CALLABLE)
+        self.functions = module.functions
+        self.callable = module.callable
         self.options = CallOptions(limits, config, id)
         self.guest: SharedGuest | None = None
         if instance == "shared":

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from innkeeper.errors import UsageError
-from innkeeper.plugins.quantities import LIMITS, read_quantities
+from innkeeper.plugins.quantities import LIMITS, read_quantities, with_quantities
 from innkeeper.plugins.tables import SettingsError, Table, TableError, parse_toml, shown
 from innkeeper.sandbox.limits import Limits
 
@@ -50,7 +50,7 @@ class Grant:
             UsageError: one is above the host's own.
         """
         try:
-            return replace(defaults, **self.limits).within(ceiling)  # type: ignore[arg-type]
+            return with_quantities(defaults, self.limits).within(ceiling)
         except UsageError as error:
             raise UsageError(f"{where}: {error.message}") from None
 

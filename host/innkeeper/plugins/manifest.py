@@ -98,6 +98,11 @@ class Manifest:
     unknown: tuple[str, ...] = ()
 
 
+def manifest_name(label: str) -> str:
+    """The name of the manifest beside a file (str)."""
+    return f"{label.removesuffix('.wasm')}.toml"
+
+
 def read_manifest(
     sections: Sequence[bytes],
     beside: bytes | None,
@@ -126,7 +131,7 @@ def read_manifest(
     data = sections[0] if sections else beside
     if data is None:
         return None
-    what = f"{where}: manifest" if sections else f"{where.removesuffix('.wasm')}.toml"
+    what = f"{where}: manifest" if sections else manifest_name(where)
     try:
         return parse_manifest(data, where=what, exports=exports, embedded=bool(sections))
     except TableError as error:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from innkeeper.errors import RejectedError
 from innkeeper.plugins.files import read_file, read_optional
-from innkeeper.plugins.manifest import SECTION, Manifest, read_manifest
+from innkeeper.plugins.manifest import SECTION, Manifest, manifest_name, read_manifest
 from innkeeper.plugins.tables import MAX_BYTES, ManifestError, shown
+from innkeeper.sandbox.callable import CALLABLE
 from innkeeper.sandbox.known import look, remembered
 from innkeeper.sandbox.wasm import ModuleInfo
 
@@ -25,6 +26,8 @@ class Module:
         info: what the module says of itself.
         manifest: its author's words, or None.
         size: how many bytes it has.
+        functions: names of the functions that it exports, sorted; there may be 100,000.
+        callable: those of them that a call can have, known here so that a slip of the caller reaches no shared guest.
     """
 
     wasm: bytes
@@ -32,9 +35,14 @@ class Module:
     info: ModuleInfo
     manifest: Manifest | None
     size: int = field(init=False)
+    functions: tuple[str, ...] = field(init=False)
+    callable: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         self.size = len(self.wasm)
+        signatures = {name: export.signature for name, export in self.info.exports.items() if export.signature}
+        self.functions = tuple(sorted(signatures))
+        self.callable = frozenset(name for name, kind in signatures.items() if kind in CALLABLE)
 
     def release(self) -> None:
         """Forgets the bytes, which nobody needs any more once they are compiled or rejected."""
@@ -62,26 +70,28 @@ class PluginBytes:
         return f"{self.digest} {beside}"
 
 
-def read_plugin_file(path: str | os.PathLike[str], *, label: str, size_limit: int, follow: bool = True) -> Module:
+def read_plugin_file(path: str | os.PathLike[str], *, label: str, size_limit: int) -> Module:
     """A module from its file, with the manifest beside it if there is one. Compiles nothing.
 
     Args:
         path: the file; its manifest may lie beside it as NAME.toml if it is called NAME.wasm.
         label: its name, for messages.
         size_limit: most bytes of a module.
-        follow: whether either may be a symbolic link.
 
     Raises:
         UsageError: one of them cannot be read.
         ManifestError: the manifest has problems.
         RejectedError: it is not a module that this host runs.
     """
-    found = read_plugin_bytes(path, label=label, size_limit=size_limit, follow=follow)
+    found = read_plugin_bytes(path, label=label, size_limit=size_limit, follow=True)
     return parse_plugin(found, label=label, size_limit=size_limit)
 
 
 def read_plugin_bytes(path: str | os.PathLike[str], *, label: str, size_limit: int, follow: bool) -> PluginBytes:
     """The bytes of `read_plugin_file`; its arguments.
+
+    Args:
+        follow: whether either file may be a symbolic link.
 
     Raises:
         UsageError: one of the files cannot be read.
@@ -107,11 +117,6 @@ def parse_plugin(found: PluginBytes, *, label: str, size_limit: int) -> Module:
         if error.message.startswith(f"{label}:"):
             raise
         raise RejectedError(f"{label}: {error.message}") from None
-
-
-def manifest_name(label: str) -> str:
-    """The name of the manifest beside a file (str)."""
-    return f"{label.removesuffix('.wasm')}.toml"
 
 
 def read_module(wasm: bytes, *, label: str, beside: bytes | None, size_limit: int, digest: str | None = None) -> Module:

@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from innkeeper.errors import UsageError
+from innkeeper.plugins.tables import shown
 
 MAX_SLOTS = 256
 """Slots of one kind, and modes, of one node: far above what a person can wire, low enough to check at once."""
@@ -215,11 +216,8 @@ class NodeDefinition(_Definition):
         if wanted is None:
             return None
         if not isinstance(wanted, str) or wanted not in self.modes:
-            shown = repr(wanted)
-            shown = shown if len(shown) <= 80 else shown[:77] + "..."
-            raise UsageError(
-                f"{self.full_type} has no mode {shown} ({self.mode_config_key}); it has: {', '.join(self.modes)}"
-            )
+            names = ", ".join(self.modes)
+            raise UsageError(f"{self.full_type} has no mode {shown(wanted)} ({self.mode_config_key}); it has: {names}")
         return self.modes[wanted]
 
     def slots(

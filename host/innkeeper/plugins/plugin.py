@@ -9,19 +9,22 @@ from pathlib import Path
 import trio
 
 from innkeeper.errors import InnkeeperError, UsageError
-from innkeeper.plugins.chain import entered, inside
+from innkeeper.plugins.chain import Frame, inside
 from innkeeper.plugins.generation import Generation
 from innkeeper.plugins.grant import Grant
 from innkeeper.plugins.grants import GrantState
 from innkeeper.plugins.manifest import Instance, Manifest
 from innkeeper.plugins.shared import Turn
-from innkeeper.plugins.tables import nearest, shown
+from innkeeper.plugins.tables import nearest, shown, visible
 from innkeeper.sandbox.interface import CallOptions, Program
 from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.usage import Result
 
 _SHORTEST = 0.001
 """Seconds that are left to a call which waited for its turn up to its deadline."""
+
+_COMPARED = 100
+"""Functions among which the one that was meant is looked for: it takes some 20 us each, and there may be 100,000."""
 
 
 class Plugin:
@@ -111,7 +114,7 @@ class Plugin:
     async def call(
         self,
         function: str,
-        data: bytes = b"",
+        data: bytes | bytearray | memoryview = b"",
         *,
         limits: Limits | None = None,
         config: Mapping[str, str] | None = None,
@@ -142,7 +145,7 @@ class Plugin:
             BaseException: what a host function raised, as it is; `trio.Cancelled` where the caller is cancelled.
         """
         try:
-            if data.__class__ is not bytes:
+            if type(data) is not bytes:
                 if not isinstance(data, bytes | bytearray | memoryview):
                     raise UsageError(f"the input must be bytes, not {type(data).__name__}")
                 data = bytes(data)
@@ -155,7 +158,7 @@ class Plugin:
                 program = present.code.program
                 if program is None:
                     program = await present.code.compile()
-                with entered(self, options.limits.nesting):
+                with Frame(self, options.limits.nesting):
                     return await program.call(function, data, options)
             finally:
                 present.calls -= 1
@@ -184,7 +187,7 @@ class Plugin:
             with present:
                 # The wall clock does not count compiling.
                 await present.code.compile()
-        with entered(turn, options.limits.nesting):
+        with Frame(turn, options.limits.nesting):
             waited = 0.0 if turn.take_now() else await turn.take(options.limits.wall)
             try:
                 if self._present is not present or waited:
@@ -282,8 +285,8 @@ class Plugin:
     def _not_callable(self, present: Generation, function: object) -> str:
         if function in present.functions:
             return "only functions without parameters that return nothing or an i32 can be called"
-        hint = nearest(function, present.functions) if isinstance(function, str) else ""
-        exported = ", ".join(present.functions[:10]) or "none"
+        hint = nearest(function, present.functions[:_COMPARED]) if isinstance(function, str) else ""
+        exported = ", ".join(visible(name, 60) for name in present.functions[:10]) or "none"
         more = f" and {len(present.functions) - 10} more" if len(present.functions) > 10 else ""
         return f"the plugin exports no function {shown(function)}{hint or f'; it exports: {exported}{more}'}"
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final, TypeVar
 
 from innkeeper.errors import UsageError
 from innkeeper.plugins.tables import Table, shown
-from innkeeper.sandbox.limits import parse_duration, parse_size
+from innkeeper.sandbox.bounds import Bounds
+from innkeeper.sandbox.limits import Limits, parse_duration, parse_size
+
+_Quantities = TypeVar("_Quantities", Limits, Bounds)
 
 LIMITS: Final = {
     "memory": "size",
@@ -68,6 +73,12 @@ def read_quantities(table: Table, units: dict[str, str]) -> dict[str, int | floa
         else:
             values[key] = number
     return values
+
+
+def with_quantities(base: _Quantities, values: Mapping[str, int | float]) -> _Quantities:
+    """`base` with some of its fields as `read_quantities` found them."""
+    fields: dict[str, Any] = dict(values)
+    return replace(base, **fields)
 
 
 def _quantity(value: object, unit: str) -> int | float | None:

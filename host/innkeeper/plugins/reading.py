@@ -14,8 +14,8 @@ from innkeeper.errors import InnkeeperError, RejectedError
 from innkeeper.plugins.grants import GrantFile, read_grant
 from innkeeper.plugins.home import Home, Place
 from innkeeper.plugins.listing import Listing, Signature, WasmFile, list_home, newest, size_of
-from innkeeper.plugins.manifest import ID, ID_RIGHT
-from innkeeper.plugins.module import Module, check_capabilities, manifest_name, parse_plugin, read_plugin_bytes
+from innkeeper.plugins.manifest import ID, ID_RIGHT, manifest_name
+from innkeeper.plugins.module import Module, check_capabilities, parse_plugin, read_plugin_bytes
 from innkeeper.plugins.tables import problems_of, shown
 from innkeeper.sandbox.limits import GIB
 

@@ -26,7 +26,7 @@ INTERVAL = 0.2
 _SHARE = 4
 _SLOWEST = 0.35
 """A look takes at most one part in so many of the time, as long as the seconds between looks stay below that: a file
-that changes is to be picked up within a second of a home of 1,000 plugins, too, where a look takes 15 ms."""
+that changes is to be picked up within a second of a home of 1,000 plugins, too."""
 
 _AFTER_FAILURE = 2.0
 """Seconds to the next look after one that failed by a defect of ours, which is logged each time."""
@@ -241,6 +241,9 @@ class Reloader:
             async with self._compiling:
                 while service.candidate is not None and not self._closed:
                     await self._attempt(compile)
+        except Exception:
+            # As for a look: a defect of ours must not end the host.
+            logger.exception("putting %s in service failed", service.entry.label)
         finally:
             self._compiles.pop(service, None)
             compile.done.set()

@@ -4,7 +4,8 @@ read, nothing is compiled, nobody waits."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from weakref import WeakValueDictionary
 
@@ -53,11 +54,13 @@ class Outcome:
         changes: what to say.
         retired: versions that are not in service any more, each with the one that took its place, if any.
         waiting: plugins with a candidate that is to be compiled.
+        manifests: those of plugins that came or changed, by id; None for those that went.
     """
 
-    changes: list[Change]
-    retired: list[tuple[Generation, Generation | None]]
-    waiting: list[Service]
+    changes: list[Change] = field(default_factory=list)
+    retired: list[tuple[Generation, Generation | None]] = field(default_factory=list)
+    waiting: list[Service] = field(default_factory=list)
+    manifests: dict[str, Manifest | None] = field(default_factory=dict)
 
 
 class Roster:
@@ -103,54 +106,55 @@ class Roster:
 
     def apply(self, catalogue: Catalogue) -> Outcome:
         """Brings a catalogue into service, but for bytes that are to be compiled first."""
-        before = set(self.problems())
-        self._catalogue = catalogue
-        outcome = Outcome([], [], [])
-        manifests: dict[str, Manifest | None] = {}
-        for plugin_id in [*self.services]:
-            if plugin_id not in catalogue.entries:
-                self._missing(self.services[plugin_id], outcome, manifests)
-        for plugin_id, entry in catalogue.entries.items():
-            service = self.services.get(plugin_id)
-            if service is None:
-                self._add(entry, outcome, manifests)
-            elif entry is not service.entry or service.candidate is not None or service.rejected is not None:
-                self._follow(service, entry, outcome, manifests)
-        self.nodes.update(manifests)
-        outcome.changes += self._said(set(self.problems()) - before, catalogue.news)
+        with self._changing(catalogue.news) as outcome:
+            self._catalogue = catalogue
+            for plugin_id in [*self.services]:
+                if plugin_id not in catalogue.entries:
+                    self._missing(self.services[plugin_id], outcome)
+            for plugin_id, entry in catalogue.entries.items():
+                service = self.services.get(plugin_id)
+                if service is None:
+                    self._add(entry, outcome)
+                elif entry is not service.entry or service.candidate is not None or service.rejected is not None:
+                    self._follow(service, entry, outcome)
         return outcome
 
     def promote(self, service: Service, code: Code) -> Outcome:
         """Puts a candidate in service, whose bytes were compiled."""
-        outcome = Outcome([], [], [])
-        entry = service.candidate
-        assert entry is not None
-        before = set(self.problems())
-        manifests: dict[str, Manifest | None] = {}
-        self._swap(service, entry, code, outcome, manifests)
-        self.nodes.update(manifests)
-        outcome.changes += self._said(set(self.problems()) - before)
+        assert service.candidate is not None
+        with self._changing() as outcome:
+            self._swap(service, service.candidate, code, outcome)
         return outcome
 
     def reject(self, service: Service, reason: str) -> Outcome:
         """A candidate did not compile: the version before it stays."""
-        outcome = Outcome([], [], [])
         entry, service.candidate = service.candidate, None
         assert entry is not None
-        before = set(self.problems())
-        label = entry.label
-        service.rejected = entry.module.digest, reason if reason.startswith(f"{label}:") else f"{label}: {reason}"
-        manifests: dict[str, Manifest | None] = {}
-        self._stand(service, outcome, manifests)
-        self.nodes.update(manifests)
-        said = f"{service.rejected[1]}{STAYS}"
-        outcome.changes.append(Change("problem", entry.id, said))
-        outcome.changes += self._said(set(self.problems()) - before - {said})
+        sentence = reason if reason.startswith(f"{entry.label}:") else f"{entry.label}: {reason}"
+        with self._changing() as outcome:
+            service.rejected = entry.module.digest, sentence
+            self._stand(service, outcome)
+            # Also where the bytes before were refused in the same words.
+            outcome.changes.append(Change("problem", entry.id, f"{sentence}{STAYS}"))
         return outcome
+
+    @contextmanager
+    def _changing(self, news: Collection[str] = ()) -> Iterator[Outcome]:
+        """Gives an outcome to be filled, and adds the problems that there are after the block and were not before.
+
+        Args:
+            news: problems that are said again though they were there before.
+        """
+        before = set(self.problems())
+        outcome = Outcome()
+        yield outcome
+        self.nodes.update(outcome.manifests)
+        said = {change.text for change in outcome.changes}
+        outcome.changes += self._said(set(self.problems()) - before - said, news)
 
     # --- one plugin -------------------------------------------------------------------------------------------------
 
-    def _add(self, entry: Entry, outcome: Outcome, manifests: dict[str, Manifest | None]) -> None:
+    def _add(self, entry: Entry, outcome: Outcome) -> None:
         generation = self._generation(entry, self.code_of(entry))
         plugin = self._gone.pop(entry.id, None)
         if plugin is None:
@@ -159,17 +163,17 @@ class Roster:
             plugin.replace(generation)
         self.services[entry.id] = Service(plugin, generation, entry)
         self.reasons.pop(entry.id, None)
-        manifests[entry.id] = entry.module.manifest
+        outcome.manifests[entry.id] = entry.module.manifest
         outcome.changes.append(Change("added", entry.id, f"{entry.label}: is the plugin {entry.id!r}"))
 
-    def _missing(self, service: Service, outcome: Outcome, manifests: dict[str, Manifest | None]) -> None:
+    def _missing(self, service: Service, outcome: Outcome) -> None:
         """The catalogue does not have it: its file is broken, or gone."""
         label, plugin_id = service.entry.label, service.plugin.id
         service.candidate = None
         unseen = any(label.startswith(f"{folder}/") for folder in self._catalogue.unreadable)
         owner = self._catalogue.owners.get(label, "")
         if unseen or owner is None or owner == plugin_id:
-            self._stand(service, outcome, manifests)
+            self._stand(service, outcome)
             return
         what = "was removed" if owner == "" else f"has the id {owner!r} now"
         reason = f"{label}: {what}, so there is no plugin {plugin_id!r} any more"
@@ -178,33 +182,31 @@ class Roster:
         self.reasons[plugin_id] = reason
         if len(self.reasons) > _MOST_REASONS:
             del self.reasons[next(iter(self.reasons))]
-        manifests[plugin_id] = None
+        outcome.manifests[plugin_id] = None
         outcome.retired.append((service.plugin.stop(f"{reason}; put the file back to call it"), None))
         outcome.changes.append(Change("removed", plugin_id, reason))
 
-    def _follow(self, service: Service, entry: Entry, outcome: Outcome, manifests: dict[str, Manifest | None]) -> None:
+    def _follow(self, service: Service, entry: Entry, outcome: Outcome) -> None:
         """Its file, its manifest or its grant may be another."""
         digest = entry.module.digest
         if digest == service.entry.module.digest:
             service.candidate = service.rejected = None
-            self._swap(service, entry, service.generation.code, outcome, manifests)
+            self._swap(service, entry, service.generation.code, outcome)
             return
         if service.rejected is not None and service.rejected[0] == digest:
-            self._stand(service, outcome, manifests)
+            self._stand(service, outcome)
             return
         service.rejected = None
         code = service.generation.code
         if not (code.asked_for and code.works):
             # Nobody ran the version before it, or it never worked: whoever calls finds out about this one.
-            self._swap(service, entry, self.code_of(entry), outcome, manifests)
+            self._swap(service, entry, self.code_of(entry), outcome)
             return
         service.candidate = entry
         outcome.waiting.append(service)
-        self._stand(service, outcome, manifests)
+        self._stand(service, outcome)
 
-    def _swap(
-        self, service: Service, entry: Entry, code: Code, outcome: Outcome, manifests: dict[str, Manifest | None]
-    ) -> None:
+    def _swap(self, service: Service, entry: Entry, code: Code, outcome: Outcome) -> None:
         before, old = service.entry, service.generation
         service.candidate = service.rejected = None
         service.standing = ()
@@ -221,11 +223,11 @@ class Roster:
             # Somebody closed it, and so it stays.
             generation.over = service.plugin.gone
             outcome.retired.append((generation, None))
-        manifests[entry.id] = entry.module.manifest
+        outcome.manifests[entry.id] = entry.module.manifest
         if parts:
             outcome.changes.append(Change("changed", entry.id, _sentence(entry, parts), parts))
 
-    def _stand(self, service: Service, outcome: Outcome, manifests: dict[str, Manifest | None]) -> None:
+    def _stand(self, service: Service, outcome: Outcome) -> None:
         """Its bytes stay in service though its file holds others; its grant is what the grant's file says now."""
         entry, candidate = service.entry, service.candidate
         found = self._catalogue.grants.get(entry.id)
@@ -236,7 +238,7 @@ class Roster:
         ruling: Ruling = rule_standing(found, entry.id, entry.module.digest, self._home.configuration)
         kept = replace(entry, grant=ruling.grant, grant_state=ruling.state, limits=ruling.limits)
         rejected = service.rejected
-        self._swap(service, kept, service.generation.code, outcome, manifests)
+        self._swap(service, kept, service.generation.code, outcome)
         service.candidate, service.rejected, service.standing = candidate, rejected, ruling.problems
 
     # --- parts ------------------------------------------------------------------------------------------------------
@@ -276,7 +278,7 @@ class Roster:
                     for text in self._catalogue.causes.get(name, ()):
                         yield text, plugin_id
 
-    def _said(self, fresh: Collection[str], news: Collection[str] = ()) -> list[Change]:
+    def _said(self, fresh: Collection[str], news: Collection[str]) -> list[Change]:
         """Problems that were not there before, or are those of a file that was broken in another way."""
         kept = dict(self._kept())
         of = {f"{text}{STAYS}": plugin_id for text, plugin_id in kept.items()}

@@ -59,7 +59,9 @@ class Turn:
 
     def give(self) -> None:
         """The turn is over."""
-        if not self._line.unpark():
+        if self._line:
+            self._line.unpark()
+        else:
             self._taken = False
 
 
@@ -94,8 +96,8 @@ class SharedGuest:
         try:
             return await session.call(function, data, options)
         except BaseException as error:
-            # An engine may say that the guest outlived an error which it reported itself, in good order.
-            if getattr(session, "spent", True):
+            # It outlives an error of its own that it reported in good order.
+            if session.spent:
                 self._ended = _what_ended(error)
                 await self._end()
             raise

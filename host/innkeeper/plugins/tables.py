@@ -76,9 +76,11 @@ def shown(value: object) -> str:
     return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."
 
 
-def _visible(key: str) -> str:
-    # Keys come from the file: what is no visible character is written as an escape, as in a Python string.
-    return key if key.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in key)
+def visible(key: str, most: int) -> str:
+    """A key of a file as a message names it (str): cut to `most` characters, and what is no visible character as an
+    escape, as in a Python string."""
+    cut = key if len(key) <= most else key[: most - 3] + "..."
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in cut)
 
 
 def nearest(word: str, known: Collection[str]) -> str:
@@ -137,8 +139,7 @@ class Table:
 
     def problem(self, key: str, sentence: str) -> None:
         """Adds a problem of one key: "file: path.key SENTENCE"."""
-        place = f"{self.path}{key if len(key) <= 100 else key[:97] + '...'}"
-        self.problems.append(f"{self.where}: {_visible(place)} {sentence}")
+        self.problems.append(f"{self.where}: {self.path}{visible(key, 100)} {sentence}")
 
     def text(
         self,
@@ -192,7 +193,7 @@ class Table:
         """A table inside; empty where it is absent or wrong."""
         value = self.data.get(key, {})
         if not isinstance(value, dict):
-            self.problem(key, f"is {shown(value)}: it must be a table, written [{_visible(self.path + key)}]")
+            self.problem(key, f"is {shown(value)}: it must be a table, written [{self.path}{key}]")
             value = {}
         return Table(value, self.where, self.problems, f"{self.path}{key}.")
 
@@ -200,7 +201,7 @@ class Table:
         """An array of tables; empty where it is absent or wrong."""
         value = self.data.get(key, [])
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            self.problem(key, f"must be tables, each written [[{_visible(self.path + key)}]]")
+            self.problem(key, f"must be tables, each written [[{self.path}{key}]]")
             return []
         return [Table(item, self.where, self.problems, f"{self.path}{key}[{i}].") for i, item in enumerate(value)]
 

@@ -11,20 +11,12 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 
 from innkeeper.errors import RejectedError
+from innkeeper.sandbox import kernel
 from innkeeper.sandbox.growth import RESERVED
-from innkeeper.sandbox.wasm import (
-    MAGIC,
-    VERSION,
-    Import,
-    MalformedError,
-    ModuleInfo,
-    Signature,
-    UnsupportedError,
-    parse,
-)
+from innkeeper.sandbox.module_info import Import, MalformedError, ModuleInfo, Signature, UnsupportedError
+from innkeeper.sandbox.wasm import MAGIC, VERSION, parse
 
 WASI = "wasi_snapshot_preview1"
-EXTISM = ("extism:host/env", "extism:host/user")
 
 _BUILD = "build a core module with an Extism PDK"
 
@@ -96,33 +88,32 @@ def _advice(proposal: str) -> str:
 
 
 # Repetitions are bounded or possessive: no file makes matching slow.
-_LOOKS: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
-    (re.compile(pattern, re.DOTALL | re.IGNORECASE), sentence)
-    for pattern, sentence in (
-        (rb"\x7fELF", f"is a native or precompiled ELF file; {_BUILD} (target wasm32)"),
-        (rb"\xcf\xfa\xed\xfe|\xce\xfa\xed\xfe", f"is a native macOS program; {_BUILD} (target wasm32)"),
-        (rb"MZ.{58}", f"is a native Windows program; {_BUILD} (target wasm32)"),
-        (rb"\xca\xfe\xba\xbe", f"is a Java class or a macOS program; {_BUILD} (target wasm32)"),
-        (rb"BC\xc0\xde", "is LLVM bitcode; link it for wasm32 first"),
-        (rb"!<arch>\n", "is a static library; link it for wasm32 first"),
-        (rb"\x1f\x8b", "is compressed with gzip; unpack it first (gunzip)"),
-        (rb"\x28\xb5\x2f\xfd", "is compressed with zstd; unpack it first (unzstd)"),
-        (rb"\xfd7zXZ\0", "is compressed with xz; unpack it first (unxz)"),
-        (rb"BZh[1-9]", "is compressed with bzip2; unpack it first (bunzip2)"),
-        (rb"PK\x03\x04|PK\x05\x06", "is a zip archive; unpack it and give the .wasm file in it"),
-        (rb".{257}ustar", "is a tar archive; unpack it and give the .wasm file in it"),
-        (rb"\x89PNG\r\n", f"is a PNG image; {_BUILD}"),
-        (rb"\xff\xd8\xff", f"is a JPEG image; {_BUILD}"),
-        (rb"%PDF-", f"is a PDF document; {_BUILD}"),
-        (rb"version https://git-lfs", "is a pointer of Git LFS and not the file itself; fetch it (git lfs pull)"),
-        (rb"\s{0,99}<(?:!doctype html|html|head|body)\b", "is a web page; download the .wasm file itself"),
-        (rb"\s{0,99}<\?xml", f"is an XML document; {_BUILD}"),
-        (rb"(?:\s++|;;[^\n]*+\n|\(;(?:(?!;\)).)*+;\))*+\((?:module|component|func|memory|import|export|type)\b",
-         "is Wasm text; assemble it with wat2wasm"),
-        (rb"\s{0,99}[\[{]\s{0,99}[\"\[{\]}\d-]", "is JSON; give the .wasm file and not its manifest or a workflow"),
-        (rb"#!", "is a script; " + _BUILD),
-    )
-)  # fmt: skip
+_LOOKS = (
+    (rb"\x7fELF", f"is a native or precompiled ELF file; {_BUILD} (target wasm32)"),
+    (rb"\xcf\xfa\xed\xfe|\xce\xfa\xed\xfe", f"is a native macOS program; {_BUILD} (target wasm32)"),
+    (rb"MZ.{58}", f"is a native Windows program; {_BUILD} (target wasm32)"),
+    (rb"\xca\xfe\xba\xbe", f"is a Java class or a macOS program; {_BUILD} (target wasm32)"),
+    (rb"BC\xc0\xde", "is LLVM bitcode; link it for wasm32 first"),
+    (rb"!<arch>\n", "is a static library; link it for wasm32 first"),
+    (rb"\x1f\x8b", "is compressed with gzip; unpack it first (gunzip)"),
+    (rb"\x28\xb5\x2f\xfd", "is compressed with zstd; unpack it first (unzstd)"),
+    (rb"\xfd7zXZ\0", "is compressed with xz; unpack it first (unxz)"),
+    (rb"BZh[1-9]", "is compressed with bzip2; unpack it first (bunzip2)"),
+    (rb"PK\x03\x04|PK\x05\x06", "is a zip archive; unpack it and give the .wasm file in it"),
+    (rb".{257}ustar", "is a tar archive; unpack it and give the .wasm file in it"),
+    (rb"\x89PNG\r\n", f"is a PNG image; {_BUILD}"),
+    (rb"\xff\xd8\xff", f"is a JPEG image; {_BUILD}"),
+    (rb"%PDF-", f"is a PDF document; {_BUILD}"),
+    (rb"version https://git-lfs", "is a pointer of Git LFS and not the file itself; fetch it (git lfs pull)"),
+    (rb"\s{0,99}<(?:!doctype html|html|head|body)\b", "is a web page; download the .wasm file itself"),
+    (rb"\s{0,99}<\?xml", f"is an XML document; {_BUILD}"),
+    (
+        rb"(?:\s++|;;[^\n]*+\n|\(;(?:(?!;\)).)*+;\))*+\((?:module|component|func|memory|import|export|type)\b",
+        "is Wasm text; assemble it with wat2wasm",
+    ),
+    (rb"\s{0,99}[\[{]\s{0,99}[\"\[{\]}\d-]", "is JSON; give the .wasm file and not its manifest or a workflow"),
+    (rb"#!", f"is a script; {_BUILD}"),
+)
 
 
 def _problem_of_file(wasm: bytes, size_limit: int) -> str | None:
@@ -151,7 +142,7 @@ _TRUNCATED = "the Wasm file is cut off within its first 8 bytes; copy or build i
 
 def _looks_like(head: bytes) -> str:
     for pattern, sentence in _LOOKS:
-        if pattern.match(head):
+        if re.match(pattern, head, re.DOTALL | re.IGNORECASE):
             return sentence
     try:
         head.decode()
@@ -201,15 +192,26 @@ _FOREIGN = tuple(
         ("wasi:.*", "", f"built for WASI 0.2 or later; rebuild it for WASI preview 1 ({WASI}), target wasm32-wasip1"),
         ("wasix.*", "", f"built for WASIX; rebuild it for WASI preview 1 ({WASI}), target wasm32-wasip1"),
         ("wasi(?!_snapshot_preview1$)[_-].*", "", f"built for another version of WASI; rebuild it for {WASI}"),
-        ("env", "_?emscripten_|_embind_|invoke_[vijfd]+$|__syscall_|__cxa_throw$", "built by Emscripten for a "
-         "JavaScript host; build it with the WASI SDK or `zig cc -target wasm32-wasi`, or with -sSTANDALONE_WASM"),
+        (
+            "env",
+            "_?emscripten_|_embind_|invoke_[vijfd]+$|__syscall_|__cxa_throw$",
+            "built by Emscripten for a JavaScript host; build it with the WASI SDK or `zig cc -target wasm32-wasi`, or "
+            "with -sSTANDALONE_WASM",
+        ),
         ("GOT\\.(mem|func)", "", "a side module of dynamic linking; link it statically"),
-        ("__wbindgen.*|wbg|.*_bg\\.js", "", "built by wasm-bindgen for a JavaScript host; build it with the Extism PDK "
-         "for Rust, target wasm32-unknown-unknown or wasm32-wasip1"),
-        ("gojs|go", "runtime\\.|syscall/js\\.", "built by Go for a JavaScript host; build it with GOOS=wasip1 and "
-         "-buildmode=c-shared"),
+        (
+            "__wbindgen.*|wbg|.*_bg\\.js",
+            "",
+            "built by wasm-bindgen for a JavaScript host; build it with the Extism PDK for Rust, target "
+            "wasm32-unknown-unknown or wasm32-wasip1",
+        ),
+        (
+            "gojs|go",
+            "runtime\\.|syscall/js\\.",
+            "built by Go for a JavaScript host; build it with GOOS=wasip1 and -buildmode=c-shared",
+        ),
     )
-)  # fmt: skip
+)
 
 
 def _problem_of_import(wanted: Import) -> str | None:
@@ -279,7 +281,7 @@ def _cure(missing: list[tuple[str, str, Signature]]) -> str:
         return "build it without that import (AssemblyScript: --use abort=FILE/FUNCTION, an abort of its own)"
     if any(module == WASI for module, _ in names):
         return f"build it against {WASI} as its specification has it"
-    if any(module == EXTISM[0] for module, _ in names):
+    if any(module == kernel.ENV for module, _ in names):
         return "rebuild it with an Extism PDK of 1.0 or later"
     return "register them as host functions, link a module that has them, or build the plugin without them"
 
@@ -317,22 +319,19 @@ _OFFSET = re.compile(r"\(at offset 0x([0-9a-f]+)\)|at offset (\d+):")
 _NOISE = re.compile(r"^(?:\d+: )?(?:Invalid input WebAssembly code at offset \d+: )?|\s*\(at offset 0x[0-9a-f]+\)")
 
 # What the engine's validator says when a module uses a proposal that is off.
-_COMPLAINTS = tuple(
-    (re.compile(pattern, re.IGNORECASE), proposal)
-    for pattern, proposal in (
-        (r"relaxed.simd", "relaxed SIMD"),
-        (r"\bthreads\b|\bshared\b.*(?:memor|table|global)|atomic", "threads"),
-        (r"memory64|64-bit (?:memor|table)", "memory64"),
-        (r"multiple memories|multi.memory", "multi-memory"),
-        (r"exception|legacy_exceptions", "exceptions"),
-        (r"stack.switching|continuation", "stack switching"),
-        (r"function.references", "function references"),
-        (r"wide.arithmetic", "wide arithmetic"),
-        (r"custom.page.sizes", "custom page sizes"),
-        (r"compact.imports", "compact imports"),
-        (r"encoded as a component", "component model"),
-        (r"\bgc\b", "garbage collection"),
-    )
+_COMPLAINTS = (
+    (r"relaxed.simd", "relaxed SIMD"),
+    (r"\bthreads\b|\bshared\b.*(?:memor|table|global)|atomic", "threads"),
+    (r"memory64|64-bit (?:memor|table)", "memory64"),
+    (r"multiple memories|multi.memory", "multi-memory"),
+    (r"exception", "exceptions"),
+    (r"stack.switching|continuation", "stack switching"),
+    (r"function.references", "function references"),
+    (r"wide.arithmetic", "wide arithmetic"),
+    (r"custom.page.sizes", "custom page sizes"),
+    (r"compact.imports", "compact imports"),
+    (r"encoded as a component", "component model"),
+    (r"\bgc\b", "garbage collection"),
 )
 _IS_OFF = re.compile(
     r"\bnot (?:enabled|supported|allowed)\b|must be enabled|to be enabled|required?\b|disabled"
@@ -362,6 +361,6 @@ def explain_compile_error(message: str) -> str:
         short = short[:200] + "..."
     if _IS_OFF.search(short):
         for pattern, proposal in _COMPLAINTS:
-            if pattern.search(short):
+            if re.search(pattern, short, re.IGNORECASE):
                 return _off(proposal, f"{short}{offset}")
     return f"the module is not valid Wasm: {short}{offset}; build it again, with a released version of its compiler"

@@ -54,10 +54,11 @@ class Bounds:
         spare_guests: guests started ahead, for modules that take long to start.
         workers: threads on which long guests take turns.
         compile_jobs: modules compiled at once.
-        compile_cpu: seconds of processor time for compiling one module.
+        compile_cpu: seconds of processor time for compiling one module; those of several megabytes take two to ten.
         compile_memory: bytes for one process that compiles, beyond what it starts with.
-        cache_size: bytes of compiled modules that are kept on disk.
-        bytes_in_flight: bytes of input and output of all calls together.
+        cache_size: bytes of compiled modules that are kept on disk; the default is for two hundred of a megabyte.
+        bytes_in_flight: bytes of input and output of all calls together, and of what waiting guests asked the host
+            with, from a page on.
         module_size: bytes of one Wasm file.
     """
 

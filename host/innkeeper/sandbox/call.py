@@ -88,12 +88,15 @@ class Call:
 
     def take_over(self, start: Call) -> None:
         """What a guest used while it started counts for the call that it serves."""
-        usage, begun = self.usage, start.usage
-        usage.cpu = begun.cpu
-        usage.system_calls = begun.system_calls
-        usage.log_dropped = begun.log_dropped
-        usage.log = begun.log
-        self._log_left = start._log_left
+        self.usage.cpu = start.usage.cpu
+        self.usage.system_calls = start.usage.system_calls
+        self.take_log(start)
+
+    def take_log(self, start: Call) -> None:
+        """What a guest logged while it started is in the log of its first call, and counts there."""
+        self.usage.log_dropped = start.usage.log_dropped
+        self.usage.log = start.usage.log
+        self._log_left -= start.limits.log - start._log_left
 
     def fail(self, error: BaseException) -> None:
         """Keeps what ends the call, unless something else did before."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes as c
 import math
-import os
 import struct
 import threading
 from collections.abc import Callable, Sequence
@@ -231,7 +230,7 @@ def on_async(
     guest = None
     try:
         place = _Place.from_address(continuation)
-        _CONTINUATION.pack_into(place, 0, _RESUME, _READY, 0)
+        _CONTINUATION.pack_into(place, 0, capi.RESUME, _READY, 0)
         guest = running.get(threading.get_ident())
         binding = _bindings[env]
         assert guest is not None
@@ -239,7 +238,7 @@ def on_async(
         result = binding.begin(guest, caller, *signature.arguments(arguments))
         if isinstance(result, Pending):
             result.results = results
-            _CONTINUATION.pack_into(place, 0, _RESUME, guest.wait_for(result), 0)
+            _CONTINUATION.pack_into(place, 0, capi.RESUME, guest.wait_for(result), 0)
         else:
             signature.write(results, result)
     except BaseException as error:
@@ -266,11 +265,6 @@ _kept = (capi.RawCallback(on_raw), capi.AsyncCallback(on_async), capi.EpochCallb
 RAW, ASYNC, EPOCH = (c.cast(callback, c.c_void_p).value or 0 for callback in _kept)
 """Addresses of the callbacks, which live as long as this module."""
 
-# wasmtime asks a function of C whether the host function is done: one that gets an address and answers a bool. `strlen`
-# is one: of the bytes 0 it says 0, of 1 and 0 it says 1. So a poll that finds the guest still waiting, and the one that
-# goes on, cost no call of Python's.
-_strlen: Any = c.CDLL(None).strlen if os.name == "posix" else c.cdll.msvcrt.strlen
-_RESUME = c.cast(_strlen, c.c_void_p).value or 0
 _ready = c.create_string_buffer(b"\1")
 _READY = c.addressof(_ready)
 _Place = c.c_char * 24

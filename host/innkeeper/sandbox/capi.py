@@ -19,10 +19,13 @@ Sources: wasmtime.h, wasmtime/async.h, wasmtime/store.h, wasmtime/linker.h of wa
 from __future__ import annotations
 
 import ctypes as c
+import os
 from typing import Any
 
 from wasmtime import _bindings as bindings
 from wasmtime import _ffi
+
+from innkeeper.errors import InternalError
 
 POINTER = c.c_void_p
 
@@ -136,14 +139,18 @@ byte_vec_delete = _declare("wasm_byte_vec_delete", "-", "p")
 AsyncCallback = c.CFUNCTYPE(None, POINTER, POINTER, POINTER, c.c_size_t, POINTER, c.c_size_t, POINTER, POINTER)
 """(env, caller, arguments, count, results, count, trap out, continuation out)
 
-The continuation is three pointers: a Resume, its env, and a finalizer of that env, which may be NULL."""
+The continuation is three pointers: a function of C that says of its env whether the host function is done (`RESUME`),
+that env, and a finalizer of it, which may be NULL."""
 RawCallback = c.CFUNCTYPE(POINTER, POINTER, POINTER, POINTER, c.c_size_t)
 """(env, caller, values in and out, count) -> trap"""
-Resume = c.CFUNCTYPE(c.c_bool, POINTER)
-"""(env) -> the host function is done"""
 EpochCallback = c.CFUNCTYPE(POINTER, POINTER, POINTER, c.POINTER(c.c_uint64), c.POINTER(c.c_uint8))
 """(context, data, delta out, kind out) -> error"""
 EPOCH_YIELD = 1
+
+_strlen: Any = c.CDLL(None).strlen if os.name == "posix" else c.cdll.msvcrt.strlen
+RESUME: int = c.cast(_strlen, POINTER).value or 0
+"""Address of `strlen`, which says 0 of the bytes 0, and 1 of 1 and 0: so neither a poll that finds the guest still
+waiting, nor the one that goes on, costs a call of Python's."""
 
 Extern = bindings.wasmtime_extern_t
 Instance = bindings.wasmtime_instance_t
@@ -194,6 +201,12 @@ def take_error(error: int) -> str:
         return _message(error_message, error)
     finally:
         error_delete(error)
+
+
+def check(error: int | None) -> None:
+    """Raises InternalError with the text of the error that a function returned, if it did."""
+    if error:
+        raise InternalError(f"wasmtime: {take_error(error)}")
 
 
 def take_trap(trap: int) -> tuple[int | None, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import inspect
 import os
 import threading
 import time
@@ -17,16 +16,16 @@ from pathlib import Path
 import trio
 import wasmtime as w
 
-from innkeeper.errors import RejectedError, UsageError
+from innkeeper.errors import UsageError
 from innkeeper.sandbox import admission, callbacks, capi, kernel, selfcheck
 from innkeeper.sandbox.bounds import Bounds
-from innkeeper.sandbox.box import MAX_MODULES
 from innkeeper.sandbox.capacity import Budget
 from innkeeper.sandbox.clock import WATCH, Watch
-from innkeeper.sandbox.compilation.job import KERNEL, PLAIN, joined_plan
+from innkeeper.sandbox.compilation.kinds import KERNEL, PLAIN, joined_plan
 from innkeeper.sandbox.compilation.plan import Plan
 from innkeeper.sandbox.compilation.service import open_compilation
 from innkeeper.sandbox.compilation.settings import STACK, apply_settings
+from innkeeper.sandbox.imports import available_imports
 from innkeeper.sandbox.inline import LoopBudget
 from innkeeper.sandbox.interface import HostFunction
 from innkeeper.sandbox.joined import Joined
@@ -34,14 +33,13 @@ from innkeeper.sandbox.known import Known, look, remembered
 from innkeeper.sandbox.layout import Layout, imports_of
 from innkeeper.sandbox.limits import MIB, Limits
 from innkeeper.sandbox.linking import CompiledModule, Linked
+from innkeeper.sandbox.module_info import Signature
 from innkeeper.sandbox.pool import PLACES, SLOT, TABLE_ELEMENTS, pooled
 from innkeeper.sandbox.program import FiberProgram
 from innkeeper.sandbox.spares import AGE, Spares
 from innkeeper.sandbox.spots import Spot
 from innkeeper.sandbox.ticker import ticker_of
-from innkeeper.sandbox.wasi import FUNCTIONS as WASI_FUNCTIONS
-from innkeeper.sandbox.wasi import NONE, WASI_MODULE, WasiRights
-from innkeeper.sandbox.wasm import ModuleInfo, Signature
+from innkeeper.sandbox.wasi import NONE, WasiRights
 from innkeeper.sandbox.workers import CLOSED, Workers
 
 
@@ -145,54 +143,24 @@ class FiberEngine:
         """
         if self.closed:
             raise UsageError(CLOSED)
-        if len(modules or {}) >= MAX_MODULES:
-            raise RejectedError(
-                f"{len(modules or {}) + 1} modules are linked together; at most {MAX_MODULES} can be", plugin=plugin
-            )
-        reserved = {kernel.ENV, kernel.INNER, WASI_MODULE}.intersection(modules or {})
-        if reserved:
-            raise RejectedError(f"a module may not be named {min(reserved)!r}: that is the host's", plugin=plugin)
+        available = available_imports(functions, modules or {}, plugin)
         parts: list[tuple[str | None, bytes]] = [*(modules or {}).items(), (None, wasm)]
-        available = {(kernel.ENV, name): kind for name, kind in kernel.SIGNATURES.items()}
-        available |= {(WASI_MODULE, name): _wasi_signature(name) for name in WASI_FUNCTIONS}
-        given: set[tuple[str, str]] = set()
-        for function in functions:
-            if function.namespace in (kernel.ENV, kernel.INNER, WASI_MODULE):
-                raise RejectedError(
-                    f"a host function may not be in the namespace {function.namespace!r}", plugin=plugin
-                )
-            if function.quick and inspect.iscoroutinefunction(function.handler):
-                raise UsageError(
-                    f"the host function {function.name!r} is quick and async at once; leave 'quick' out, or make it a "
-                    "plain function",
-                    plugin=plugin,
-                )
-            if (function.namespace, function.name) in given:
-                raise UsageError(
-                    f"the host function {function.namespace!r} {function.name!r} is given twice; "
-                    "give one of them another name",
-                    plugin=plugin,
-                )
-            given.add((function.namespace, function.name))
-            available[function.namespace, function.name] = kernel.guest_signature(function)
-        infos: list[ModuleInfo] = []
-        digest = ""
+        looked: list[Known] = []
         for name, part in parts:
-            known = [other for other, _ in parts[: len(infos)] if other is not None]
-            info, digest = await self._look(part, available, known, plugin)
-            infos.append(info)
+            known = [other for other, _ in parts[: len(looked)] if other is not None]
+            looked.append(await self._look(part, available, known, plugin))
             if name is not None:
-                available |= admission.functions_of(name, info)
+                available |= admission.functions_of(name, looked[-1].info)
+        # The plugin's own is the last one.
+        own = looked[-1]
         if len(parts) == 1:
-            layout: Layout = await self._joined(wasm, infos[0], functions, digest, plugin)
+            layout: Layout = await self._joined(wasm, own, functions, plugin)
         else:
-            layout = await self._linked(parts, infos, functions, plugin)
-        # The last one is the plugin's own, and so is the digest.
-        return FiberProgram(self, digest, infos[-1], layout, rights)
+            layout = await self._linked(parts, looked, functions, plugin)
+        return FiberProgram(self, own.digest, own.info, layout, rights)
 
-    async def _joined(
-        self, wasm: bytes, info: ModuleInfo, functions: Sequence[HostFunction], digest: str, plugin: str | None
-    ) -> Joined:
+    async def _joined(self, wasm: bytes, own: Known, functions: Sequence[HostFunction], plugin: str | None) -> Joined:
+        info, digest = own.info, own.digest
         plan = joined_plan(kernel.wrapped(functions, imports_of((info,))))
         key = (digest, plan.to_bytes())
         modules = self._compiled.get(key)
@@ -208,29 +176,29 @@ class FiberEngine:
     async def _linked(
         self,
         parts: Sequence[tuple[str | None, bytes]],
-        infos: Sequence[ModuleInfo],
+        looked: Sequence[Known],
         functions: Sequence[HostFunction],
         plugin: str | None,
     ) -> Linked:
         compiled: list[CompiledModule] = []
-        for (name, part), info in zip(parts, infos, strict=True):
-            compiled.append(CompiledModule(name, info, await self._plain(part, Plan(PLAIN), plugin)))
-        imported = imports_of(infos)
+        for (name, part), known in zip(parts, looked, strict=True):
+            compiled.append(CompiledModule(name, known.info, await self._plain(part, PLAIN, known.digest, plugin)))
+        imported = imports_of(known.info for known in looked)
         wrapped = kernel.wrapped(functions, imported)
         module: w.Module | None = None
         if wrapped or any(namespace == kernel.ENV for namespace, _ in imported):
             text = kernel.source([(function.parameters, function.result) for function in wrapped], merged=False)
-            module = await self._plain(bytes(w.wat2wasm(text)), Plan(KERNEL), plugin)
+            module = await self._plain(bytes(w.wat2wasm(text)), KERNEL, None, plugin)
         return Linked(self._on_demand.engine, compiled, module, functions)
 
-    async def _plain(self, wasm: bytes, plan: Plan, plugin: str | None) -> w.Module:
-        module = (await self.compilation.load(wasm, plan, self._engines[:1], plugin=plugin))[0]
+    async def _plain(self, wasm: bytes, plan: Plan, digest: str | None, plugin: str | None) -> w.Module:
+        module = (await self.compilation.load(wasm, plan, self._engines[:1], digest=digest, plugin=plugin))[0]
         assert module is not None
         return module
 
     async def _look(
         self, wasm: bytes, available: Mapping[tuple[str, str], Signature], modules: Sequence[str], plugin: str | None
-    ) -> tuple[ModuleInfo, str]:
+    ) -> Known:
         def work() -> Known:
             found = look(wasm, plugin=plugin, size_limit=self.bounds.module_size)
             admission.resolve(found.info, available, modules, plugin)
@@ -242,7 +210,7 @@ class FiberEngine:
         else:
             # Reading a hostile file's sections may take half a second.
             found = await trio.to_thread.run_sync(work)
-        return found.info, found.digest
+        return found
 
     async def rest(self) -> None:
         """Stops the ticker when nothing runs; runs for as long as the engine is open."""
@@ -306,11 +274,6 @@ _COMPILED = 32
 
 _SMALL, _FEW = 4 * MIB, 1000
 """Bytes that may be compared and imports that may be looked up on trio's thread."""
-
-
-def _wasi_signature(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    function = WASI_FUNCTIONS[name]
-    return tuple(v.value for v in function.parameters), ((function.result.value,) if function.result else ())
 
 
 @asynccontextmanager

@@ -1,4 +1,5 @@
-"""Makes a guest remember which growth of its memory or its tables was refused.
+"""Makes a guest remember which growth of its memory or its tables was refused, and shows its memory and its start
+function to the host.
 
 An engine answers a refused growth with -1 to the guest and tells its host nothing. So that the error of a call that
 then fails can say that memory ran out, each `memory.grow` and `table.grow` becomes a call of a function that is
@@ -13,37 +14,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from innkeeper.sandbox.instructions import (
-    BLOCKS,
-    BRANCHES,
-    CALLS,
-    CONSTANTS,
-    COUNTED,
-    GLOBALS,
-    LEB,
-    LOCALS,
-    MEMORY_SIZE,
-    REF_NULL,
-    TABLE_GROW,
-    TABLES,
-    after_locals,
-    run_of,
-    sub,
-    walk,
-)
+from innkeeper.sandbox.instructions import LEB, MEMORY_GROW, TABLE_GROW, after_locals, run_without, walk
 from innkeeper.sandbox.leb import leb, u32
-from innkeeper.sandbox.wasm import (
-    CODE,
-    EXPORT,
-    FUNCTION,
-    GLOBAL,
-    SECTION_ORDER,
-    TYPE,
-    MalformedError,
-    ModuleInfo,
-    Section,
-    UnsupportedError,
-)
+from innkeeper.sandbox.module_info import MalformedError, ModuleInfo, Section, UnsupportedError
+from innkeeper.sandbox.sections import appended, bodies, export_item
+from innkeeper.sandbox.wasm import CODE, EXPORT, FUNCTION, GLOBAL, SECTION_ORDER, TYPE
+from innkeeper.sandbox.wasm import START as START_SECTION
 
 RESERVED = "innkeeper:"
 """No guest may export names that begin with this."""
@@ -82,26 +58,22 @@ def instrument(wasm: bytes, info: ModuleInfo) -> bytes:
     changed: dict[int, bytes] = {}
     exports: list[bytes] = []
     if info.memories:
-        exports.append(_export(MEMORY, 2, 0))
+        exports.append(export_item(MEMORY, "memory", 0))
     if info.start is not None:
-        exports.append(_export(START, 0, info.start))
+        exports.append(export_item(START, "func", info.start))
     if CODE in sections:
         growers = _Growers(info)
-        bodies = _rewritten(wasm, sections[CODE], info.functions, growers)
+        functions = _rewritten(wasm, sections[CODE], growers)
         if growers.bodies:
             first_type = len(info.types)
             indices = [leb(first_type + at) for at in range(len(growers.types))]
-            changed[TYPE] = _appended(wasm, sections[TYPE], growers.types)
-            changed[FUNCTION] = _appended(wasm, sections[FUNCTION], indices)
-            changed[GLOBAL] = _appended(wasm, sections.get(GLOBAL), growers.initial)
-            changed[CODE] = leb(info.functions + len(growers.bodies)) + b"".join([*bodies, *growers.bodies])
-            exports.extend(_export(name, 3, index) for name, index in growers.globals.items())
+            for number, items in ((TYPE, growers.types), (FUNCTION, indices), (GLOBAL, growers.initial)):
+                changed[number] = appended(wasm, sections.get(number), len(items), b"".join(items))
+            changed[CODE] = leb(info.functions + len(growers.bodies)) + b"".join([*functions, *growers.bodies])
+            exports.extend(export_item(name, "global", index) for name, index in growers.globals.items())
     if exports:
-        changed[EXPORT] = _appended(wasm, sections.get(EXPORT), exports)
-    return _assembled(wasm, [section for section in info.sections if section.id != _START_SECTION], changed)
-
-
-_START_SECTION = 8
+        changed[EXPORT] = appended(wasm, sections.get(EXPORT), len(exports), b"".join(exports))
+    return _assembled(wasm, [section for section in info.sections if section.id != START_SECTION], changed)
 
 
 # Mutable globals of type i64, with what they are at first.
@@ -174,31 +146,22 @@ class _Growers:
         self.bodies.append(leb(len(code)) + code)
 
 
-_PLAIN = (BLOCKS + BRANCHES + CALLS + LOCALS + GLOBALS + TABLES + MEMORY_SIZE + CONSTANTS + REF_NULL, COUNTED)
-_GROWTH = re.compile(rb"\x40\x80{0,4}+\0|\xfc" + sub(TABLE_GROW) + b"(" + LEB + b")")
+_GROWTH = re.compile(MEMORY_GROW + rb"\x80{0,4}+\0|" + TABLE_GROW + b"(" + LEB + b")")
 _MAYBE_GROWTH = re.compile(rb"\x40[\x80\0]|\xfc[\x0f\x8f]")
 
 
-def _rewritten(wasm: bytes, code: Section, count: int, growers: _Growers) -> list[bytes | bytearray]:
+def _rewritten(wasm: bytes, code: Section, growers: _Growers) -> list[bytes | bytearray]:
     """The bodies of the code section, each with its length, in as few pieces as possible."""
-    _, pos = u32(wasm, code.start, code.end)
+    _, copied = u32(wasm, code.start, code.end)
     pieces: list[bytes | bytearray] = []
-    copied = pos
-    for _ in range(count):
-        header = pos
-        size, start = u32(wasm, pos, code.end)
-        pos = start + size
-        if pos > code.end:
-            raise MalformedError(f"the function at offset {header} is longer than the code section")
-        if _MAYBE_GROWTH.search(wasm, start, pos) is None:
+    for header, start, end in bodies(wasm, code):
+        if _MAYBE_GROWTH.search(wasm, start, end) is None:
             continue
-        body = _rewritten_body(wasm, start, pos, growers)
+        body = _rewritten_body(wasm, start, end, growers)
         if body is not None:
             pieces += (wasm[copied:header], leb(len(body)), body)
-            copied = pos
-    if pos != code.end:
-        raise MalformedError(f"{code.end - pos} bytes too many after the last function")
-    pieces.append(wasm[copied:pos])
+            copied = end
+    pieces.append(wasm[copied : code.end])
     return pieces
 
 
@@ -206,27 +169,16 @@ def _rewritten_body(wasm: bytes, start: int, end: int, growers: _Growers) -> byt
     """The body in `[start, end)` with its growths replaced, or None if it has none."""
     body = bytearray()
     copied = start
-    for found in walk(wasm, after_locals(wasm, start, end), end, run_of(*_PLAIN), _GROWTH):
+    plain = run_without(MEMORY_GROW, TABLE_GROW)
+    for found in walk(wasm, after_locals(wasm, start, end), end, plain, _GROWTH):
         number = found.group(1)
         body += wasm[copied : found.start()]
         body += growers.call(None if number is None else u32(number, 0, len(number))[0])
         copied = found.end()
-    if not copied > start:
+    if copied == start:
         return None
     body += wasm[copied:end]
     return body
-
-
-def _export(name: str, kind: int, index: int) -> bytes:
-    return leb(len(name)) + name.encode() + bytes([kind]) + leb(index)
-
-
-def _appended(wasm: bytes, section: Section | None, items: list[bytes]) -> bytes:
-    """The content of a section with more items at its end; None: of a new section."""
-    if section is None:
-        return leb(len(items)) + b"".join(items)
-    count, start = u32(wasm, section.start, section.end)
-    return b"".join([leb(count + len(items)), wasm[start : section.end], *items])
 
 
 def _assembled(wasm: bytes, sections: Sequence[Section], changed: dict[int, bytes]) -> bytes:

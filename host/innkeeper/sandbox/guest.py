@@ -301,8 +301,7 @@ class Guest(Memories):
         line is logged. Does nothing while a worker has the guest."""
         if self.lent:
             return
-        if self._future or self.pending is not None:
-            self.settle()
+        self.settle()
         if self._wasi is not None:
             self._wasi.flush()
         usage = self.call.usage

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes as c
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import wasmtime as w
 
-from innkeeper.errors import InternalError
 from innkeeper.sandbox import bindings, callbacks, capi, kernel
 from innkeeper.sandbox.callbacks import Binding
 from innkeeper.sandbox.interface import HostFunction
@@ -55,6 +55,12 @@ class Hosting:
         for position, function in enumerate(wrapped):
             self._define(kernel.INNER, kernel.inner_name(position), bindings.host_binding(function), waits=True)
 
+    def resolved(self, module: w.Module) -> int:
+        """Address of a module with its imports resolved, for `capi.instance_pre_delete` in the end."""
+        pre = c.c_void_p()
+        capi.check(capi.linker_instantiate_pre(self.linker, capi.address(module), c.addressof(pre)))
+        return pre.value or 0
+
     def free(self) -> None:
         """Deletes the linker. Nothing that was made from it is used any more. Harmless when repeated."""
         linker, self.linker = self.linker, 0
@@ -73,9 +79,7 @@ class Hosting:
         number = callbacks.bind(binding)
         self._numbers.append(number)
         space, word = module.encode(), name.encode()
-        error = define(self.linker, space, len(space), word, len(word), capi.address(kind), callback, number, None)
-        if error:
-            raise InternalError(f"wasmtime: {capi.take_error(error)}")
+        capi.check(define(self.linker, space, len(space), word, len(word), capi.address(kind), callback, number, None))
 
 
 _TYPES: Mapping[str, Any] = {

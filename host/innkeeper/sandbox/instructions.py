@@ -16,6 +16,15 @@ from innkeeper.sandbox.module_info import MalformedError, UnsupportedError
 LEB = rb"[\x80-\xff]{0,9}+[\0-\x7f]"
 """A LEB128 number."""
 
+CONSTANT = b"|".join(
+    (
+        rb"[\x23\x41\x42\xd0\xd2]" + LEB,  # global.get, i32.const, i64.const, ref.null, ref.func
+        rb"\x43.{4}|\x44.{8}|\xfd\x0c.{16}",  # f32.const, f64.const, v128.const
+        rb"[\x6a-\x6c\x7c-\x7e]",  # add, sub, mul of i32 and i64
+    )
+)
+"""Alternatives for one instruction of a constant expression, but its `end`; with `re.DOTALL`."""
+
 
 def sub(*ranges: tuple[int, int]) -> bytes:
     """A pattern for a LEB128 number, perhaps padded with zeros, in one of these ranges [first, last] below 256."""
@@ -26,50 +35,59 @@ def sub(*ranges: tuple[int, int]) -> bytes:
     parts = [b"[%b]" % short, rb"[%b]\x80{0,3}+\0" % padded] if short else []
     if two:
         parts.append(rb"[%b](?:\x01|\x81\x80{0,2}+\0)" % two)
-    return b"(?:" + b"|".join(parts) + b")"
+    return _any(*parts)
+
+
+def _any(*alternatives: bytes) -> bytes:
+    return b"(?:" + b"|".join(alternatives) + b")"
+
+
+CALLS, LOCALS, GLOBALS, MEMORY_GROW = rb"\x10\x12\xd2", rb"\x20-\x22", rb"\x23\x24", rb"\x40"
+"""Opcodes that one number follows, as characters of a class. `CALLS`: call, return_call, ref.func."""
+TABLE_GROW = rb"\xfc" + sub((15, 15))
+"""A pattern for an opcode that one number follows."""
+
+_OTHERS = rb"\x02-\x04\x0c\x0d\x25\x26\x3f\x41\x42\xd0"
+"""block, loop, if, br, br_if, table.get, table.set, memory.size, i32.const, i64.const, ref.null"""
 
 
 @cache
-def run_of(one_number: bytes, prefixed: tuple[tuple[int, int], ...], memory: bytes = LEB + LEB) -> re.Pattern[bytes]:
+def run_without(*left_out: bytes, any_memory: bool = False) -> re.Pattern[bytes]:
     """A pattern for up to 1,000 instructions in a row: a match holds the interpreter, and other threads want their
     turn. `br_table` is never among them. Made when it is first asked for: only processes that compile need it.
 
     Args:
-        one_number: characters of a class: opcodes that one number follows (block types included).
-        prefixed: ranges of the numbers after 0xfc that one more number follows.
-        memory: what follows the opcode of a load or a store.
+        left_out: those of the opcodes above that are not among them.
+        any_memory: whether loads and stores may name another memory than number 0.
     """
-    return re.compile(
-        b"(?:"
-        rb"[" + one_number + rb"]" + LEB +
-        rb"|[\x00\x01\x05\x0b\x0f\x1a\x1b\x45-\xc4\xd1]"  # control, parametric and numeric ones without any
-        rb"|[\x11\x13]" + LEB + LEB +  # call_indirect, return_call_indirect
-        rb"|[\x28-\x3e](?:" + memory + rb")"  # loads and stores
-        rb"|\x43.{4}|\x44.{8}"  # f32.const, f64.const
-        rb"|\x1c(?:\x01|\x81\x80{0,3}+\0)[\x6f\x70\x7b-\x7f]"  # select with a type
-        rb"|\xfc(?:" + sub((0, 7)) +  # saturating conversions
-        rb"|" + sub(*prefixed) + LEB +
-        rb"|" + sub((8, 8), (10, 10), (12, 12), (14, 14)) + LEB + LEB +  # memory.init, .copy, table.init, .copy
-        rb")"
-        rb"|\xfd(?:" + sub((14, 20), (35, 83), (94, 255)) +
-        rb"|" + sub((0, 11), (92, 93)) + LEB + LEB +  # loads and stores
-        rb"|" + sub((84, 91)) + LEB + LEB + rb"."  # loads and stores of one lane
-        rb"|" + sub((12, 13)) + rb".{16}"  # v128.const, i8x16.shuffle
-        rb"|" + sub((21, 34)) + rb"."  # lanes
-        rb")"
-        b"){0,1000}+",
-        re.DOTALL,
-    )  # fmt: skip
+    one_number = b"".join(group for group in (CALLS, LOCALS, GLOBALS, MEMORY_GROW) if group not in left_out)
+    tables = (16, 17) if TABLE_GROW in left_out else (15, 17)  # table.grow, table.size, table.fill
+    # Alignment and offset; bit 6 of the alignment says that the number of a memory stands between them.
+    place = _any(rb"[\x40-\x7f]" + LEB + LEB, rb"[\0-\x3f]" + LEB) if any_memory else LEB + LEB
+    one = _any(
+        rb"[" + one_number + _OTHERS + rb"]" + LEB,
+        rb"[\x00\x01\x05\x0b\x0f\x1a\x1b\x45-\xc4\xd1]",  # control, parametric and numeric ones without any
+        rb"[\x11\x13]" + LEB + LEB,  # call_indirect, return_call_indirect
+        rb"[\x28-\x3e]" + place,  # loads and stores
+        rb"\x43.{4}|\x44.{8}",  # f32.const, f64.const
+        rb"\x1c(?:\x01|\x81\x80{0,3}+\0)[\x6f\x70\x7b-\x7f]",  # select with a type
+        rb"\xfc"
+        + _any(
+            sub((0, 7)),  # saturating conversions
+            sub((9, 9), (11, 11), (13, 13), tables) + LEB,  # data.drop, memory.fill, elem.drop, and these
+            sub((8, 8), (10, 10), (12, 12), (14, 14)) + LEB + LEB,  # memory.init, .copy, table.init, .copy
+        ),
+        rb"\xfd"
+        + _any(
+            sub((14, 20), (35, 83), (94, 255)),
+            sub((0, 11), (92, 93)) + LEB + LEB,  # loads and stores
+            sub((84, 91)) + LEB + LEB + rb".",  # loads and stores of one lane
+            sub((12, 13)) + rb".{16}",  # v128.const, i8x16.shuffle
+            sub((21, 34)) + rb".",  # lanes
+        ),
+    )
+    return re.compile(one + b"{0,1000}+", re.DOTALL)
 
-
-BLOCKS, BRANCHES, CALLS = rb"\x02-\x04", rb"\x0c\x0d", rb"\x10\x12\xd2"
-"""Opcodes that one number follows. `CALLS`: call, return_call, ref.func."""
-LOCALS, GLOBALS, TABLES = rb"\x20-\x22", rb"\x23\x24", rb"\x25\x26"
-MEMORY_SIZE, MEMORY_GROW, CONSTANTS, REF_NULL = rb"\x3f", rb"\x40", rb"\x41\x42", rb"\xd0"
-
-COUNTED = ((9, 9), (11, 11), (13, 13), (16, 17))
-"""After 0xfc: data.drop, memory.fill, elem.drop, table.size, table.fill."""
-TABLE_GROW = (15, 15)
 
 _LOCAL_GROUP = re.compile(LEB + rb"[\x6f\x70\x7b-\x7f]")
 
@@ -91,7 +109,7 @@ def walk(
     """The instructions in `[pos, end)` that `wanted` matches.
 
     Args:
-        plain: of `run_of`: everything else that there may be.
+        plain: of `run_without`: everything else that there may be.
 
     Raises:
         UnsupportedError, MalformedError: an instruction is neither of both.

@@ -1,7 +1,7 @@
 """What an engine is to the rest of the host: small enough for a second engine, and for a fake that tests use.
 
 The rest of the host knows these names only. The engine on wasmtime's fibers is `innkeeper.sandbox.engine.Engine`;
-`tests/fakes.py` has one that runs Python functions.  A second guest ABI (components) is another `Program` of the
+`tests/fakes.py` has one that runs Python functions. A second guest ABI (components) is another `Program` of the
 same engine; a second engine (the extism package, in a process of its own) is another `Engine`.
 """
 
@@ -36,14 +36,16 @@ class HostFunction:
 
     Attributes:
         name: import name.
-        handler: async function; gets one argument per parameter (int, float or bytes) and returns the result.
+        handler: async function, unless it is quick; gets one argument per parameter (int, float or bytes) and returns
+            the result.
         parameters: types of the parameters, in order.
         result: type of the result, or None.
         namespace: import module.
         quick: whether `handler` is a plain function that has its answer at once. It is called in the midst of the
             guest's call, on trio's thread, without the machinery of an await, in about half of the time. It has a
             stack of 1 MiB, so it must not recurse into data of unknown depth (`json.loads` of what a guest wrote is
-            for an async function), it cannot be interrupted, and its time counts as the guest's.
+            for an async function), and it cannot be interrupted. Its time may count as the guest's `cpu`: it does
+            where trio's thread polls the guest, and not where a worker does.
     """
 
     name: str
@@ -55,8 +57,8 @@ class HostFunction:
 
     async def answer(self, *values: Any) -> Any:
         """What the handler answers, whichever kind it is of."""
-        got = self.handler(*values)
-        return got if self.quick else await got  # type: ignore[misc]  # (what is not quick gives an awaitable)
+        got: Any = self.handler(*values)
+        return got if self.quick else await got
 
 
 @dataclass(frozen=True, slots=True)

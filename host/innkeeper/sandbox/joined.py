@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes as c
 from collections.abc import Collection, Sequence
 
 import wasmtime as w
 
-from innkeeper.errors import InternalError
 from innkeeper.sandbox import capi, kernel
 from innkeeper.sandbox.hosting import Hosting
 from innkeeper.sandbox.interface import HostFunction
 from innkeeper.sandbox.layout import Layout, imports_of
 from innkeeper.sandbox.module_info import ModuleInfo
+from innkeeper.sandbox.wasm import DATA
 
 
 class Joined(Layout):
@@ -36,7 +35,7 @@ class Joined(Layout):
         super().__init__((info,), uses_kernel=bool(wrapped))
         self.has_start = info.start is not None
         self.quick = (
-            info.data_size <= _QUICK
+            info.section_size(DATA) <= _QUICK
             and info.data_segments <= _QUICK_SEGMENTS
             and len(info.globals) <= _QUICK_ITEMS
             and len(info.imports) <= _QUICK_ITEMS
@@ -52,11 +51,7 @@ class Joined(Layout):
                 hosting.define_imports(imported, functions)
                 if self.uses_kernel:
                     hosting.define_kernel(wrapped)
-                pre = c.c_void_p()
-                error = capi.linker_instantiate_pre(hosting.linker, capi.address(module), c.addressof(pre))
-                if error:
-                    raise InternalError(f"wasmtime: {capi.take_error(error)}")
-                self._pres[engine] = pre.value or 0
+                self._pres[engine] = hosting.resolved(module)
         except BaseException:
             self.free()
             raise

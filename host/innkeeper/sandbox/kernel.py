@@ -21,7 +21,8 @@ from innkeeper.sandbox.interface import HostFunction, Value
 from innkeeper.sandbox.limits import DEFAULTS
 
 PAGE = 65_536
-OUTPUT_OFFSET, OUTPUT_LENGTH, ERROR_OFFSET = 24, 32, 40
+OUTPUT_OFFSET = 24
+"""Where the output's offset and length and the error's offset are, one after the other."""
 RAN_OUT = 48
 """Not zero: an allocation of so many bytes did not fit."""
 START = 192
@@ -43,8 +44,8 @@ ENV = "extism:host/env"
 INNER = "innkeeper"
 """Namespace of what the kernel imports from the host; no guest may import from it."""
 
-CONFIG_GET, VAR_GET, VAR_SET = 0, 1, 2
-"""First argument of `ask`."""
+CONFIG_GET, VAR_GET = 0, 1
+"""First argument of `ask`; 2 sets a variable."""
 LOG_LEVELS = ("trace", "debug", "info", "warn", "error")
 
 _STATE = """

@@ -32,7 +32,6 @@ class Layout(ABC):
         infos: of the modules; the plugin's own is the last.
         uses_kernel: where more than an import of the ABI itself decides it.
         """
-        self._infos = tuple(infos)
         self.uses_kernel = uses_kernel or any(
             item.module == kernel.ENV for info in infos for item in info.imports if item.kind == "func"
         )

@@ -58,12 +58,12 @@ class LinkedGuest(Guest):
             return
         base = self._base
         env = kernel.ENV.encode()
-        self._check(capi.linker_define_instance(linker, self.context, env, len(env), base + box.KERNEL))
+        capi.check(capi.linker_define_instance(linker, self.context, env, len(env), base + box.KERNEL))
         for namespace, name, wrapper in self._layout.wrappers:
             scratch = base + box.SCRATCH
             if not capi.instance_export(self.context, base + box.KERNEL, wrapper, len(wrapper), scratch):
                 raise InternalError(f"the kernel has no {wrapper.decode()}")
-            self._check(capi.linker_define(linker, self.context, namespace, len(namespace), name, len(name), scratch))
+            capi.check(capi.linker_define(linker, self.context, namespace, len(namespace), name, len(name), scratch))
 
     def begin_module(self, module: int) -> None:
         """Starts a module with what is linked so far. `module` is its address."""
@@ -85,7 +85,7 @@ class LinkedGuest(Guest):
             self._own_memories.append(at + capi.EXTERN_OF)
         self.hold_own(base + box.INSTANCE)
         if name is not None:
-            self._check(capi.linker_define_instance(self._linker, self.context, name, len(name), base + box.INSTANCE))
+            capi.check(capi.linker_define_instance(self._linker, self.context, name, len(name), base + box.INSTANCE))
             self._linked.append(capi.Instance.from_buffer_copy(self._box.instance))
 
     def measure(self) -> tuple[int, int]:
@@ -104,7 +104,3 @@ class LinkedGuest(Guest):
         linker, self._linker = self._linker, 0
         if linker:
             self._layout.give(linker)
-
-    def _check(self, error: int | None) -> None:
-        if error:
-            raise InternalError(f"wasmtime: {capi.take_error(error)}")

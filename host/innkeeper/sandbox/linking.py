@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes as c
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import wasmtime as w
 
-from innkeeper.errors import InternalError
 from innkeeper.sandbox import capi, kernel
 from innkeeper.sandbox.hosting import Hosting
 from innkeeper.sandbox.interface import HostFunction
@@ -104,13 +102,7 @@ class Linked(Layout):
             self._base.define_imports(imported, functions)
             if kernel_module is not None:
                 self._kernel_hosting.define_kernel(wrapped)
-                pre = c.c_void_p()
-                error = capi.linker_instantiate_pre(
-                    self._kernel_hosting.linker, capi.address(kernel_module), c.addressof(pre)
-                )
-                if error:
-                    raise InternalError(f"wasmtime: {capi.take_error(error)}")
-                self.kernel = pre.value or 0
+                self.kernel = self._kernel_hosting.resolved(kernel_module)
         except BaseException:
             self.free()
             raise

@@ -12,28 +12,13 @@ memory 1, and none of its indices can name what is appended.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from innkeeper.sandbox.instructions import (
-    BLOCKS,
-    BRANCHES,
-    CALLS,
-    CONSTANTS,
-    COUNTED,
-    GLOBALS,
-    LEB,
-    LOCALS,
-    MEMORY_GROW,
-    MEMORY_SIZE,
-    REF_NULL,
-    TABLE_GROW,
-    TABLES,
-    after_locals,
-    run_of,
-    walk,
-)
+from innkeeper.sandbox.inlining import MAX_LOCALS, Inlined, Locals
+from innkeeper.sandbox.instructions import CALLS, CONSTANT, GLOBALS, LEB, after_locals, run_without, walk
 from innkeeper.sandbox.leb import leb, u32
-from innkeeper.sandbox.module_info import Section
+from innkeeper.sandbox.module_info import MalformedError, ModuleInfo
+from innkeeper.sandbox.sections import appended, bodies, export_item, function_import_item, items
 from innkeeper.sandbox.wasm import (
     CODE,
     DATA,
@@ -47,23 +32,19 @@ from innkeeper.sandbox.wasm import (
     SECTION_ORDER,
     TABLE,
     TYPE,
-    MalformedError,
-    ModuleInfo,
-    Signature,
     parse,
 )
 
-PREAMBLE = b"\0asm\1\0\0\0"
-
-_FUNC = 0
-"""Kind of a function among imports and exports."""
+MAX_INLINED = 2_000
+"""Calls that are replaced by what they call: each makes the module some 40 bytes larger."""
 
 
-def merge(guest: bytes, kernel: bytes, provided: Mapping[tuple[str, str], str], inlined: Collection[str] = ()) -> bytes:
+def merge(guest: bytes, kernel: bytes, provided: Mapping[tuple[str, str], str], inlined: Collection[str]) -> bytes:
     """The guest with as much of the kernel as it needs, as one module without custom sections.
 
     Args:
-        guest: a valid module with one memory or none, which imports functions only.
+        guest: a valid module with one memory or none, which imports functions only and has no start section; it may
+            have some items more than a file may (`growth.instrument` appends them).
         kernel: a valid module whose memory 0 is empty and stands for the guest's, whose memory 1 is the kernel's own,
             which imports functions only, has no table, no elements and no data, and whose globals are constants.
         provided: module and name of each import that the kernel takes the place of, to the kernel's export.
@@ -73,7 +54,12 @@ def merge(guest: bytes, kernel: bytes, provided: Mapping[tuple[str, str], str], 
     Raises:
         UnsupportedError, MalformedError: the guest has what a valid module cannot have.
     """
-    return _Merge(guest, parse(guest), kernel, parse(kernel), provided, inlined).assembled()
+    return _Merge(guest, parse(guest, more=_APPENDED), kernel, parse(kernel), provided, inlined).assembled()
+
+
+_APPENDED = 1000
+"""Items of each kind that `growth.instrument` may have appended: a function and its type for each table, of which an
+engine takes a hundred, and a few more."""
 
 
 class _Merge:
@@ -94,66 +80,48 @@ class _Merge:
         self._kernel_sections = {section.id: section for section in kernel_info.sections if section.id}
         if len(info.memories) > 1 or len(info.imports) != info.imported("func"):
             raise MalformedError("it has more memories, or imports more than functions")
-        bodies = _bodies(kernel, self._kernel_sections[CODE])
-        wanted = [provided.get((item.module, item.name)) for item in info.imports]
-        needed = self._needed({name for name in wanted if name is not None}, bodies)
         imported = len(kernel_info.imports)
+        own = [kernel[start:end] for _, start, end in bodies(kernel, self._kernel_sections[CODE])]
+        wanted = [provided.get((item.module, item.name)) for item in info.imports]
+        taken = {name: kernel_info.exports[name].index for name in wanted if name is not None}
+        needed = _needed(taken.values(), own, imported)
         self._kernel_imports = [index for index in needed if index < imported]
-        kept = [position for position, name in enumerate(wanted) if name is None]
+        self._kernel_own = [(index, own[index - imported]) for index in needed if index >= imported]
+        self._kept = [position for position, name in enumerate(wanted) if name is None]
         # In this order: imports of both, the guest's own functions, the kernel's.
-        first_own = len(kept) + len(self._kernel_imports)
+        first_own = len(self._kept) + len(self._kernel_imports)
         first_kernel = first_own + info.functions
-        kernel_own = [index for index in needed if index >= imported]
-        self._kernel_functions = {index: len(kept) + place for place, index in enumerate(self._kernel_imports)}
-        self._kernel_functions |= {index: first_kernel + place for place, index in enumerate(kernel_own)}
-        self._functions = {
-            position: self._kernel_functions[kernel_info.exports[name].index]
-            for position, name in enumerate(wanted)
-            if name is not None
+        self._kernel_functions = {index: len(self._kept) + place for place, index in enumerate(self._kernel_imports)}
+        self._kernel_functions |= {index: first_kernel + place for place, (index, _) in enumerate(self._kernel_own)}
+        self._functions = {position: place for place, position in enumerate(self._kept)}
+        self._functions |= {
+            position: self._kernel_functions[taken[name]] for position, name in enumerate(wanted) if name is not None
         }
-        self._functions |= {position: place for place, position in enumerate(kept)}
         self._shift = first_own - len(info.imports)
-        self._kept = kept
-        self._kernel_own = [(index, bodies[index - imported]) for index in kernel_own]
         self._encoded: dict[bytes, bytes] = {}
         self._inlines = 0
-        self._inlined = {
-            position: _Inlined(
-                kernel_info.signature(kernel_info.exports[name].index),
-                bodies[kernel_info.exports[name].index - imported],
-            )
-            for position, name in enumerate(wanted)
-            if name is not None and name in inlined
+        code = {
+            name: Inlined(kernel_info.signature(index), own[index - imported])
+            for name, index in taken.items()
+            if name in inlined
         }
-
-    def _needed(self, names: set[str], bodies: list[bytes]) -> list[int]:
-        imported = len(self._kernel_info.imports)
-        found: set[int] = set()
-        open_ = [self._kernel_info.exports[name].index for name in names]
-        while open_:
-            index = open_.pop()
-            if index in found:
-                continue
-            found.add(index)
-            if index >= imported:
-                open_.extend(_calls(bodies[index - imported]))
-        return sorted(found)
+        self._inlined = {position: code[name] for position, name in enumerate(wanted) if name in code}
 
     # --- indices ------------------------------------------------------------------------------------------------------
 
-    def function(self, index: int) -> int:
+    def _function(self, index: int) -> int:
         """The new index of a function of the guest."""
         moved = self._functions.get(index)
         return index + self._shift if moved is None else moved
 
-    def _function(self, encoded: bytes) -> bytes:
+    def _number(self, encoded: bytes) -> bytes:
         # The same few thousand numbers come again and again.
         found = self._encoded.get(encoded)
         if found is None:
-            found = self._encoded[encoded] = leb(self.function(u32(encoded, 0, len(encoded))[0]))
+            found = self._encoded[encoded] = leb(self._function(u32(encoded, 0, len(encoded))[0]))
         return found
 
-    def _kernel_index(self, opcode: int, encoded: bytes) -> bytes:
+    def _kernel_number(self, opcode: int, encoded: bytes) -> bytes:
         number = u32(encoded, 0, len(encoded))[0]
         if opcode in _GLOBAL_CODES:
             return leb(len(self._info.globals) + number)
@@ -178,86 +146,65 @@ class _Merge:
             section = self._sections.get(number)
             if section is not None:
                 changed[number] = self._guest[section.start : section.end]
-        pieces: list[bytes | bytearray] = [PREAMBLE]
+        pieces: list[bytes | bytearray] = [self._guest[:8]]
         for number in SECTION_ORDER:
             content = changed.get(number)
             if content is not None:
                 pieces += (bytes([number]), leb(len(content)), content)
         return b"".join(pieces)
 
-    def _items(self, number: int) -> tuple[int, bytes]:
-        # How many the guest has of a kind, and their bytes.
-        section = self._sections.get(number)
-        if section is None:
-            return 0, b""
-        count, start = u32(self._guest, section.start, section.end)
-        return count, self._guest[start : section.end]
-
     def _kernel_items(self, number: int) -> tuple[int, bytes]:
-        section = self._kernel_sections.get(number)
-        if section is None:
-            return 0, b""
-        count, start = u32(self._kernel, section.start, section.end)
-        return count, self._kernel[start : section.end]
+        return items(self._kernel, self._kernel_sections.get(number))
 
     def _types(self) -> bytes:
-        count, items = self._items(TYPE)
-        more, kernel = self._kernel_items(TYPE)
-        return leb(count + more) + items + kernel
+        return appended(self._guest, self._sections.get(TYPE), *self._kernel_items(TYPE))
 
-    def _kernel_type(self, function: int) -> bytes:
-        return leb(len(self._info.types) + self._kernel_info.function_types[function])
+    def _kernel_type(self, function: int) -> int:
+        return len(self._info.types) + self._kernel_info.function_types[function]
 
     def _imports(self) -> bytes:
         out = [leb(len(self._kept) + len(self._kernel_imports))]
         for position in self._kept:
             item = self._info.imports[position]
-            out.append(_import(item.module, item.name) + leb(self._info.function_types[position]))
+            out.append(function_import_item(item.module, item.name, self._info.function_types[position]))
         for index in self._kernel_imports:
             item = self._kernel_info.imports[index]
-            out.append(_import(item.module, item.name) + self._kernel_type(index))
+            out.append(function_import_item(item.module, item.name, self._kernel_type(index)))
         return b"".join(out)
 
     def _declared(self) -> bytes:
-        count, items = self._items(FUNCTION)
-        return leb(count + len(self._kernel_own)) + items + b"".join(self._kernel_type(i) for i, _ in self._kernel_own)
+        types = b"".join(leb(self._kernel_type(index)) for index, _ in self._kernel_own)
+        return appended(self._guest, self._sections.get(FUNCTION), len(self._kernel_own), types)
 
     def _memories(self) -> bytes:
-        count, items = self._items(MEMORY)
-        section = self._kernel_sections[MEMORY]
-        _, start = u32(self._kernel, section.start, section.end)
         # Where the guest has no memory, an empty one that cannot grow keeps its place: the kernel's is number 1.
-        own = self._kernel[start + len(EMPTY_MEMORY) : section.end]
-        return leb(2) + (items if count else EMPTY_MEMORY) + own
+        _, own = items(self._guest, self._sections.get(MEMORY))
+        _, kernel = self._kernel_items(MEMORY)
+        return leb(2) + (own or _EMPTY_MEMORY) + kernel[len(_EMPTY_MEMORY) :]
 
     def _globals(self) -> bytes:
+        count, pos = 0, 0
         section = self._sections.get(GLOBAL)
         more, kernel = self._kernel_items(GLOBAL)
-        if section is None:
-            return leb(more) + kernel
-        count, pos = u32(self._guest, section.start, section.end)
-        out = [leb(count + more)]
-        for _ in range(count):
-            head, pos = self._guest[pos : pos + 2], pos + 2
-            expression, pos = self._expression(pos, section.end)
-            out += (head, expression)
-        return b"".join([*out, kernel])
+        out = []
+        if section is not None:
+            count, pos = u32(self._guest, section.start, section.end)
+            for _ in range(count):
+                head, pos = self._guest[pos : pos + 2], pos + 2
+                expression, pos = self._expression(pos, section.end)
+                out += [head, expression]
+        return b"".join((leb(count + more), *out, kernel))
 
     def _exports(self) -> bytes:
-        count, items = 0, []
+        out = []
         for export in self._info.exports.values():
-            kind = _KINDS[export.kind]
-            index = self.function(export.index) if kind == _FUNC else export.index
-            items.append(_export(export.name, kind, index))
-            count += 1
+            index = self._function(export.index) if export.kind == "func" else export.index
+            out.append(export_item(export.name, export.kind, index))
         for export in self._kernel_info.exports.values():
-            kind = _KINDS[export.kind]
-            if kind == _FUNC:
-                continue
-            index = export.index + (len(self._info.globals) if export.kind == "global" else 0)
-            items.append(_export(export.name, kind, index))
-            count += 1
-        return leb(count) + b"".join(items)
+            if export.kind != "func":
+                shift = len(self._info.globals) if export.kind == "global" else 0
+                out.append(export_item(export.name, export.kind, export.index + shift))
+        return leb(len(out)) + b"".join(out)
 
     def _elements(self) -> bytearray:
         wasm, section = self._guest, self._sections[ELEMENT]
@@ -280,17 +227,17 @@ class _Merge:
                 # The kind of the elements: 0 for functions, or a type of references.
                 out += wasm[pos : pos + 1]
                 pos += 1
-            items, pos = u32(wasm, pos, end)
-            out += leb(items)
+            number, pos = u32(wasm, pos, end)
+            out += leb(number)
             # Ten million items are nothing that an engine refuses: no object is kept for any of them.
-            for _ in range(items):
+            for _ in range(number):
                 if flags & 4:
                     item, pos = self._expression(pos, end)
                 else:
-                    number = _NUMBER.match(wasm, pos, end)
-                    if number is None:
+                    named = _NUMBER.match(wasm, pos, end)
+                    if named is None:
                         raise MalformedError(f"the element at offset {pos} is not readable")
-                    item, pos = self._function(number.group()), number.end()
+                    item, pos = self._number(named.group()), named.end()
                 out += item
         if pos != end:
             raise MalformedError(f"{end - pos} bytes too many after the last elements")
@@ -304,7 +251,7 @@ class _Merge:
             if item is None:
                 raise MalformedError(f"the constant expression at offset {pos} is not readable")
             found = item.group()
-            out += b"\xd2" + self._function(found[1:]) if found[0] == 0xD2 else found
+            out += b"\xd2" + self._number(found[1:]) if found[0] == 0xD2 else found
             pos = item.end()
             if found == b"\x0b":
                 return bytes(out), pos
@@ -313,37 +260,28 @@ class _Merge:
         out: list[bytes | bytearray] = [leb(self._info.functions + len(self._kernel_own))]
         section = self._sections.get(CODE)
         if section is not None:
-            wasm, end = self._guest, section.end
-            _, pos = u32(wasm, section.start, end)
-            imported = len(self._info.imports)
-            for position in range(self._info.functions):
-                size, start = u32(wasm, pos, end)
-                pos = start + size
-                if pos > end:
-                    raise MalformedError(f"the function at offset {start} is longer than the code section")
-                parameters = len(self._info.signature(imported + position)[0])
-                body = self._body(wasm, start, pos, parameters)
+            for index, (_, start, end) in enumerate(bodies(self._guest, section), len(self._info.imports)):
+                body = self._body(start, end, len(self._info.signature(index)[0]))
                 out += (leb(len(body)), body)
-            if pos != end:
-                raise MalformedError(f"{end - pos} bytes too many after the last function")
         for _, text in self._kernel_own:
             moved = bytearray()
             last = 0
             for item in _kernel_names(text):
-                moved += text[last : item.start(1)] + self._kernel_index(text[item.start()], item.group(1))
+                moved += text[last : item.start(1)] + self._kernel_number(text[item.start()], item.group(1))
                 last = item.end()
             moved += text[last:]
             out += (leb(len(moved)), moved)
         return b"".join(out)
 
-    def _body(self, wasm: bytes, start: int, end: int, parameters: int) -> bytes | bytearray:
+    def _body(self, start: int, end: int, parameters: int) -> bytes | bytearray:
+        wasm = self._guest
         first = after_locals(wasm, start, end)
-        own = _Locals(wasm, start, first, parameters)
+        own = Locals(wasm, start, first, parameters)
         moved = bytearray()
         last = first
-        function, encoded = self._function, self._encoded
+        number_of, encoded = self._number, self._encoded
         inlined = self._inlined if own.count < MAX_LOCALS else {}
-        for item in walk(wasm, first, end, run_of(*_PLAIN), _NAMES_FUNCTION):
+        for item in walk(wasm, first, end, run_without(CALLS), _NAMES_FUNCTION):
             number = item.group(1)
             if inlined and wasm[item.start()] == _CALL:
                 body = inlined.get(u32(number, 0, len(number))[0])
@@ -354,98 +292,36 @@ class _Merge:
                     last = item.end()
                     continue
             moved += wasm[last : item.start(1)]
-            moved += encoded.get(number) or function(number)
+            moved += encoded.get(number) or number_of(number)
             last = item.end()
         moved += wasm[last:end]
         return own.header + moved
 
 
-MAX_LOCALS = 49_000
-"""An engine takes 50,000 locals of a function; one that has so many gets no more."""
-
-MAX_INLINED = 2_000
-"""Calls that are replaced by what they call: each makes the module some 40 bytes larger."""
-
-_CALL = 0x10
-_VALUE_TYPES = {"i32": 0x7F, "i64": 0x7E, "f32": 0x7D, "f64": 0x7C}
-
-
-class _Inlined:
-    """A function of the kernel as code that may stand anywhere."""
-
-    def __init__(self, signature: Signature, body: bytes) -> None:
-        self.parameters, results = signature
-        self._code = body[after_locals(body, 0, len(body)) :]
-        self._block = bytes([0x02, _VALUE_TYPES[results[0]] if results else 0x40])
-
-    def at(self, first: int) -> bytes:
-        """The code that takes the place of a call; `first` is the index of the first of its parameters' locals."""
-        out = bytearray()
-        for position in reversed(range(len(self.parameters))):
-            out += b"\x21" + leb(first + position)
-        out += self._block
-        last = 0
-        for item in walk(self._code, 0, len(self._code), run_of(*_INLINED_PLAIN), _NAMES_LOCAL):
-            number = item.group(1)
-            out += self._code[last : item.start(1)] + leb(first + u32(number, 0, len(number))[0])
-            last = item.end()
-        return bytes(out + self._code[last:])
-
-
-class _Locals:
-    """The local variables of one of the guest's functions, and more behind them."""
-
-    def __init__(self, wasm: bytes, start: int, end: int, parameters: int) -> None:
-        self._groups, pos = u32(wasm, start, end)
-        self._own = wasm[pos:end]
-        self._more = b""
-        self._code: dict[_Inlined, bytes] = {}
-        self.count = parameters
-        while pos < end:
-            number, pos = u32(wasm, pos, end)
-            self.count += number
-            pos += 1
-
-    def inline(self, body: _Inlined) -> bytes:
-        """The code in place of a call; each function has its variables once."""
-        code = self._code.get(body)
-        if code is None:
-            code = self._code[body] = body.at(self.count)
-            self.count += len(body.parameters)
-            self._groups += len(body.parameters)
-            self._more += b"".join(bytes([1, _VALUE_TYPES[name]]) for name in body.parameters)
-        return code
-
-    @property
-    def header(self) -> bytes:
-        """The groups of local variables."""
-        return leb(self._groups) + self._own + self._more
-
-
-EMPTY_MEMORY = b"\1\0\0"
+_EMPTY_MEMORY = b"\1\0\0"
 """As a memory section has it: no page, and never more."""
 
-_KINDS = {"func": 0, "table": 1, "memory": 2, "global": 3}
+_CALL = 0x10
+_GLOBAL_CODES = (0x23, 0x24)
 
 
-def _import(module: str, name: str) -> bytes:
-    space, word = module.encode(), name.encode()
-    return leb(len(space)) + space + leb(len(word)) + word + b"\0"
+def _needed(wanted: Iterable[int], own: list[bytes], imported: int) -> list[int]:
+    """The kernel's functions (sorted indices) that some of its functions need, themselves included.
 
-
-def _export(name: str, kind: int, index: int) -> bytes:
-    word = name.encode()
-    return leb(len(word)) + word + bytes([kind]) + leb(index)
-
-
-def _bodies(wasm: bytes, section: Section) -> list[bytes]:
-    count, pos = u32(wasm, section.start, section.end)
-    bodies = []
-    for _ in range(count):
-        size, pos = u32(wasm, pos, section.end)
-        bodies.append(wasm[pos : pos + size])
-        pos += size
-    return bodies
+    Args:
+        wanted: their indices.
+        own: bodies of the kernel's functions.
+        imported: how many it imports, which come first.
+    """
+    found: set[int] = set()
+    open_ = list(wanted)
+    while open_:
+        index = open_.pop()
+        if index not in found:
+            found.add(index)
+            if index >= imported:
+                open_ += _calls(own[index - imported])
+    return sorted(found)
 
 
 def _calls(body: bytes) -> list[int]:
@@ -455,26 +331,12 @@ def _calls(body: bytes) -> list[int]:
 
 
 def _kernel_names(body: bytes) -> Iterator[re.Match[bytes]]:
-    return walk(body, after_locals(body, 0, len(body)), len(body), run_of(*_KERNEL_PLAIN), _KERNEL_NAMES)
+    plain = run_without(CALLS, GLOBALS, any_memory=True)
+    return walk(body, after_locals(body, 0, len(body)), len(body), plain, _KERNEL_NAMES)
 
 
-_GLOBAL_CODES = (0x23, 0x24)
-
-_COMMON = BLOCKS + BRANCHES + LOCALS + TABLES + MEMORY_SIZE + MEMORY_GROW + CONSTANTS + REF_NULL
-_PLAIN = (_COMMON + GLOBALS, (*COUNTED, TABLE_GROW))
 _NAMES_FUNCTION = re.compile(b"[" + CALLS + b"](" + LEB + b")")
-
-# The kernel is ours, and its loads and stores may name memory 1: bit 6 of the alignment says that a number follows.
-_ANY_MEMORY = rb"[\x40-\x7f]" + LEB + LEB + rb"|[\0-\x3f]" + LEB
-_KERNEL_PLAIN = (_COMMON, COUNTED, _ANY_MEMORY)
 _KERNEL_NAMES = re.compile(b"[" + CALLS + GLOBALS + b"](" + LEB + b")")
-
-_INLINED_PLAIN = (BLOCKS + BRANCHES + MEMORY_SIZE + CONSTANTS, COUNTED, _ANY_MEMORY)
-_NAMES_LOCAL = re.compile(b"[" + LOCALS + b"](" + LEB + b")")
-
 _NUMBER = re.compile(LEB)
-
-# One instruction of a constant expression, or its end.
-_CONSTANT = re.compile(
-    rb"[\x23\x41\x42\xd0\xd2]" + LEB + rb"|\x43.{4}|\x44.{8}|\xfd\x0c.{16}|[\x6a-\x6c\x7c-\x7e\x0b]", re.DOTALL
-)
+_CONSTANT = re.compile(CONSTANT + rb"|\x0b", re.DOTALL)
+"""One instruction of a constant expression, or its end."""

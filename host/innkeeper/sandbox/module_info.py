@@ -103,8 +103,6 @@ class ModuleInfo:
         start: index of the start function, or None.
         custom: contents of the custom sections by name.
         custom_dropped: names of custom sections of which at least one was too large to be kept in `custom`.
-        code_size: bytes of the code section.
-        data_size: bytes of the data section.
         data_segments: number of data segments.
         sections: all sections in the order of the file.
     """
@@ -120,8 +118,6 @@ class ModuleInfo:
     start: int | None = None
     custom: dict[str, list[bytes]] = field(default_factory=dict)
     custom_dropped: set[str] = field(default_factory=set)
-    code_size: int = 0
-    data_size: int = 0
     data_segments: int = 0
     sections: list[Section] = field(default_factory=list)
 

@@ -10,6 +10,7 @@ import trio
 from innkeeper.errors import GuestError, LimitError, UsageError
 from innkeeper.sandbox import driver, starting
 from innkeeper.sandbox.call import Call
+from innkeeper.sandbox.callable import check_callable
 from innkeeper.sandbox.depth import check_depth
 from innkeeper.sandbox.guest import Guest
 from innkeeper.sandbox.inline import Habit, Lockout
@@ -247,23 +248,8 @@ class FiberProgram:
         if count is not None and not self._closed and not self.engine.closed:
             return count
         self.check_open(options)
-        export = self._info.exports.get(function)
-        if export is None or export.kind != "func" or export.signature is None:
-            names = [e.name for e in self._info.exports.values() if e.kind == "func" and not e.name.startswith("_")]
-            known = ", ".join(sorted(names)[:10]) or "none"
-            raise UsageError(
-                f"it exports no such function; it exports: {known}", plugin=options.plugin, function=function
-            )
-        parameters, results = export.signature
-        if parameters or results not in ((), ("i32",)):
-            raise UsageError(
-                "only functions without parameters that return nothing or an i32 can be called; this one is "
-                f"({', '.join(parameters)}) -> ({', '.join(results)})",
-                plugin=options.plugin,
-                function=function,
-            )
-        self._results[function] = len(results)
-        return len(results)
+        self._results[function] = count = check_callable(self._info, function, options.plugin)
+        return count
 
     def close(self) -> None:
         """As `interface.Program.close`."""

@@ -9,7 +9,6 @@ import ctypes as c
 from collections.abc import Sequence
 from typing import Any
 
-from innkeeper.errors import InternalError
 from innkeeper.sandbox import capi
 from innkeeper.sandbox.growth import MEMORY_LIMIT, MEMORY_REFUSED, TABLE_REFUSED
 from innkeeper.sandbox.kernel import LIMIT
@@ -55,14 +54,12 @@ def forget(context: int, found: Sequence[tuple[int, int, Any]]) -> None:
         found: of `find`.
     """
     for item, value, _ in found:
-        error = capi.global_set(context, item, value)
-        if error:
-            raise InternalError(f"wasmtime: {capi.take_error(error)}")
+        capi.check(capi.global_set(context, item, value))
 
 
 def hold_below(context: int, instance: int, pages: int) -> None:
     """From now on the instance's memory grows to at most so many pages."""
-    _set(context, instance, MEMORY_LIMIT.encode(), pages)
+    _set(context, instance, MEMORY_LIMIT.encode(), capi.I64, pages)
 
 
 def hold_kernel_below(context: int, instance: int, pages: int) -> None:
@@ -71,14 +68,7 @@ def hold_kernel_below(context: int, instance: int, pages: int) -> None:
     Args:
         instance: the kernel's, or of the module that it is part of.
     """
-    found = _Global()
-    if _find(context, instance, LIMIT.encode(), found):
-        found.value.kind = capi.I32
-        found.value.of.i32 = pages
-        base = c.addressof(found)
-        error = capi.global_set(context, base + _ITEM, base + _VALUE)
-        if error:
-            raise InternalError(f"wasmtime: {capi.take_error(error)}")
+    _set(context, instance, LIMIT.encode(), capi.I32, pages)
 
 
 def _most(context: int, instances: Sequence[int], name: bytes) -> int:
@@ -92,15 +82,14 @@ def _most(context: int, instances: Sequence[int], name: bytes) -> int:
     return wanted
 
 
-def _set(context: int, instance: int, name: bytes, value: int) -> None:
+def _set(context: int, instance: int, name: bytes, kind: int, value: int) -> None:
     found = _Global()
     if _find(context, instance, name, found):
-        found.value.kind = capi.I64
+        found.value.kind = kind
+        # Its first four bytes are the i32.
         found.value.of.i64 = value
         base = c.addressof(found)
-        error = capi.global_set(context, base + _ITEM, base + _VALUE)
-        if error:
-            raise InternalError(f"wasmtime: {capi.take_error(error)}")
+        capi.check(capi.global_set(context, base + _ITEM, base + _VALUE))
 
 
 def _find(context: int, instance: int, name: bytes, found: _Global) -> bool:

@@ -29,6 +29,8 @@ class FiberSession:
         self._guest: Guest | None = guest
         self._closed = False
         self._ended = ""
+        # Until there is a call that can tell what it logged.
+        self._start: Call | None = guest.call
 
     @trio.lowlevel.enable_ki_protection
     async def call(self, function: str, data: bytes, options: CallOptions) -> Result:
@@ -40,6 +42,9 @@ class FiberSession:
         results = program.check_function(function, options)
         await trio.lowlevel.checkpoint_if_cancelled()
         call = Call(function, data, options)
+        if self._start is not None:
+            call.take_log(self._start)
+            self._start = None
         places, amount = program.places, len(data)
         self._guest = None
         self._ended = "a call is under way, and a guest does one at a time"

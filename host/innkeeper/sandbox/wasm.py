@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from array import array
 
+from innkeeper.sandbox.instructions import CONSTANT
 from innkeeper.sandbox.module_info import (
     KINDS,
     Export,
@@ -63,8 +64,12 @@ TYPE, IMPORT, FUNCTION, TABLE, MEMORY, GLOBAL, EXPORT, START, ELEMENT, CODE, DAT
 SECTION_ORDER = (TYPE, IMPORT, FUNCTION, TABLE, MEMORY, GLOBAL, EXPORT, START, ELEMENT, DATA_COUNT, CODE, DATA)
 
 
-def parse(wasm: bytes) -> ModuleInfo:
+def parse(wasm: bytes, *, more: int = 0) -> ModuleInfo:
     """Reads all sections but the code.
+
+    Args:
+        wasm: the bytes of the file.
+        more: by how much each of the counts above may be exceeded: by what was appended to a file that was read before.
 
     Raises:
         MalformedError: the bytes are not a core module of version 1; nothing else is ever raised.
@@ -77,10 +82,10 @@ def parse(wasm: bytes) -> ModuleInfo:
     info = ModuleInfo()
     bodies: int | None = None
     kept = 0
-    reader = _Reader(wasm, 8, len(wasm))
+    reader = _Reader(wasm, 8, len(wasm), more)
     order = 0
     while reader.pos < len(wasm):
-        if len(info.sections) >= MAX_SECTIONS:
+        if len(info.sections) >= MAX_SECTIONS + more:
             raise MalformedError(f"it has more than {MAX_SECTIONS} sections")
         header = reader.pos
         number = reader.byte()
@@ -89,17 +94,15 @@ def parse(wasm: bytes) -> ModuleInfo:
         reader.skip(size)
         section = Section(number, header, start, reader.pos)
         info.sections.append(section)
-        content = _Reader(wasm, start, section.end)
+        content = _Reader(wasm, start, section.end, more)
         if number == 0:
             kept += _custom(info, content, kept)
             continue
         order = _next_in_order(number, order, header)
         if number == CODE:
             bodies = content.count("function bodies", 2, MAX_FUNCTIONS)
-            info.code_size = size
         elif number == DATA:
             info.data_segments = content.count("data segments", 2, size)
-            info.data_size = size
         elif number not in (ELEMENT, DATA_COUNT):
             _READERS[number](info, content)
             content.finish()
@@ -122,12 +125,13 @@ def _next_in_order(number: int, order: int, offset: int) -> int:
 class _Reader:
     """A position in `[pos, end)` of the file that cannot leave it."""
 
-    __slots__ = ("data", "end", "pos")
+    __slots__ = ("data", "end", "more", "pos")
 
-    def __init__(self, data: bytes, pos: int, end: int) -> None:
+    def __init__(self, data: bytes, pos: int, end: int, more: int) -> None:
         self.data = data
         self.pos = pos
         self.end = end
+        self.more = more
 
     def skip(self, size: int) -> None:
         if size > self.end - self.pos:
@@ -160,12 +164,12 @@ class _Reader:
         return self.unsigned(32)
 
     def count(self, what: str, least: int, most: int) -> int:
-        """A count of items that take `least` bytes or more each, of which there may be at most `most`."""
+        """A count of items that take `least` bytes or more each, of which there may be at most `most` (and `more`)."""
         offset = self.pos
         count = self.u32()
         if count * least > self.end - self.pos:
             raise MalformedError(f"at offset {offset} it counts {count} {what} but has no room for them")
-        if count > most:
+        if count > most + self.more:
             raise MalformedError(f"it has {count} {what}, more than the {most} that are taken")
         return count
 
@@ -231,7 +235,7 @@ def _types(info: ModuleInfo, reader: _Reader) -> None:
             raise MalformedError(f"0x{form:02x} at offset {offset} is no kind of type")
         signature = (_value_types(reader), _value_types(reader))
         total += len(signature[0]) + len(signature[1])
-        if total > MAX_VALUE_TYPES:
+        if total > MAX_VALUE_TYPES + reader.more:
             raise MalformedError(f"its types have more than {MAX_VALUE_TYPES} parameters and results")
         info.types.append(signature)
 
@@ -329,12 +333,7 @@ def _memories(info: ModuleInfo, reader: _Reader) -> None:
 
 
 # One leads to the next without backtracking, and a repetition is bounded: no input makes matching slow.
-_CONSTANT_EXPRESSION = re.compile(
-    rb"(?:[\x23\x41\x42\xd0\xd2][\x80-\xff]{0,9}+[\0-\x7f]"  # global.get, i32.const, i64.const, ref.null, ref.func
-    rb"|\x43.{4}|\x44.{8}|\xfd\x0c.{16}"  # f32.const, f64.const, v128.const
-    rb"|[\x6a-\x6c\x7c-\x7e]){0,10000}+\x0b",  # add, sub, mul of i32 and i64; end
-    re.DOTALL,
-)
+_CONSTANT_EXPRESSION = re.compile(b"(?:" + CONSTANT + rb"){0,10000}+\x0b", re.DOTALL)
 
 
 def _globals(info: ModuleInfo, reader: _Reader) -> None:

@@ -15,7 +15,7 @@ from innkeeper.bridge.scan import CHUNK, DEFAULT_BOUNDS, JSON_ANSWER_BOUNDS, Dat
 from innkeeper.errors import GuestError, LimitError
 from innkeeper.plugins.nodes import Slot
 from innkeeper.workflow.host import NodePlugin
-from innkeeper.workflow.problems import known
+from innkeeper.workflow.problems import known, listed
 from innkeeper.workflow.values import from_json, misfit
 
 NodeCodec = Literal["msgpack", "json"]
@@ -27,7 +27,6 @@ MOST_ELEMENTS = DEFAULT_BOUNDS.elements
 """Elements of all inputs of one call together: what is joined may have as many as one value."""
 
 _SHOWN_KEY = 80
-_SHOWN_KEYS = 8
 
 _NO_OUTPUTS = 'the node\'s answer has no outputs; it must be an object like {"outputs": {"NAME": VALUE}}'
 
@@ -94,9 +93,7 @@ def _check_elements(inputs: InputValues, node: str) -> None:
 
 def _too_many(values: Mapping[str, list[bytes]]) -> str:
     keys = [key for key, several in values.items() if any(_is_container(value[0]) for value in several)] or list(values)
-    shown = ", ".join(map(repr, keys[:_SHOWN_KEYS]))
-    more = f" and {len(keys) - _SHOWN_KEYS} more" if len(keys) > _SHOWN_KEYS else ""
-    inputs = f"inputs {shown}{more} have" if len(keys) > 1 else f"input {shown} has"
+    inputs = f"inputs {listed(keys)} have" if len(keys) > 1 else f"input {listed(keys)} has"
     return f"the {inputs} more than {MOST_ELEMENTS:,} elements{' together' if len(keys) > 1 else ''}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from innkeeper.errors import LimitError
@@ -10,14 +10,13 @@ from innkeeper.sandbox.limits import MIB
 from innkeeper.workflow.call import count_elements, plain
 from innkeeper.workflow.graph import Graph, Source
 from innkeeper.workflow.outcome import NodeOutcome
+from innkeeper.workflow.problems import listed
 
 MOST_BYTES = 32 * MIB
 """Bytes of all interface outputs, each counted as often as it is given: whoever writes them down writes each."""
 
 MOST_ELEMENTS = 2_000_000
 """Elements of all that is built for them: as many as a workflow's file may have."""
-
-_SHOWN = 8
 
 
 class InterfaceOutputs:
@@ -42,6 +41,10 @@ class InterfaceOutputs:
         """Bytes that are read to build them (int)."""
         return sum(map(len, self._encoded.values()))
 
+    @property
+    def _named(self) -> str:
+        return f"the interface outputs {listed(list(self._sources))}"
+
     def build(self) -> dict[str, Any]:
         """Their values by key, as plain data. What several are mapped to is built once and is one object.
 
@@ -51,8 +54,7 @@ class InterfaceOutputs:
         size = sum(len(self._encoded[source]) for source in self._sources.values())
         if size > MOST_BYTES:
             raise LimitError(
-                f"the interface outputs {_listed(self._sources)} have {size:,} bytes together, and a run gives "
-                f"{MOST_BYTES:,}",
+                f"{self._named} have {size:,} bytes together, and a run gives {MOST_BYTES:,}",
                 limit="interface outputs",
                 value=MOST_BYTES,
                 used=size,
@@ -62,17 +64,10 @@ class InterfaceOutputs:
             count = count_elements(value, left)
             if count is None:
                 raise LimitError(
-                    f"the interface outputs {_listed(self._sources)} have more than {MOST_ELEMENTS:,} elements "
-                    "together",
+                    f"{self._named} have more than {MOST_ELEMENTS:,} elements together",
                     limit="interface output elements",
                     value=MOST_ELEMENTS,
                 )
             left -= count
         built = {source: plain(value) for source, value in self._encoded.items()}
         return {key: built[source] for key, source in self._sources.items()}
-
-
-def _listed(keys: Iterable[str]) -> str:
-    names = list(map(repr, keys))
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

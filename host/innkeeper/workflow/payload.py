@@ -12,6 +12,7 @@ from innkeeper.bridge.codec import parse_json
 from innkeeper.bridge.scan import DataBounds, MalformedError
 from innkeeper.errors import UsageError
 from innkeeper.plugins.nodes import MAX_SLOTS, InputDefinition
+from innkeeper.plugins.tables import visible
 from innkeeper.sandbox.limits import MIB
 
 MAX_NODES = 10_000
@@ -141,14 +142,8 @@ def _place(location: tuple[int | str, ...]) -> str:
     for part in location:
         if part == "[key]":
             continue
-        place += f"[{part}]" if isinstance(part, int) else f"{'.' if place else ''}{_shown(part)}"
+        place += f"[{part}]" if isinstance(part, int) else f"{'.' if place else ''}{visible(part, 80)}"
     return place or "top level"
-
-
-def _shown(key: str) -> str:
-    # Keys come from the file: what is no visible character is written as an escape, as in a Python string.
-    cut = key if len(key) <= 80 else key[:77] + "..."
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
 
 
 _WORDS = {

@@ -83,6 +83,12 @@ class WorkflowError(UsageError):
         self.types_missing = problems.types_missing
 
 
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Names in a sentence (str): those beyond `most` are only counted."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(map(repr, names[:most])) + more
+
+
 def known(names: Sequence[str], wanted: str) -> str:
     """The end of a sentence about a name that does not exist (str): what comes close, and what there is."""
     if not names:

@@ -21,6 +21,7 @@ from innkeeper.workflow.host import NodeHost
 from innkeeper.workflow.interface import InterfaceOutputs
 from innkeeper.workflow.outcome import NodeOutcome, RunOutcome
 from innkeeper.workflow.payload import WorkflowPayload
+from innkeeper.workflow.problems import listed
 from innkeeper.workflow.values import as_text_if_scalar, default_of, from_json
 
 T = TypeVar("T")
@@ -135,8 +136,7 @@ class WorkflowRun:
         failed = [node.node for node in outcome.nodes.values() if node.status == "error"]
         if failed:
             outcome.status = "error"
-            shown = ", ".join(map(repr, failed[:10])) + (f" and {len(failed) - 10} more" if len(failed) > 10 else "")
-            message = f"One or more nodes failed during execution: {shown}"
+            message = f"One or more nodes failed during execution: {listed(failed, 10)}"
             self._emit("EXECUTION_STATUS_UPDATE", status="error", errorInfo={"message": message})
         elif outcome.error is not None:
             outcome.status = "error"

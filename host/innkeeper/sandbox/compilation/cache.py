@@ -11,7 +11,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,10 +28,6 @@ from innkeeper.sandbox.compilation.entry import (
 from innkeeper.sandbox.compilation.folder import UnsafeError, open_private
 from innkeeper.sandbox.compilation.frames import MOST_ARTIFACT
 from innkeeper.sandbox.compilation.plan import Plan
-from innkeeper.sandbox.limits import GIB
-
-SIZE = GIB
-"""Bytes that a cache may have: two hundred plugins of a megabyte."""
 
 _TEMPORARY = ".new-"
 _LEFT_OVER = 3600.0
@@ -80,7 +76,7 @@ class Cache:
         problem: why the folder is not used, or is no longer written to, as a sentence; None while all is well.
     """
 
-    def __init__(self, folder: Path, max_bytes: int = SIZE) -> None:
+    def __init__(self, folder: Path, max_bytes: int) -> None:
         self.folder = folder
         self.max_bytes = max_bytes
         self.problem: str | None = None
@@ -95,14 +91,14 @@ class Cache:
             key: as `key_of` makes it.
             fingerprint: of this process's settings.
         """
-        folder = self._open()
-        if folder is None:
-            return None
-        try:
-            return open_entry(folder, key, fingerprint)
-        except (OSError, BadEntryError):
-            # Missing, or not to be trusted: what is compiled now takes its place.
-            return None
+        with self._opened() as folder:
+            if folder is None:
+                return None
+            try:
+                return open_entry(folder, key, fingerprint)
+            except (OSError, BadEntryError):
+                # Missing, or not to be trusted: what is compiled now takes its place.
+                return None
 
     def put(self, artifact: bytes, label: Label) -> None:
         """Keeps an artifact. A failure only sets `problem`.
@@ -111,51 +107,44 @@ class Cache:
             artifact: what was compiled.
             label: what it is.
         """
-        folder = self._open()
-        size = len(artifact)
-        if folder is None or size > min(self.max_bytes, MOST_ARTIFACT):
+        if len(artifact) > min(self.max_bytes, MOST_ARTIFACT):
             return
         try:
             try:
-                self._write(folder, artifact, label)
+                self._write(artifact, label)
             except FileNotFoundError:
                 # Somebody removed the folder while we had it open.
-                self._reopen()
-                folder = self._open()
-                if folder is None:
-                    return
-                self._write(folder, artifact, label)
+                self._let_go(for_good=False)
+                self._write(artifact, label)
+            self.prune(to=self.max_bytes)
         except OSError as error:
             with self._lock:
                 self.problem = self.problem or (
                     f"the cache folder {self.folder} cannot be written ({error.strerror}); "
                     "modules are compiled again in each process"
                 )
-        else:
-            self.prune(to=self.max_bytes)
 
     def discard(self, key: str) -> None:
         """Removes the entry of a key: the engine did not take it."""
-        folder = self._open()
-        if folder is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(file_name(key), dir_fd=folder)
+        with self._opened() as folder:
+            if folder is not None:
+                _unlink(folder, file_name(key))
 
     def kept(self) -> list[Kept]:
         """What is there, most recently used first. Files that are not the cache's are left out."""
-        folder = self._open()
-        if folder is None:
-            return []
         found = []
-        for name, status in _files(folder):
-            label, problem = None, ""
-            try:
-                label = read_label(folder, name)[1]
-            except BadEntryError as error:
-                problem = str(error)
-            except OSError as error:
-                problem = f"it cannot be read: {error.strerror}"
-            found.append(Kept(name, status.st_size, status.st_mtime, label, problem))
+        with self._opened() as folder:
+            if folder is None:
+                return []
+            for name, status in _files(folder):
+                label, problem = None, ""
+                try:
+                    label = read_label(folder, name)
+                except BadEntryError as error:
+                    problem = str(error)
+                except OSError as error:
+                    problem = f"it cannot be read: {error.strerror}"
+                found.append(Kept(name, status.st_size, status.st_mtime, label, problem))
         return sorted(found, key=lambda item: item.used, reverse=True)
 
     def prune(
@@ -171,88 +160,92 @@ class Cache:
         Returns:
             How many files went (int), and their bytes (int).
         """
-        folder = self._open()
-        if folder is None:
-            return 0, 0
-        now = time.time()
-        doomed = [
-            (name, status.st_size) for name, status in _files(folder, _TEMPORARY) if now - status.st_mtime > _LEFT_OVER
-        ]
-        if drop is not None:
-            doomed += [(item.name, item.size) for item in self.kept() if drop(item)]
-        gone = {name for name, _ in doomed}
-        entries = sorted(
-            (item for item in _files(folder) if item[0] not in gone), key=lambda item: item[1].st_mtime, reverse=True
-        )
-        total = 0
-        for name, status in entries:
-            total += status.st_size
-            too_old = older_than is not None and now - status.st_mtime > older_than
-            if too_old or (to is not None and total > to):
-                total -= status.st_size
-                doomed.append((name, status.st_size))
-        removed = [size for name, size in doomed if _unlink(folder, name)]
+        with self._opened() as folder:
+            if folder is None:
+                return 0, 0
+            now = time.time()
+            written = _files(folder, _TEMPORARY)
+            doomed = [(name, status.st_size) for name, status in written if now - status.st_mtime > _LEFT_OVER]
+            if drop is not None:
+                doomed += [(item.name, item.size) for item in self.kept() if drop(item)]
+            gone = {name for name, _ in doomed}
+            entries = [item for item in _files(folder) if item[0] not in gone]
+            total = 0
+            for name, status in sorted(entries, key=lambda item: item[1].st_mtime, reverse=True):
+                total += status.st_size
+                too_old = older_than is not None and now - status.st_mtime > older_than
+                if too_old or (to is not None and total > to):
+                    total -= status.st_size
+                    doomed.append((name, status.st_size))
+            removed = [size for name, size in doomed if _unlink(folder, name)]
         return len(removed), sum(removed)
 
     def close(self) -> None:
         """Closes the folder; what was loaded stays."""
+        self._let_go(for_good=True)
+
+    def _let_go(self, *, for_good: bool) -> None:
         with self._lock:
             if self._descriptor is not None:
                 os.close(self._descriptor)
             self._descriptor = None
-            self._unusable = True
+            self._unusable = self._unusable or for_good
 
-    def _open(self) -> int | None:
-        with self._lock:
-            if self._descriptor is None and not self._unusable:
-                try:
-                    self._descriptor = open_private(self.folder)
-                except UnsafeError as error:
-                    self.problem = f"the cache is not used: {error.reason}"
-                except (OSError, ValueError) as error:
-                    reason = error.strerror if isinstance(error, OSError) else error
-                    self.problem = f"the cache is not used: {self.folder} cannot be opened ({reason})"
-                self._unusable = self._descriptor is None
-            return self._descriptor
-
-    def _reopen(self) -> None:
-        with self._lock:
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[int | None]:
+        """The folder for one use, or None. The descriptor is of its own: code is loaded through it, and the cache's may
+        be any other folder's once another thread has let go of it. It lists all names."""
+        folder: int | None = None
+        with self._lock, contextlib.suppress(OSError):
+            self._open()
             if self._descriptor is not None:
-                os.close(self._descriptor)
-            self._descriptor = None
-
-    def _write(self, folder: int, artifact: bytes, label: Label) -> None:
-        name = f"{_TEMPORARY}{secrets.token_hex(8)}"
-        descriptor = os.open(
-            name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder
-        )
+                folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._descriptor)
         try:
-            with open(descriptor, "wb", buffering=0) as file:
-                # A mask of the process may have taken rights away.
-                os.fchmod(descriptor, 0o600)
-                for part in (artifact, seal(artifact, label)):
-                    view = memoryview(part)
-                    while view:
-                        view = view[file.write(view) :]
-            # Not synchronised to the disk: an entry that a crash of the machine cut short fails its checksum.
-            os.replace(name, file_name(label.key), src_dir_fd=folder, dst_dir_fd=folder)
-        except BaseException:
-            _unlink(folder, name)
-            raise
+            yield folder
+        finally:
+            if folder is not None:
+                os.close(folder)
+
+    def _open(self) -> None:
+        """The caller holds the lock."""
+        if self._descriptor is not None or self._unusable:
+            return
+        try:
+            self._descriptor = open_private(self.folder)
+        except UnsafeError as error:
+            self.problem = f"the cache is not used: {error.reason}"
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            self.problem = f"the cache is not used: {self.folder} cannot be opened ({reason})"
+        self._unusable = self._descriptor is None
+
+    def _write(self, artifact: bytes, label: Label) -> None:
+        with self._opened() as folder:
+            if folder is None:
+                return
+            name = f"{_TEMPORARY}{secrets.token_hex(8)}"
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(name, flags, 0o600, dir_fd=folder)
+            try:
+                with open(descriptor, "wb") as file:
+                    # A mask of the process may have taken rights away.
+                    os.fchmod(descriptor, 0o600)
+                    file.write(artifact)
+                    file.write(seal(artifact, label))
+                # Not synchronised to the disk: an entry that a crash of the machine cut short fails its checksum.
+                os.replace(name, file_name(label.key), src_dir_fd=folder, dst_dir_fd=folder)
+            except BaseException:
+                _unlink(folder, name)
+                raise
 
 
 def _files(folder: int, prefix: str = "") -> list[tuple[str, os.stat_result]]:
     """Names and states of the cache's own files: entries, or those with a prefix."""
     found = []
-    # A description of its own: threads that list through the same one would each miss what the other has read.
-    listed = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
-    try:
-        for name in os.listdir(listed):
-            if name.startswith(prefix) if prefix else _is_entry(name):
-                with contextlib.suppress(OSError):
-                    found.append((name, os.stat(name, dir_fd=folder, follow_symlinks=False)))
-    finally:
-        os.close(listed)
+    for name in os.listdir(folder):
+        if name.startswith(prefix) if prefix else _is_entry(name):
+            with contextlib.suppress(OSError):
+                found.append((name, os.stat(name, dir_fd=folder, follow_symlinks=False)))
     return found
 
 

@@ -1,7 +1,8 @@
 """The child: bounds itself, then compiles one module after the other until nobody wants more.
 
-It is started as `python -c BOOTSTRAP` with an empty environment, in a session of its own; standard input carries jobs,
-standard output answers, standard error ends in a small file of the host's. Nothing of the user's is there to be taken.
+It is started as `python -c BOOTSTRAP`, with no more of the environment than Python needs to start, in a session of its
+own; standard input carries jobs, standard output answers, standard error ends in a small file of the host's. Nothing of
+the user's is there to be taken.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ import resource
 import select
 import signal
 import threading
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import NoReturn
+
+from innkeeper.sandbox.compilation.frames import ANSWER, JOB, MOST_TEXT, Status
 
 BOOTSTRAP = (
     "import sys; sys.path[:0] = sys.argv[5:]; "
@@ -55,8 +59,7 @@ def main(host: int, cpu: int, memory: int, idle: int) -> NoReturn:
     os._exit(0)
 
 
-def _serve(jobs: BinaryIO, answers: BinaryIO, cpu: int, memory: int, idle: int) -> None:
-    from innkeeper.sandbox.compilation.frames import Status
+def _serve(jobs: FileIO, answers: FileIO, cpu: int, memory: int, idle: int) -> None:
     from innkeeper.sandbox.compilation.job import child_engine
     from innkeeper.sandbox.compilation.settings import fingerprint
 
@@ -121,9 +124,7 @@ def _bound_cpu(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
-def _take(jobs: BinaryIO) -> tuple[bytes, bytes] | None:
-    from innkeeper.sandbox.compilation.frames import JOB
-
+def _take(jobs: FileIO) -> tuple[bytes, bytes] | None:
     head = _exactly(jobs, JOB.size)
     if head is None:
         return None
@@ -133,23 +134,22 @@ def _take(jobs: BinaryIO) -> tuple[bytes, bytes] | None:
     return None if plan is None or wasm is None else (plan, wasm)
 
 
-def _exactly(stream: BinaryIO, size: int) -> bytes | None:
+def _exactly(stream: FileIO, size: int) -> bytes | None:
     """That many bytes, or None where the host went away before."""
     data = bytearray(size)
     view, at = memoryview(data), 0
     while at < size:
-        count = stream.readinto(view[at:])  # type: ignore[attr-defined]
+        count = stream.readinto(view[at:])
         if not count:
             return None
         at += count
     return bytes(data)
 
 
-def _outcome(plan: bytes, wasm: bytes) -> tuple[int, bytes]:
+def _outcome(plan: bytes, wasm: bytes) -> tuple[Status, bytes]:
     import wasmtime as w
 
     from innkeeper.errors import RejectedError
-    from innkeeper.sandbox.compilation.frames import Status
     from innkeeper.sandbox.compilation.job import build
     from innkeeper.sandbox.compilation.plan import Plan
     from innkeeper.sandbox.module_info import MalformedError, UnsupportedError
@@ -170,16 +170,14 @@ def _outcome(plan: bytes, wasm: bytes) -> tuple[int, bytes]:
         return Status.DEFECT, f"{type(error).__name__}: {error}".encode("utf-8", "replace")
 
 
-def _answer(answers: BinaryIO, status: int, data: bytes) -> None:
-    from innkeeper.sandbox.compilation.frames import ANSWER, MOST_TEXT, Status
-
-    if status != Status.ARTIFACT:
+def _answer(answers: FileIO, status: Status, data: bytes) -> None:
+    if status is not Status.ARTIFACT:
         data = data[:MOST_TEXT]
     _write(answers, ANSWER.pack(status, len(data)))
     _write(answers, data)
 
 
-def _write(stream: BinaryIO, data: bytes) -> None:
+def _write(stream: FileIO, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[stream.write(view) :]

@@ -5,7 +5,8 @@ Guarantees:
 - trio's thread waits for nothing but trio; what takes long is in a child or in a thread.
 - A job runs for as long as somebody wants it. When the last who does is cancelled, its child is dead before the
   cancellation goes on.
-- A child that did anything but answer is ended and never used again.
+- A child that did anything but answer is ended and never used again, and so is one whose memory did not suffice.
+- What a job comes to does not depend on the jobs before it.
 - After `aclose`, and when this process ends in whatever way, no child is left.
 """
 
@@ -17,18 +18,12 @@ from dataclasses import dataclass, field
 import trio
 
 from innkeeper.errors import InnkeeperError, InternalError, UsageError
+from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.compilation import process, verdict
 from innkeeper.sandbox.compilation.frames import Status
 from innkeeper.sandbox.compilation.plan import Plan
-from innkeeper.sandbox.compilation.process import Answer, Child, Death, Nonsense
-from innkeeper.sandbox.compilation.progress import CacheTrouble, Compiling, Listener, Stage, listener
-from innkeeper.sandbox.limits import GIB
-
-CPU = 60
-"""Seconds of processor time for one job: modules of several megabytes take two to ten."""
-
-MEMORY = 3 * GIB // 2
-"""Bytes for a child, beyond what it starts with."""
+from innkeeper.sandbox.compilation.process import Answer, Child, Death, NonsenseError
+from innkeeper.sandbox.compilation.progress import CacheTrouble, Compiling, Stage, listener
 
 WALL = 5
 """How many times its bound on processor time a job may take on the clock, on a machine that is busy otherwise."""
@@ -44,41 +39,29 @@ class _Job:
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     done: trio.Event = field(default_factory=trio.Event)
     artifact: bytes | None = None
-    error: InnkeeperError | None = None
+    error: InnkeeperError | OSError | None = None
 
 
 class Compiler:
-    """Compiles modules in children. Belongs to one trio run.
+    """Compiles modules in children. Belongs to one trio run; the listener of the context is told what it compiles.
 
     Args:
         fingerprint: of the settings (`settings.fingerprint`).
-        jobs: children at once.
-        cpu: seconds of processor time for one module.
-        memory: bytes for one child, beyond what it starts with.
+        bounds: the host's; `compile_jobs`, `compile_cpu` and `compile_memory` are used.
         idle: seconds after which a child without a job leaves.
-        on_progress: who is told what is compiled; by default the listener of this context.
     """
 
-    def __init__(
-        self,
-        fingerprint: str,
-        *,
-        jobs: int = 2,
-        cpu: float = CPU,
-        memory: int = MEMORY,
-        idle: int = process.IDLE,
-        on_progress: Listener | None = None,
-    ) -> None:
+    def __init__(self, fingerprint: str, bounds: Bounds, *, idle: int = process.IDLE) -> None:
         self.fingerprint = fingerprint
         # The kernel counts whole seconds.
-        self._cpu = max(1, round(cpu))
-        self._memory = memory
+        self._cpu = max(1, round(bounds.compile_cpu))
+        self._memory = bounds.compile_memory
         self._idle_seconds = idle
-        self._places = trio.CapacityLimiter(jobs)
+        self._places = trio.CapacityLimiter(bounds.compile_jobs)
         self._jobs: dict[str, _Job] = {}
         self._idle: list[Child] = []
         self._children: set[Child] = set()
-        self._listener = listener.get() if on_progress is None else on_progress
+        self._listener = listener.get()
         self._closed = False
 
     async def compile(self, key: str, wasm: bytes, plan: Plan, *, plugin: str | None = None) -> bytes:
@@ -93,6 +76,7 @@ class Compiler:
         Raises:
             RejectedError: it does not compile, or not within the bounds; the message says why and what to do.
             InternalError: the process that compiles cannot be started, or failed by itself.
+            OSError: the system has no more of what a process takes, such as open files.
             UsageError: the compiler is closed.
         """
         if self._closed:
@@ -114,6 +98,8 @@ class Compiler:
                     await job.done.wait()
         if job.error is not None:
             # One error for each who asked: an exception that several tasks raise collects all of their frames.
+            if isinstance(job.error, OSError):
+                raise OSError(*job.error.args)
             raise type(job.error)(job.error.message, plugin=plugin)
         assert job.artifact is not None
         return job.artifact
@@ -141,7 +127,7 @@ class Compiler:
                 async with self._places:
                     self._tell(job, Stage.COMPILING)
                     job.artifact = await self._artifact(job)
-        except InnkeeperError as error:
+        except (InnkeeperError, OSError) as error:
             job.error = error
         except Exception as error:
             # Nothing else is expected, and a task of the system that raises would end the whole run.
@@ -159,7 +145,7 @@ class Compiler:
                 outcome = await self._outcome(job)
         except trio.TooSlowError:
             raise await trio.to_thread.run_sync(verdict.stuck, job.wasm, self._cpu * WALL) from None
-        except Nonsense as error:
+        except NonsenseError as error:
             raise InternalError(f"the process that compiles {error}, which makes no sense; it was ended") from None
         if isinstance(outcome, Answer) and outcome.status is Status.ARTIFACT:
             return outcome.data
@@ -169,11 +155,12 @@ class Compiler:
         return verdict.judge(outcome, wasm, cpu=self._cpu, memory=self._memory)
 
     async def _outcome(self, job: _Job) -> Answer | Death:
-        """Gives the job to a child. One that was kept may be leaving just now; a fresh one then gets the job."""
+        """Gives the job to a child. One that was kept may be leaving just now, or be full of what earlier jobs left:
+        where it fails, another one gets the job."""
         while True:
             child = self._idle.pop() if self._idle else None
             kept = child is not None
-            answered = False
+            spoilt = True
             if child is None:
                 child = await process.start(cpu=self._cpu, memory=self._memory, idle=self._idle_seconds)
                 self._children.add(child)
@@ -183,13 +170,13 @@ class Compiler:
                     outcome = await child.started(self.fingerprint)
                 if outcome is None:
                     outcome = await child.run(job.plan, job.wasm)
-                answered = isinstance(outcome, Answer)
+                spoilt = verdict.is_spoilt(outcome)
             finally:
-                if answered and not self._closed:
-                    self._keep(child)
-                else:
+                if spoilt or self._closed:
                     await self._end(child)
-            if kept and isinstance(outcome, Death) and outcome.code == 0:
+                else:
+                    self._keep(child)
+            if kept and spoilt and not verdict.is_too_long(outcome):
                 continue
             return outcome
 

@@ -62,9 +62,14 @@ def _make(folder: Path) -> None:
 
 
 def _above(folder: Path) -> list[Path]:
-    """Every folder and link on the way, as written and as it really is."""
-    real = Path(os.path.realpath(folder.parent))
-    return list(dict.fromkeys((*folder.parents, real, *real.parents)))
+    """Every folder and link on the way, and on the way to what each link says."""
+    found = list(folder.parents)
+    # It grows meanwhile, and comes to an end: the way was just walked, so no link leads back to itself.
+    for path in found:
+        if path.is_symlink():
+            target = path.parent / os.readlink(path)
+            found += [each for each in (target, *target.parents) if each not in found]
+    return found
 
 
 def _check_above(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What passes between a host and its compiling child: one job in, one answer out, each length checked before use.
+"""What passes between a host and its compiling child: one job in, one answer out. The host believes no length of it.
 
 A job is two lengths, the plan and the Wasm. An answer is a status, a length and that many bytes.
 """

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 
-import msgpack
 import wasmtime as w
 
 from innkeeper.sandbox import admission, growth, kernel, merge
+from innkeeper.sandbox.compilation.kinds import KERNEL, PLAIN, wrapped_by
 from innkeeper.sandbox.compilation.plan import Plan
 from innkeeper.sandbox.compilation.settings import apply_settings, new_engine
-from innkeeper.sandbox.interface import HostFunction, Value
 from innkeeper.sandbox.module_info import ModuleInfo
 
 
@@ -33,31 +31,12 @@ def build(wasm: bytes, plan: Plan) -> bytes:
         WasmtimeError: it is not valid, or does not compile.
         MalformedError: the rewriting does not understand it (`UnsupportedError` where a proposal is the reason).
     """
-    if plan.kind == KERNEL:
+    if plan.kind == KERNEL.kind:
         return bytes(w.Module(child_engine(), wasm).serialize())
-    # The size was checked when the job was taken.
+    # The host has looked at the size.
     info = admission.admit(wasm, plugin=None, size_limit=len(wasm))
     validate(wasm)
     return bytes(w.Module(child_engine(), rewrite(wasm, info, plan)).serialize())
-
-
-PLAIN, JOINED, KERNEL = "plain", "joined", "kernel"
-"""Kinds of plans: a guest that is linked with others; one that its kernel becomes part of; a kernel of its own."""
-
-
-def joined_plan(wrapped: Sequence[HostFunction]) -> Plan:
-    """The plan of a guest that its kernel becomes part of.
-
-    Args:
-        wrapped: of `kernel.wrapped`.
-    """
-    listed = [
-        [f.namespace, f.name, [value.value for value in f.parameters], f.result.value if f.result else None]
-        for f in wrapped
-    ]
-    packed = msgpack.packb(listed)
-    assert isinstance(packed, bytes)
-    return Plan(JOINED, packed)
 
 
 def rewrite(wasm: bytes, info: ModuleInfo, plan: Plan) -> bytes:
@@ -66,18 +45,16 @@ def rewrite(wasm: bytes, info: ModuleInfo, plan: Plan) -> bytes:
     Args:
         wasm: a valid module.
         info: what it says of itself.
-        plan: of the kind PLAIN or JOINED.
+        plan: `PLAIN` or one of `joined_plan`.
     """
     watched = growth.instrument(wasm, info)
-    if plan.kind == PLAIN:
+    if plan.kind == PLAIN.kind:
         return watched
-    if plan.kind != JOINED:
-        raise ValueError(f"a plan of the kind {plan.kind!r} is not known")
     provided = {(kernel.ENV, name): name for name in kernel.SIGNATURES}
     signatures: list[kernel.Wrapping] = []
-    for position, (namespace, name, parameters, result) in enumerate(msgpack.unpackb(plan.extra)):
-        provided[namespace, name] = kernel.wrapper_name(position)
-        signatures.append(([Value(value) for value in parameters], Value(result) if result else None))
+    for position, (imported, signature) in enumerate(wrapped_by(plan)):
+        provided[imported] = kernel.wrapper_name(position)
+        signatures.append(signature)
     if not any((item.module, item.name) in provided for item in info.imports):
         return watched
     text = kernel.source(signatures, merged=True)

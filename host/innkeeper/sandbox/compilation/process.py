@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import subprocess
 import sys
@@ -56,7 +58,7 @@ class Death:
     said: str
 
 
-class Nonsense(Exception):  # noqa: N818 (no error of the program: a finding about the child)
+class NonsenseError(Exception):
     """The child answered what is no answer."""
 
 
@@ -85,13 +87,13 @@ class Child:
 
         Raises:
             InternalError: it makes code for other settings than the host's.
-            Nonsense: it answered what is no answer.
+            NonsenseError: it answered what is no answer.
         """
         answer = await self._answer()
         if isinstance(answer, Death):
             return answer
         if answer.status is not Status.READY:
-            raise Nonsense(f"began with the status {answer.status.name}")
+            raise NonsenseError(f"began with the status {answer.status.name}")
         if answer.data != fingerprint.encode():
             raise InternalError(
                 "the process that compiles has another wasmtime or another Innkeeper than this one: was the "
@@ -103,7 +105,7 @@ class Child:
         """Gives it a job and waits for the outcome.
 
         Raises:
-            Nonsense: it answered what is no answer.
+            NonsenseError: it answered what is no answer.
         """
         assert self._process.stdin is not None
         try:
@@ -114,13 +116,9 @@ class Child:
         answer = await self._answer()
         if isinstance(answer, Answer):
             if answer.status is Status.READY:
-                raise Nonsense("was ready a second time")
+                raise NonsenseError("was ready a second time")
             self.served += 1
         return answer
-
-    def kill(self) -> None:
-        """Ends it at once, if it still lives. `aclose` follows."""
-        self._process.kill()
 
     async def gone(self) -> None:
         """Waits until it has ended."""
@@ -145,9 +143,9 @@ class Child:
         try:
             status = Status(number)
         except ValueError:
-            raise Nonsense(f"answered with the status {number}") from None
+            raise NonsenseError(f"answered with the status {number}") from None
         if size > most_of(status):
-            raise Nonsense(f"wanted to answer with {size} bytes")
+            raise NonsenseError(f"wanted to answer with {size} bytes")
         data = await self._exactly(size)
         return Answer(status, data) if len(data) == size else await self._death()
 
@@ -174,7 +172,7 @@ class Child:
         return Death(code, said.decode("utf-8", "replace"))
 
 
-async def start(*, cpu: int, memory: int, idle: int = IDLE) -> Child:
+async def start(*, cpu: int, memory: int, idle: int) -> Child:
     """A new child; `Child.started` comes next.
 
     Args:
@@ -184,32 +182,36 @@ async def start(*, cpu: int, memory: int, idle: int = IDLE) -> Child:
 
     Raises:
         InternalError: this system lets no process be started.
+        OSError: it has no more of what a process takes.
     """
     if not sys.executable:
         raise InternalError(f"{_CANNOT}: Python does not say where its own program is")
     arguments = [str(number) for number in (os.getpid(), cpu, memory, idle)]
     command = [sys.executable, "-I", "-S", "-B", "-c", BOOTSTRAP, *arguments, *_folders()]
-    # A file and not a pipe: nobody need read it while the child works. The child's own bound keeps it small.
-    messages = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed with the child)
-    try:
-        process = await trio.lowlevel.open_process(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=messages.fileno(),
-            env=_environment(),
-            cwd="/",
-            # Ctrl-C in a terminal goes to the terminal's group: it is for the host, which ends its children itself.
-            start_new_session=True,
-        )
-    except OSError as error:
-        messages.close()
-        raise InternalError(f"{_CANNOT}: {error.strerror}") from None
-    except BaseException:
-        messages.close()
-        raise
-    return Child(process, messages)
+    with contextlib.ExitStack() as stack:
+        try:
+            # A file and not a pipe: nobody need read it while the child works. The child's own bound keeps it small.
+            messages = stack.enter_context(tempfile.TemporaryFile(buffering=0))
+            process = await trio.lowlevel.open_process(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=messages.fileno(),
+                env=_environment(),
+                cwd="/",
+                # Ctrl-C in a terminal goes to its group: it is for the host, which ends its children itself.
+                start_new_session=True,
+            )
+        except OSError as error:
+            if error.errno in _SCARCE:
+                raise
+            raise InternalError(f"{_CANNOT}: {error.strerror}") from None
+        stack.pop_all()
+        return Child(process, messages)
 
+
+_SCARCE = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+"""What the system says that has too many open files or processes, or too little memory, just now."""
 
 _CANNOT = "modules are compiled in a process of their own, and none can be started here"
 

@@ -44,4 +44,4 @@ Listener = Callable[["Compiling | CacheTrouble"], None]
 """Called on trio's thread, so it must be quick; what it raises is lost."""
 
 listener: ContextVar[Listener | None] = ContextVar("innkeeper compilation listener", default=None)
-"""Who is told by the compilers that are made in this context, unless they are given somebody else."""
+"""Who is told by the compilers that are made in this context."""

@@ -28,9 +28,7 @@ def open_compilation(engine: w.Engine, bounds: Bounds, folder: Path | None) -> C
         bounds: the host's; those on compiling and on the cache are used.
         folder: of the cache (`place.cache_folder`); None for none.
     """
-    compiler = Compiler(
-        fingerprint(engine), jobs=bounds.compile_jobs, cpu=bounds.compile_cpu, memory=bounds.compile_memory
-    )
+    compiler = Compiler(fingerprint(engine), bounds)
     return Compilation(compiler, None if folder is None else Cache(folder, bounds.cache_size))
 
 
@@ -72,7 +70,16 @@ class Compilation:
             BusyError: the system has no more of what it takes, such as open files.
         """
         try:
-            return await self._load(wasm, plan, engines, digest, plugin)
+            if digest is None:
+                digest = await trio.to_thread.run_sync(_digest, wasm)
+            key = key_of(self._compiler.fingerprint, digest, plan)
+            modules = await trio.to_thread.run_sync(self._cached, key, engines)
+            if modules is None:
+                artifact = await self._compiler.compile(key, wasm, plan, plugin=plugin)
+                label = Label(key, self._compiler.fingerprint, digest, len(wasm), int(time.time()), plugin or "")
+                modules = await trio.to_thread.run_sync(self._keep, artifact, label, engines)
+                self._tell_trouble()
+            return modules
         except OSError as error:
             raise BusyError(
                 f"the host was busy: the system refused what loading a module takes ({error.strerror}); close what is "
@@ -81,35 +88,15 @@ class Compilation:
                 bound="open files",
             ) from None
 
-    async def _load(
-        self, wasm: bytes, plan: Plan, engines: Sequence[w.Engine], digest: str | None, plugin: str | None
-    ) -> list[w.Module | None]:
-        found = await trio.to_thread.run_sync(self.cached, wasm, plan, engines, digest)
-        if found is not None:
-            return found
-        known = digest if digest is not None else await trio.to_thread.run_sync(_digest, wasm)
-        key = key_of(self._compiler.fingerprint, known, plan)
-        artifact = await self._compiler.compile(key, wasm, plan, plugin=plugin)
-        label = Label(key, self._compiler.fingerprint, known, len(wasm), int(time.time()), plugin or "")
-        modules = await trio.to_thread.run_sync(self._keep, artifact, label, engines)
-        self._tell_trouble()
-        return modules
+    async def aclose(self) -> None:
+        """Ends the compiling processes."""
+        await self._compiler.aclose()
+        if self._cache is not None:
+            self._cache.close()
 
-    def cached(
-        self, wasm: bytes, plan: Plan, engines: Sequence[w.Engine], digest: str | None = None
-    ) -> list[w.Module | None] | None:
-        """The module in each of the engines if the cache has it, else None. Blocks: 1 ms for 1.2 MB of Wasm, and
-        another 0.6 ms where the digest is not known. For a caller who is in a thread anyway.
-
-        Args:
-            wasm: its bytes.
-            plan: how it is rewritten.
-            engines: as for `load`.
-            digest: as for `load`.
-        """
+    def _cached(self, key: str, engines: Sequence[w.Engine]) -> list[w.Module | None] | None:
         if self._cache is None:
             return None
-        key = key_of(self._compiler.fingerprint, digest or _digest(wasm), plan)
         entry = self._cache.get(key, self._compiler.fingerprint)
         if entry is None:
             return None
@@ -119,22 +106,13 @@ class Compilation:
             self._cache.discard(key)
             return None
 
-    async def aclose(self) -> None:
-        """Ends the compiling processes."""
-        await self._compiler.aclose()
-        if self._cache is not None:
-            self._cache.close()
-
     def _keep(self, artifact: bytes, label: Label, engines: Sequence[w.Engine]) -> list[w.Module | None]:
         if self._cache is not None:
             self._cache.put(artifact, label)
             # From the file, whose pages processes share.
-            entry = self._cache.get(label.key, label.fingerprint)
-            if entry is not None:
-                try:
-                    return _load(entry, engines)
-                except w.WasmtimeError:
-                    self._cache.discard(label.key)
+            found = self._cached(label.key, engines)
+            if found is not None:
+                return found
         try:
             return _load(Fresh(artifact), engines)
         except w.WasmtimeError as error:

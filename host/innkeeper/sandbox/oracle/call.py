@@ -25,15 +25,12 @@ class OracleCall:
     """The state of one call.
 
     Args:
-        function: name of the guest's function, or None where a guest is only started.
+        function: name of the guest's function, or None where a program is only compiled.
 
     Attributes:
         options: what the caller decided.
         limits: `options.limits`.
         usage: what it has used so far.
-
-    Raises:
-        LimitError: the input is larger than it may be.
     """
 
     def __init__(self, function: str | None, data: bytes, options: CallOptions) -> None:
@@ -43,22 +40,21 @@ class OracleCall:
         self._function = function
         self._begun = time.perf_counter()
         self._scope = trio.CancelScope()
-        self._stage: HostFunction | str = ""
-        if len(data) > self.limits.input:
-            raise LimitError(
-                f"the input has {len(data)} bytes; the limit 'input' is {self.limits.input}",
-                limit="input",
-                value=self.limits.input,
-                used=len(data),
-                plugin=options.plugin,
-                function=function,
-            )
+        self._stage = ""
 
     @contextmanager
     def bounded(self) -> Iterator[None]:
-        """Ends what runs inside at the call's deadline, and completes the errors that come out."""
-        self._scope.deadline = trio.current_time() + self.limits.wall
+        """Ends what runs inside at the call's deadline, and completes the errors that come out.
+
+        Raises:
+            LimitError: the input is larger than it may be, or it took too long.
+            BusyError, RejectedError: it took too long, and that was not the guest's doing.
+        """
+        size, limits = self.usage.bytes_in, self.limits
+        self._scope.deadline = trio.current_time() + limits.wall
         try:
+            if size > limits.input:
+                raise faults.reached(f"the input has {size} bytes", "input", limits.input, size)
             with self._scope:
                 yield
             if self._scope.cancelled_caught:
@@ -66,25 +62,29 @@ class OracleCall:
         except InnkeeperError as error:
             error.plugin = error.plugin or self.options.plugin
             error.function = error.function or self._function
-            error.usage = self.usage
+            error.usage = self.usage if self._function is not None else None
             raise
         finally:
             self.usage.wall = time.perf_counter() - self._begun
 
+    # What a stage is called stays where the deadline ends it, for the error.
+
     @contextmanager
-    def waiting(self, stage: str) -> Iterator[None]:
-        """While it waits for a bound of this name."""
-        self._stage = stage
+    def waiting(self) -> Iterator[None]:
+        """While it waits for a worker."""
+        self._stage = WORKERS
         yield
         self._stage = ""
 
     @contextmanager
-    def starting(self) -> Iterator[None]:
+    def compiling(self) -> Iterator[None]:
         """While a worker starts and compiles: that has a time of its own, and the call's deadline moves on by it."""
         before, end = trio.current_time(), self._scope.deadline
         self._stage, self._scope.deadline = "compiling", before + START_MAX
         yield
-        self._stage, self._scope.deadline = "", end + trio.current_time() - before
+        took = trio.current_time() - before
+        self._stage, self._scope.deadline = "", end + took
+        self._begun += took
 
     @contextmanager
     def in_host(self, function: HostFunction) -> Iterator[None]:

@@ -6,13 +6,25 @@ import re
 import signal
 from typing import Any
 
-from innkeeper.errors import DeniedError, GuestError, InnkeeperError, InternalError, LimitError, RejectedError
+from innkeeper.errors import (
+    DeniedError,
+    GuestError,
+    InnkeeperError,
+    InternalError,
+    LimitError,
+    RejectedError,
+    UsageError,
+)
 from innkeeper.sandbox import admission
 from innkeeper.sandbox.limits import KIB, Limits
 from innkeeper.sandbox.oracle import wire
 from innkeeper.sandbox.oracle.process import WorkerEndedError
 
 _STACK = 512 * KIB
+"""Bytes: what extism's wasmtime has by itself."""
+
+_TEXT_MAX = 4096
+"""Characters of a guest's own error text that are kept."""
 
 _TRAPS = {
     "out of bounds memory access": "out of bounds memory access",
@@ -55,28 +67,39 @@ def failure(header: dict[str, Any], limits: Limits, *, starting: bool) -> Innkee
     Raises:
         wire.WireError: the message makes no sense.
     """
-    reason, text = wire.take(header, "reason", str), _clean(wire.take(header, "text", str))
+    reason, text = wire.take(header, "reason", str), wire.take(header, "text", str)[:_TEXT_MAX]
     code = wire.take(header, "code", int)
     used = wire.take_count(header, "used", 1 << 63)
-    if reason == "own" or (reason == "other" and not starting):
+    if reason in ("own", "other"):
         return GuestError(text or "(the guest set an error without a text)", code=code if code > 0 else None)
     if reason == "code":
         return GuestError(f"the guest returned code {code} without an error text", code=code)
     if reason == "exit":
         return _exited(code)
-    if reason in ("trap", "start", "other"):
+    if reason in ("trap", "start"):
         return _ended(_PREFIX.sub("", text), limits, starting=starting)
-    if reason == "timeout":
-        return too_long(limits.wall)
-    limit, value, words = {
-        "memory": ("memory", limits.memory, "the guest ran out of memory"),
-        "output": ("output", limits.output, f"the output has {used} bytes"),
-        "arguments": ("output", limits.output, f"the guest gave the host function {text!r} {used} bytes"),
-        "answer": ("kernel_memory", limits.kernel_memory, f"what a host function returned, {used} bytes, does not fit"),
-    }.get(reason, ("", 0, ""))
-    if not limit:
-        raise wire.WireError("a failure of an unknown kind")
-    return LimitError(f"{words}; the limit {limit!r} is {value}", limit=limit, value=value, used=used or None)
+    if reason == "memory":
+        return reached("the guest ran out of memory", reason, limits.memory)
+    if reason == "output":
+        return reached(f"the output has {used} bytes", reason, limits.output, used)
+    if reason == "arguments":
+        return reached(f"the guest gave the host function {text!r} {used} bytes", "output", limits.output, used)
+    if reason == "answer":
+        words = f"what a host function returned, {used} bytes, does not fit"
+        return reached(words, "kernel_memory", limits.kernel_memory, used)
+    raise wire.WireError("a failure of an unknown kind")
+
+
+def reached(words: str, limit: str, value: int, used: int | None = None) -> LimitError:
+    """The error for a limit that was reached.
+
+    Args:
+        words: what happened.
+        limit: its name.
+        value: what it is.
+        used: what there was of it, where that is known.
+    """
+    return LimitError(f"{words}; the limit {limit!r} is {value}", limit=limit, value=value, used=used)
 
 
 def too_long(wall: float) -> LimitError:
@@ -89,21 +112,33 @@ def too_long(wall: float) -> LimitError:
     )
 
 
-def worker_failed(error: WorkerEndedError | wire.WireError, limits: Limits) -> InnkeeperError:
-    """The error for a call whose worker ended or made no sense."""
+def worker_failed(error: WorkerEndedError | wire.WireError, limits: Limits, *, compiling: bool) -> InnkeeperError:
+    """The error for a call whose worker ended or made no sense.
+
+    Args:
+        error: what became of it.
+        limits: of the call.
+        compiling: whether it had no guest yet.
+    """
     if isinstance(error, wire.WireError):
         return InternalError(f"the extism engine's process answered nonsense: {error}")
+    if error.killed:
+        return UsageError("the engine was closed")
+    if error.signal is None:
+        return InternalError(f"the extism engine's process ended with {error}")
+    if compiling:
+        return RejectedError(
+            f"the extism engine's process ended with {error} while it compiled the module; use the engine 'fibers'"
+        )
     if error.signal == signal.SIGXCPU:
         return LimitError(
             f"the guest used its processor time up, in whole seconds; the limit 'cpu' is {limits.cpu:g} s",
             limit="cpu",
             value=limits.cpu,
         )
-    if error.signal is not None:
-        return GuestError(
-            f"the guest broke the extism engine, whose process ended with {error}; use the engine 'fibers' for it"
-        )
-    return InternalError(f"the extism engine's process ended with {error}")
+    return GuestError(
+        f"the guest broke the extism engine, whose process ended with {error}; use the engine 'fibers' for it"
+    )
 
 
 def _ended(text: str, limits: Limits, *, starting: bool) -> InnkeeperError | None:
@@ -121,11 +156,7 @@ def _ended(text: str, limits: Limits, *, starting: bool) -> InnkeeperError | Non
             return RejectedError(f"the module trapped while it started: {words}; ask its author for one that starts")
         return GuestError(f"the guest trapped: {words}")
     if text == "Variable store is full":
-        return LimitError(
-            f"the guest's variables would take too much; the limit 'variables' is {limits.variables}",
-            limit="variables",
-            value=limits.variables,
-        )
+        return reached("the guest's variables would take too much", "variables", limits.variables)
     if _HTTP.match(text):
         return DeniedError("the guest made an HTTP request, and no capability 'http' is granted", capability="http")
     if starting:
@@ -138,9 +169,4 @@ def _exited(code: int) -> GuestError | None:
 
 
 def _line(text: str) -> str:
-    lines = text.split("\n", 1)
-    return lines[0][:200] or "for a reason that it does not give"
-
-
-def _clean(text: str) -> str:
-    return text[:4096]
+    return text.split("\n", 1)[0][:200] or "for a reason that it does not give"

@@ -6,27 +6,17 @@ from typing import Any
 
 from innkeeper.errors import GuestError, InnkeeperError, RejectedError, UsageError
 from innkeeper.sandbox.interface import HostFunction
-from innkeeper.sandbox.kernel import PAGE
 from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.oracle import faults, values, wire
 from innkeeper.sandbox.oracle.call import OracleCall
 from innkeeper.sandbox.oracle.process import Worker, WorkerEndedError
 
 
-def memory_settings(limits: Limits) -> dict[str, int]:
-    """What extism bounds by itself: pages of all memories together, bytes of variables, milliseconds of a call."""
-    return {
-        "pages": limits.memory // PAGE + limits.kernel_memory // PAGE,
-        "variables": limits.variables,
-        "timeout": int(limits.wall * 1000) + 1,
-    }
-
-
 class OracleGuest:
     """A guest.
 
     Args:
-        worker: has none yet.
+        worker: is ready for one.
         functions: of its program.
 
     Attributes:
@@ -48,7 +38,7 @@ class OracleGuest:
             InnkeeperError: it does not start.
             BaseException: what a host function raised.
         """
-        header = {"type": "open", "cpu": call.limits.cpu, **memory_settings(call.limits), **_of(call)}
+        header = {"type": "open", "cpu": call.limits.cpu, **_of(call)}
         return await self._converse(call, header, b"", starting=True) is not None
 
     async def call(self, call: OracleCall, function: str, data: bytes, *, cpu: float | None) -> bytes:
@@ -88,9 +78,7 @@ class OracleGuest:
                 raise wire.WireError("an answer to another question")
             call.take_log(header)
         except (WorkerEndedError, wire.WireError) as error:
-            if self.worker.killed:
-                raise UsageError("the engine was closed") from None
-            raise faults.worker_failed(error, call.limits) from None
+            raise faults.worker_failed(error, call.limits, compiling=False) from None
         self.sound = self.orderly = True
         return payload
 

@@ -41,36 +41,36 @@ class Pool:
         """Processes that live (int)."""
         return len(self._busy) + len(self._idle)
 
+    def check_open(self) -> None:
+        """Raises UsageError if it was closed."""
+        if self._closed:
+            raise UsageError("the engine is closed")
+
     async def place(self) -> None:
         """Waits for the right to have a worker: the next thing to do is `take`."""
         await self._free.acquire()
         if self._closed:
             self._free.release()
-            raise UsageError("the engine is closed")
+            self.check_open()
 
-    async def take(self, program: object, setup: Callable[[Worker], Awaitable[None]]) -> Worker:
+    async def take(self, program: object, prepare: Callable[[Worker], Awaitable[None]]) -> Worker:
         """A worker of this program, with the place that the caller has; if it fails, the place is given back.
 
         Args:
-            setup: makes a new worker one of this program.
+            prepare: makes it ready for a guest; it is a new one, or one that had guests of this program.
 
         Raises:
             BusyError: the system has no room for another process.
         """
         self._dying = [worker for worker in self._dying if not worker.reap()]
-        for at in reversed(range(len(self._idle))):
-            if self._idle[at][0] is program:
-                worker = self._idle.pop(at)[1]
-                self._busy.add(worker)
-                return worker
         try:
-            worker = Worker(self._limiter)
+            worker = self._waiting(program) or Worker(self._limiter)
         except OSError as error:
             self._free.release()
             raise BusyError(f"the system starts no process for a guest: {error.strerror}", bound=WORKERS) from None
         self._busy.add(worker)
         try:
-            await setup(worker)
+            await prepare(worker)
         except BaseException:
             await self.drop(worker)
             raise
@@ -112,6 +112,16 @@ class Pool:
             worker.kill()
         for worker in workers:
             await worker.wait()
+
+    def _waiting(self, program: object) -> Worker | None:
+        for at in reversed(range(len(self._idle))):
+            if self._idle[at][0] is program:
+                worker = self._idle.pop(at)[1]
+                if not worker.reap():
+                    return worker
+                # Not the guest's doing: the system ended it while it had none.
+                worker.kill()
+        return None
 
     def _end(self, worker: Worker) -> None:
         worker.kill()

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import trio
 
@@ -39,9 +39,11 @@ class WorkerEndedError(Exception):
 
     Attributes:
         signal: number of the signal that ended it, or None.
+        killed: whether that was the host's.
     """
 
-    def __init__(self, returncode: int) -> None:
+    def __init__(self, returncode: int, *, killed: bool) -> None:
+        self.killed = killed
         self.signal = -returncode if returncode < 0 else None
         super().__init__(f"signal {_signal_name(-returncode)}" if returncode < 0 else f"exit code {returncode}")
 
@@ -53,7 +55,7 @@ class Worker:
         limiter: for the thread that waits for its end.
 
     Attributes:
-        killed: whether the host ended it.
+        settings: what its program was compiled for last, or None.
 
     Raises:
         OSError: the system has no room for another process.
@@ -61,7 +63,8 @@ class Worker:
 
     def __init__(self, limiter: trio.CapacityLimiter) -> None:
         self._limiter = limiter
-        self.killed = False
+        self.settings: object = None
+        self._killed = False
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -117,12 +120,12 @@ class Worker:
 
     def kill(self) -> None:
         """Ends it at once. It is still to be reaped."""
-        self.killed = True
+        self._killed = True
         self._process.kill()
         self._stream.socket.close()
 
     def reap(self) -> bool:
-        """Whether a killed worker is gone and reaped, without waiting."""
+        """Whether it has ended, without waiting; it is then reaped."""
         return self._process.poll() is not None
 
     async def wait(self) -> None:
@@ -142,8 +145,8 @@ class Worker:
             data += piece
         return bytes(data)
 
-    async def _gone(self) -> None:
-        # It closed its end, so it has ended or has nothing more to say.
+    async def _gone(self) -> NoReturn:
+        # It closed its end, so it has ended or has nothing more to say; or the host closed its own.
         for _ in range(_PATIENCE):
             if self._process.poll() is not None:
                 break
@@ -151,7 +154,7 @@ class Worker:
         else:
             self._process.kill()
         await self.wait()
-        raise WorkerEndedError(self._process.returncode)
+        raise WorkerEndedError(self._process.returncode, killed=self._killed)
 
 
 def _signal_name(number: int) -> str:

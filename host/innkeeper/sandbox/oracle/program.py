@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import trio
 
-from innkeeper.errors import GuestError, InternalError, RejectedError, UsageError
+from innkeeper.errors import GuestError, UsageError
+from innkeeper.sandbox.callable import check_callable
 from innkeeper.sandbox.interface import CallOptions, HostFunction
-from innkeeper.sandbox.limits import DEFAULTS
+from innkeeper.sandbox.kernel import PAGE
+from innkeeper.sandbox.known import Known
+from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.oracle import faults, wire
 from innkeeper.sandbox.oracle.call import START_MAX, OracleCall
-from innkeeper.sandbox.oracle.guest import OracleGuest, memory_settings
-from innkeeper.sandbox.oracle.pool import WORKERS, Pool
+from innkeeper.sandbox.oracle.guest import OracleGuest
+from innkeeper.sandbox.oracle.pool import Pool
 from innkeeper.sandbox.oracle.process import Worker, WorkerEndedError
 from innkeeper.sandbox.usage import Result
-from innkeeper.sandbox.wasm import ModuleInfo
 
 
 class ExtismProgram:
@@ -28,25 +31,30 @@ class ExtismProgram:
     def __init__(
         self,
         pool: Pool,
-        digest: str,
+        known: Known,
         modules: Sequence[tuple[str | None, bytes]],
         functions: Sequence[HostFunction],
-        info: ModuleInfo,
     ) -> None:
-        self.digest = digest
+        """Args:
+        pool: has its workers.
+        known: what its own module says of itself.
+        modules: name and bytes of each, in the order in which they start; its own is last and has no name.
+        functions: host functions that they may import.
+        """
+        self.digest = known.digest
         self._pool = pool
         self._modules = tuple(modules)
         self._functions = tuple(functions)
-        self._info = info
+        self._info = known.info
         self._closed = False
 
-    async def compile(self) -> None:
+    async def compile(self, plugin: str | None) -> None:
         """Has a worker compile it, which then waits for its first guest.
 
         Raises:
             RejectedError: extism does not take the module.
         """
-        call = OracleCall(None, b"", CallOptions())
+        call = OracleCall(None, b"", CallOptions(plugin=plugin))
         with call.bounded():
             worker = await self._worker(call)
             self._pool.keep(self, worker)
@@ -89,21 +97,7 @@ class ExtismProgram:
     def check_function(self, function: str, options: CallOptions) -> None:
         """Raises UsageError if there is no function of this name that can be called."""
         self._check_open(options)
-        export = self._info.exports.get(function)
-        if export is None or export.kind != "func" or export.signature is None:
-            names = [e.name for e in self._info.exports.values() if e.kind == "func" and not e.name.startswith("_")]
-            known = ", ".join(sorted(names)[:10]) or "none"
-            raise UsageError(
-                f"it exports no such function; it exports: {known}", plugin=options.plugin, function=function
-            )
-        parameters, results = export.signature
-        if parameters or results not in ((), ("i32",)):
-            raise UsageError(
-                "only functions without parameters that return nothing or an i32 can be called; this one is "
-                f"({', '.join(parameters)}) -> ({', '.join(results)})",
-                plugin=options.plugin,
-                function=function,
-            )
+        check_callable(self._info, function, options.plugin)
 
     async def guest(self, call: OracleCall) -> OracleGuest:
         """A worker for a guest, which the caller starts; `end` gives it back."""
@@ -122,46 +116,45 @@ class ExtismProgram:
         await self._pool.drop(guest.worker)
 
     async def _worker(self, call: OracleCall) -> Worker:
-        with call.waiting(WORKERS):
+        with call.waiting():
             await self._pool.place()
-        with call.starting():
-            return await self._pool.take(self, self._setup)
+        with call.compiling():
+            return await self._pool.take(self, lambda worker: self._prepare(worker, call.limits))
 
-    async def _setup(self, worker: Worker) -> None:
+    async def _prepare(self, worker: Worker, limits: Limits) -> None:
+        # extism compiles anew for other limits.
+        settings = {"pages": limits.memory // PAGE + limits.kernel_memory // PAGE, "variables": limits.variables}
+        if worker.settings == settings:
+            return
+        header: dict[str, Any] = {"type": "compile", "cpu": START_MAX, **settings}
+        payload: list[bytes] = []
+        if worker.settings is None:
+            payload = [data for _, data in self._modules]
+            header |= {
+                "type": "setup",
+                "names": [name for name, _ in self._modules],
+                "sizes": [len(data) for data in payload],
+                "functions": [
+                    (f.namespace, f.name, [p.value for p in f.parameters], f.result.value if f.result else None)
+                    for f in self._functions
+                ],
+            }
         try:
-            await worker.send(
-                {
-                    "type": "setup",
-                    "names": [name for name, _ in self._modules],
-                    "sizes": [len(data) for _, data in self._modules],
-                    "functions": [
-                        (f.namespace, f.name, [p.value for p in f.parameters], f.result.value if f.result else None)
-                        for f in self._functions
-                    ],
-                    "cpu": START_MAX,
-                    **memory_settings(DEFAULTS),
-                },
-                *(data for _, data in self._modules),
-            )
-            header, _ = await worker.receive(0)
-            kind = wire.take(header, "type", str)
+            await worker.send(header, *payload)
+            answer, _ = await worker.receive(0)
+            kind = wire.take(answer, "type", str)
             if kind == "missing":
                 raise UsageError(
-                    f"the package 'extism' does not load ({wire.take(header, 'text', str)[:200]}); "
+                    f"the package 'extism' does not load ({wire.take(answer, 'text', str)[:200]}); "
                     "install it, or use the engine 'fibers'"
                 )
             if kind == "refused":
-                raise faults.rejection(wire.take(header, "text", str))
+                raise faults.rejection(wire.take(answer, "text", str))
             if kind != "ready":
                 raise wire.WireError("an answer to another question")
-        except WorkerEndedError as error:
-            if error.signal is None:
-                raise InternalError(f"the extism engine's process ended with {error} while it started") from None
-            raise RejectedError(
-                f"the extism engine's process ended with {error} while it compiled the module; use the engine 'fibers'"
-            ) from None
-        except wire.WireError as error:
-            raise InternalError(f"the extism engine's process answered nonsense: {error}") from None
+        except (WorkerEndedError, wire.WireError) as error:
+            raise faults.worker_failed(error, limits, compiling=True) from None
+        worker.settings = settings
 
     def _check_open(self, options: CallOptions) -> None:
         if self._closed:
@@ -195,11 +188,9 @@ class ExtismSession:
             with call.bounded():
                 output = await guest.call(call, function, data, cpu=options.limits.cpu)
         except BaseException as error:
-            self._ended = f"{type(error).__name__}: {error}"
-            await self._after(guest)
+            await self._after(guest, f"{type(error).__name__}: {error}")
             raise
-        self._ended = "it exited"
-        await self._after(guest)
+        await self._after(guest, "it exited")
         return call.result(output)
 
     async def aclose(self) -> None:
@@ -207,12 +198,12 @@ class ExtismSession:
         self._closed = True
         guest, self._guest = self._guest, None
         if guest is not None:
-            self._ended = "it was closed"
-            await self._program.end(guest)
+            await self._after(guest, "")
         await trio.lowlevel.checkpoint()
 
-    async def _after(self, guest: OracleGuest) -> None:
+    async def _after(self, guest: OracleGuest, ended: str) -> None:
         if guest.orderly and not self._closed:
             self._guest = guest
-        else:
-            await self._program.end(guest)
+            return
+        self._ended = "it was closed" if guest.orderly else ended
+        await self._program.end(guest)

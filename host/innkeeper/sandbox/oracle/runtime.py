@@ -40,7 +40,7 @@ class GuestFailedError(Exception):
     """A guest failed.
 
     Attributes:
-        reason: "own", "code", "trap", "exit", "memory", "timeout", "start", "output", "arguments", "answer" or "other".
+        reason: "own", "code", "trap", "exit", "memory", "start", "output", "arguments", "answer" or "other".
         text: what the guest or extism says of it.
         code: return or exit code, or 0.
         used: bytes that the guest wanted, or 0.
@@ -86,35 +86,29 @@ class Runtime:
         self._log = EventLog(self._extism)
         self.events = Events()
         self._compiled: Any = None
-        self._compiled_for: tuple[int, int, int] | None = None
         self._plugin: Any = None
         self._config: dict[str, str] = {}
 
-    def compile(self, pages: int, variables: int, timeout: int) -> None:
-        """Compiles the program for these limits, unless that is how it was compiled last.
+    def compile(self, pages: int, variables: int) -> None:
+        """Compiles the program for these limits.
 
         Args:
             pages: of all memories together, extism's own included.
             variables: bytes of keys and values.
-            timeout: milliseconds of a call.
 
         Raises:
             GuestFailedError: it cannot.
         """
-        wanted = (pages, variables, timeout)
-        if wanted == self._compiled_for:
-            return
+        # No time-out of extism's: the host, whose clock began before, ends this process.
         manifest = {
             "wasm": self._wasm,
             "memory": {"max_pages": pages, "max_var_bytes": variables},
-            "timeout_ms": timeout,
             "allowed_hosts": [],
         }
         try:
             self._compiled = self._extism.CompiledPlugin(manifest, wasi=True, functions=self._functions)
         except self._extism.Error as error:
             raise GuestFailedError("start", str(error)[:_TEXT_MAX]) from None
-        self._compiled_for = wanted
 
     def open(self, config: dict[str, str]) -> None:
         """Starts a guest of what was compiled, in place of the one before.
@@ -160,10 +154,8 @@ class Runtime:
         return bytes(self._ffi.buffer(self._lib.extism_plugin_output_data(plugin), size))
 
     def close(self) -> None:
-        """Ends the guest, if there is one."""
-        plugin, self._plugin = self._plugin, None
-        # The package frees it when nothing refers to it.
-        del plugin
+        """Ends the guest, if there is one: the package frees it when nothing refers to it."""
+        self._plugin = None
 
     def _failure(self, text: str, code: int) -> GuestFailedError:
         events = self.events
@@ -173,8 +165,6 @@ class Runtime:
             return GuestFailedError("trap", events.cause)
         if text == "oom":
             return GuestFailedError("memory")
-        if text == "timeout":
-            return GuestFailedError("timeout")
         if text.startswith(_UNWOUND):
             # extism logs no cause where the guest called `proc_exit`.
             return GuestFailedError("exit", code=code)

@@ -5,34 +5,33 @@ from __future__ import annotations
 import os
 import tempfile
 
+_LEVELS = {1: "info", 2: "error"}
+"""By the number of the stream."""
+
 
 class Streams:
     """Takes the place of this process's own output and error, to which extism hands its guests' through."""
 
     def __init__(self) -> None:
-        self._files = [(level, self._replace(number)) for number, level in ((1, "info"), (2, "error"))]
-
-    @staticmethod
-    def _replace(number: int) -> int:
-        if hasattr(os, "memfd_create"):
-            file = os.memfd_create("output")
-            os.dup2(file, number)
-            os.close(file)
-        else:
-            with tempfile.TemporaryFile() as other:
-                os.dup2(other.fileno(), number)
-        return number
+        for file in _LEVELS:
+            if hasattr(os, "memfd_create"):
+                made = os.memfd_create("output")
+                os.dup2(made, file)
+                os.close(made)
+            else:
+                with tempfile.TemporaryFile() as other:
+                    os.dup2(other.fileno(), file)
 
     def forget(self) -> None:
         """What was written so far belongs to nobody."""
-        for _, file in self._files:
+        for file in _LEVELS:
             os.ftruncate(file, 0)
             os.lseek(file, 0, os.SEEK_SET)
 
     def read(self, most: int) -> list[tuple[str, bytes, int]]:
         """Level, the first bytes, and how many more there are, of each stream on which something was written."""
         found = []
-        for level, file in self._files:
+        for file, level in _LEVELS.items():
             size = os.fstat(file).st_size
             if size:
                 data = os.pread(file, min(size, most), 0)

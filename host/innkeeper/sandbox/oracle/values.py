@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from innkeeper.errors import LimitError
 from innkeeper.sandbox.interface import HostFunction, Value
 from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.oracle import wire
+from innkeeper.sandbox.oracle.faults import reached
 
 _HALF = {Value.I32: 1 << 31, Value.I64: 1 << 63}
 
@@ -26,17 +26,15 @@ def arguments(function: HostFunction, values: Sequence[Any], payload: bytes) -> 
     if len(values) != len(function.parameters):
         raise wire.WireError("a host call with another number of arguments")
     sizes: list[int] = []
-    found: list[Any] = []
     for kind, value in zip(function.parameters, values, strict=True):
         wanted = float if kind in (Value.F32, Value.F64) else int
         if type(value) is not wanted:
             raise wire.WireError(f"a host call with a {type(value).__name__}")
         if kind is Value.BYTES:
             sizes.append(int(value))
-        found.append(value)
     pieces = iter(wire.cut(payload, sizes))
     return [
-        next(pieces) if kind is Value.BYTES else value for kind, value in zip(function.parameters, found, strict=True)
+        next(pieces) if kind is Value.BYTES else value for kind, value in zip(function.parameters, values, strict=True)
     ]
 
 
@@ -57,14 +55,9 @@ def answer(function: HostFunction, value: Any, limits: Limits) -> tuple[dict[str
             data = bytes(memoryview(value)) if value is not None else b""
         except TypeError:
             raise wrong from None
-        limit = limits.kernel_memory
-        if len(data) > limit:
-            raise LimitError(
-                f"the host function {function.name!r} returned {len(data)} bytes; the limit 'kernel_memory' is {limit}",
-                limit="kernel_memory",
-                value=limit,
-                used=len(data),
-            )
+        size, limit = len(data), limits.kernel_memory
+        if size > limit:
+            raise reached(f"the host function {function.name!r} returned {size} bytes", "kernel_memory", limit, size)
         return header, data
     if not isinstance(value, int | float) or (kind in _HALF and not isinstance(value, int)):
         raise wrong

@@ -55,17 +55,29 @@ class _Worker:
     def step(self) -> None:
         """Does what the next message says."""
         header, payload = self._receive()
-        do = {"setup": self._setup, "open": self._open, "call": self._call, "close": self._close}
+        do = {
+            "setup": self._setup,
+            "compile": self._compile,
+            "open": self._open,
+            "call": self._call,
+            "close": self._close,
+        }
         do[wire.take(header, "type", str)](header, payload)
 
     def _setup(self, header: dict[str, Any], payload: bytes) -> None:
         modules = zip(header["names"], wire.cut(payload, header["sizes"]), strict=True)
         try:
-            confine.allow_cpu(header["cpu"])
             self._runtime = Runtime(list(modules), header["functions"], self)
-            self._runtime.compile(header["pages"], header["variables"], header["timeout"])
         except (ImportError, OSError) as error:
             self._send({"type": "missing", "text": str(error)})
+        else:
+            self._compile(header, b"")
+
+    def _compile(self, header: dict[str, Any], _: bytes) -> None:
+        assert self._runtime is not None
+        confine.allow_cpu(header["cpu"])
+        try:
+            self._runtime.compile(header["pages"], header["variables"])
         except GuestFailedError as failure:
             self._send({"type": "refused", "text": failure.text})
         else:
@@ -74,12 +86,12 @@ class _Worker:
     def _open(self, header: dict[str, Any], _: bytes) -> None:
         runtime = self._begin(header)
         try:
-            runtime.compile(header["pages"], header["variables"], header["timeout"])
             runtime.open(header["config"])
         except GuestFailedError as failure:
             self._failed(failure, header)
         else:
-            self._send({"type": "opened", **self._log(header)})
+            # extism starts it anew at its first call, which then has what it writes meanwhile.
+            self._send({"type": "opened", "log": [], "dropped": 0})
 
     def _call(self, header: dict[str, Any], payload: bytes) -> None:
         runtime = self._begin(header)
@@ -122,7 +134,8 @@ class _Worker:
         kept = KeptLines(limit, header["log_line"])
         for level, text in self._runtime.events.lines:
             kept.add(level, text.encode())
-        for level, data, more in self._streams.read(limit):
+        # Line ends are not counted, and there are fewer of them than bytes that may be kept.
+        for level, data, more in self._streams.read(2 * limit):
             lines = data.split(b"\n")
             if not lines[-1]:
                 lines.pop()
