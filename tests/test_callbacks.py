@@ -23,8 +23,8 @@ from innkeeper.sandbox.interface import CallOptions, HostFunction, Value
 from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.program import FiberProgram
 
-# `raw`: a variable is set and read again. `now` and `wait`: the host adds 2 at once, or after a while.
-# `wasi`: eight random bytes. `long`: it runs for many ticks.
+# `raw`: a variable is set and read again. `now`, `quick` and `wait`: the host adds 2 at once, inside of the callback,
+# or after a while. `wasi`: eight random bytes. `long`: it runs for many ticks.
 GUEST = """(module
   (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
   (import "extism:host/env" "store_u64" (func $store_u64 (param i64 i64)))

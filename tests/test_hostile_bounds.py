@@ -18,20 +18,25 @@ from innkeeper.sandbox.program import FiberProgram
 
 
 class Door:
-    """A host function at which guests wait until it is opened."""
+    """A host function at which guests wait until it is opened.
 
-    def __init__(self) -> None:
-        self.inside = 0
+    Attributes:
+        event: opens it.
+        full: set when all who are expected wait there.
+    """
+
+    def __init__(self, expected: int = 1) -> None:
         self.event = trio.Event()
+        self.full = trio.Event()
+        self._missing = expected
 
     @property
     def function(self) -> HostFunction:
         async def door() -> None:
-            self.inside += 1
-            try:
-                await self.event.wait()
-            finally:
-                self.inside -= 1
+            self._missing -= 1
+            if not self._missing:
+                self.full.set()
+            await self.event.wait()
 
         return host_function(door)
 
@@ -49,13 +54,12 @@ async def busy(program: FiberProgram, bound: str, data: bytes = b"", **limits: A
 
 async def test_one_guest_too_many_waits_and_ends_as_busy_by_name() -> None:
     async with opened(Bounds(live_guests=3, workers=1)) as sandbox:
-        door = Door()
+        door = Door(3)
         waiting, other = await door.load(sandbox), await sandbox.load(NOTHING)
         async with trio.open_nursery() as nursery:
             for _ in range(3):
                 nursery.start_soon(waiting.call, "run", b"", options())
-            await trio.testing.wait_all_tasks_blocked(0.02)
-            assert door.inside == 3
+            await door.full.wait()
             error = await busy(other, "live guests", wall=0.05)
             assert error.usage.wall >= 0.05
             with trio.move_on_after(0.02) as scope:
@@ -77,7 +81,7 @@ async def test_those_who_wait_are_served_in_the_order_of_arrival() -> None:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(waiting.call, "run", b"", options())
-            await trio.testing.wait_all_tasks_blocked(0.02)
+            await door.full.wait()
             for at in range(10):
                 nursery.start_soon(call, at)
                 await trio.testing.wait_all_tasks_blocked()
@@ -94,7 +98,7 @@ async def test_one_who_gives_up_lets_those_behind_pass() -> None:
         small = await sandbox.load('(module (memory 5) (func (export "run")))')
         async with trio.open_nursery() as nursery:
             nursery.start_soon(holder.call, "run", b"", options())
-            await trio.testing.wait_all_tasks_blocked(0.02)
+            await door.full.wait()
             done: list[str] = []
 
             async def attempt(name: str, program: FiberProgram, wall: float) -> None:
@@ -104,12 +108,10 @@ async def test_one_who_gives_up_lets_those_behind_pass() -> None:
                 except BusyError as error:
                     done.append(f"{name}: {error.bound}")
 
-            nursery.start_soon(attempt, "large", large, 0.1)
-            await trio.testing.wait_all_tasks_blocked()
-            nursery.start_soon(attempt, "small", small, 20)
-            with trio.fail_after(10):
-                while len(done) < 2:  # noqa: ASYNC110
-                    await trio.sleep(0.005)
+            async with trio.open_nursery() as attempts:
+                attempts.start_soon(attempt, "large", large, 0.1)
+                await trio.testing.wait_all_tasks_blocked()
+                attempts.start_soon(attempt, "small", small, 20)
             assert done == ["large: guest memory", "small"]
             door.event.set()
 
@@ -173,14 +175,12 @@ async def test_more_calls_of_one_plugin_than_its_bound_wait_and_other_plugins_go
 
 async def test_a_call_that_waits_in_a_host_function_leaves_its_place_to_others_of_its_plugin() -> None:
     async with opened(Bounds(calls_per_plugin=1, workers=1)) as sandbox:
-        door = Door()
+        door = Door(20)
         program = await door.load(sandbox)
         async with trio.open_nursery() as nursery:
             for _ in range(20):
                 nursery.start_soon(program.call, "run", b"", options())
-            with trio.fail_after(20):
-                while door.inside < 20:  # noqa: ASYNC110
-                    await trio.sleep(0.002)
+            await door.full.wait()
             door.event.set()
         assert program.calls.taken == 0
 
@@ -192,7 +192,7 @@ async def test_bytes_in_flight_are_bounded_and_one_that_never_fits_holds_up_nobo
         length = await sandbox.load(wat(gives("(call $input_length)"), GIVES + " input_length"))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: program.call("run", bytes(900), options()))
-            await trio.testing.wait_all_tasks_blocked(0.02)
+            await door.full.wait()
             await busy(length, "bytes in flight", bytes(200), wall=0.05)
             assert number(await length.call("run", bytes(50), options())) == 50
             refused: list[InnkeeperError] = []
@@ -232,7 +232,7 @@ async def test_a_plugin_that_is_unloaded_while_its_calls_wait_harms_nobody() -> 
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(holder.call, "run", b"", options())
-            await trio.testing.wait_all_tasks_blocked(0.02)
+            await door.full.wait()
             for _ in range(3):
                 nursery.start_soon(call)
             await trio.testing.wait_all_tasks_blocked()

@@ -6,27 +6,42 @@ import contextlib
 import gc
 import random
 import weakref
+from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
-from guests import GIVES, SPIN, Sandbox, gives, host_function, nothing_is_held, number, opened, options, run, wat
+from guests import (
+    GIVES,
+    SPIN,
+    Sandbox,
+    gives,
+    host_function,
+    in_child,
+    nothing_is_held,
+    number,
+    opened,
+    options,
+    run,
+    wat,
+)
 from innkeeper.errors import GuestError, InnkeeperError, LimitError
 from innkeeper.sandbox import callbacks
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.guest import Guest
 from innkeeper.sandbox.interface import Value
-from innkeeper.sandbox.pool import PLACES
 
 
 async def test_a_trap_while_a_thousand_others_wait_ends_only_itself() -> None:
-    door = trio.Event()
+    door, full = trio.Event(), trio.Event()
     inside = 0
 
     async def wait(number: int) -> int:
         nonlocal inside
         inside += 1
+        if inside == 1000:
+            full.set()
         await door.wait()
         return number + 1
 
@@ -47,9 +62,7 @@ async def test_a_trap_while_a_thousand_others_wait_ends_only_itself() -> None:
         async with trio.open_nursery() as nursery:
             for at in range(1000):
                 nursery.start_soon(call, at)
-            with trio.fail_after(60):
-                while inside < 1000:  # noqa: ASYNC110
-                    await trio.sleep(0.005)
+            await full.wait()
             for text in fallen:
                 with pytest.raises(InnkeeperError):
                     await sandbox.call(text)
@@ -148,7 +161,7 @@ async def test_a_call_that_is_over_leaves_nothing_alive(sandbox: Sandbox) -> Non
     guests: list[weakref.ref[Guest]] = []
 
     async def see() -> None:
-        guests.extend(weakref.ref(g) for g in gc.get_objects() if isinstance(g, Guest))
+        guests.extend(weakref.ref(g) for g in gc.get_objects() if isinstance(g, Guest) and g.program is program)
 
     watching = host_function(see)
     bodies = (
@@ -178,39 +191,47 @@ async def test_loading_and_closing_keeps_nothing(sandbox: Sandbox) -> None:
 
     function = host_function(nothing, (Value.BYTES,), Value.BYTES)
     text = wat(run("(drop (call $nothing (call $alloc (i64.const 3))))"), "alloc", "sched_yield", [function])
-    before = len(callbacks._bindings)
+    before = set(callbacks._bindings)
     for _ in range(5):
         program = await sandbox.load(text, [function])
         await sandbox.call(program)
         program.close()
-    assert len(callbacks._bindings) == before
+    assert callbacks._bindings.keys() <= before
 
 
-async def test_a_thousand_fresh_guests_leave_the_process_as_large_as_it_was(sandbox: Sandbox) -> None:
-    body = run("(drop (call $alloc (i64.const 100000)))")
-    program = await sandbox.load(wat("(memory 4)" + body, "alloc", "fd_write"))
-    trap = await sandbox.load(wat('(memory 4) (func $f (export "run") (call $f) (call $f))', "alloc"))
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="counts resident pages as Linux shows them")
+def test_a_thousand_fresh_guests_leave_the_process_as_large_as_it_was() -> None:
+    # In a process of its own: here it is earlier tests that decide how many places of the pool keep a stack, and which
+    # of them wasmtime takes next.
+    grown = in_child(
+        """
+        import gc
+        import resource
+        from pathlib import Path
 
-    async def some(count: int) -> None:
-        for at in range(count):
-            await sandbox.call(program)
-            if at % 20 == 0:
-                await sandbox.fails(LimitError, trap)
-        gc.collect()
+        def resident():
+            return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
-    # Each place for a guest keeps the stack that the last one used, so first all of them are used.
-    for _ in range(PLACES):
-        await sandbox.fails(LimitError, trap)
-    await some(400)
-    before = resident()
-    await some(800)
-    assert resident() - before < 5 << 20
+        async def main():
+            async with opened() as sandbox:
+                text = wat("(memory 4)" + run("(drop (call $alloc (i64.const 100000)))"), "alloc", "fd_write")
+                program = await sandbox.load(text)
+                trap = await sandbox.load(wat('(memory 4) (func $f (export "run") (call $f) (call $f))', "alloc"))
 
+                async def some(count):
+                    for at in range(count):
+                        await sandbox.call(program)
+                        if at % 20 == 0:
+                            await sandbox.fails(LimitError, trap)
+                    gc.collect()
 
-def resident() -> int:
-    """Bytes of memory that this process has, or 0 where the system does not say."""
-    try:
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * 4096
-    except OSError:
-        return 0
+                await some(400)
+                before = resident()
+                await some(800)
+                print(resident() - before)
+
+        trio.run(main)
+        """
+    )
+    # 1.3 KB a guest; the least that one takes which stays is thirty times as much.
+    assert int(grown) < 1 << 20

@@ -191,9 +191,9 @@ async def test_each_host_call_has_its_own_time(sandbox: Sandbox) -> None:
         await trio.sleep(0.02)
 
     function = host_function(pause)
-    text = wat(run("(call $pause)" * 8), functions=[function])
-    await sandbox.call(text, functions=[function], host_call=0.15)
-    error = await sandbox.fails(LimitError, text, functions=[function], host_call=0.15, wall=0.1)
+    text = wat(run("(call $pause)" * 30), functions=[function])
+    await sandbox.call(text, functions=[function], host_call=0.5)
+    error = await sandbox.fails(LimitError, text, functions=[function], host_call=0.5, wall=0.1)
     assert error.limit == "wall"
 
 
@@ -213,6 +213,7 @@ async def test_a_cancellation_inside_a_host_function_cleans_it_up_and_ends_the_c
 
     async def hang() -> None:
         nonlocal cleaned
+        trio.lowlevel.current_trio_token().run_sync_soon(scope.cancel)
         try:
             await trio.sleep_forever()
         finally:
@@ -221,7 +222,7 @@ async def test_a_cancellation_inside_a_host_function_cleans_it_up_and_ends_the_c
             cleaned += 1
 
     program = await loaded(sandbox, host_function(hang))
-    with trio.move_on_after(0.02) as scope:
+    with trio.CancelScope() as scope:
         await program.call("run", b"", options())
     assert scope.cancelled_caught
     assert cleaned == 1
@@ -396,7 +397,7 @@ async def test_hundreds_of_host_functions_are_each_called_by_their_own_name(sand
 
     functions = [named(at) for at in range(300)]
     body = "".join(f"(drop (call $h{at} (i64.const 0)))" for at in range(300))
-    before = len(callbacks._bindings)
+    before = set(callbacks._bindings)
     for given in (functions, functions[::-1]):
         program = await sandbox.load(wat(run(body), functions=functions), given)
         await sandbox.call(program)
@@ -404,7 +405,7 @@ async def test_hundreds_of_host_functions_are_each_called_by_their_own_name(sand
         called.clear()
         program.close()
     # What stood behind the imports goes with the plugin.
-    assert len(callbacks._bindings) == before
+    assert callbacks._bindings.keys() <= before
 
 
 async def test_a_host_function_that_parks_itself_by_hand_is_woken_and_its_session_goes_on(sandbox: Sandbox) -> None:

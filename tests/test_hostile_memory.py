@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import trio
-import trio.testing
 
 from guests import GIVES, PAGE, Sandbox, gives, number, opened, options, run, wat
 from innkeeper.errors import BusyError, GuestError, LimitError, RejectedError
@@ -199,19 +198,22 @@ async def test_what_a_start_section_grows_is_taken_from_the_hosts_memory_while_i
       (func (export "run"))
       (start $start))"""
     busy: list[BusyError] = []
+    both = trio.Event()
 
     async def call(program: FiberProgram) -> None:
         try:
             await program.call("run", b"", options(memory=16 << 20, wall=60.0))
         except BusyError as error:
             busy.append(error)
+            if len(busy) == 2:
+                both.set()
 
     async with opened(Bounds(guest_memory=40 << 20)) as sandbox, trio.open_nursery() as nursery:
         program = await sandbox.load(text)
         for _ in range(5):
             nursery.start_soon(call, program)
-        await trio.testing.wait_all_tasks_blocked(0.05)
         # 201 pages each: three fit, and the others learn it before they sleep.
+        await both.wait()
         assert [error.bound for error in busy] == ["guest memory"] * 2
         assert 3 * 201 * PAGE <= sandbox.engine.memory.taken < 40 << 20
         nursery.cancel_scope.cancel()

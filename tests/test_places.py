@@ -17,11 +17,13 @@ from innkeeper.errors import BusyError
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.capacity import Budget
 from innkeeper.sandbox.clock import WallClock
+from innkeeper.sandbox.guest import Guest
 from innkeeper.sandbox.inline import LoopBudget
 from innkeeper.sandbox.interface import HostFunction, Value
 from innkeeper.sandbox.limits import DEFAULTS
 from innkeeper.sandbox.places import Places
 from innkeeper.sandbox.spots import Spot
+from innkeeper.sandbox.ticker import TICK
 
 _LIVE, _MEMORY, _CALLS, _BYTES = 3, 100, 2, 50
 
@@ -184,6 +186,32 @@ async def test_what_a_host_function_waits_is_nobodys_time_on_the_loop(monkeypatc
             counts.add(len(waits))
     # A machine that is busy may make a slice long; it does not make each of twenty calls wait for another pass.
     assert 0 in counts
+
+
+async def test_a_guest_that_waited_for_longer_than_a_tick_goes_on_to_its_end_in_one_poll(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    polls = []
+    real = Guest.poll
+
+    def poll(guest: Guest, *arguments: Any, **more: Any) -> float:
+        polls.append(guest)
+        return real(guest, *arguments, **more)
+
+    monkeypatch.setattr(Guest, "poll", poll)
+
+    async def pause() -> None:
+        await trio.sleep(3 * TICK)
+
+    async with opened(Bounds(workers=1)) as sandbox:
+        function = host_function(pause)
+        program = await sandbox.load(wat(run("(call $pause)"), functions=[function]), [function])
+        counts = set()
+        for _ in range(20):
+            polls.clear()
+            await program.call("run", b"", options())
+            counts.add(len(polls))
+    assert min(counts) == 2, "one to the host function, one from there"
 
 
 @pytest.mark.parametrize("length", [1, 4096, 4097, 60_000])

@@ -12,6 +12,7 @@ import ctypes as c
 import math
 import struct
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from innkeeper.sandbox import capi
+from innkeeper.sandbox.ticker import TICK
 
 if TYPE_CHECKING:
     from innkeeper.sandbox.guest import Guest
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 running: dict[int, Guest] = {}
 """The guest that a thread polls, by thread id. A callback comes only from inside of a poll of its own thread."""
+
+_YOUNG = TICK / 2
+"""Seconds."""
 
 _CONTINUATION = struct.Struct("<3Q")
 _Value = c.c_char * capi.VAL_SIZE
@@ -247,12 +252,18 @@ def on_async(
 
 @trio.lowlevel.enable_ki_protection
 def on_epoch(context: int, data: int, delta: Any, kind: Any) -> int | None:
-    """A tick: the guest gives way, and what its memory has grown by is counted."""
+    """A tick: the guest gives way, and what its memory has grown by is counted. One that has only begun to run goes on
+    to the next tick: whoever waited for longer than a tick has missed one."""
     guest = None
     try:
         delta[0], kind[0] = 1, capi.EPOCH_YIELD
         guest = running.get(threading.get_ident())
-        if guest is not None and not guest.count_memory():
+        if guest is None:
+            return None
+        if time.perf_counter() - guest.begun < _YOUNG:
+            kind[0] = capi.EPOCH_CONTINUE
+            return None
+        if not guest.count_memory():
             return int(capi.error_new(b"busy"))
         return None
     except BaseException as error:

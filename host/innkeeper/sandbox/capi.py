@@ -145,7 +145,7 @@ RawCallback = c.CFUNCTYPE(POINTER, POINTER, POINTER, POINTER, c.c_size_t)
 """(env, caller, values in and out, count) -> trap"""
 EpochCallback = c.CFUNCTYPE(POINTER, POINTER, POINTER, c.POINTER(c.c_uint64), c.POINTER(c.c_uint8))
 """(context, data, delta out, kind out) -> error"""
-EPOCH_YIELD = 1
+EPOCH_CONTINUE, EPOCH_YIELD = 0, 1
 
 _strlen: Any = c.CDLL(None).strlen if os.name == "posix" else c.cdll.msvcrt.strlen
 RESUME: int = c.cast(_strlen, POINTER).value or 0

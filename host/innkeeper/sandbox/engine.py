@@ -9,7 +9,7 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache
 from pathlib import Path
 
@@ -127,6 +127,7 @@ class FiberEngine:
             return pooled
         return self._on_demand
 
+    @trio.lowlevel.enable_ki_protection
     async def load(
         self,
         wasm: bytes,
@@ -141,6 +142,9 @@ class FiberEngine:
         Args:
             rights: what the guest's WASI may do beyond computing.
         """
+        # Ctrl-C waits for the next checkpoint: a job of the compiler that is entered and not begun, say, is waited for
+        # for ever. Where all is remembered there is none but this.
+        await trio.lowlevel.checkpoint_if_cancelled()
         if self.closed:
             raise UsageError(CLOSED)
         available = available_imports(functions, modules or {}, plugin)
@@ -238,11 +242,13 @@ class FiberEngine:
         self.closed = True
         self._open.cancel()
         self._stocking.cancel()
+        # Each of them happens, though Ctrl-C arrives in one before it.
         with trio.CancelScope(shield=True):
-            await self._stocked.wait()
-            await trio.to_thread.run_sync(self.workers.close)
-            await self.compilation.aclose()
-        self._rest()
+            async with AsyncExitStack() as closing:
+                closing.callback(self._rest)
+                closing.push_async_callback(self.compilation.aclose)
+                closing.push_async_callback(trio.to_thread.run_sync, self.workers.close)
+                await self._stocked.wait()
 
     def _rest(self) -> None:
         for spot in {self._on_demand.engine: self._on_demand, self._pooled.engine: self._pooled}.values():
@@ -277,6 +283,7 @@ _SMALL, _FEW = 4 * MIB, 1000
 
 
 @asynccontextmanager
+@trio.lowlevel.enable_ki_protection
 async def open_engine(bounds: Bounds | None = None, *, cache: Path | None = None) -> AsyncIterator[FiberEngine]:
     """An engine for as long as the block runs, on the trio run of its caller.
 

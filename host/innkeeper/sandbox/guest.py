@@ -40,10 +40,11 @@ class Guest(Memories):
         incoming: bytes that a host function returned, until the kernel takes them.
         has_instance: whether a module of its own is an instance.
         lent: whether a worker thread has it (`Workers` sets it).
-        answered: when a quick host function last gave its answer, or the poll began (`time.perf_counter`).
+        begun: when its last poll began (`time.perf_counter`).
+        answered: when a quick host function last gave its answer in it; as `begun` before that.
         stretch: the longest time that it ran before one of them in this poll; 0: it called none.
         done: whether what its future does has ended.
-        stopped: when its last poll ended (`time.perf_counter`).
+        stopped: when its last poll ended.
     """
 
     __slots__ = (
@@ -56,6 +57,7 @@ class Guest(Memories):
         "_store",
         "_wasi",
         "answered",
+        "begun",
         "done",
         "has_instance",
         "incoming",
@@ -81,7 +83,7 @@ class Guest(Memories):
         self.has_instance = False
         self.lent = False
         self.done = False
-        self.answered = self.stopped = self.stretch = 0.0
+        self.begun = self.answered = self.stopped = self.stretch = 0.0
         self._refusals: list[tuple[int, int, Any]] | None = None
         # The export that the box has, so that it need not be looked for again.
         self._found = ""
@@ -202,7 +204,7 @@ class Guest(Memories):
         outer = running.pop(thread, None)
         running[thread] = self
         self.stretch = 0.0
-        self.answered = begun = perf_counter()
+        self.begun = self.answered = begun = perf_counter()
         self._spot.ticker.need(begun)
         before = thread_time_ns() if by_clock else 0
         try:
