@@ -418,7 +418,6 @@ def test_ctrl_c_cannot_come_while_a_task_of_the_engine_is_being_started() -> Non
 
 
 REMEMBERED = """
-@trio.lowlevel.disable_ki_protection
 async def use(engine, program):
     ready()
     while True:

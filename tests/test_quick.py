@@ -14,6 +14,8 @@ import trio
 from guests import GIVES, NOTHING, Sandbox, assemble, gives, number, options, run, wat
 from innkeeper.errors import DeniedError, GuestError, LimitError, RejectedError, UsageError
 from innkeeper.sandbox import clock, kernel
+from innkeeper.sandbox import guest as guest_module
+from innkeeper.sandbox.inline import BRIEF_ENOUGH
 from innkeeper.sandbox.interface import HostFunction, Value
 from innkeeper.sandbox.limits import MIB
 from innkeeper.sandbox.workers import Workers
@@ -432,6 +434,27 @@ async def test_the_time_that_it_takes_is_the_guest_s_and_ends_the_guest_at_the_l
     # On a worker, where it goes to when it was long, the functions' time is the host's.
     assert calls <= 10_000
     assert error.usage.cpu >= 0.2
+
+
+async def test_time_in_which_the_whole_process_is_stopped_is_nobodys_processor_time(
+    sandbox: Sandbox, hops: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped, stops = 0.0, False
+
+    def ask() -> None:
+        nonlocal stopped
+        stopped += 100.0 if stops else 0.0
+
+    function = quick(ask, [], None)
+    program = await sandbox.load(wat(run("(call $ask)"), functions=[function]), [function])
+    while program.habit("run").brief < BRIEF_ENOUGH:
+        await sandbox.call(program)
+    hops.clear()
+    stops = True
+    monkeypatch.setattr(guest_module, "perf_counter", lambda: time.perf_counter() + stopped)
+    usage = (await sandbox.call(program, cpu=50.0, wall=1000.0)).usage
+    assert (stopped, hops) == (100.0, [])
+    assert usage.cpu < 50
 
 
 async def test_a_timer_goes_on_beside_a_guest_that_does_nothing_but_call_it(

@@ -85,7 +85,7 @@ def call(
     config = key_values("--config", pairs)
     request = _Request(settings.home, file, is_plugin_id(file), function, text, input_file, limits, config, engine)
     with compiling_shown():
-        result = trio.run(_call, request)
+        result = trio.run(_call, request, restrict_keyboard_interrupt_to_checkpoints=True)
     _show(result, settings.json)
 
 

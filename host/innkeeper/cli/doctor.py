@@ -34,7 +34,7 @@ def doctor(settings: Settings) -> int:
     from innkeeper.plugins.home import open_home
 
     home = open_home(settings.home)
-    wrong = trio.run(_self_check, home)
+    wrong = trio.run(_self_check, home, restrict_keyboard_interrupt_to_checkpoints=True)
     report = _report(home, wrong)
     if settings.json:
         write_out(json_bytes(report, indent=2))

@@ -35,7 +35,9 @@ def inspect(settings: Settings, file: str) -> int:
     from innkeeper.cli.progress import compiling_shown
 
     with compiling_shown():
-        report, rejected = trio.run(_inspect, settings.home, file, is_plugin_id(file))
+        report, rejected = trio.run(
+            _inspect, settings.home, file, is_plugin_id(file), restrict_keyboard_interrupt_to_checkpoints=True
+        )
     if settings.json:
         write_out(json_bytes(report, indent=2))
         return 0 if rejected is None else rejected.kind.exit_code

@@ -53,7 +53,7 @@ def run(settings: Settings, workflow: str, pairs: tuple[str, ...], files: tuple[
         give_inputs(payload, pairs, files)
         # Events on a terminal would mingle with a line; the bar of a run without options says it itself.
         with compiling_shown(line=settings.json or (events and not is_terminal(sys.stdout))) as compiling:
-            return trio.run(_run, settings, payload, events, compiling)
+            return trio.run(_run, settings, payload, events, compiling, restrict_keyboard_interrupt_to_checkpoints=True)
     except UsageError as error:
         return _refused(error, settings)
 

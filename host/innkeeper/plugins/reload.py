@@ -143,6 +143,7 @@ class Reloader:
         if self._closed:
             raise UsageError("the host is closed, so it follows its files no more")
 
+    @trio.lowlevel.enable_ki_protection
     def _start(self, work: Callable[[], Awaitable[None]] = trio.sleep_forever) -> None:
         if self._ended is None:
             self._ended = trio.Event()

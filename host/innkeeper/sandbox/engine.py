@@ -218,10 +218,12 @@ class FiberEngine:
 
     async def rest(self) -> None:
         """Stops the ticker when nothing runs; runs for as long as the engine is open."""
+        self.loop_budget.mark()
         with self._open:
             while True:
                 await trio.sleep(WATCH)
                 self._rest()
+                self.loop_budget.mark()
                 now = time.perf_counter()
                 for known in list(self.steps.values()):
                     clock = known()

@@ -17,6 +17,7 @@ import trio
 from innkeeper.errors import InternalError
 from innkeeper.sandbox import box, callbacks, capi, kernel, refusals
 from innkeeper.sandbox.call import Call
+from innkeeper.sandbox.inline import SHORT
 from innkeeper.sandbox.memories import Memories
 from innkeeper.sandbox.spots import Spot
 from innkeeper.sandbox.wasi import Wasi
@@ -193,7 +194,8 @@ class Guest(Memories):
         Args:
             function: `capi.future_poll_held` or `capi.future_poll_free`.
             by_clock: whether its processor time is read from the thread's clock; else it is the time that passes, which
-                is never less.
+                is never less. Where that is long, the whole process may have been stopped meanwhile: then it is what
+                the thread has had for some time, if that is less.
 
         Returns:
             Seconds of wall-clock time that it took.
@@ -220,7 +222,8 @@ class Guest(Memories):
         self.stopped = stopped = perf_counter()
         elapsed = stopped - begun
         if not by_clock:
-            self.call.usage.cpu += elapsed
+            used = elapsed if elapsed < SHORT else min(elapsed, self.program.loop_budget.since_mark())
+            self.call.usage.cpu += used
         return elapsed
 
     def wait_for(self, pending: callbacks.Pending) -> int:

@@ -113,6 +113,7 @@ class LoopBudget(trio.abc.Instrument):
 
     def __init__(self) -> None:
         self.left = PASS
+        self._marked = 0.0
         self._waiting: deque[trio.lowlevel.Task] = deque()
         # How many are woken for one pass, and how many of them found something left.
         self._woken = _WOKEN
@@ -121,6 +122,14 @@ class LoopBudget(trio.abc.Instrument):
     def after_io_wait(self, timeout: float) -> None:
         """A pass begins."""
         self.left = PASS
+
+    def mark(self) -> None:
+        """Reads the thread's clock. To be called on trio's thread, now and then."""
+        self._marked = time.thread_time()
+
+    def since_mark(self) -> float:
+        """Seconds of processor time that trio's thread has had since: no slice that ends now had more."""
+        return time.thread_time() - self._marked
 
     @contextmanager
     def charged(self) -> Iterator[None]:
