@@ -10,9 +10,9 @@ import pytest
 
 from innkeeper.errors import UsageError
 from innkeeper.sandbox.compilation.cache import Cache
-from innkeeper.sandbox.compilation.folder import UnsafeError, open_private
 from innkeeper.sandbox.compilation.place import cache_folder
 from innkeeper.sandbox.limits import GIB
+from innkeeper.storage.folder import UnsafeError, open_private
 
 NOBODY = 65534
 

@@ -378,12 +378,12 @@ def test_a_plugin_that_does_not_load_is_named_with_its_file(run: Any, folder: Pa
 
 def test_inspect_and_call_agree_whether_a_file_runs(run: Any, folder: Path) -> None:
     (folder / "guest.toml").write_text(
-        'id = "demo"\nversion = "1"\n[[capabilities]]\nname = "kb"\nreason = "r"\noptional = false\n'
+        'id = "demo"\nversion = "1"\n[[capabilities]]\nname = "kb.read:world"\nreason = "r"\noptional = false\n'
     )
     for command in (("inspect", "guest.wasm"), ("call", "guest.wasm", "echo")):
         ended = run(*command)
         assert ended.code == 3
-        assert "guest.wasm: needs the capability 'kb', which is not available in this version" in ended.err
+        assert "guest.wasm: needs the capability 'kb.read:world', which is not available in this version" in ended.err
 
 
 def test_json_is_one_object_with_output_usage_and_log(run: Any, folder: Path) -> None:
@@ -462,11 +462,11 @@ def test_inspect_of_a_file_that_does_not_run_shows_it_and_says_what_is_missing(r
     assert (ended.code, ended.err) == (3, "")
     assert "'env' 'nothing'" in ended.json()["reason"]
     (folder / "guest.toml").write_text(
-        'id = "demo"\nversion = "1.0"\n[[capabilities]]\nname = "kb"\nreason = "r"\noptional = false\n'
+        'id = "demo"\nversion = "1.0"\n[[capabilities]]\nname = "kb.read:world"\nreason = "r"\noptional = false\n'
     )
     ended = run("inspect", "guest.wasm", "--json")
     assert (ended.code, ended.json()["runs"]) == (3, False)
-    assert "needs the capability 'kb'" in ended.json()["reason"]
+    assert "needs the capability 'kb.read:world'" in ended.json()["reason"]
 
 
 def test_plugins_lists_what_is_there_and_every_problem(run: Any, folder: Path) -> None:

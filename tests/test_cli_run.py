@@ -37,7 +37,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
     async def open_host(home: str | None = None, **more: Any) -> AsyncIterator[FakeHost]:
         yield fake
 
-    monkeypatch.setattr("innkeeper.plugins.host.open_host", open_host)
+    monkeypatch.setattr("innkeeper.bridge.host.open_host", open_host)
     return fake
 
 

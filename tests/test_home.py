@@ -157,7 +157,7 @@ def test_a_grant_above_the_hosts_own_limits_is_an_error_that_names_the_limit() -
         ("", "sha256 is missing: it must be the file's sha256, 64 hexadecimal digits"),
         ("sha256 = 'AB'", "sha256 is 'AB': it must be the file's sha256"),
         (f"sha256 = '{DIGEST}'\n[config]\na = 1", "config.a is 1: it must be text"),
-        (f"sha256 = '{DIGEST}'\ncapabilities = ['http']", "capabilities is not a key here"),
+        (f"sha256 = '{DIGEST}'\ncapabilities = ['http']", "capabilities[0] is not right: 'http' has no scope"),
         (f"sha256 = '{DIGEST}'\ninstance = 'both'", "instance is 'both': it must be 'fresh' or 'shared'"),
     ],
 )

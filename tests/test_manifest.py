@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innkeeper.errors import RejectedError, UsageError
+from innkeeper.plugins.capabilities import Capability
 from innkeeper.plugins.manifest import Manifest, parse_manifest, read_manifest
 from innkeeper.plugins.nodes import NodeDefinition
 from innkeeper.plugins.tables import MAX_BYTES, TableError
@@ -55,6 +56,26 @@ def test_everything_that_an_author_writes_is_read() -> None:
     assert manifest.nodes[0].full_type == "space:Shout"
 
 
+def test_a_capability_is_kept_in_its_normal_form_so_that_the_operator_sees_what_is_meant() -> None:
+    text = '[[capabilities]]\nname = "http:HTTPS://\u0430pi.Example.com:443"\nreason = "r"\n'
+    request = parse(HEAD + text).capabilities[0]
+    assert request.name == "http:https://xn--pi-6kc.example.com/*"
+    assert request.capability == Capability("http", "https://xn--pi-6kc.example.com/*")
+
+
+def test_all_wrong_capabilities_are_found_at_once() -> None:
+    names = ("kvv", "clock:utc", "http:https://a.example/../*", "log")
+    text = "".join(f'[[capabilities]]\nname = "{name}"\nreason = "r"\n' for name in names)
+    assert [problem.partition(" is ")[0] for problem in problems(HEAD + text)] == [
+        f"demo.toml: capabilities[{number}].name" for number in range(3)
+    ]
+
+
+def test_only_what_this_version_has_is_available() -> None:
+    text = "".join(f'[[capabilities]]\nname = "{name}"\nreason = "r"\n' for name in ("log", "kv:x", "clock"))
+    assert [each.available for each in parse(HEAD + text).capabilities] == [True, True, False]
+
+
 def test_every_problem_is_found_at_once() -> None:
     found = problems('id = "Demo"\nabi = "extism-0"\ncodec = "xml"\n[limits]\nmemroy = 1\ncpu = "soon"\n')
     assert found == [
@@ -79,8 +100,20 @@ def test_every_problem_is_found_at_once() -> None:
         (HEAD + "[limits]\nmemory = -1", "limits.memory is -1: it must be bytes"),
         (HEAD + "[limits]\ncpu = nan", "limits.cpu is nan: it must be seconds"),
         (HEAD + "[limits]\nnesting = 1.5", "limits.nesting is 1.5: it must be a whole number"),
-        (HEAD + "[[capabilities]]\nname = 'http:x'", "capabilities[0].reason is missing"),
-        (HEAD + "[[capabilities]]\nname = 'HTTP'\nreason = 'r'", "capabilities[0].name is 'HTTP'"),
+        (HEAD + "[[capabilities]]\nname = 'kv:x'", "capabilities[0].reason is missing"),
+        (HEAD + "[[capabilities]]\nreason = 'r'", "capabilities[0].name is missing"),
+        (
+            HEAD + "[[capabilities]]\nname = 'HTTP'\nreason = 'r'",
+            "capabilities[0].name is not right: 'HTTP' is not a capability; did you mean 'http'?",
+        ),
+        (
+            HEAD + "[[capabilities]]\nname = 'http:x'\nreason = 'r'",
+            "capabilities[0].name is not right: 'http:x' has a wrong scope: it must begin with https:// or http://",
+        ),
+        (
+            HEAD + "[[capabilities]]\nname = 'kv'\nreason = 'r'\n" * 2,
+            "capabilities[1].name is 'kv', which another entry asks for",
+        ),
         (HEAD + "[[nodes]]\nfunction = 'shout'", "nodes[0].type is missing"),
         (NODE + "[[nodes]]\ntype = 'Shout'\nfunction = 'shout'", "nodes[1].type is 'Shout', which another node"),
         (NODE + "namespace = 'core'", "nodes[0].namespace is 'core': it must be the plugin's, 'demo'"),

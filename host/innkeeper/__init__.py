@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from innkeeper.bridge.host import open_host
     from innkeeper.errors import (
         BusyError,
         CancelledError,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from innkeeper.plugins.changes import Change
-    from innkeeper.plugins.host import Host, open_host
+    from innkeeper.plugins.host import Host
     from innkeeper.plugins.plugin import Plugin
     from innkeeper.sandbox.bounds import Bounds
     from innkeeper.sandbox.interface import HostFunction, Value
@@ -63,7 +64,7 @@ __all__ = [
 
 _HOMES = {
     "Change": "innkeeper.plugins.changes",
-    "open_host": "innkeeper.plugins.host",
+    "open_host": "innkeeper.bridge.host",
     "Host": "innkeeper.plugins.host",
     "Plugin": "innkeeper.plugins.plugin",
     "Bounds": "innkeeper.sandbox.bounds",

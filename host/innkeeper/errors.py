@@ -168,7 +168,8 @@ class BusyError(InnkeeperError):
 
     Attributes:
         bound: name of the bound (str): "live guests", "guest memory", "calls per plugin", "bytes in flight",
-            "shared guest", "worker threads", "open files", "extism workers".
+            "shared guest", "worker threads", "open files", "extism workers",
+            "database", "disk".
     """
 
     kind = Kind.BUSY

@@ -103,6 +103,14 @@ _ALL = (
         "epochs",
         note="what being interruptible costs: wasmtime-py is not; ours checks bounds explicitly, too",
     ),
+    Row(
+        "gate",
+        "a granted call of a service that does nothing, beyond a host call",
+        "us",
+        "gate",
+        aim_own=10.0,
+        note="the difference of two medians: both ready at once, neither quick; journal off",
+    ),
 )
 
 ROWS = {row.name: row for row in _ALL}

@@ -37,10 +37,16 @@ _COMMANDS = {
     "call": "Call one function of a plugin.",
     "inspect": "Show what a .wasm file is, wants and offers.",
     "plugins": "List the plugins of the home.",
+    "grant": "Show what a plugin asks for, and give it.",
+    "grants": "List the grants of the home.",
+    "revoke": "Take a plugin's capabilities away.",
     "cache": "List or prune the compiled modules that are kept.",
     "bench": "Measure speed beside Extism and wasmtime-py.",
     "doctor": "Check this installation.",
 }
+
+_MODULES = {"grants": "grant", "revoke": "grant"}
+"""Where a command lies that has no module of its own name."""
 
 
 class _LazyGroup(click.Group):
@@ -52,7 +58,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = getattr(import_module(f"innkeeper.cli.{cmd_name}"), cmd_name)
+        command = getattr(import_module(f"innkeeper.cli.{_MODULES.get(cmd_name, cmd_name)}"), cmd_name)
         assert isinstance(command, click.Command)
         return command
 

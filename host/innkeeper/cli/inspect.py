@@ -155,6 +155,8 @@ def _listed(title: str, items: list[str]) -> list[str]:
 
 
 def _manifest_lines(manifest: dict[str, Any] | None) -> list[str]:
+    from innkeeper.plugins.rights import FREE
+
     if manifest is None:
         return ["manifest  none: raw bytes in and out"]
     lines = [f"manifest  {'embedded' if manifest['embedded'] else 'beside the file'}"]
@@ -166,7 +168,9 @@ def _manifest_lines(manifest: dict[str, Any] | None) -> list[str]:
     for key, value in manifest["limits"].items():
         lines.append(f"  {'would like':<12}{key} = {value:,} (only a grant gives it)")
     for wanted in manifest["capabilities"]:
-        state = "needs no grant" if wanted["available"] else "not available in this version"
+        state = "not available in this version"
+        if wanted["available"]:
+            state = "needs no grant" if wanted["name"] in FREE else "needs a grant"
         lines.append(f"  {'asks for':<12}{wanted['name']} ({state}): {wanted['reason']}")
     if manifest["unknown"]:
         lines.append(f"  {'unknown':<12}{', '.join(manifest['unknown'])}")

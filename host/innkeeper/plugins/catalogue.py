@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from innkeeper.plugins.grant import Grant
-from innkeeper.plugins.grants import GrantFile, GrantState, rule, unused_grants
+from innkeeper.plugins.grants import GrantFile, GrantState, grant_label, rule, unused_grants
 from innkeeper.plugins.home import Home
 from innkeeper.plugins.module import Module
 from innkeeper.plugins.node_table import NodeTable
 from innkeeper.plugins.reading import MAX_TOTAL, Readings, read_home
+from innkeeper.plugins.rights import effective
 from innkeeper.sandbox.limits import Limits
 
 if TYPE_CHECKING:
@@ -164,8 +165,13 @@ def compose(
 
 def _granted(entry: Entry, home: Home, catalogue: Catalogue) -> Entry:
     ruling = rule(catalogue.grants.get(entry.id), entry.id, entry.module.digest, home.configuration)
-    if ruling.problems:
-        catalogue.grant_problems[entry.id] = ruling.problems
+    problems = ruling.problems
+    if ruling.grant is not None:
+        manifest = entry.module.manifest
+        rights = effective(() if manifest is None else manifest.capabilities, ruling.grant)
+        problems += tuple(f"{grant_label(entry.id)}: {problem}" for problem in rights.problems)
+    if problems:
+        catalogue.grant_problems[entry.id] = problems
     return replace(entry, grant=ruling.grant, grant_state=ruling.state, limits=ruling.limits)
 
 

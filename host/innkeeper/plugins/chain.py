@@ -7,8 +7,12 @@ start. Such a task can outlive the call; a frame that is over counts for nothing
 from __future__ import annotations
 
 from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING
 
 from innkeeper.errors import LimitError
+
+if TYPE_CHECKING:
+    from innkeeper.plugins.generation import Generation
 
 
 class Frame:
@@ -17,16 +21,18 @@ class Frame:
     Args:
         owner: whose call it is.
         nesting: calls that may be inside of it, one in the other.
+        version: of the plugin that is called; may be set later, before the guest runs.
 
     Raises:
         LimitError: on entry: a call that this one is inside of may not have that many inside.
     """
 
-    __slots__ = ("_token", "nesting", "owner")
+    __slots__ = ("_token", "nesting", "owner", "version")
 
-    def __init__(self, owner: object, nesting: int) -> None:
+    def __init__(self, owner: object, nesting: int, version: Generation | None = None) -> None:
         self.owner = owner
         self.nesting = nesting
+        self.version = version
         self._token: Token[tuple[Frame, ...]] | None = None
 
     @property
@@ -34,7 +40,7 @@ class Frame:
         """Whether the call is under way (bool)."""
         return self._token is not None
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Frame:
         frames = _chain.get()
         if frames:
             frames = tuple(frame for frame in frames if frame.active)
@@ -48,6 +54,7 @@ class Frame:
                         used=depth,
                     )
         self._token = _chain.set((*frames, self))
+        return self
 
     def __exit__(self, *_: object) -> None:
         token, self._token = self._token, None
@@ -62,3 +69,12 @@ def inside(owner: object) -> bool:
     """Whether the present task is inside of a call of `owner` (bool)."""
     frames = _chain.get()
     return bool(frames) and any(frame.active and frame.owner is owner for frame in frames)
+
+
+def calling() -> Generation | None:
+    """The version of a plugin whose guest the present task works for, as its call began with it; None outside of a
+    call, and in a task that outlived its call."""
+    frames = _chain.get()
+    if not frames or not frames[-1].active:
+        return None
+    return frames[-1].version

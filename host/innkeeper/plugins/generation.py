@@ -16,6 +16,7 @@ from innkeeper.plugins.grant import Grant
 from innkeeper.plugins.grants import GrantState
 from innkeeper.plugins.manifest import Instance, Manifest
 from innkeeper.plugins.module import Module
+from innkeeper.plugins.rights import effective
 from innkeeper.plugins.shared import SharedGuest
 from innkeeper.sandbox.interface import CallOptions, Engine, HostFunction, Program
 from innkeeper.sandbox.limits import Limits
@@ -125,6 +126,7 @@ class Generation:
         guest: the guest that stays, where the version before it was as this one in all that a guest can tell.
 
     Attributes:
+        rights: what it may do: what its manifest requests and its grant gives.
         options: of a call for which nobody says more.
         over: why nobody may call it, or None.
         calls: calls that are in it; whoever counts one down calls `settle` if the version was replaced meanwhile.
@@ -155,6 +157,8 @@ class Generation:
         self.manifest: Manifest | None = module.manifest
         self.grant = grant
         self.grant_state: GrantState = grant_state
+        self.id = id
+        self.rights = effective(() if module.manifest is None else module.manifest.capabilities, grant)
         self.limits = limits
         self.config = config
         self.instance: Instance = instance

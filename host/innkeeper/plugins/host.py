@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from innkeeper.plugins.home import Home, open_home
 from innkeeper.plugins.manifest import ID, ID_RIGHT, Instance
 from innkeeper.plugins.module import Module, check_capabilities, read_module, read_plugin_file
 from innkeeper.plugins.plugin import Plugin, checked
+from innkeeper.plugins.services import NoServices, Services
 from innkeeper.plugins.tables import shown
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.compilation.progress import CacheTrouble, Compiling, listener
@@ -46,9 +47,18 @@ class Host:
         problems: what is wrong with files of the home, one text each; none of it keeps the others from working.
     """
 
-    def __init__(self, home: Home, engine: Engine, first: Look | None, on_change: Listener | None, watch: bool) -> None:
+    def __init__(
+        self,
+        home: Home,
+        engine: Engine,
+        first: Look | None,
+        on_change: Listener | None,
+        watch: bool,
+        services: Services,
+    ) -> None:
         self.home = home
         self.engine = engine
+        self._services = services
         self._reloader: Reloader | None = None
         self._loaded: list[Plugin] = []
         self.plugins: Mapping[str, Plugin] = MappingProxyType({})
@@ -67,7 +77,7 @@ class Host:
         # Who loads a plugin by its file alone, as `innkeeper call` does, need not wait for what follows a home's files.
         from innkeeper.plugins.roster import Roster
 
-        return Roster(self.home, self.engine)
+        return Roster(self.home, self.engine, self._services)
 
     def _show(self) -> None:
         if self.plugins.keys() != self._roster.services.keys() or any(
@@ -217,6 +227,7 @@ async def open_host(
     catalogue: bool = True,
     watch: bool = True,
     on_change: Listener | None = None,
+    services: Callable[[Home], AbstractAsyncContextManager[Services]] | None = None,
 ) -> AsyncIterator[Host]:
     """Opens a host for the time of an `async with`.
 
@@ -229,6 +240,7 @@ async def open_host(
         watch: whether the host follows the home's files while it runs, as a program that goes on for long wants it;
             without, they are read as it opens, and by `Host.reload`.
         on_change: called on trio's thread with each `Change` that is in force; it must not block.
+        services: opens what the plugins of a home may be granted; by default nothing.
 
     Raises:
         UsageError: the home is not a folder, its innkeeper.toml has problems, or INNKEEPER_CACHE is no absolute path.
@@ -260,7 +272,10 @@ async def open_host(
                 running = await stack.enter_async_context(open_engine(configuration.bounds, cache=folder))
             finally:
                 listener.reset(token)
-        host = Host(opened, running, first, on_change, watch)
+        offered: Services = NoServices()
+        if services is not None:
+            offered = await stack.enter_async_context(services(opened))
+        host = Host(opened, running, first, on_change, watch, offered)
         stack.push_async_callback(host.aclose)
         yield host
 

@@ -17,6 +17,7 @@ from innkeeper.plugins.quantities import LIMITS, read_quantities
 from innkeeper.plugins.tables import ManifestError, Table, TableError, parse_toml, shown
 
 if TYPE_CHECKING:
+    from innkeeper.plugins.capabilities import Capability
     from innkeeper.plugins.nodes import NodeDefinition
 
 SECTION = "innkeeper.manifest"
@@ -25,11 +26,7 @@ SECTION = "innkeeper.manifest"
 ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 ID_RIGHT = "1 to 64 of the characters a-z 0-9 . _ -, the first a letter or a digit"
 
-FREE_CAPABILITIES = frozenset({"log", "config"})
-"""What every plugin has without a grant."""
-
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
-_CAPABILITY = re.compile(r"[a-z][a-z0-9._-]{0,63}(:[^\x00-\x1f\x7f]{1,256})?")
 _KEYS = (
     "id", "version", "name", "description", "author", "license", "homepage", "namespace", "abi", "codec", "instance",
     "limits", "nodes", "capabilities",
@@ -47,7 +44,7 @@ class CapabilityRequest:
     """A capability that a plugin asks for.
 
     Attributes:
-        name: such as "http:https://api.example.com/v1/*".
+        name: such as "http:https://api.example.com/v1/*", in normal form.
         reason: the author's, shown to the operator.
         optional: whether the plugin works without it.
     """
@@ -57,9 +54,16 @@ class CapabilityRequest:
     optional: bool = True
 
     @property
+    def capability(self) -> Capability:
+        """What it asks for (Capability)."""
+        from innkeeper.plugins.capabilities import parse_capability
+
+        return parse_capability(self.name)
+
+    @property
     def available(self) -> bool:
         """Whether this version of the host has it (bool)."""
-        return self.name in FREE_CAPABILITIES
+        return self.capability.kind.available
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,15 +183,29 @@ def _capabilities(table: Table) -> tuple[CapabilityRequest, ...]:
     if len(entries) > _MAX_CAPABILITIES:
         table.problem("capabilities", f"has {len(entries)} entries: the most is {_MAX_CAPABILITIES}")
         return ()
-    requests = []
+    if not entries:
+        return ()
+    from innkeeper.plugins.capabilities import parse_capability
+
+    requests: dict[str, CapabilityRequest] = {}
     for entry in entries:
         entry.only(("name", "reason", "optional"))
-        name = entry.text("name", required=True, pattern=_CAPABILITY, right='a capability such as "log"')
+        name = entry.text("name", required=True, right='a capability such as "log"')
         reason = entry.text("reason", required=True, right="a sentence that says what it is for")
         optional = entry.flag("optional", True)
-        if name is not None and reason is not None:
-            requests.append(CapabilityRequest(name, reason, optional))
-    return tuple(requests)
+        if name is None:
+            continue
+        try:
+            # The operator sees what is meant, not how it was spelled: a host in punycode, no escape without need.
+            name = str(parse_capability(name))
+        except ValueError as error:
+            entry.problem("name", f"is not right: {error}")
+            continue
+        if name in requests:
+            entry.problem("name", f"is {shown(name)}, which another entry asks for")
+        elif reason is not None:
+            requests[name] = CapabilityRequest(name, reason, optional)
+    return tuple(requests.values())
 
 
 def _nodes(table: Table, namespace: str, exports: Collection[str]) -> tuple[NodeDefinition, ...]:

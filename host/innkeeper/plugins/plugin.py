@@ -158,7 +158,7 @@ class Plugin:
                 program = present.code.program
                 if program is None:
                     program = await present.code.compile()
-                with Frame(self, options.limits.nesting):
+                with Frame(self, options.limits.nesting, present):
                     return await program.call(function, data, options)
             finally:
                 present.calls -= 1
@@ -187,7 +187,7 @@ class Plugin:
             with present:
                 # The wall clock does not count compiling.
                 await present.code.compile()
-        with Frame(turn, options.limits.nesting):
+        with Frame(turn, options.limits.nesting) as frame:
             waited = 0.0 if turn.take_now() else await turn.take(options.limits.wall)
             try:
                 if self._present is not present or waited:
@@ -198,6 +198,7 @@ class Plugin:
                     options = replace(options, limits=replace(options.limits, wall=left))
                 guest = present.guest
                 if guest is not None:
+                    frame.version = present
                     present.calls += 1
                     try:
                         return await guest.call(function, data, options)

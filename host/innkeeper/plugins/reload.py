@@ -227,10 +227,10 @@ class Reloader:
         running = self._compiles.get(service)
         assert service.candidate is not None
         if running is not None:
-            if running.digest != service.candidate.module.digest:
+            if running.made_of != self._roster.made_of(service.candidate):
                 running.scope.cancel()
             return
-        compile = self._compiles[service] = _Compile(service)
+        compile = self._compiles[service] = _Compile(service, self._roster.made_of(service.candidate))
         assert self._nursery is not None
         self._nursery.start_soon(self._compile, compile)
 
@@ -253,7 +253,7 @@ class Reloader:
         service = compile.service
         entry = service.candidate
         assert entry is not None
-        compile.digest = entry.module.digest
+        compile.made_of = self._roster.made_of(entry)
         code = self._roster.code_of(entry)
         reason: str | None = None
         compile.scope = trio.CancelScope()
@@ -266,7 +266,7 @@ class Reloader:
                 logger.exception("compiling %s failed", entry.label)
                 reason = f"could not be compiled: the host failed with {type(error).__name__}"
         wanted = service.candidate
-        if wanted is None or wanted.module.digest != compile.digest or self._closed:
+        if wanted is None or self._roster.made_of(wanted) != compile.made_of or self._closed:
             code.discard()
             return
         if compile.scope.cancelled_caught:
@@ -292,10 +292,10 @@ class _Request:
 class _Compile:
     """A plugin whose new bytes are being compiled."""
 
-    __slots__ = ("digest", "done", "scope", "service")
+    __slots__ = ("done", "made_of", "scope", "service")
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, made_of: object) -> None:
         self.service = service
-        self.digest = service.candidate.module.digest if service.candidate is not None else ""
+        self.made_of = made_of
         self.scope = trio.CancelScope()
         self.done = trio.Event()

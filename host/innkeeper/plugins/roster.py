@@ -17,6 +17,7 @@ from innkeeper.plugins.home import Home
 from innkeeper.plugins.manifest import Instance, Manifest
 from innkeeper.plugins.node_table import NodeTable
 from innkeeper.plugins.plugin import Plugin, checked
+from innkeeper.plugins.services import Services
 from innkeeper.sandbox.interface import Engine
 
 STAYS = "; the version before it stays in service"
@@ -34,7 +35,7 @@ class Service:
         generation: the version in service.
         entry: what that version was made of.
         candidate: the version that its file holds by now, to be compiled first; or None.
-        rejected: (digest, sentence) of bytes that did not compile, as long as its file holds them.
+        rejected: (`Roster.made_of`, sentence) of what did not compile, as long as its files hold that.
         standing: problems of the grant of a version that its file holds no more.
     """
 
@@ -42,7 +43,7 @@ class Service:
     generation: Generation
     entry: Entry
     candidate: Entry | None = None
-    rejected: tuple[str, str] | None = None
+    rejected: tuple[tuple[str, frozenset[str]], str] | None = None
     standing: tuple[str, ...] = ()
 
 
@@ -72,12 +73,13 @@ class Roster:
         reasons: why a plugin that was there is gone, by id.
     """
 
-    def __init__(self, home: Home, engine: Engine) -> None:
+    def __init__(self, home: Home, engine: Engine, offered: Services) -> None:
         self.services: dict[str, Service] = {}
         self.nodes = NodeTable()
         self.reasons: dict[str, str] = {}
         self._home = home
         self._engine = engine
+        self._offered = offered
         self._catalogue = Catalogue()
         # Whoever still has the plugin that was removed finds it alive again when its file comes back.
         self._gone: WeakValueDictionary[str, Plugin] = WeakValueDictionary()
@@ -132,7 +134,7 @@ class Roster:
         assert entry is not None
         sentence = reason if reason.startswith(f"{entry.label}:") else f"{entry.label}: {reason}"
         with self._changing() as outcome:
-            service.rejected = entry.module.digest, sentence
+            service.rejected = self.made_of(entry), sentence
             self._stand(service, outcome)
             # Also where the bytes before were refused in the same words.
             outcome.changes.append(Change("problem", entry.id, f"{sentence}{STAYS}"))
@@ -188,12 +190,12 @@ class Roster:
 
     def _follow(self, service: Service, entry: Entry, outcome: Outcome) -> None:
         """Its file, its manifest or its grant may be another."""
-        digest = entry.module.digest
-        if digest == service.entry.module.digest:
+        made_of = self.made_of(entry)
+        if made_of == self.made_of(service.entry):
             service.candidate = service.rejected = None
             self._swap(service, entry, service.generation.code, outcome)
             return
-        if service.rejected is not None and service.rejected[0] == digest:
+        if service.rejected is not None and service.rejected[0] == made_of:
             self._stand(service, outcome)
             return
         service.rejected = None
@@ -243,9 +245,15 @@ class Roster:
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
+    def made_of(self, entry: Entry) -> tuple[str, frozenset[str]]:
+        """What its code is made of: its bytes, and the imports that its manifest's requests open to it."""
+        functions = self._offered.functions(entry.module.manifest)
+        return entry.module.digest, frozenset(function.name for function in functions)
+
     def code_of(self, entry: Entry) -> Code:
         """What is to be made of the bytes of an entry."""
-        return Code(self._engine, entry.module, plugin=entry.id, label=entry.label)
+        functions = self._offered.functions(entry.module.manifest)
+        return Code(self._engine, entry.module, plugin=entry.id, label=entry.label, functions=functions)
 
     def _generation(self, entry: Entry, code: Code, before: Generation | None = None) -> Generation:
         config = checked(entry.grant.config) if entry.grant is not None else {}

@@ -25,9 +25,9 @@ from innkeeper.sandbox.compilation.entry import (
     read_label,
     seal,
 )
-from innkeeper.sandbox.compilation.folder import UnsafeError, open_private
 from innkeeper.sandbox.compilation.frames import MOST_ARTIFACT
 from innkeeper.sandbox.compilation.plan import Plan
+from innkeeper.storage.folder import UnsafeError, open_private
 
 _TEMPORARY = ".new-"
 _LEFT_OVER = 3600.0

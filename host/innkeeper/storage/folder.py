@@ -1,4 +1,4 @@
-"""Is a folder ours alone? Code is loaded from it, so it is looked at as ssh looks at the folders of its keys."""
+"""Is a folder ours alone? It is looked at as ssh looks at the folders of its keys."""
 
 from __future__ import annotations
 

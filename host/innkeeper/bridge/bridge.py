@@ -1,0 +1,148 @@
+"""The services of a host, and which of them a plugin may import."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from innkeeper.errors import UsageError
+from innkeeper.plugins.capabilities import FREE
+from innkeeper.plugins.chain import calling
+from innkeeper.plugins.manifest import Manifest
+from innkeeper.sandbox.interface import HostFunction
+
+if TYPE_CHECKING:
+    from innkeeper.bridge.caller import Caller
+    from innkeeper.bridge.metrics import Metrics
+    from innkeeper.bridge.offer import Offer
+    from innkeeper.storage.database import Database
+
+OWNER = "local"
+"""Whose data it is, as long as a host has one user."""
+
+FILE = "innkeeper.db"
+
+
+class Bridge:
+    """Implements `plugins.services.Services`. Made by `open_bridge`.
+
+    What the services need is imported when a plugin requests one, and the database is opened when a guest asks it for
+    something: a host whose plugins compute and no more pays for neither.
+    """
+
+    def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
+        self._path = folder / FILE
+        self._stack = stack
+        self._database: Database | None = None
+        self._attempt: _Attempt | None = None
+        self._closed = False
+        self._offer: Offer | None = None
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """What plugins asked for, and how it went; None as long as no plugin requests anything."""
+        return None if self._offer is None else self._offer.gate.metrics
+
+    def functions(self, manifest: Manifest | None) -> Sequence[HostFunction]:
+        """As `Services.functions`."""
+        requests = () if manifest is None else manifest.capabilities
+        wanted = [name for each in requests if each.available and (name := each.capability.name) not in FREE]
+        if not wanted:
+            return ()
+        if self._offer is None:
+            from innkeeper.bridge.offer import Offer
+
+            self._offer = Offer(_caller, self._open)
+        return self._offer.functions(wanted)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _open(self) -> Database:
+        # In a task of its own, since a call that is cancelled must neither wait for it nor leave it half done.
+        while self._database is None:
+            if self._closed:
+                raise UsageError("the host is closed")
+            if self._attempt is None:
+                self._attempt = _Attempt()
+                trio.lowlevel.spawn_system_task(self._try_to_open, self._attempt)
+            attempt = self._attempt
+            await attempt.done.wait()
+            if attempt.failure is not None:
+                raise attempt.failure.with_traceback(None)
+        return self._database
+
+    async def _try_to_open(self, attempt: _Attempt) -> None:
+        try:
+            opened = await trio.to_thread.run_sync(_opener, self._path)
+            self._database = await self._stack.enter_async_context(opened)
+        except Exception as error:
+            attempt.failure = error
+        finally:
+            attempt.done.set()
+        if attempt.failure is not None:
+            # Whoever asks again at once is told the same, and nothing is tried.
+            with attempt.pause:
+                await trio.sleep(_PAUSE)
+        self._attempt = None
+        attempt.over.set()
+
+    async def aclose(self) -> None:
+        """Nothing is opened any more; waits for what is being opened."""
+        self._closed = True
+        attempt = self._attempt
+        if attempt is not None:
+            attempt.pause.cancel()
+            await attempt.over.wait()
+
+
+class _Attempt:
+    """One try to open the database.
+
+    Attributes:
+        done: it is open, or `failure` says why not.
+        pause: for how long the failure is remembered.
+        over: another try may begin.
+    """
+
+    def __init__(self) -> None:
+        self.done, self.over = trio.Event(), trio.Event()
+        self.pause = trio.CancelScope()
+        self.failure: Exception | None = None
+
+
+_PAUSE = 1.0
+"""Seconds for which a failure to open is remembered."""
+
+
+def _opener(path: Path) -> AbstractAsyncContextManager[Database]:
+    # Importing what speaks to databases takes a while: not on trio's thread.
+    from innkeeper.storage import kv as _kv  # noqa: F401 (what a service needs next)
+    from innkeeper.storage.database import open_database
+
+    return open_database(path)
+
+
+def _caller() -> Caller | None:
+    from innkeeper.bridge.caller import Caller
+
+    version = calling()
+    return None if version is None else Caller(version.id, OWNER, version.rights)
+
+
+@asynccontextmanager
+async def open_bridge(folder: Path) -> AsyncIterator[Bridge]:
+    """The services for the time of an `async with`.
+
+    Args:
+        folder: where they keep what they keep; made when it is needed, private to its owner.
+    """
+    async with AsyncExitStack() as stack:
+        bridge = Bridge(folder, stack)
+        try:
+            yield bridge
+        finally:
+            with trio.CancelScope(shield=True):
+                await bridge.aclose()

@@ -1,0 +1,142 @@
+"""The one gate that each call of a service passes: who calls, with which right, how often; then the service.
+
+Guarantees: no service sees a call without its capability and scope; what a guest gave is bounded before it is built
+and checked before a service sees it; whatever a service raises becomes a value that says no more than it may; a call
+that is cancelled is cancelled in the service.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgpack
+import pydantic
+
+from innkeeper.bridge.caller import Caller
+from innkeeper.bridge.codec import decode
+from innkeeper.bridge.metrics import Metrics
+from innkeeper.bridge.operation import Operation
+from innkeeper.bridge.quota import Rate, TokenBucket
+from innkeeper.bridge.refusal import Refusal, ServiceError
+from innkeeper.errors import GuestError
+from innkeeper.sandbox.interface import HostFunction, Value
+
+logger = logging.getLogger("innkeeper.bridge")
+
+_SMALL = 1024
+"""Bytes that cannot become much, whatever they are."""
+
+_BUCKETS = 10_000
+
+
+class Gate:
+    """Makes host functions of operations.
+
+    Attributes:
+        metrics: what was asked for.
+    """
+
+    def __init__(self, caller: Callable[[], Caller | None], *, now: Callable[[], float] = time.monotonic) -> None:
+        """Args:
+        caller: says who calls, inside of a call of a guest.
+        now: seconds of a monotonic clock.
+        """
+        self.metrics = Metrics()
+        self._caller = caller
+        self._now = now
+        self._buckets: dict[tuple[str, str], TokenBucket] = {}
+
+    def function(self, service: object, operation: Operation, rate: Rate) -> HostFunction:
+        """The host function of an operation.
+
+        Args:
+            service: whose method it is.
+            operation: of `operations_of`.
+            rate: how often one plugin may call the service.
+        """
+        method = getattr(service, operation.name)
+
+        async def handler(data: bytes) -> bytes:
+            begun = self._now()
+            caller = self._caller()
+            count = self.metrics.of("" if caller is None else caller.plugin, operation.full_name)
+            count.calls += 1
+            try:
+                if caller is None:
+                    raise ServiceError(Refusal.DENIED, "nobody calls: the call that this belongs to is over")
+                self._admit(caller, operation, rate, begun)
+                arguments = _read(operation, data)
+                use = operation.use
+                if use is not None and not caller.rights.allows(operation.capability, getattr(arguments, use)):
+                    raise _out_of_scope(operation, getattr(arguments, use))
+                value = await method(caller, **{name: getattr(arguments, name) for name in operation.described})
+                answer = {"ok": value}
+            except ServiceError as error:
+                count.refused += 1
+                answer = {"error": error.as_value()}
+            except Exception:
+                # A defect of ours, or of what stands behind the service: the guest learns that it failed, no more.
+                count.failed += 1
+                logger.exception("%s of the plugin %s failed", operation.full_name, caller.plugin if caller else "?")
+                answer = {"error": ServiceError(Refusal.FAILED, f"{operation.full_name} failed").as_value()}
+            finally:
+                count.seconds += self._now() - begun
+            packed: bytes = msgpack.packb(answer, use_bin_type=True)
+            return packed
+
+        return HostFunction(operation.import_name, handler, (Value.BYTES,), Value.BYTES)
+
+    def _admit(self, caller: Caller, operation: Operation, rate: Rate, now: float) -> None:
+        if not caller.rights.scopes(operation.capability):
+            raise ServiceError(
+                Refusal.DENIED,
+                f"the plugin was not granted the capability {operation.capability!r}",
+                capability=operation.capability,
+            )
+        key = (caller.plugin, operation.service)
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            if len(self._buckets) >= _BUCKETS:
+                self._buckets.clear()
+            bucket = self._buckets[key] = TokenBucket(rate, now)
+        if not bucket.take(now):
+            raise ServiceError(
+                Refusal.QUOTA,
+                f"the plugin asks {operation.service!r} more than {rate.per_second:g} times a second; ask less often",
+            )
+
+
+def _read(operation: Operation, data: bytes) -> Any:
+    if len(data) > operation.bounds.size:
+        raise ServiceError(
+            Refusal.INVALID, f"{operation.full_name}: its arguments have at most {operation.bounds.size:,} bytes"
+        )
+    try:
+        if len(data) <= _SMALL and not operation.free_form:
+            given = msgpack.unpackb(data, strict_map_key=True)
+        else:
+            given = decode(data, "msgpack", operation.bounds, what="what the guest gave")
+        if not isinstance(given, dict):
+            raise ServiceError(Refusal.INVALID, f"{operation.full_name} takes a map of its arguments")
+        return operation.arguments.model_validate(given)
+    except (ValueError, msgpack.UnpackException, GuestError, RecursionError) as error:
+        raise ServiceError(Refusal.INVALID, f"{operation.full_name}: {_sentence(error)}") from None
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, pydantic.ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])[:100]
+        return f"{where}: {first['msg']}"[:500]
+    return error.message if isinstance(error, GuestError) else "what the guest gave is not msgpack"
+
+
+def _out_of_scope(operation: Operation, use: object) -> ServiceError:
+    return ServiceError(
+        Refusal.DENIED,
+        f"the plugin was granted {operation.capability!r}, but not for {str(use)[:200]!r}",
+        capability=operation.capability,
+    )

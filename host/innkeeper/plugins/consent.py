@@ -1,0 +1,265 @@
+"""What an operator is asked before a plugin gets something, and the grant that is written when the answer is yes.
+
+No screen here: a command, or a page of a browser, shows the plan and asks.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from innkeeper.errors import UsageError
+from innkeeper.plugins.capabilities import KINDS, Capability, parse_capability
+from innkeeper.plugins.grant import MAX_CAPABILITIES, Grant, format_grant, parse_grant
+from innkeeper.plugins.rights import FREE, common
+from innkeeper.plugins.risk import Risk, risk, risk_of_all
+from innkeeper.plugins.tables import MAX_BYTES, shown
+
+if TYPE_CHECKING:
+    from innkeeper.plugins.manifest import CapabilityRequest, Manifest
+
+Change = Literal["new", "wider", "same", "narrower"]
+Bytes = Literal["first", "same", "changed"]
+
+_MODE = 0o644
+"""A grant is no secret: the host may run as another user than the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One capability of a plan.
+
+    Attributes:
+        request: what the manifest says of it.
+        risk: of all that is asked here.
+        change: since the last consent: "new"; "wider" (more than was asked then); "same"; "narrower".
+        given: what the new grant gives of it: all, a part that an earlier grant was narrowed to, or nothing.
+    """
+
+    request: CapabilityRequest
+    risk: Risk
+    change: Change
+    given: tuple[Capability, ...]
+
+    @property
+    def free(self) -> bool:
+        """Whether it needs no grant (bool)."""
+        return self.request.capability.name in FREE
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of it is given (bool)."""
+        return self.free or self.given == (self.request.capability,)
+
+    @property
+    def denied(self) -> bool:
+        """Whether nothing of it is given (bool)."""
+        return not self.free and not self.given
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a consent would do.
+
+    Attributes:
+        plugin_id: whom it is for.
+        version: the plugin's, or None without a manifest.
+        items: what is requested, in the manifest's order.
+        gone: what was asked or granted before and is not requested any more.
+        bytes: whether the last consent was for the same file: "first" if there was none.
+        risk: of all that would be given, together.
+        before: the grant that there is, whatever bytes it is for, or None.
+        grant: the grant that would be written.
+    """
+
+    plugin_id: str
+    version: str | None
+    items: tuple[Item, ...]
+    gone: tuple[Capability, ...]
+    bytes: Bytes
+    risk: Risk
+    before: Grant | None
+    grant: Grant
+
+    @property
+    def more(self) -> bool:
+        """Whether the plugin asks for more than the operator saw at the last consent (bool)."""
+        return any(item.change in ("new", "wider") for item in self.items if not item.free)
+
+    @property
+    def unmet(self) -> tuple[Item, ...]:
+        """What the plugin needs to work and would not get whole (tuple of Item)."""
+        return tuple(item for item in self.items if not item.request.optional and not item.whole)
+
+    @property
+    def needless(self) -> bool:
+        """Whether the grant that there is says the same already, in any order (bool)."""
+        before = self.before
+        return (
+            before is not None
+            and set(before.capabilities) == set(self.grant.capabilities)
+            and set(before.asked) == set(self.grant.asked)
+            and replace(before, capabilities=(), asked=()) == replace(self.grant, capabilities=(), asked=())
+        )
+
+
+def plan_consent(
+    plugin_id: str,
+    manifest: Manifest | None,
+    digest: str,
+    before: Grant | None,
+    *,
+    deny: Sequence[str] = (),
+    everything: bool = False,
+) -> Plan:
+    """The plan of a consent. Writes nothing.
+
+    What an earlier consent left out or narrowed stays so, even if nobody says it again; what is new is given whole.
+
+    Args:
+        plugin_id: its id.
+        manifest: its author's words, or None.
+        digest: sha256 of its file, as hexadecimal digits.
+        before: the grant that there is, or None; its limits, configuration and instance stay.
+        deny: capabilities that are left out, or names for all of that name.
+        everything: whether what was left out or narrowed before is given after all.
+
+    Raises:
+        UsageError: something in `deny` is not asked for, needs no grant, or is only a part of what is asked for; or
+            the grant would have too many capabilities.
+    """
+    requests = () if manifest is None else manifest.capabilities
+    seen = () if before is None else tuple(dict.fromkeys((*before.asked, *before.capabilities)))
+    items = [_item(request, before, seen, everything) for request in requests]
+    for text in deny:
+        items = _denied(items, text)
+    wanted = [item.request.capability for item in items]
+    given = _widest(tuple(dict.fromkeys(each for item in items for each in item.given)))
+    version = None if manifest is None else manifest.version
+    grant = replace(
+        Grant(digest) if before is None else before,
+        sha256=digest,
+        capabilities=given,
+        asked=tuple(each for each in wanted if each.name not in FREE),
+        version=version,
+    )
+    gone = tuple(each for each in seen if each.name not in FREE and not any(one.meet(each) for one in wanted))
+    bytes_: Bytes = "first" if before is None else "same" if before.sha256 == digest else "changed"
+    return Plan(plugin_id, version, tuple(items), gone, bytes_, risk_of_all(given), before, grant)
+
+
+def revoked(grant: Grant) -> Grant:
+    """A grant without capabilities and without a consent: its limits, configuration and instance stay."""
+    return replace(grant, capabilities=(), asked=(), version=None)
+
+
+def write_grant(path: Path, grant: Grant, *, label: str) -> None:
+    """Writes a grant's file, or leaves what there is: who reads meanwhile sees the old one or the new one, whole.
+
+    Its folder is made if it is missing. Where the file is a link, what it leads to is replaced. Comments are lost.
+
+    Args:
+        path: the file.
+        grant: what it shall say.
+        label: its name, for messages.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    data = format_grant(grant)
+    if len(data) > MAX_BYTES:
+        raise UsageError(f"{label}: would be {len(data)} bytes, the most is {MAX_BYTES}; shorten its configuration")
+    # A grant that says something else than what was agreed to must never be written.
+    if parse_grant(data, where=label) != grant:
+        raise UsageError(f"{label}: not written, since it would not say what was granted; write it by hand")
+    try:
+        target = Path(os.path.realpath(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # A name that begins with a dot is no grant.
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".grant-")
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(data)
+                os.fchmod(file.fileno(), _MODE)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, target)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(name)
+            raise
+    except OSError as error:
+        raise UsageError(f"{label}: cannot be written: {error.strerror}") from None
+
+
+def _widest(given: tuple[Capability, ...]) -> tuple[Capability, ...]:
+    """Those that no other covers: they allow the same."""
+    if len(given) > MAX_CAPABILITIES:
+        raise UsageError(
+            f"it would get {len(given)} capabilities, the most is {MAX_CAPABILITIES}: the earlier grant narrows what "
+            "is asked now in too many ways; revoke it first"
+        )
+    return tuple(each for each in given if not any(other != each and other.covers(each) for other in given))
+
+
+def _item(request: CapabilityRequest, before: Grant | None, seen: Sequence[Capability], everything: bool) -> Item:
+    wanted = request.capability
+    change: Change
+    if wanted in seen:
+        change = "same"
+    elif any(each.covers(wanted) for each in seen):
+        change = "narrower"
+    else:
+        change = "wider" if any(each.meet(wanted) is not None for each in seen) else "new"
+    given: tuple[Capability, ...] = (wanted,)
+    if wanted.name in FREE:
+        given = ()
+    elif before is not None and change != "new" and not everything:
+        given = common((wanted,), before.capabilities)
+        if change == "wider" and _were_whole(wanted, before):
+            given = (wanted,)
+    return Item(request, risk(wanted), change, given)
+
+
+def _were_whole(wanted: Capability, before: Grant) -> bool:
+    """Whether all that was asked then of what is asked now was given: nobody said no to any of it, or narrowed it by
+    hand."""
+    asked = [each for each in before.asked if each.meet(wanted) is not None]
+    return bool(asked) and all(any(given.covers(each) for given in before.capabilities) for each in asked)
+
+
+def _denied(items: Sequence[Item], text: str) -> list[Item]:
+    try:
+        # "http" alone means all of that name, though a plugin could not ask for it.
+        names, denied = ({text}, None) if text in KINDS else (set[str](), parse_capability(text))
+    except ValueError as error:
+        raise UsageError(f"{shown(text)} cannot be denied: {error}") from None
+    found: list[Item] = []
+    hit = False
+    for item in items:
+        wanted = item.request.capability
+        if wanted.name in names or (denied is not None and denied.covers(wanted)):
+            if item.free:
+                raise UsageError(f"{wanted} cannot be denied: every plugin has it, and it reaches nothing else")
+            found.append(replace(item, given=()))
+            hit = True
+            continue
+        if denied is not None:
+            kept = tuple(each for each in item.given if not denied.covers(each))
+            if any(denied.meet(each) is not None for each in kept):
+                raise UsageError(
+                    f"{denied} cannot be denied: it is a part of {wanted}, which can only be denied whole; "
+                    "to narrow it, edit the grant"
+                )
+            hit = hit or len(kept) < len(item.given)
+            item = replace(item, given=kept)
+        found.append(item)
+    if not hit:
+        asked = ", ".join(str(item.request.capability) for item in items if not item.free) or "nothing"
+        raise UsageError(f"{shown(text)} cannot be denied: the plugin does not ask for it; it asks for {asked}")
+    return found

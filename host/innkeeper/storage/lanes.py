@@ -1,0 +1,132 @@
+"""The threads of a database: one that writes in groups, and a few that read."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from typing import Final
+
+import outcome
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from innkeeper.errors import InternalError
+from innkeeper.storage.faults import translated
+from innkeeper.storage.jobs import Job, Jobs, finish
+
+GROUP: Final = 256
+"""Writes that share one commit, at most: what a failing commit takes with it."""
+
+WINDOW: Final = 0.01
+"""Seconds after which a group takes no further write, so that the first of it does not wait long for its commit."""
+
+
+class _Lane:
+    """A thread's connection, made when it is first needed and made anew after it broke."""
+
+    def __init__(self, engine: Engine, jobs: Jobs, name: str) -> None:
+        self._engine = engine
+        self._jobs = jobs
+        self._name = name
+        self._connection: Connection | None = None
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        return self._connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # What is not committed is rolled back by this, whatever state it is in.
+            with contextlib.suppress(Exception):
+                connection.close()
+
+    def _failure(self, error: BaseException) -> outcome.Error:
+        return outcome.Error(translated(error, self._name))
+
+
+class Writer(_Lane):
+    """Does writes in order, as many as there are in one transaction, each in a savepoint of its own.
+
+    Guarantees: a task wakes after the commit. A function that raises undoes its own writes alone. Where the
+    transaction itself is lost, every write of the group fails, and none of them is there.
+
+    Attributes:
+        commits: how many transactions were committed (int).
+    """
+
+    commits = 0
+
+    def work(self) -> None:
+        """The thread's whole life."""
+        while self._jobs.wait():
+            self._group()
+        self._disconnect()
+
+    def _group(self) -> None:
+        group: list[Job] = []
+        try:
+            connection = self._connected()
+            # Another process may keep this waiting. No job has begun yet, so each can still be cancelled.
+            with connection.begin():
+                # A group does not wait for others to come: those that come while it is committed make the next one.
+                ends = time.monotonic() + WINDOW
+                while (job := self._jobs.take()) is not None:
+                    group.append(job)
+                    self._write(connection, job)
+                    if len(group) >= GROUP or time.monotonic() >= ends:
+                        break
+            self.commits += bool(group)
+        except BaseException as error:
+            self._disconnect()
+            if not group:
+                # It did not even begin: who waits hears of it now, not one after another.
+                group = self._next_group()
+            for job in group:
+                # Who failed by himself keeps his own error.
+                if not isinstance(job.result, outcome.Error):
+                    job.result = self._failure(error)
+        finish(group)
+
+    def _next_group(self) -> list[Job]:
+        return [job for _ in range(GROUP) if (job := self._jobs.take()) is not None]
+
+    def _write(self, connection: Connection, job: Job) -> None:
+        savepoint = connection.begin_nested()
+        try:
+            value = job.function(connection)
+        except BaseException as error:
+            job.result = self._failure(error)
+            # Raises if the database rolled back everything, as it may when the disk is full.
+            savepoint.rollback()
+            return
+        if not savepoint.is_active:
+            raise InternalError("a function that writes to the database ended its transaction")
+        savepoint.commit()
+        job.result = outcome.Value(value)
+
+
+class Reader(_Lane):
+    """Does reads, each in a transaction of its own that sees one state and changes nothing."""
+
+    def work(self) -> None:
+        """The thread's whole life."""
+        while self._jobs.wait():
+            # Another thread may have been quicker.
+            if (job := self._jobs.take()) is not None:
+                self._read(job)
+        self._disconnect()
+
+    def _read(self, job: Job) -> None:
+        try:
+            connection = self._connected()
+            with connection.begin() as transaction:
+                job.result = outcome.Value(job.function(connection))
+                transaction.rollback()
+        except BaseException as error:
+            job.result = self._failure(error)
+            if isinstance(error, SQLAlchemyError | sqlite3.Error):
+                self._disconnect()
+        finish([job])
