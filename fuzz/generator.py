@@ -228,8 +228,11 @@ class Module:
         rng = self.rng
         size = rng.choice((1, 7, 8, 16, 24, 100, 4096, 33_000))
         block, word = "(global.get $block)", self.value("i64", depth - 1)
+        # What is written is computed before there is a block for it: it may call what makes another, smaller one, and
+        # what lies beyond a block is the kernel's own.
         small = self.value("i32", depth - 1)
         fresh = f"(global.set $block (call $alloc (i64.const {max(size, 24)})))"
+        first, kept = f"(global.set $word {word}) {fresh}", "(global.get $word)"
         inside = f"(i64.add {block} (i64.const {rng.randrange(16)}))"
         key = f"(global.set $block (call $alloc (i64.const 8))) (call $store_u64 {block} (i64.const {0x4142 + size}))"
         steps = {
@@ -239,9 +242,10 @@ class Module:
             "size": "(call $log-i64 (call $input_length))",
             "byte": f"(call $log-i32 (call $input_load_u8 (i64.const {rng.randrange(40)})))",
             "free": f"(call $free {block}) (global.set $block (call $alloc (i64.const 24)))",
-            "word": f"{fresh} (call $store_u64 {inside} {word}) (call $log-i64 (call $load_u64 {inside}))",
-            "put": f"{fresh} (call $store_u8 {inside} {small}) (call $log-i32 (call $load_u8 {inside}))",
-            "output": f"{fresh} (call $store_u64 {block} {word}) (call $output_set {block} (i64.const {size % 9}))",
+            "word": f"{first} (call $store_u64 {inside} {kept}) (call $log-i64 (call $load_u64 {inside}))",
+            "put": f"(global.set $word (i64.extend_i32_u {small})) {fresh} "
+            f"(call $store_u8 {inside} (i32.wrap_i64 {kept})) (call $log-i32 (call $load_u8 {inside}))",
+            "output": f"{first} (call $store_u64 {block} {kept}) (call $output_set {block} (i64.const {size % 9}))",
             "error": "(call $error_set (i64.const 0))",
         }
         if not self.portable:
@@ -272,7 +276,7 @@ class Module:
         lines = [imported(SUPPORT, name, [type_], []) for name, type_ in LOGS.items()]
         if self.kernel:
             lines += [imported(ENV, name, *SIGNATURES[name]) for name in _KERNEL.split()]
-            lines.append("(global $block (mut i64) (i64.const 0))")
+            lines.append("(global $block (mut i64) (i64.const 0)) (global $word (mut i64) (i64.const 0))")
         for at, (parameters, result) in enumerate(self.functions):
             lines.append(
                 f"(type $t{at} (func{types('param', parameters)}{types('result', (result,) if result else ())}))"
