@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,8 @@ def test_a_module_carries_the_licences_of_what_is_in_it(name: str) -> None:
 @pytest.mark.parametrize("name", records())
 def test_a_module_carries_no_path_of_the_machine_that_built_it(name: str) -> None:
     module = (ROOT / "plugins" / name).read_bytes()
-    for part in (b"/home/", b"/root/", b"/tmp/", b"/usr/", b"zig-cache", f"{ROOT}/".encode()):
-        assert part not in module
+    assert re.search(rb"/(home|root|tmp|usr|Users)/|zig-cache", module) is None
+    assert f"{ROOT}/".encode() not in module
 
 
 @pytest.mark.parametrize("name", records())

@@ -32,6 +32,7 @@ from innkeeper.errors import GuestError, LimitError, RejectedError
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.engine import FiberEngine
 from innkeeper.sandbox.interface import CallOptions
+from innkeeper.sandbox.joined import Joined
 from innkeeper.sandbox.limits import DEFAULTS, MIB, Limits
 from innkeeper.sandbox.pool import PLACES, SLOT, TABLE_ELEMENTS
 from innkeeper.sandbox.program import FiberProgram
@@ -223,18 +224,23 @@ async def test_a_module_that_no_place_can_hold_runs_all_the_same(sandbox: Sandbo
     await program.call("run", b"", CallOptions(limits))
 
 
+def joined(program: FiberProgram) -> Joined:
+    assert isinstance(program.layout, Joined)
+    return program.layout
+
+
 async def test_what_takes_long_to_become_an_instance_is_the_guests_own_processor_time(sandbox: Sandbox) -> None:
     quick = await sandbox.load('(module (memory 1) (data (i32.const 0) "x") (func (export "run")))')
-    assert quick.layout.quick  # type: ignore[attr-defined]
+    assert joined(quick).quick
     slow = await sandbox.load(
         "(module (func $f) " + "(global funcref (ref.func $f))" * 100_000 + ' (func (export "run")))'
     )
-    assert not slow.layout.quick  # type: ignore[attr-defined]
+    assert not joined(slow).quick
     result = await sandbox.call(slow)
     assert result.usage.cpu > 0.0002
     spread = "".join(f'(data (i32.const {at * 65536}) "x")' for at in range(1_000))
     pages = await sandbox.load(f'(module (memory 1000) {spread} (func (export "run")))')
-    assert not pages.layout.quick  # type: ignore[attr-defined]
+    assert not joined(pages).quick
 
 
 async def test_what_a_guest_imports_is_counted_among_what_guests_take(sandbox: Sandbox) -> None:

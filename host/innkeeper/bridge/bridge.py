@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,9 +120,10 @@ _PAUSE = 1.0
 
 def _opener(path: Path) -> AbstractAsyncContextManager[Database]:
     # Importing what speaks to databases takes a while: not on trio's thread.
-    from innkeeper.storage import kv as _kv  # noqa: F401 (what a service needs next)
     from innkeeper.storage.database import open_database
 
+    # What a service asks the database with next.
+    import_module("innkeeper.storage.kv")
     return open_database(path)
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from innkeeper.plugins.grant import Grant
-from innkeeper.plugins.grants import GrantFile, GrantState, grant_label, rule, unused_grants
+from innkeeper.plugins.grants import GrantFile, GrantState, Ruling, grant_label, rule, unused_grants
 from innkeeper.plugins.home import Home
 from innkeeper.plugins.module import Module
 from innkeeper.plugins.node_table import NodeTable
 from innkeeper.plugins.reading import MAX_TOTAL, Readings, read_home
-from innkeeper.plugins.rights import effective
+from innkeeper.plugins.rights import NONE, Rights, effective
 from innkeeper.sandbox.limits import Limits
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Entry:
         grant: the grant in force, or None.
         grant_state: "none"; "granted"; "changed" (the file is not the one that was granted); "unusable".
         limits: of a call for which nobody says more.
+        rights: what its manifest requests and its grant gives.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Entry:
     grant: Grant | None
     grant_state: GrantState
     limits: Limits
+    rights: Rights = NONE
 
     @property
     def shared(self) -> bool:
@@ -165,14 +167,18 @@ def compose(
 
 def _granted(entry: Entry, home: Home, catalogue: Catalogue) -> Entry:
     ruling = rule(catalogue.grants.get(entry.id), entry.id, entry.module.digest, home.configuration)
-    problems = ruling.problems
-    if ruling.grant is not None:
-        manifest = entry.module.manifest
-        rights = effective(() if manifest is None else manifest.capabilities, ruling.grant)
-        problems += tuple(f"{grant_label(entry.id)}: {problem}" for problem in rights.problems)
+    granted = ruled(entry, ruling)
+    problems = (*ruling.problems, *(f"{grant_label(entry.id)}: {problem}" for problem in granted.rights.problems))
     if problems:
         catalogue.grant_problems[entry.id] = problems
-    return replace(entry, grant=ruling.grant, grant_state=ruling.state, limits=ruling.limits)
+    return granted
+
+
+def ruled(entry: Entry, ruling: Ruling) -> Entry:
+    """The plugin with what a ruling gives it."""
+    manifest, grant = entry.module.manifest, ruling.grant
+    rights = NONE if grant is None else effective(() if manifest is None else manifest.capabilities, grant)
+    return replace(entry, grant=grant, grant_state=ruling.state, limits=ruling.limits, rights=rights)
 
 
 def _choose(plugin_id: str, entries: list[Entry], catalogue: Catalogue) -> Entry | None:

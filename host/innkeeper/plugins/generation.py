@@ -16,7 +16,7 @@ from innkeeper.plugins.grant import Grant
 from innkeeper.plugins.grants import GrantState
 from innkeeper.plugins.manifest import Instance, Manifest
 from innkeeper.plugins.module import Module
-from innkeeper.plugins.rights import effective
+from innkeeper.plugins.rights import NONE, Rights
 from innkeeper.plugins.shared import SharedGuest
 from innkeeper.sandbox.interface import CallOptions, Engine, HostFunction, Program
 from innkeeper.sandbox.limits import Limits
@@ -146,6 +146,7 @@ class Generation:
         instance: Instance,
         grant: Grant | None = None,
         grant_state: GrantState = "none",
+        rights: Rights = NONE,
         shipped: bool = False,
         guest: SharedGuest | None = None,
     ) -> None:
@@ -158,7 +159,7 @@ class Generation:
         self.grant = grant
         self.grant_state: GrantState = grant_state
         self.id = id
-        self.rights = effective(() if module.manifest is None else module.manifest.capabilities, grant)
+        self.rights = rights
         self.limits = limits
         self.config = config
         self.instance: Instance = instance

@@ -229,26 +229,10 @@ async def open_host(
     on_change: Listener | None = None,
     services: Callable[[Home], AbstractAsyncContextManager[Services]] | None = None,
 ) -> AsyncIterator[Host]:
-    """Opens a host for the time of an `async with`.
+    """As `innkeeper.open_host`, which gives it the services; the arguments are the same.
 
     Args:
-        home: the home folder; by default the variable INNKEEPER_HOME, else the working directory if it has a folder
-            `plugins`, else the platform's data folder.
-        bounds: what all guests may use together, in place of what innkeeper.toml says.
-        engine: another engine, which the caller closes, in place of one with the cache that innkeeper.toml names.
-        catalogue: whether the plugins of the home are read; without, `Host.load` is all there is.
-        watch: whether the host follows the home's files while it runs, as a program that goes on for long wants it;
-            without, they are read as it opens, and by `Host.reload`.
-        on_change: called on trio's thread with each `Change` that is in force; it must not block.
         services: opens what the plugins of a home may be granted; by default nothing.
-
-    Raises:
-        UsageError: the home is not a folder, its innkeeper.toml has problems, or INNKEEPER_CACHE is no absolute path.
-
-    Example:
-        >>> async with innkeeper.open_host() as host:
-        ...     plugin = await host.load("shout.wasm")
-        ...     result = await plugin.call("shout", b"hello")
     """
     opened = await trio.to_thread.run_sync(open_home, home)
     if bounds is not None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from weakref import WeakValueDictionary
 
-from innkeeper.plugins.catalogue import Catalogue, Entry
+from innkeeper.plugins.catalogue import Catalogue, Entry, ruled
 from innkeeper.plugins.changes import Change, Part
 from innkeeper.plugins.generation import Code, Generation
 from innkeeper.plugins.grants import Ruling, grant_label, rule_standing
@@ -238,7 +238,7 @@ class Roster:
             # The operator agreed to bytes that are being compiled: what the old ones had ends when these begin.
             return
         ruling: Ruling = rule_standing(found, entry.id, entry.module.digest, self._home.configuration)
-        kept = replace(entry, grant=ruling.grant, grant_state=ruling.state, limits=ruling.limits)
+        kept = ruled(entry, ruling)
         rejected = service.rejected
         self._swap(service, kept, service.generation.code, outcome)
         service.candidate, service.rejected, service.standing = candidate, rejected, ruling.problems
@@ -274,6 +274,7 @@ class Roster:
             instance=instance,
             grant=entry.grant,
             grant_state=entry.grant_state,
+            rights=entry.rights,
             shipped=entry.shipped,
             guest=before.guest if before is not None and same else None,
         )
