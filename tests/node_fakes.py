@@ -12,6 +12,7 @@ from innkeeper.bridge.codec import decode, encode
 from innkeeper.errors import UsageError
 from innkeeper.plugins.manifest import Manifest
 from innkeeper.plugins.nodes import NodeDefinition
+from innkeeper.plugins.runs import RunContext
 from innkeeper.sandbox.limits import DEFAULTS, Limits
 from innkeeper.sandbox.usage import Result, Usage
 from innkeeper.workflow.call import NodeCodec
@@ -31,8 +32,11 @@ class FakePlugin:
     functions: dict[str, Function] = field(default_factory=dict)
     inputs_seen: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
-    async def call(self, function: str, data: bytes, *, manifest: Manifest | None = None) -> Result:
+    async def call(
+        self, function: str, data: bytes, *, manifest: Manifest | None = None, run: RunContext | None = None
+    ) -> Result:
         assert manifest is self.manifest
+        assert run is not None
         codec = self.manifest.codec
         call = decode(data, codec)
         assert list(call) == ["inputs", "config", "run"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from pathlib import Path
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from innkeeper.bridge.background import Background
 from innkeeper.errors import UsageError
 from innkeeper.plugins.capabilities import FREE
 from innkeeper.plugins.chain import calling
+from innkeeper.plugins.configuration import Configuration
 from innkeeper.plugins.manifest import Manifest
 from innkeeper.sandbox.interface import HostFunction
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from innkeeper.bridge.caller import Caller
     from innkeeper.bridge.metrics import Metrics
     from innkeeper.bridge.offer import Offer
+    from innkeeper.plugins.host import Host
     from innkeeper.storage.database import Database
 
 OWNER = "local"
@@ -35,7 +38,10 @@ class Bridge:
     something: a host whose plugins compute and no more pays for neither.
     """
 
-    def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
+    def __init__(self, folder: Path, configuration: Configuration, stack: AsyncExitStack) -> None:
+        self._configuration = configuration
+        self._background = Background()
+        self._host: Host | None = None
         self._path = folder / FILE
         self._stack = stack
         self._database: Database | None = None
@@ -48,17 +54,47 @@ class Bridge:
         """What plugins asked for, and how it went; None as long as no plugin requests anything."""
         return None if self._offer is None else self._offer.gate.metrics
 
-    def functions(self, manifest: Manifest | None) -> Sequence[HostFunction]:
+    def functions(self, manifest: Manifest | None, imports: Collection[str]) -> Sequence[HostFunction]:
         """As `Services.functions`."""
         requests = () if manifest is None else manifest.capabilities
         wanted = [name for each in requests if each.available and (name := each.capability.name) not in FREE]
         if not wanted:
             return ()
         if self._offer is None:
+            from innkeeper.bridge.needs import Needs
             from innkeeper.bridge.offer import Offer
 
-            self._offer = Offer(_caller, self._open)
+            needs = Needs(self._open, self._configuration, self._bound, self._background)
+            self._offer = Offer(_caller, needs)
+            if self._host is not None:
+                self._serve(self._offer)
         return self._offer.functions(wanted)
+
+    @asynccontextmanager
+    async def serving(self, host: Host) -> AsyncIterator[None]:
+        """What services do by themselves goes on inside of the block.
+
+        Args:
+            host: whose services they are; it takes calls.
+        """
+        self._host = host
+        if self._offer is not None:
+            self._serve(self._offer)
+        try:
+            yield
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._background.aclose()
+            self._host = None
+
+    def _serve(self, offer: Offer) -> None:
+        for name, service in offer.serving():
+            self._background.start(f"the service {name!r}", service.serve)
+
+    def _bound(self) -> Host:
+        if self._host is None:
+            raise UsageError("the host is not open")
+        return self._host
 
     @trio.lowlevel.enable_ki_protection
     async def _open(self) -> Database:
@@ -91,8 +127,10 @@ class Bridge:
         attempt.over.set()
 
     async def aclose(self) -> None:
-        """Nothing is opened any more; waits for what is being opened."""
+        """Nothing is opened any more; waits for what is being opened, and gives back what services hold."""
         self._closed = True
+        if self._offer is not None:
+            await self._offer.aclose()
         attempt = self._attempt
         if attempt is not None:
             attempt.pause.cancel()
@@ -130,19 +168,23 @@ def _opener(path: Path) -> AbstractAsyncContextManager[Database]:
 def _caller() -> Caller | None:
     from innkeeper.bridge.caller import Caller
 
-    version = calling()
-    return None if version is None else Caller(version.id, OWNER, version.rights)
+    frame = calling()
+    if frame is None or frame.version is None:
+        return None
+    version = frame.version
+    return Caller(version.id, OWNER, version.rights, version, frame.run)
 
 
 @asynccontextmanager
-async def open_bridge(folder: Path) -> AsyncIterator[Bridge]:
+async def open_bridge(folder: Path, configuration: Configuration) -> AsyncIterator[Bridge]:
     """The services for the time of an `async with`.
 
     Args:
         folder: where they keep what they keep; made when it is needed, private to its owner.
+        configuration: what the operator decided.
     """
     async with AsyncExitStack() as stack:
-        bridge = Bridge(folder, stack)
+        bridge = Bridge(folder, configuration, stack)
         try:
             yield bridge
         finally:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from innkeeper.plugins.rights import Rights
+
+if TYPE_CHECKING:
+    from innkeeper.plugins.generation import Generation
+    from innkeeper.plugins.runs import RunContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +20,12 @@ class Caller:
         plugin: its id.
         owner: whose data it works on; nobody else's can be named.
         rights: what it was granted.
+        version: its manifest, grant and digest; None only where a service is measured or tested by itself.
+        run: what the call belongs to, or None.
     """
 
     plugin: str
     owner: str
     rights: Rights
+    version: Generation | None = None
+    run: RunContext | None = None

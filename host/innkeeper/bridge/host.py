@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from innkeeper.bridge.bridge import Bridge, open_bridge
 from innkeeper.plugins.changes import Listener
@@ -17,7 +18,8 @@ STATE = "state"
 """The folder of a home in which the host keeps what plugins store."""
 
 
-def open_host(
+@asynccontextmanager
+async def open_host(
     home: str | os.PathLike[str] | None = None,
     *,
     bounds: Bounds | None = None,
@@ -25,7 +27,7 @@ def open_host(
     catalogue: bool = True,
     watch: bool = True,
     on_change: Listener | None = None,
-) -> AbstractAsyncContextManager[Host]:
+) -> AsyncIterator[Host]:
     """Opens a host for the time of an `async with`, with the services that plugins of its home may be granted.
 
     Args:
@@ -45,16 +47,25 @@ def open_host(
         >>> async with innkeeper.open_host() as host:
         ...     result = await host.plugins["shout"].call("shout", b"hello")
     """
-    return open_bare_host(
-        home,
-        bounds=bounds,
-        engine=engine,
-        catalogue=catalogue,
-        watch=watch,
-        on_change=on_change,
-        services=_services if catalogue else None,
-    )
+    opened: list[Bridge] = []
 
+    @asynccontextmanager
+    async def services(home: Home) -> AsyncIterator[Bridge]:
+        async with open_bridge(home.path / STATE, home.configuration) as bridge:
+            opened.append(bridge)
+            yield bridge
 
-def _services(home: Home) -> AbstractAsyncContextManager[Bridge]:
-    return open_bridge(home.path / STATE)
+    async with AsyncExitStack() as stack:
+        bare = open_bare_host(
+            home,
+            bounds=bounds,
+            engine=engine,
+            catalogue=catalogue,
+            watch=watch,
+            on_change=on_change,
+            services=services if catalogue else None,
+        )
+        host = await stack.enter_async_context(bare)
+        for bridge in opened:
+            await stack.enter_async_context(bridge.serving(host))
+        yield host

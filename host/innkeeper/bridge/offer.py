@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable
+from typing import Final
 
+from innkeeper.bridge import kv
 from innkeeper.bridge.caller import Caller
 from innkeeper.bridge.gate import Gate
-from innkeeper.bridge.kv import RATE as KV_RATE
-from innkeeper.bridge.kv import KvService
+from innkeeper.bridge.needs import Needs
 from innkeeper.bridge.operation import Operation, operations_of
-from innkeeper.bridge.quota import Rate
+from innkeeper.bridge.service import Closing, ServiceKind, Serving
 from innkeeper.sandbox.interface import HostFunction
 
-if TYPE_CHECKING:
-    from innkeeper.storage.database import Database
-
-SERVICES: Final[tuple[tuple[str, type[object], Rate], ...]] = (("kv", KvService, KV_RATE),)
-"""Name, class and rate of each service."""
+SERVICES: Final[tuple[ServiceKind, ...]] = (
+    ServiceKind("kv", kv.KvService, kv.RATE, lambda needs: kv.KvService(needs.database)),
+)
+"""Every service."""
 
 
 def operations() -> tuple[Operation, ...]:
     """All operations of all services."""
-    return tuple(each for name, service, _ in SERVICES for each in operations_of(service, name))
+    return tuple(each for kind in SERVICES for each in operations_of(kind.type, kind.name))
 
 
 class Offer:
@@ -32,19 +31,30 @@ class Offer:
         gate: what each call passes.
     """
 
-    def __init__(self, caller: Callable[[], Caller | None], database: Callable[[], Awaitable[Database]]) -> None:
+    def __init__(self, caller: Callable[[], Caller | None], needs: Needs) -> None:
         """Args:
         caller: says who calls.
-        database: opens where services keep things, at the first need.
+        needs: what services are made with.
         """
         self.gate = Gate(caller)
-        services: dict[str, object] = {"kv": KvService(database)}
+        self._services: dict[str, object] = {}
         self._functions: dict[str, list[HostFunction]] = {}
-        for name, kind, rate in SERVICES:
-            for operation in operations_of(kind, name):
-                function = self.gate.function(services[name], operation, rate)
+        for kind in SERVICES:
+            service = self._services[kind.name] = kind.make(needs)
+            for operation in operations_of(kind.type, kind.name):
+                function = self.gate.function(service, operation, kind.rate)
                 self._functions.setdefault(operation.capability, []).append(function)
 
     def functions(self, capabilities: Iterable[str]) -> list[HostFunction]:
         """The host functions that belong to these capabilities."""
         return [function for name in dict.fromkeys(capabilities) for function in self._functions.get(name, ())]
+
+    def serving(self) -> list[tuple[str, Serving]]:
+        """The services that do something by themselves, by name."""
+        return [(name, service) for name, service in self._services.items() if isinstance(service, Serving)]
+
+    async def aclose(self) -> None:
+        """Gives back what services hold."""
+        for service in self._services.values():
+            if isinstance(service, Closing):
+                await service.aclose()

@@ -13,6 +13,7 @@ from innkeeper.errors import LimitError
 
 if TYPE_CHECKING:
     from innkeeper.plugins.generation import Generation
+    from innkeeper.plugins.runs import RunContext
 
 
 class Frame:
@@ -22,17 +23,21 @@ class Frame:
         owner: whose call it is.
         nesting: calls that may be inside of it, one in the other.
         version: of the plugin that is called; may be set later, before the guest runs.
+        run: what the call belongs to; by default what the call that this one is inside of belongs to.
 
     Raises:
         LimitError: on entry: a call that this one is inside of may not have that many inside.
     """
 
-    __slots__ = ("_token", "nesting", "owner", "version")
+    __slots__ = ("_token", "nesting", "owner", "run", "version")
 
-    def __init__(self, owner: object, nesting: int, version: Generation | None = None) -> None:
+    def __init__(
+        self, owner: object, nesting: int, version: Generation | None = None, run: RunContext | None = None
+    ) -> None:
         self.owner = owner
         self.nesting = nesting
         self.version = version
+        self.run = run
         self._token: Token[tuple[Frame, ...]] | None = None
 
     @property
@@ -44,6 +49,8 @@ class Frame:
         frames = _chain.get()
         if frames:
             frames = tuple(frame for frame in frames if frame.active)
+            if frames and self.run is None:
+                self.run = frames[-1].run
             for position, frame in enumerate(frames):
                 depth = len(frames) - position
                 if depth > frame.nesting:
@@ -71,10 +78,10 @@ def inside(owner: object) -> bool:
     return bool(frames) and any(frame.active and frame.owner is owner for frame in frames)
 
 
-def calling() -> Generation | None:
-    """The version of a plugin whose guest the present task works for, as its call began with it; None outside of a
-    call, and in a task that outlived its call."""
+def calling() -> Frame | None:
+    """The call whose guest the present task works for, with the version of the plugin that it began with; None outside
+    of a call, and in a task that outlived its call."""
     frames = _chain.get()
-    if not frames or not frames[-1].active:
+    if not frames or not frames[-1].active or frames[-1].version is None:
         return None
-    return frames[-1].version
+    return frames[-1]

@@ -20,6 +20,15 @@ from dataclasses import dataclass, field
 
 from innkeeper.errors import UsageError
 from innkeeper.plugins.quantities import BOUNDS, LIMITS, read_quantities, with_quantities
+from innkeeper.plugins.settings import (
+    FilesSettings,
+    JournalSettings,
+    LlmSettings,
+    MemoSettings,
+    Policy,
+    Retention,
+    SecretsSettings,
+)
 from innkeeper.plugins.tables import SettingsError, Table, TableError, parse_toml, shown
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.compilation.place import RIGHT, is_right
@@ -37,6 +46,14 @@ class Configuration:
         ceiling: the most that a grant or a flag may raise a limit to.
         defaults: the limits of a call for which nobody said anything else.
         cache: folder of compiled modules (an absolute path), "off" for none, or None for the platform's folder.
+        native_plugins: whether native plugins that the operator trusts are loaded.
+        policy: what the host does by itself.
+        journal: what is kept of calls.
+        memo: the memory of pure calls.
+        secrets: where values of secrets come from.
+        files: the folders behind logical names.
+        llm: language models.
+        retention: for how long what belongs to an owner is kept.
         set_here: names such as "bounds.workers" that innkeeper.toml gives; all others are built in.
     """
 
@@ -44,6 +61,14 @@ class Configuration:
     ceiling: Limits = CEILING
     defaults: Limits = DEFAULTS
     cache: str | None = None
+    native_plugins: bool = False
+    policy: Policy = field(default_factory=Policy)
+    journal: JournalSettings = field(default_factory=JournalSettings)
+    memo: MemoSettings = field(default_factory=MemoSettings)
+    secrets: SecretsSettings = field(default_factory=SecretsSettings)
+    files: FilesSettings = field(default_factory=FilesSettings)
+    llm: LlmSettings = field(default_factory=LlmSettings)
+    retention: Retention = field(default_factory=Retention)
     set_here: frozenset[str] = frozenset()
 
 

@@ -67,6 +67,19 @@ class CapabilityRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Dependency:
+    """Another plugin that a plugin works with.
+
+    Attributes:
+        id: its id.
+        versions: those that will do, such as ">=1.2, <2".
+    """
+
+    id: str
+    versions: str
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The author's words about a plugin.
 
@@ -82,6 +95,7 @@ class Manifest:
         nodes: functions that graphs can place.
         embedded: whether it came from the module itself.
         unknown: top-level keys that this version does not know.
+        dependencies: other plugins that it works with, and the only ones that it can call.
     """
 
     id: str
@@ -100,6 +114,7 @@ class Manifest:
     nodes: tuple[NodeDefinition, ...] = ()
     embedded: bool = True
     unknown: tuple[str, ...] = ()
+    dependencies: tuple[Dependency, ...] = ()
 
 
 def manifest_name(label: str) -> str:

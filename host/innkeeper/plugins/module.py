@@ -15,6 +15,9 @@ from innkeeper.sandbox.callable import CALLABLE
 from innkeeper.sandbox.known import look, remembered
 from innkeeper.sandbox.wasm import ModuleInfo
 
+HOST_MODULES = frozenset({"extism:host/env", "extism:host/user"})
+"""Import modules in which functions of the host are."""
+
 
 @dataclass(slots=True, eq=False)
 class Module:
@@ -28,6 +31,7 @@ class Module:
         size: how many bytes it has.
         functions: names of the functions that it exports, sorted; there may be 100,000.
         callable: those of them that a call can have, known here so that a slip of the caller reaches no shared guest.
+        imports: names of the functions that it imports from the modules that hosts have.
     """
 
     wasm: bytes
@@ -36,12 +40,16 @@ class Module:
     manifest: Manifest | None
     size: int = field(init=False)
     functions: tuple[str, ...] = field(init=False)
+    imports: frozenset[str] = field(init=False)
     callable: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         self.size = len(self.wasm)
         signatures = {name: export.signature for name, export in self.info.exports.items() if export.signature}
         self.functions = tuple(sorted(signatures))
+        self.imports = frozenset(
+            each.name for each in self.info.imports if each.kind == "func" and each.module in HOST_MODULES
+        )
         self.callable = frozenset(name for name, kind in signatures.items() if kind in CALLABLE)
 
     def release(self) -> None:

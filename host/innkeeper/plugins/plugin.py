@@ -14,6 +14,7 @@ from innkeeper.plugins.generation import Generation
 from innkeeper.plugins.grant import Grant
 from innkeeper.plugins.grants import GrantState
 from innkeeper.plugins.manifest import Instance, Manifest
+from innkeeper.plugins.runs import RunContext
 from innkeeper.plugins.shared import Turn
 from innkeeper.plugins.tables import nearest, shown, visible
 from innkeeper.sandbox.interface import CallOptions, Program
@@ -119,6 +120,7 @@ class Plugin:
         limits: Limits | None = None,
         config: Mapping[str, str] | None = None,
         manifest: Manifest | None = None,
+        run: RunContext | None = None,
     ) -> Result:
         """Calls a function of the guest.
 
@@ -129,6 +131,7 @@ class Plugin:
             config: for this call, on top of the plugin's.
             manifest: what the input was made by. If the version in service has another by now, in which the function
                 is another node or has another codec, the call is refused.
+            run: what the call belongs to; by default what the call that this one is inside of belongs to, if any.
 
         Returns:
             Result: the output (bytes) and what the call cost.
@@ -151,14 +154,14 @@ class Plugin:
                 data = bytes(data)
             present = self._present
             if present.guest is not None:
-                return await self._call_shared(function, data, limits, config, manifest)
+                return await self._call_shared(function, data, limits, config, manifest, run)
             options = self._options(present, function, limits, config, manifest)
             present.calls += 1
             try:
                 program = present.code.program
                 if program is None:
                     program = await present.code.compile()
-                with Frame(self, options.limits.nesting, present):
+                with Frame(self, options.limits.nesting, present, run):
                     return await program.call(function, data, options)
             finally:
                 present.calls -= 1
@@ -177,6 +180,7 @@ class Plugin:
         limits: Limits | None,
         config: Mapping[str, str] | None,
         manifest: Manifest | None,
+        run: RunContext | None,
     ) -> Result:
         turn = self._turn
         if inside(turn):
@@ -187,7 +191,7 @@ class Plugin:
             with present:
                 # The wall clock does not count compiling.
                 await present.code.compile()
-        with Frame(turn, options.limits.nesting) as frame:
+        with Frame(turn, options.limits.nesting, run=run) as frame:
             waited = 0.0 if turn.take_now() else await turn.take(options.limits.wall)
             try:
                 if self._present is not present or waited:
@@ -209,7 +213,7 @@ class Plugin:
             finally:
                 turn.give()
         # It has no such guest any more.
-        return await self.call(function, data, limits=options.limits, config=config, manifest=manifest)
+        return await self.call(function, data, limits=options.limits, config=config, manifest=manifest, run=run)
 
     def _options(
         self,

@@ -3,7 +3,7 @@ read, nothing is compiled, nobody waits."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -18,7 +18,7 @@ from innkeeper.plugins.manifest import Instance, Manifest
 from innkeeper.plugins.node_table import NodeTable
 from innkeeper.plugins.plugin import Plugin, checked
 from innkeeper.plugins.services import Services
-from innkeeper.sandbox.interface import Engine
+from innkeeper.sandbox.interface import Engine, HostFunction
 
 STAYS = "; the version before it stays in service"
 
@@ -247,13 +247,16 @@ class Roster:
 
     def made_of(self, entry: Entry) -> tuple[str, frozenset[str]]:
         """What its code is made of: its bytes, and the imports that its manifest's requests open to it."""
-        functions = self._offered.functions(entry.module.manifest)
+        functions = self._functions(entry)
         return entry.module.digest, frozenset(function.name for function in functions)
 
     def code_of(self, entry: Entry) -> Code:
         """What is to be made of the bytes of an entry."""
-        functions = self._offered.functions(entry.module.manifest)
+        functions = self._functions(entry)
         return Code(self._engine, entry.module, plugin=entry.id, label=entry.label, functions=functions)
+
+    def _functions(self, entry: Entry) -> Sequence[HostFunction]:
+        return self._offered.functions(entry.module.manifest, entry.module.imports)
 
     def _generation(self, entry: Entry, code: Code, before: Generation | None = None) -> Generation:
         config = checked(entry.grant.config) if entry.grant is not None else {}

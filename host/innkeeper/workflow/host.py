@@ -6,6 +6,7 @@ from typing import Protocol
 
 from innkeeper.plugins.manifest import Manifest
 from innkeeper.plugins.nodes import NodeDefinition
+from innkeeper.plugins.runs import RunContext
 from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.usage import Result
 
@@ -28,13 +29,16 @@ class NodePlugin(Protocol):
         """What one call of it may use."""
         ...
 
-    async def call(self, function: str, data: bytes, *, manifest: Manifest | None = None) -> Result:
+    async def call(
+        self, function: str, data: bytes, *, manifest: Manifest | None = None, run: RunContext | None = None
+    ) -> Result:
         """Calls one of its functions.
 
         Args:
             function: its name.
             data: its input.
             manifest: what the input was made by; another one by now, in what it says of the function, is an error.
+            run: what the call belongs to.
 
         Raises:
             InnkeeperError: every failure of the guest.

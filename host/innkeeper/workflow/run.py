@@ -12,6 +12,7 @@ import trio
 from innkeeper.bridge.codec import encode
 from innkeeper.bridge.scan import CHUNK
 from innkeeper.errors import GuestError, InnkeeperError, InternalError, LimitError
+from innkeeper.plugins.runs import Run, RunContext
 from innkeeper.sandbox.limits import MIB
 from innkeeper.sandbox.usage import Usage
 from innkeeper.workflow.call import NodeCodec, plain, read_answer, size_within, write_call
@@ -94,6 +95,7 @@ class WorkflowRun:
                 for node in graph.nodes.values()
             },
         )
+        self._run = Run(self.outcome.prompt_id)
         self._graph = graph
         self._on_event = on_event
         self._failure: Exception | None = None
@@ -224,7 +226,8 @@ class WorkflowRun:
         size = size_within(inputs, plugin, definition.function)
         arguments = codec, inputs, node.config, self.outcome.prompt_id, node.id
         data = await self._maybe_in_thread(size, lambda: write_call(*arguments))
-        result = await plugin.call(definition.function, data, manifest=manifest)
+        context = RunContext(self._run, node.id)
+        result = await plugin.call(definition.function, data, manifest=manifest, run=context)
         self._keep_usage(outcome, result.usage)
         answer = result.output
         return await self._maybe_in_thread(len(answer), lambda: read_answer(codec, answer, node.outputs))
