@@ -10,6 +10,10 @@
 EXTISM("alloc") uint64_t extism_alloc(uint64_t size);
 EXTISM("store_u8") void extism_store_u8(uint64_t address, uint32_t byte);
 EXTISM("store_u64") void extism_store_u64(uint64_t address, uint64_t word);
+EXTISM("length") uint64_t extism_length(uint64_t address);
+EXTISM("load_u8") uint32_t extism_load_u8(uint64_t address);
+EXTISM("load_u64") uint64_t extism_load_u64(uint64_t address);
+EXTISM("free") void extism_free(uint64_t address);
 EXTISM("input_length") uint64_t extism_input_length(void);
 EXTISM("input_load_u8") uint32_t extism_input_load_u8(uint64_t offset);
 EXTISM("input_load_u64") uint64_t extism_input_load_u64(uint64_t offset);
@@ -169,4 +173,50 @@ int32_t ik_finish(ik_writer *writer) {
     if (writer->failed) return ik_fail("there is not enough memory for the output");
     extism_output_set(put(writer->bytes, writer->length), writer->length);
     return IK_OK;
+}
+
+/* ---- Raw input and output ------------------------------------------------------------------------------------ */
+
+ik_text ik_raw_input(void) {
+    region.next = region.start;
+    uint64_t size = extism_input_length();
+    uint8_t *bytes = size < SIZE_MAX ? ik_alloc((size_t)size) : NULL;
+    if (bytes == NULL) return (ik_text){NULL, 0};
+    read_input(bytes, (size_t)size);
+    return (ik_text){(const char *)bytes, (size_t)size};
+}
+
+int32_t ik_raw_output(ik_text bytes) {
+    extism_output_set(put(bytes.bytes, bytes.length), bytes.length);
+    return IK_OK;
+}
+
+/* ---- Services ------------------------------------------------------------------------------------------------ */
+
+static ik_answer unanswered(const char *kind, const char *message) {
+    return (ik_answer){.kind = {kind, strlen(kind)}, .message = {message, strlen(message)}};
+}
+
+ik_answer ik_send(uint64_t (*operation)(uint64_t block), ik_writer *writer) {
+    if (writer->failed) return unanswered("memory", "there is not enough memory to ask");
+    uint64_t asked = put(writer->bytes, writer->length);
+    uint64_t block = operation(asked);
+    extism_free(asked);
+    uint64_t size = extism_length(block);
+    uint8_t *bytes = size < SIZE_MAX ? ik_alloc((size_t)size) : NULL;
+    if (bytes == NULL) {
+        extism_free(block);
+        return unanswered("memory", "there is not enough memory for the answer");
+    }
+    size_t at = 0;
+    for (; at + 8 <= size; at += 8) {
+        uint64_t word = extism_load_u64(block + at);
+        memcpy(bytes + at, &word, 8);
+    }
+    for (; at < size; at++) bytes[at] = (uint8_t)extism_load_u8(block + at);
+    extism_free(block);
+    if (ik_problem_of(bytes, bytes + size) != NULL) return unanswered("failed", "the host's answer is not msgpack");
+    ik_value all = {bytes}, error = ik_get(all, "error");
+    if (ik_type_of(error) == IK_NIL) return (ik_answer){.ok = true, .value = ik_get(all, "ok")};
+    return (ik_answer){.kind = ik_text_of(ik_get(error, "kind")), .message = ik_text_of(ik_get(error, "message"))};
 }

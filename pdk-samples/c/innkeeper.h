@@ -98,6 +98,38 @@ void ik_write_string(ik_writer *writer, const char *string);
 void ik_write_text(ik_writer *writer, ik_text text);
 void ik_write_array(ik_writer *writer, uint32_t items); /* then its items */
 void ik_write_map(ik_writer *writer, uint32_t pairs);   /* then key, value, key, value ... */
+void ik_write_bytes(ik_writer *writer, ik_text bytes);
 int32_t ik_finish(ik_writer *writer);
+
+/* Input and output of a plugin whose manifest says codec = "raw", in place of `ik_begin` and `ik_finish`. NULL bytes
+ * and false where memory ran out. */
+ik_text ik_raw_input(void);
+int32_t ik_raw_output(ik_text bytes);
+
+/* Services: what a plugin asks the host for, by the names of docs/bridge.md.
+ *
+ *     IK_SERVICE(kv_get);
+ *
+ *     ik_writer ask;
+ *     ik_ask(&ask, 1);
+ *     ik_write_string(&ask, "key");
+ *     ik_write_string(&ask, "visits");
+ *     ik_answer answer = ik_send(innkeeper_kv_get, &ask);
+ *     if (!answer.ok) return ik_fail("kv: %t", answer.message);
+ *
+ * A refusal is an answer like any other: `kind` is "denied" where the operator did not grant it. */
+#define IK_SERVICE(operation)                                                                        \
+    __attribute__((import_module("extism:host/user"), import_name("innkeeper_" #operation))) uint64_t \
+        innkeeper_##operation(uint64_t block)
+
+typedef struct {
+    bool ok;
+    ik_value value;        /* what the host gave, where `ok` */
+    ik_text kind, message; /* why it did not, otherwise */
+} ik_answer;
+
+/* Then for each argument its name and its value. */
+void ik_ask(ik_writer *writer, uint32_t arguments);
+ik_answer ik_send(uint64_t (*operation)(uint64_t block), ik_writer *writer);
 
 #endif

@@ -213,10 +213,14 @@ static void write_header(ik_writer *writer, uint8_t byte, uint64_t argument, uns
     write_bytes(writer, bytes, 1 + size);
 }
 
-void ik_write_outputs(ik_writer *writer, uint32_t slots) {
+void ik_ask(ik_writer *writer, uint32_t arguments) {
     *writer = (ik_writer){.bytes = ik_alloc(256), .capacity = 256};
     writer->failed = writer->bytes == NULL;
-    ik_write_map(writer, 1);
+    ik_write_map(writer, arguments);
+}
+
+void ik_write_outputs(ik_writer *writer, uint32_t slots) {
+    ik_ask(writer, 1);
     ik_write_string(writer, "outputs");
     ik_write_map(writer, slots);
 }
@@ -244,6 +248,11 @@ void ik_write_text(ik_writer *writer, ik_text text) {
         write_header(writer, 0xDB, text.length, 4);
     }
     write_bytes(writer, text.bytes, text.length);
+}
+
+void ik_write_bytes(ik_writer *writer, ik_text bytes) {
+    write_header(writer, 0xC6, bytes.length, 4);
+    write_bytes(writer, bytes.bytes, bytes.length);
 }
 
 void ik_write_string(ik_writer *writer, const char *string) {
