@@ -104,20 +104,24 @@ class Deliveries:
                     await self._before()
                     pause = await self._look(nursery)
                     failing = False
-                except InnkeeperError as error:
+                except Exception as error:
                     # A store that is busy, or a full disk, is no reason to stop for ever.
                     if not failing:
-                        logger.warning("events wait, since the store fails: %s", error)
+                        _report("events wait, since the store fails", error)
                     failing, pause = True, NOT_NOW
                     await trio.sleep(pause)
                 await self._bell.wait(pause)
 
     async def _repeat(self, what: str, every: float, step: Callable[[], Awaitable[None]]) -> None:
+        failing = False
         while True:
             try:
                 await step()
-            except InnkeeperError as error:
-                logger.warning("%s failed and is tried again: %s", what, error)
+                failing = False
+            except Exception as error:
+                if not failing:
+                    _report(f"{what} failed and is tried again", error)
+                failing = True
             await trio.sleep(every)
 
     async def _renew(self) -> None:
@@ -174,9 +178,9 @@ class Deliveries:
         except InnkeeperError as error:
             self._later(subscription, NOT_NOW)
             self._say(subscription, "store", f"the store fails: {error}")
-        except Exception:
+        except Exception as error:
             self._later(subscription, NOT_NOW)
-            logger.exception("delivering events to the plugin %s failed", subscription.plugin)
+            _report(f"delivering events to the plugin {subscription.plugin} failed and is tried again", error)
         finally:
             self._busy.discard(subscription.id)
             if not limiter.borrowed_tokens and not limiter.statistics().tasks_waiting:
@@ -268,3 +272,11 @@ class Deliveries:
             subscription.plugin,
             visible(text, 300),
         )
+
+
+def _report(what: str, error: Exception) -> None:
+    # What is no defect of ours needs no traceback.
+    if isinstance(error, InnkeeperError):
+        logger.warning("%s: %s", what, error)
+    else:
+        logger.error("%s", what, exc_info=error)

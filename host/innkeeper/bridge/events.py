@@ -183,7 +183,7 @@ class EventsService:
         """
         topic = f"{HOST}.{topic}"
         packed: bytes = msgpack.packb(data, use_bin_type=True)
-        if not read_topics(topic).allows(topic) or len(topic) > MOST_TOPIC or len(packed) > MOST_DATA:
+        if not _read("**").allows(topic) or len(topic) > MOST_TOPIC or len(packed) > MOST_DATA:
             raise ValueError(f"this cannot be announced on {topic!r}")
         self._announced.append((topic, packed))
         self._bell.ring()
