@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from event_homes import House, Recorder, ask, listed, publish, say, subscribe, until
 from fakes import FakeGuest
-from guests import assemble, wat
+from guests import assemble, text_block, wat
 from innkeeper.bridge import delivery, events
 from innkeeper.bridge.background import Background
 from innkeeper.bridge.caller import Caller
@@ -51,7 +51,7 @@ RELAYS = "".join(
 
 def guest(body: str) -> bytes:
     """A guest of the real engine: relays, and what it does with events."""
-    return assemble(wat(RELAYS + body, "input_offset output_set length input_length error_set", functions=IMPORTS))
+    return assemble(wat(RELAYS + body, "input_offset output_set length alloc store_u8", functions=IMPORTS))
 
 
 @pytest.fixture
@@ -89,6 +89,23 @@ async def test_handlers_that_trap_loop_eat_and_flood_are_given_up_and_stall_nobo
             assert (await publish(host, "honest", "t", number))["subscribers"] == len(names) + 1
         await until(lambda: _all(host, "honest", waiting=0, failed=0, dropped=0))
         await until(lambda: _all(host, "hostile", waiting=0, failed=3, dropped=0))
+
+
+ECHO = guest(
+    f"""(func (export "on_event") (local $b i64)
+      {text_block("the arguments", msgpack.packb({"topic": "t"}), "b")}
+      (drop (call $innkeeper_events_publish (local.get $b))))"""
+)
+
+
+async def test_a_guest_that_publishes_what_it_gets_comes_to_an_end(house: House) -> None:
+    house.put("echo", ECHO)
+    async with house.host(real=True) as host:
+        await subscribe(host, "echo", "t")
+        first = await publish(host, "echo", "t")
+        await until(lambda: _all(host, "echo", waiting=0, failed=0))
+        count = events.MOST_HOPS + 1
+        assert (await publish(host, "echo", "t"))["id"] == first["id"] + count
 
 
 async def _all(host: Any, plugin: str, **wanted: int) -> bool:

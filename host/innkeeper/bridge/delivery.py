@@ -227,7 +227,8 @@ class Deliveries:
             return "put back", NOT_NOW
         except Exception as error:
             if not isinstance(error, InnkeeperError):
-                logger.exception("the handler %s of the plugin %s broke", subscription.handler, subscription.plugin)
+                handler = visible(subscription.handler, 60)
+                logger.exception("the handler %s of the plugin %s broke", handler, subscription.plugin)
             outcome, pause = after_failure(delivery.attempt, self._pauses)
             if outcome == "given up":
                 self._lost(subscription, delivery, str(error))

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -224,7 +224,12 @@ _AGAIN = 5.0
 
 
 def _matcher(topic: str) -> Callable[[str], bool]:
-    return lambda pattern: _read(pattern).allows(topic)
+    # Many subscribe to one pattern.
+    @cache
+    def matches(pattern: str) -> bool:
+        return _read(pattern).allows(topic)
+
+    return matches
 
 
 _read = lru_cache(maxsize=4096)(read_topics)

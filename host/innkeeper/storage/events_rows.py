@@ -14,6 +14,7 @@ from innkeeper.storage.events_statements import (
     ATTEMPT,
     CLEAR,
     COUNT,
+    COUNT_ALL,
     EMPTY,
     FIRST,
     FORGET,
@@ -59,14 +60,16 @@ def add_event(
     counts = []
     for row in subscribers:
         went = _oldest(connection, row, row.waiting + 1 - bounds.events, row.bytes + size - bounds.bytes)
-        dropped += [(row.id, each) for each, _ in went]
-        counts.append(count(row.id, 1 - len(went), size - sum(each for _, each in went), len(went)))
+        if went:
+            dropped += [(row.id, each) for each, _ in went]
+            counts.append(count(row.id, -len(went), -sum(each for _, each in went), len(went)))
     if dropped:
+        connection.execute(COUNT, counts)
         connection.execute(TAKE, [{"its_id": row, "its_event": each} for row, each in dropped])
         forget(connection, (each for _, each in dropped))
     waiting = {"event": event, "size": size, "attempts": 0}
     connection.execute(ADD_WAITING, [{"subscription": row.id, **waiting} for row in subscribers])
-    connection.execute(COUNT, counts)
+    connection.execute(COUNT_ALL, {"its_event": event, "size": size})
     return event
 
 

@@ -19,7 +19,8 @@ _PAIR: Final = and_(
 )
 
 # Writers of one owner take turns by its rows. SQLite has one writer at a time and leaves this out.
-ALL_OF_OWNER: Final = select(subscriptions).where(_OF_OWNER).order_by(subscriptions.c.id).with_for_update()
+_MATCHED = [subscriptions.c[name] for name in ("id", "plugin", "pattern", "handler", "waiting", "bytes", "current")]
+ALL_OF_OWNER: Final = select(*_MATCHED).where(_OF_OWNER).order_by(subscriptions.c.id).with_for_update()
 OF_PLUGIN: Final = select(subscriptions).where(_OF_PLUGIN).order_by(subscriptions.c.id)
 PAIR: Final = select(subscriptions).where(_PAIR).with_for_update()
 ONE: Final = select(subscriptions).where(_ITS).with_for_update()
@@ -41,6 +42,16 @@ COUNT: Final = (
         bytes=subscriptions.c.bytes + bindparam("more_bytes"),
         dropped=subscriptions.c.dropped + bindparam("more_dropped"),
     )
+)
+# One statement, however many subscribed.
+COUNT_ALL: Final = (
+    update(subscriptions)
+    .where(
+        subscriptions.c.id.in_(
+            select(events_waiting.c.subscription).where(events_waiting.c.event == bindparam("its_event"))
+        )
+    )
+    .values(waiting=subscriptions.c.waiting + 1, bytes=subscriptions.c.bytes + bindparam("size"))
 )
 EMPTY: Final = update(subscriptions).where(_ITS).values(waiting=0, bytes=0, current=None, holder=None)
 HOLD: Final = (
