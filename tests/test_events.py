@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from fakes import FakeGuest
 from innkeeper.bridge import delivery, events
 from innkeeper.bridge.delivery_policy import PAUSES, PER_PLUGIN, after_failure
 from innkeeper.bridge.host import STATE
-from innkeeper.errors import BusyError, GuestError
+from innkeeper.errors import BusyError, DeniedError, GuestError, InnkeeperError, RejectedError, UsageError
 from innkeeper.plugins import home as home_module
+from innkeeper.plugins.plugin import Plugin
 from innkeeper.storage.events import EventStore
 
 
@@ -204,6 +206,7 @@ import os, sys, trio
 from pathlib import Path
 from event_homes import House, Recorder, publish, subscribe
 from innkeeper.plugins import home as home_module
+from innkeeper.plugins.plugin import Plugin
 
 async def stuck(guest, message):
     os.write(1, b"began\\n")
@@ -394,7 +397,43 @@ async def test_a_store_that_fails_for_a_while_does_not_end_deliveries(
     assert not [record for record in caplog.records if record.exc_info]
 
 
-async def test_a_plugin_that_is_busy_has_not_failed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        BusyError("no guest was free", bound="live guests"),
+        UsageError("the plugin is paused"),
+        DeniedError("the plugin is paused", capability=""),
+        RejectedError("the module is broken"),
+    ],
+    ids=lambda refusal: refusal.kind.value,
+)
+async def test_a_call_that_did_not_begin_is_no_failure_and_said_once(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, refusal: InnkeeperError
+) -> None:
+    monkeypatch.setattr(delivery, "NOT_NOW", 0.01)
+    call = Plugin.call
+    refused = 0
+
+    async def refuses(plugin: Plugin, function: str, data: bytes = b"", **more: Any) -> Any:
+        nonlocal refused
+        if function == "on_event" and refused < 10:
+            refused += 1
+            raise refusal
+        return await call(plugin, function, data, **more)
+
+    recorder = Recorder()
+    house.put("p", {"on_event": recorder})
+    async with house.host() as host:
+        await subscribe(host, "p", "t")
+        monkeypatch.setattr(Plugin, "call", refuses)
+        await publish(host, "p", "t", 1)
+        assert await recorder.until(1) == [1]
+    assert refused == 10
+    assert recorder.got[0]["attempt"] == 1
+    assert len([record for record in caplog.records if "not delivered" in record.getMessage()]) == 1
+
+
+async def test_a_guest_that_was_busy_is_tried_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "NOT_NOW", 0.01)
     tries = 0
 
@@ -411,3 +450,38 @@ async def test_a_plugin_that_is_busy_has_not_failed(house: House, monkeypatch: p
         await publish(host, "p", "t")
         await recorder.until(10)
     assert {each["attempt"] for each in recorder.got} == {1}
+
+
+async def test_what_another_process_published_is_found_without_being_told(house: House) -> None:
+    recorder = Recorder()
+    house.put("p", {"on_event": recorder})
+    async with house.host() as host, house.store() as another:
+        await subscribe(host, "p", "t")
+        await another.publish("local", "p", "t", msgpack.packb("from afar"), matches=lambda _: True)
+        assert await recorder.until(1) == ["from afar"]
+
+
+async def test_what_waited_too_long_is_dropped_as_a_host_opens_and_said_with_the_next(house: House) -> None:
+    recorder = Recorder()
+    house.put("p", {"on_event": recorder})
+    async with house.host() as host:
+        await subscribe(host, "p", "t")
+        house.grant("p", ["events.publish:t"])
+    async with house.store() as store:
+        store._now = lambda: time.time() - 8 * 86400.0
+        for number in range(3):
+            await store.publish("local", "p", "t", msgpack.packb(number), matches=lambda _: True)
+    # Somebody has to have a right for the host to look, and this one must not get what is swept meanwhile.
+    house.put("another", {})
+    async with house.host() as host:
+        async with house.store() as store:
+
+            async def swept() -> bool:
+                return (await store.of_plugin("local", "p"))[0].waiting == 0
+
+            await until(swept)
+        house.grant("p", ["events.publish:t", "events.subscribe:t"])
+        await host.reload()
+        await publish(host, "p", "t", "new")
+        await recorder.until(1)
+    assert [(each["data"], each["dropped"]) for each in recorder.got] == [("new", 3)]

@@ -26,7 +26,7 @@ from innkeeper.bridge.delivery_policy import (
     message,
     obstacle,
 )
-from innkeeper.errors import BusyError, InnkeeperError, RejectedError, UsageError
+from innkeeper.errors import BusyError, DeniedError, InnkeeperError, RejectedError, UsageError
 from innkeeper.plugins.tables import visible
 from innkeeper.storage.events_model import PAGE_SIZE, Delivery, Outcome, Subscription
 
@@ -221,11 +221,10 @@ class Deliveries:
             return "given up", 0.0
         try:
             await self._handle(plugin, subscription, delivery, data)
-        except (BusyError, UsageError, RejectedError) as error:
-            # The handler did not run, or not for a reason of its own.
-            self._say(subscription, error.kind.value, str(error))
-            return "put back", NOT_NOW
         except Exception as error:
+            if isinstance(error, InnkeeperError) and not _is_the_handlers(error):
+                self._say(subscription, error.kind.value, str(error))
+                return "put back", NOT_NOW
             if not isinstance(error, InnkeeperError):
                 handler = visible(subscription.handler, 60)
                 logger.exception("the handler %s of the plugin %s broke", handler, subscription.plugin)
@@ -273,6 +272,14 @@ class Deliveries:
             subscription.plugin,
             visible(text, 300),
         )
+
+
+def _is_the_handlers(error: InnkeeperError) -> bool:
+    # A call that has cost nothing did not begin: the plugin may be paused, and its events wait for its return. Limits
+    # count in any case: an input that is too large for the plugin will be so again.
+    if isinstance(error, BusyError | UsageError | RejectedError):
+        return False
+    return not (isinstance(error, DeniedError) and error.usage is None)
 
 
 def _report(what: str, error: Exception) -> None:
