@@ -73,6 +73,18 @@ class Service:
         """
         return type(value).__name__
 
+    @operation("events.subscribe", use="pattern", covers=True)
+    async def listens(self, caller: Caller, *, pattern: Annotated[str, Field(max_length=250)]) -> str:
+        """Takes a pattern.
+
+        Args:
+            pattern: of topics.
+
+        Returns:
+            the pattern
+        """
+        return pattern
+
 
 OPERATIONS: dict[str, Operation] = {each.name: each for each in operations_of(Service, "test")}
 
@@ -167,6 +179,28 @@ async def test_who_asks_too_often_is_told_so_until_time_has_passed() -> None:
     assert await desk.ask("keep", number=1) == {"ok": 1}, "one plugin's calls are not another's"
 
 
+@pytest.mark.parametrize("pattern", ["a.b", "a.*", "a.*.c", "a.**"])
+async def test_a_scope_that_a_guest_gives_must_be_granted_as_a_whole(pattern: str) -> None:
+    assert await Desk(rights("events.subscribe:a.**")).ask("listens", pattern=pattern) == {"ok": pattern}
+
+
+@pytest.mark.parametrize(
+    "pattern", ["b", "*", "**", "a", "*.b", "a.*.**", "a.b.*", "a.*", "a.**", "a.b.c", "A.b", "c.*", "c.d.e"]
+)
+async def test_a_scope_that_is_wider_than_any_single_grant_is_refused(pattern: str) -> None:
+    answer = await Desk(rights("events.subscribe:a.b", "events.subscribe:c.d", "kv")).ask("listens", pattern=pattern)
+    assert answer["error"]["kind"] == "denied"
+    assert answer["error"]["capability"] == "events.subscribe"
+
+
+@pytest.mark.parametrize("pattern", ["", "a..b", "**.a", "a*", "a b", "a\n", ".".join("a" * 17), "a" * 249, "\x1b[2J"])
+async def test_a_scope_that_is_none_is_invalid_and_said_to_be_so_in_one_line(pattern: str) -> None:
+    answer = await Desk(rights("events.subscribe:**")).ask("listens", pattern=pattern)
+    assert answer["error"]["kind"] == "invalid"
+    assert answer["error"]["message"].isprintable()
+    assert len(answer["error"]["message"]) < 700
+
+
 async def test_each_call_is_counted_by_plugin_and_operation() -> None:
     desk = Desk(rights("kv"))
     await desk.ask("keep", number=1)
@@ -249,6 +283,13 @@ def test_a_declaration_that_lacks_a_word_is_an_error_as_it_is_read() -> None:
                 text: as long as the guest likes.
             """
 
+    class Wide:
+        @operation("events.subscribe", covers=True)
+        async def all(self, caller: Caller) -> None:
+            """Does not say what must be covered."""
+
+    with pytest.raises(TypeError, match="scope"):
+        operations_of(Wide, "wide")
     with pytest.raises(TypeError, match="max_length"):
         operations_of(Endless, "endless")
     with pytest.raises(TypeError, match="quiet"):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from innkeeper.bridge.caller import Caller
     from innkeeper.bridge.metrics import Metrics
     from innkeeper.bridge.offer import Offer
+    from innkeeper.plugins.changes import Change
     from innkeeper.plugins.host import Host
     from innkeeper.storage.database import Database
 
@@ -86,6 +87,17 @@ class Bridge:
             with trio.CancelScope(shield=True):
                 await self._background.aclose()
             self._host = None
+
+    def noticed(self, change: Change) -> None:
+        """Tells subscribers what became of a plugin; a problem names files, which are the operator's alone."""
+        if self._offer is not None and change.kind != "problem":
+            data = {"plugin": change.plugin, "parts": list(change.parts)}
+            self._offer.announce(f"plugin.{change.kind}", data)
+
+    def announce(self, topic: str, data: object) -> None:
+        """Publishes an event of the host's own; see `EventsService.announce`."""
+        if self._offer is not None:
+            self._offer.announce(topic, data)
 
     def _serve(self, offer: Offer) -> None:
         for name, service in offer.serving():

@@ -22,6 +22,8 @@ from innkeeper.bridge.operation import Operation
 from innkeeper.bridge.quota import Rate, TokenBucket
 from innkeeper.bridge.refusal import Refusal, ServiceError
 from innkeeper.errors import GuestError
+from innkeeper.plugins.capabilities import parse_capability
+from innkeeper.plugins.rights import Rights
 from innkeeper.sandbox.interface import HostFunction, Value
 
 logger = logging.getLogger("innkeeper.bridge")
@@ -70,7 +72,7 @@ class Gate:
                 self._admit(caller, operation, rate, begun)
                 arguments = _read(operation, data)
                 use = operation.use
-                if use is not None and not caller.rights.allows(operation.capability, getattr(arguments, use)):
+                if use is not None and not _within(caller.rights, operation, getattr(arguments, use)):
                     raise _out_of_scope(operation, getattr(arguments, use))
                 value = await method(caller, **{name: getattr(arguments, name) for name in operation.described})
                 answer = {"ok": value}
@@ -124,6 +126,16 @@ def _read(operation: Operation, data: bytes) -> Any:
         return operation.arguments.model_validate(given)
     except (ValueError, msgpack.UnpackException, GuestError, RecursionError) as error:
         raise ServiceError(Refusal.INVALID, f"{operation.full_name}: {_sentence(error)}") from None
+
+
+def _within(rights: Rights, operation: Operation, use: str) -> bool:
+    if not operation.covers:
+        return rights.allows(operation.capability, use)
+    try:
+        wanted = parse_capability(f"{operation.capability}:{use}")
+    except ValueError as error:
+        raise ServiceError(Refusal.INVALID, f"{operation.full_name}: {error}") from None
+    return rights.covers(wanted)
 
 
 def _sentence(error: Exception) -> str:

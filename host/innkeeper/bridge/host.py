@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from innkeeper.bridge.bridge import Bridge, open_bridge
-from innkeeper.plugins.changes import Listener
+from innkeeper.plugins.changes import Change, Listener
 from innkeeper.plugins.home import Home
 from innkeeper.plugins.host import Host
 from innkeeper.plugins.host import open_host as open_bare_host
@@ -55,6 +55,12 @@ async def open_host(
             opened.append(bridge)
             yield bridge
 
+    def noticed(change: Change) -> None:
+        for bridge in opened:
+            bridge.noticed(change)
+        if on_change is not None:
+            on_change(change)
+
     async with AsyncExitStack() as stack:
         bare = open_bare_host(
             home,
@@ -62,7 +68,7 @@ async def open_host(
             engine=engine,
             catalogue=catalogue,
             watch=watch,
-            on_change=on_change,
+            on_change=noticed,
             services=services if catalogue else None,
         )
         host = await stack.enter_async_context(bare)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from innkeeper.bridge import kv
+from innkeeper.bridge import events, kv
 from innkeeper.bridge.caller import Caller
 from innkeeper.bridge.gate import Gate
 from innkeeper.bridge.needs import Needs
@@ -15,6 +15,7 @@ from innkeeper.sandbox.interface import HostFunction
 
 SERVICES: Final[tuple[ServiceKind, ...]] = (
     ServiceKind("kv", kv.KvService, kv.RATE, lambda needs: kv.KvService(needs.database)),
+    ServiceKind("events", events.EventsService, events.RATE, lambda needs: events.EventsService(needs)),
 )
 """Every service."""
 
@@ -52,6 +53,12 @@ class Offer:
     def serving(self) -> list[tuple[str, Serving]]:
         """The services that do something by themselves, by name."""
         return [(name, service) for name, service in self._services.items() if isinstance(service, Serving)]
+
+    def announce(self, topic: str, data: object) -> None:
+        """As `EventsService.announce`."""
+        service = self._services["events"]
+        assert isinstance(service, events.EventsService)
+        service.announce(topic, data)
 
     async def aclose(self) -> None:
         """Gives back what services hold."""

@@ -30,19 +30,24 @@ class _Mark:
     capability: str
     use: str | None
     free_form: bool
+    covers: bool
 
 
-def operation(capability: str, *, use: str | None = None, free_form: bool = False) -> Callable[[M], M]:
+def operation(
+    capability: str, *, use: str | None = None, free_form: bool = False, covers: bool = False
+) -> Callable[[M], M]:
     """Makes a method of a service an operation.
 
     Args:
         capability: its name; nobody without it gets here.
         use: the argument that the capability's scopes are about, such as "scope"; None where they are about none.
+        covers: whether that argument is a scope itself, such as a pattern to subscribe to: then all of it must have
+            been granted, in one capability.
         free_form: whether an argument may hold any plain data: then all of it is counted before it is built.
     """
 
     def mark(method: M) -> M:
-        setattr(method, _MARK, _Mark(capability, use, free_form))
+        setattr(method, _MARK, _Mark(capability, use, free_form, covers))
         return method
 
     return mark
@@ -57,6 +62,7 @@ class Operation:
         name: of the method, such as "get".
         capability: what a plugin needs for it.
         use: the argument that scopes are about, or None.
+        covers: whether that argument is a scope, all of which must have been granted.
         free_form: whether an argument may hold any plain data.
         summary: one sentence.
         arguments: checks what a guest gives, strictly.
@@ -69,6 +75,7 @@ class Operation:
     name: str
     capability: str
     use: str | None
+    covers: bool
     free_form: bool
     summary: str
     arguments: type[pydantic.BaseModel]
@@ -113,6 +120,8 @@ def _read(service: str, name: str, method: Method, mark: _Mark) -> Operation:
         fields[parameter.name] = (hints[parameter.name], default)
     if mark.use is not None and mark.use not in fields:
         raise TypeError(f"{service}.{name}: has no argument {mark.use!r}")
+    if mark.covers and mark.use is None:
+        raise TypeError(f"{service}.{name}: says no argument that is a scope")
     model: type[pydantic.BaseModel] = pydantic.create_model(
         f"{service}.{name}", __config__=pydantic.ConfigDict(strict=True, extra="forbid"), **fields
     )
@@ -125,6 +134,7 @@ def _read(service: str, name: str, method: Method, mark: _Mark) -> Operation:
         name=name,
         capability=mark.capability,
         use=mark.use,
+        covers=mark.covers,
         free_form=mark.free_form,
         summary=summary,
         arguments=model,

@@ -85,7 +85,8 @@ def _section(each: Operation) -> str:
         f"| `{name}` | {_type(field)} | {'yes' if name in required else _default(field)} | {field['description']} |"
         for name, field in schema.get("properties", {}).items()
     ]
-    scope = f", in the scope of `{each.use}`" if each.use else ""
+    relation = "for all that is in" if each.covers else "in the scope of"
+    scope = f", {relation} `{each.use}`" if each.use else ""
     return "\n".join(
         [
             f"### `{each.full_name}`\n",

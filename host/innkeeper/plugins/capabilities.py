@@ -60,8 +60,12 @@ KINDS: Final[dict[str, Kind]] = {
     "log": Kind("write to the plugin's log", "none", "log", available=True, free=True),
     "config": Kind("read the plugin's own configuration", "none", "config", available=True, free=True),
     "kv": Kind("keep values in the plugin's own key spaces", "optional", "kv:notes", _KEY_SPACE, available=True),
-    "events.publish": Kind("publish events on topics", "required", "events.publish:weather.changed", read_topics),
-    "events.subscribe": Kind("get events of topics", "required", "events.subscribe:weather.*", read_topics),
+    "events.publish": Kind(
+        "publish events on topics", "required", "events.publish:weather.changed", read_topics, available=True
+    ),
+    "events.subscribe": Kind(
+        "get events of topics", "required", "events.subscribe:weather.*", read_topics, available=True
+    ),
     "call": Kind(
         "call functions of another plugin, which has its own rights", "required", "call:words/count", read_call
     ),

@@ -14,6 +14,7 @@ from innkeeper.plugins.generation import Generation
 from innkeeper.plugins.grant import Grant
 from innkeeper.plugins.grants import GrantState
 from innkeeper.plugins.manifest import Instance, Manifest
+from innkeeper.plugins.rights import Rights
 from innkeeper.plugins.runs import RunContext
 from innkeeper.plugins.shared import Turn
 from innkeeper.plugins.tables import nearest, shown, visible
@@ -106,6 +107,15 @@ class Plugin:
     def functions(self) -> tuple[str, ...]:
         """Names of the functions that the module exports, sorted."""
         return self._present.functions
+
+    @property
+    def rights(self) -> Rights:
+        """What it may do: what its manifest requests and its grant gives."""
+        return self._present.rights
+
+    def can_call(self, function: str) -> bool:
+        """Whether `call` takes this function (bool): it is exported, and has no parameters."""
+        return self._present.over is None and function in self._present.callable
 
     @property
     def gone(self) -> str | None:

@@ -75,3 +75,63 @@ audit: Final = Table(
     sqlite_autoincrement=True,
 )
 Index("audit_kind", audit.c.kind, audit.c.id)
+
+subscriptions: Final = Table(
+    "subscriptions",
+    metadata,
+    Column("id", NUMBER, primary_key=True, autoincrement=True),
+    Column("owner", Text, nullable=False),
+    Column("plugin", Text, nullable=False),
+    Column("pattern", Text, nullable=False),
+    Column("handler", Text, nullable=False),
+    # When its plugin was last there.
+    Column("seen", Float(53), nullable=False),
+    # What waits for it, in the queue of `events_waiting`; changed in the transactions that change that.
+    Column("waiting", NUMBER, nullable=False),
+    Column("bytes", NUMBER, nullable=False),
+    # Events that went because there were too many or they were too old, since a delivery last said how many; and
+    # events that its handler failed for too often, in all.
+    Column("dropped", NUMBER, nullable=False),
+    Column("failed", NUMBER, nullable=False),
+    # Nothing is delivered before.
+    Column("due", Float(53), nullable=False),
+    # The event that is being delivered, which host does so, and until when that host's word counts.
+    Column("current", NUMBER),
+    Column("holder", Text),
+    Column("held", Float(53), nullable=False),
+    # Numbers of deleted subscriptions are not used again: a delivery that goes on belongs to nobody then.
+    sqlite_autoincrement=True,
+)
+Index(
+    "subscriptions_own",
+    *(subscriptions.c.owner, subscriptions.c.plugin, subscriptions.c.pattern, subscriptions.c.handler),
+    unique=True,
+)
+_busy = text("waiting > 0")
+Index("subscriptions_waiting", subscriptions.c.id, sqlite_where=_busy, postgresql_where=_busy)
+
+events: Final = Table(
+    "events",
+    metadata,
+    Column("id", NUMBER, primary_key=True, autoincrement=True),
+    Column("owner", Text, nullable=False),
+    Column("topic", Text, nullable=False),
+    # In msgpack.
+    Column("data", LargeBinary, nullable=False),
+    Column("at", Float(53), nullable=False),
+    # The plugin that published it; NULL where the host did.
+    Column("publisher", Text),
+    Column("hops", NUMBER, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("events_at", events.c.at)
+
+events_waiting: Final = Table(
+    "events_waiting",
+    metadata,
+    Column("subscription", NUMBER, primary_key=True, autoincrement=False),
+    Column("event", NUMBER, primary_key=True, autoincrement=False),
+    Column("size", NUMBER, nullable=False),
+    Column("attempts", NUMBER, nullable=False),
+)
+Index("events_waiting_event", events_waiting.c.event)
