@@ -297,8 +297,9 @@ def test_what_a_grant_gives_beyond_the_requests_is_named(home: Home) -> None:
 
 
 def test_what_is_granted_and_not_available_yet_is_said(home: Home) -> None:
+    home.plugin(WASM, "kv", "http.serve")
     home.run("grant", "demo", "--yes")
-    assert "demo has what is not available in this version: clock" in home.run("grants")
+    assert "demo has what is not available in this version: http.serve" in home.run("grants")
 
 
 def test_a_home_without_grants_says_so(home: Home) -> None:

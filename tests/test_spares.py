@@ -17,7 +17,6 @@ from guests import (
     NOTHING,
     PAGE,
     Sandbox,
-    assemble,
     gives,
     host_function,
     nothing_is_held,
