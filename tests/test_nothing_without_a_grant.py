@@ -1,5 +1,5 @@
-"""A plugin without a grant gets nothing: no time, randomness, environment, files or network, no other plugin, nothing of
-theirs, no secret, and no service, whichever there are.
+"""A plugin without a grant gets nothing: no time, randomness, environment, files or network, no other plugin, nothing
+of theirs, no secret, and no service, whichever there are.
 
 Each guest is called through the real host, in each of the ways in which a plugin can have no grant.
 """

@@ -48,6 +48,8 @@ class Said:
 
 Step = tuple[Any, ...]
 
+_open_home = home_module.open_home
+
 
 def put(address: int, data: bytes) -> Step:
     """A step that writes to memory."""
@@ -134,16 +136,17 @@ def write_plugin(
 
 
 def use_folders(monkeypatch: pytest.MonkeyPatch, package: Path, settings: FilesSettings) -> None:
-    """Hosts that are opened from now on have these settings."""
+    """Hosts and commands that open a home from now on have these settings, once in a test or after each other."""
     monkeypatch.setattr(home_module, "_PACKAGE", package)
-    real = home_module.open_home
+    real = _open_home
 
     def opened(chosen: Any = None) -> Home:
         home = real(chosen)
         configuration = replace(home.configuration, files=settings)
         return replace(home, configuration=configuration, folders=open_folders(home.path, configuration, package))
 
-    monkeypatch.setattr(host_module, "open_home", opened)
+    for module in (home_module, host_module):
+        monkeypatch.setattr(module, "open_home", opened)
 
 
 async def say(host: Host, plugin: str) -> Said:
