@@ -32,16 +32,13 @@ class Time:
         self.now += self.step
         return self.now
 
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
 
 class Desk:
     """A quota of a folder, and how often that was measured and said to be full."""
 
     def __init__(self, folder: Path, most: Sizes = MOST) -> None:
         self.folder, self.time, self.measured, self.full = folder, Time(), 0, 0
-        self.quota = TreeQuota(self._opened, most, when_full=self._say, now=self.time, sleep=self.time.sleep)
+        self.quota = TreeQuota(self._opened, most, when_full=self._say, now=self.time)
 
     def _opened(self) -> int:
         self.measured += 1
@@ -192,18 +189,9 @@ def test_a_folder_that_takes_long_to_measure_is_left_alone_for_a_time(desk: Desk
     desk.time.now += 11
     assert not desk.fits(901)
     assert desk.measured == measured + 1
-    # One that takes no time is measured each time: its guests never meet the pause.
+    # One that takes next to no time is measured each time: its guests never meet the pause.
     assert not desk.fits(901)
     assert desk.measured == measured + 2
-
-
-def test_a_short_pause_is_waited_for(desk: Desk) -> None:
-    desk.time.step = 0.001
-    assert not desk.fits(901)
-    before = desk.time.now
-    (desk.folder / "old").unlink()
-    assert desk.fits(1000)
-    assert 0.005 < desk.time.now - before < 0.05
 
 
 def test_a_folder_is_measured_again_after_a_time_since_others_write_there_too(desk: Desk) -> None:

@@ -72,8 +72,8 @@ class Folders:
         folder = self._roots[name] / beneath
         if self._is_kept(folder):
             raise ValueError(
-                f"{name}://{beneath} holds files of the host's own, which no plugin gets: let {_key(name)} in "
-                f"innkeeper.toml be another folder; in the home only what lies in {INSIDE}/ can be given"
+                f"{name}://{beneath} holds files of the host's own or of the system, which no plugin gets: set "
+                f"{_key(name)} in innkeeper.toml to another folder; of the home only what lies in {INSIDE}/ can be given"
             )
         return self._roots[name]
 
@@ -142,6 +142,8 @@ def _kept(home: Path, configuration: Configuration, package: Path) -> Iterator[s
     from innkeeper.sandbox.compilation.place import cache_folder
 
     yield package
+    # A process has files there that say what is in its memory and in its environment.
+    yield from ("/proc", "/sys")
     # Any of them may be a link out of the home.
     for name in ("plugins", "manifests", "state", "innkeeper.toml"):
         yield home / name

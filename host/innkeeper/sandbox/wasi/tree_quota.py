@@ -21,13 +21,14 @@ from innkeeper.sandbox.wasi.hostfile import BUDGET
 AGE = 60.0
 """Seconds after which a folder is measured again in any case: other programs write there, too."""
 
-_SHARE = 10
+SHARE = 10
 """After a measuring the same folder is left alone for so many times as long as it took: a guest that writes on and on
 to a full folder has at most one part in eleven of one thread."""
 
-_PATIENCE = 0.02
-"""Seconds that a guest is kept waiting for that pause to end. Small folders are measured in a thousandth of it, so a
-guest that makes room in one and writes again never meets the pause."""
+CHEAP = 0.002
+"""Seconds below which a measuring costs no more than other file calls, and no pause follows: a guest that makes room in
+a folder of some hundred files can use it at once. Nobody waits for the pause to end, since whoever waits holds one of
+the few threads for files."""
 
 _DEPTH = 64
 """Folders inside of each other that are looked into; measuring holds one descriptor each. A tree that is deeper counts
@@ -50,20 +51,17 @@ class TreeQuota:
         *,
         when_full: Callable[[], None] | None = None,
         now: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Args:
         opened: opens the folder and gives the descriptor, which is closed here; may raise WasiError and OSError.
         most: what the folder may hold.
         when_full: called, from a thread, when the folder was found full and was not before; must be quick.
         now: seconds of a monotonic clock.
-        sleep: waits for so many seconds.
         """
         self._opened = opened
         self._most = most
         self._when_full = when_full
         self._now = now
-        self._sleep = sleep
         self._lock = Lock()
         self._held: Sizes | None = None
         self._measured = self._free_again = 0.0
@@ -82,10 +80,7 @@ class TreeQuota:
             if self._held is None or self._now() - self._measured > AGE:
                 self._measure()
             if not self._fits(size, entries):
-                pause = self._free_again - self._now()
-                if pause <= _PATIENCE:
-                    if pause > 0:
-                        self._sleep(pause)
+                if self._now() >= self._free_again:
                     self._measure()
                 if not self._fits(size, entries):
                     self._tell()
@@ -126,7 +121,8 @@ class TreeQuota:
         finally:
             os.close(folder)
             after = self._measured = self._now()
-            self._free_again = after + _SHARE * (after - before)
+            took = after - before
+            self._free_again = after + SHARE * took if took > CHEAP else after
 
 
 def measure(folder: int, most: Sizes) -> Sizes:
