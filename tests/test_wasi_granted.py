@@ -277,7 +277,7 @@ async def test_no_grant_of_files_reaches_grants_plugins_or_what_others_keep(hous
         house.settings(roots={"user": str(root)})
         assert "files of the host's own" in await problem_of(house, "files.write:user://")
     house.settings(roots={"user": str(tmp_path)})
-    for beneath in ("home", "home/plugins", "package/x"):
+    for beneath in ("home", "HOME", "home/Plugins", "package/x", "Home/Files"):
         assert "files of the host's own" in await problem_of(house, f"files.read:user://{beneath}")
     house.plugin(NAMES, "files.read:user://home/files/plugins")
     assert folders_of(await house.says()) == ["/user/home/files/plugins"]

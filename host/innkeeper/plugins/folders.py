@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -73,7 +74,7 @@ class Folders:
         if self._is_kept(folder):
             raise ValueError(
                 f"{name}://{beneath} holds files of the host's own or of the system, which no plugin gets: set "
-                f"{_key(name)} in innkeeper.toml to another folder; of the home only what lies in {INSIDE}/ can be given"
+                f"{_key(name)} in innkeeper.toml to another folder; of the home only what lies in {INSIDE}/ is given"
             )
         return self._roots[name]
 
@@ -92,11 +93,11 @@ class Folders:
 
     def _is_kept(self, folder: Path) -> bool:
         home = self._home
-        if home is not None and (
-            _inside(home, folder) or (_inside(folder, home) and not _inside(folder, home / INSIDE))
-        ):
-            return True
-        return any(_inside(folder, kept) or _inside(kept, folder) for kept in self._kept)
+        if home is not None and (_may_hold(folder, home) or _may_hold(home, folder)):
+            given = home / INSIDE
+            if given != folder and given not in folder.parents:
+                return True
+        return any(_may_hold(folder, kept) or _may_hold(kept, folder) for kept in self._kept)
 
 
 def open_folders(home: Path, configuration: Configuration, package: Path) -> Folders:
@@ -123,7 +124,7 @@ def open_folders(home: Path, configuration: Configuration, package: Path) -> Fol
             roots[name] = Path(os.path.realpath(given))
     for name, folder in list(roots.items()):
         for other, beside in list(roots.items()):
-            if name < other and (_inside(folder, beside) or _inside(beside, folder)):
+            if name < other and (_may_hold(folder, beside) or _may_hold(beside, folder)):
                 for one in (name, other):
                     refused[one] = (
                         f"{_key(name)} and {_key(other)} in innkeeper.toml lie inside of each other: each must be a "
@@ -158,9 +159,15 @@ def _key(name: str) -> str:
     return f"files.roots.{name}"
 
 
-def _inside(path: Path, folder: Path) -> bool:
-    # Whether it lies in the folder, or is it.
-    return path == folder or folder in path.parents
+def _may_hold(folder: Path, path: Path) -> bool:
+    # Whether the path is the folder or lies in it, also to a file system that does not tell letters of two cases apart,
+    # or two ways to write an accent.
+    wide, narrow = _folded(folder), _folded(path)
+    return narrow == wide or wide in narrow.parents
+
+
+def _folded(path: Path) -> Path:
+    return Path(unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(path)).casefold()))
 
 
 def _say_full(where: str, most: tuple[int, int]) -> None:
