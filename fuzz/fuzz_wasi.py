@@ -122,7 +122,8 @@ class Fuzz(EngineTarget):
         files = (Preopen("/", self._inside, writable=True, quota=_QUOTA), Preopen("/fixed", self._fixed))
         all_rights = WasiRights(), WasiRights(True, True), WasiRights(files=files), WasiRights(True, True, files)
         wasm = _guest()
-        self._programs = [await self.tested.engine.load(wasm, rights=rights) for rights in all_rights]
+        self._program = await self.tested.engine.load(wasm)
+        self._options = [replace(_OPTIONS, rights=rights) for rights in all_rights]
 
     # --- inputs -----------------------------------------------------------
 
@@ -142,7 +143,7 @@ class Fuzz(EngineTarget):
             self._make_folders()
         descriptors = _descriptors()
         try:
-            result = await self._programs[mode].call("run", data, _OPTIONS)
+            result = await self._program.call("run", data, self._options[mode])
             assert len(result.output) in (0, _SHOWN)
             assert _SECRET not in result.output or _SECRET in data
             words = f"returned {self._news(mode, result.output[_SHOWN - 1024 :])}"

@@ -11,6 +11,7 @@ import trio
 from innkeeper.errors import BusyError, GuestError, InnkeeperError, LimitError, RejectedError, UsageError
 from innkeeper.sandbox.interface import CallOptions, HostFunction
 from innkeeper.sandbox.usage import Result, Usage
+from innkeeper.sandbox.wasi.rights import WasiRights
 
 
 def leb(number: int) -> bytes:
@@ -58,9 +59,11 @@ class FakeGuest:
     Attributes:
         state: lives as long as the guest.
         config: what `config_get` would answer.
+        rights: what its WASI would show.
     """
 
-    def __init__(self, functions: Sequence[HostFunction]) -> None:
+    def __init__(self, functions: Sequence[HostFunction], rights: WasiRights | None = None) -> None:
+        self.rights = rights
         self.state: dict[str, Any] = {}
         self.config: Mapping[str, str] = {}
         self.usage = Usage()
@@ -146,16 +149,16 @@ class FakeProgram:
         if self.engine.live >= self.engine.live_guests:
             raise BusyError("no guest was free", bound="live guests", plugin=options.plugin)
         self.engine.live += 1
-        return FakeSession(self)
+        return FakeSession(self, options)
 
     def close(self) -> None:
         self.closed = True
 
 
 class FakeSession:
-    def __init__(self, program: FakeProgram) -> None:
+    def __init__(self, program: FakeProgram, options: CallOptions) -> None:
         self.program = program
-        self.guest = FakeGuest(program.host_functions)
+        self.guest = FakeGuest(program.host_functions, options.rights)
         self.ended: str | None = None
         self.open = True
         self.spent = False

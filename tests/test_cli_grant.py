@@ -20,6 +20,8 @@ from wasmtime import wat2wasm
 from innkeeper.cli import grant as commands
 from innkeeper.cli.main import invoke
 from innkeeper.plugins.grant import Grant, parse_grant
+from innkeeper.plugins.settings import FilesSettings
+from wasi_scripts import use_folders
 
 WASM = bytes(wat2wasm('(module (func (export "run")))'))
 NEW = bytes(wat2wasm('(module (func (export "run")) (func (export "more")))'))
@@ -297,8 +299,28 @@ def test_what_a_grant_gives_beyond_the_requests_is_named(home: Home) -> None:
 
 
 def test_what_is_granted_and_not_available_yet_is_said(home: Home) -> None:
+    home.plugin(WASM, "kv", "http.serve")
     home.run("grant", "demo", "--yes")
-    assert "demo has what is not available in this version: clock" in home.run("grants")
+    assert "demo has what is not available in this version: http.serve" in home.run("grants")
+
+
+def test_where_the_folders_are_that_a_plugin_has_is_said(
+    home: Home, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = tmp_path_factory.mktemp("user")
+    use_folders(monkeypatch, user.parent / "package", FilesSettings({"user": str(user)}))
+    home.plugin(WASM, "files.read:user://", "files.write:user://notes", "files.read:shared://")
+    home.run("grant", "demo", "--yes")
+    text = home.run("grants")
+    assert f"demo has {user} as /user (read)\n" in text
+    assert f"demo has {user}/notes as /user/notes (read and write)\n" in text
+    assert "problem: manifests/demo.toml: shared://: granted, and not there: shared:// has no folder" in text
+    assert home.json("grants")["grants"][0]["folders"] == [
+        {"guest": "/user", "scope": "user://", "folder": str(user), "access": "read"},
+        {"guest": "/user/notes", "scope": "user://notes", "folder": f"{user}/notes", "access": "read and write"},
+    ]
+    text = home.run("inspect", "demo")
+    assert "files.write:user://notes (needs a grant, the guest's /user/notes): r\n" in text
 
 
 def test_a_home_without_grants_says_so(home: Home) -> None:

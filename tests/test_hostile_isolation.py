@@ -10,7 +10,6 @@ import trio
 from guests import GIVES, Sandbox, assemble, gives, host_function, number, options, run, wat
 from innkeeper.errors import GuestError
 from innkeeper.sandbox.interface import Value
-from innkeeper.sandbox.wasi import NONE
 
 
 async def test_two_fresh_guests_share_no_global_memory_table_or_variable(sandbox: Sandbox) -> None:
@@ -113,7 +112,7 @@ async def test_random_numbers_are_the_same_for_each_guest_of_a_module_and_others
     outputs = {(await sandbox.call(program)).output for program in (first, second) for _ in range(4)}
     assert len(outputs) == 2
     assert all(len(output) == 64 for output in outputs)
-    assert first.rights is NONE
+    assert options().rights is None
 
 
 NANS = {

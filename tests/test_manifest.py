@@ -72,7 +72,7 @@ def test_all_wrong_capabilities_are_found_at_once() -> None:
 
 
 def test_only_what_this_version_has_is_available() -> None:
-    text = "".join(f'[[capabilities]]\nname = "{name}"\nreason = "r"\n' for name in ("log", "kv:x", "clock"))
+    text = "".join(f'[[capabilities]]\nname = "{name}"\nreason = "r"\n' for name in ("log", "kv:x", "http.serve"))
     assert [each.available for each in parse(HEAD + text).capabilities] == [True, True, False]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -16,7 +17,6 @@ from guests import (
     NOTHING,
     PAGE,
     Sandbox,
-    assemble,
     gives,
     host_function,
     nothing_is_held,
@@ -536,13 +536,20 @@ async def test_a_start_ahead_that_wants_the_host_after_all_is_ended_before_the_h
 
 
 @pytest.mark.parametrize("rights", [WasiRights(clock=True), WasiRights(random=True)])
-async def test_a_plugin_with_rights_has_none(sandbox: Sandbox, rights: WasiRights, started: list[bool]) -> None:
+async def test_a_call_with_rights_has_none(sandbox: Sandbox, rights: WasiRights, started: list[bool]) -> None:
     assert rights != NONE
-    program = await sandbox.engine.load(assemble(GUEST), rights=rights)
+    program = await sandbox.load(GUEST)
+    with_rights = replace(options(), rights=rights)
     for _ in range(3):
-        await sandbox.call(program)
+        await program.call("run", b"", with_rights)
         await idle(sandbox.engine)
     assert started == [False] * 3
+    # A guest that was started for a call without rights serves none that has some.
+    await sandbox.call(program)
+    await stocked(program)
+    started.clear()
+    await program.call("run", b"", with_rights)
+    assert started == [False]
 
 
 async def test_a_start_that_traps_under_some_configurations_is_an_error_of_those_calls_alone(sandbox: Sandbox) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from innkeeper.sandbox.wasi import Errno
 from innkeeper.sandbox.wasi.errors import WasiError
-from innkeeper.sandbox.wasi.paths import check_path, walk
+from innkeeper.sandbox.wasi.paths import check_path, open_beneath, walk
 from test_wasi_guest import CREAT, DATA, DIRECTORY, OTHER_PATH, READ, RESULT, WRITE, Guest, guest_with
 
 
@@ -211,3 +211,41 @@ async def test_a_path_outside_of_memory_is_a_fault(inside: Path) -> None:
         assert await guest.call(name, 3, end - 1, 2) is Errno.FAULT
         assert await guest.call(name, 3, 2**32 - 1, 2**32 - 1) is Errno.NAMETOOLONG
     guest.wasi.close()
+
+
+@pytest.mark.parametrize("make", [False, True])
+@pytest.mark.parametrize("moment", range(12))
+async def test_a_granted_folder_swapped_for_a_link_at_any_moment_never_leads_out(
+    inside: Path, monkeypatch: pytest.MonkeyPatch, make: bool, moment: int
+) -> None:
+    outside = inside.parent / "outside"
+    (outside / "deep").mkdir(parents=True)
+    (inside / "link").symlink_to(outside)
+    right = os.stat(inside / "sub" / "deep").st_ino
+    calls = 0
+
+    def before(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            nonlocal calls
+            if calls == moment:
+                swap(inside / "sub", inside / "link")
+            calls += 1
+            return real(*arguments, **options)
+
+        return call
+
+    descriptors = len(os.listdir("/dev/fd"))
+    path = b"sub/deep/new" if make else b"sub/deep"
+    with monkeypatch.context() as patched:
+        for name in ("open", "stat", "mkdir"):
+            patched.setattr(os, name, before(getattr(os, name)))
+        try:
+            opened = open_beneath(os.fsencode(inside), path, make=make)
+        except WasiError as error:
+            assert error.errno is Errno.LOOP  # noqa: PT017 (either way is right)
+        else:
+            assert os.stat(".." if make else ".", dir_fd=opened).st_ino == right
+            os.close(opened)
+    assert os.listdir(outside) == ["deep"]
+    assert os.listdir(outside / "deep") == []
+    assert len(os.listdir("/dev/fd")) == descriptors

@@ -16,6 +16,7 @@ from innkeeper.plugins.capabilities import FREE
 from innkeeper.plugins.chain import calling
 from innkeeper.plugins.configuration import Configuration
 from innkeeper.plugins.manifest import Manifest
+from innkeeper.plugins.rights import WASI
 from innkeeper.sandbox.interface import HostFunction
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Bridge:
     def functions(self, manifest: Manifest | None, imports: Collection[str]) -> Sequence[HostFunction]:
         """As `Services.functions`."""
         requests = () if manifest is None else manifest.capabilities
-        wanted = [name for each in requests if each.available and (name := each.capability.name) not in FREE]
+        wanted = [name for each in requests if each.available and (name := each.capability.name) not in FREE | WASI]
         if not wanted:
             return ()
         if self._offer is None:

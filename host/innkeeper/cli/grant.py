@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from innkeeper.plugins.grant import Grant
     from innkeeper.plugins.grants import GrantFile
     from innkeeper.plugins.home import Home
+    from innkeeper.plugins.rights import Rights
     from innkeeper.plugins.risk import Risk
 
 _BYTES = {
@@ -81,7 +82,7 @@ def grants(settings: Settings) -> None:
 
     home = open_home(settings.home)
     catalogue = read_catalogue(home)
-    found = [_granted(catalogue, entry) for entry in catalogue.entries.values() if _matters(entry)]
+    found = [_granted(home, catalogue, entry) for entry in catalogue.entries.values() if _matters(entry)]
     found += [_lonely(home, name) for name, _ in catalogue.unused if name]
     problems = [text for texts in catalogue.grant_problems.values() for text in texts]
     problems += [text for _, text in catalogue.unused]
@@ -109,6 +110,9 @@ def grants(settings: Settings) -> None:
     for item in found:
         if item["unavailable"]:
             write_line(f"{item['id']} has what is not available in this version: {', '.join(item['unavailable'])}")
+    for item in found:
+        for folder in item["folders"]:
+            write_line(f"{item['id']} has {folder['folder']} as {folder['guest']} ({folder['access']})")
     for problem in problems:
         write_line(f"problem: {problem}")
 
@@ -295,7 +299,7 @@ def _matters(entry: Entry) -> bool:
     return asks or entry.grant_state != "none"
 
 
-def _granted(catalogue: Catalogue, entry: Entry) -> dict[str, Any]:
+def _granted(home: Home, catalogue: Catalogue, entry: Entry) -> dict[str, Any]:
     from innkeeper.plugins.rights import effective
     from innkeeper.plugins.risk import risk_of_all
 
@@ -311,7 +315,20 @@ def _granted(catalogue: Catalogue, entry: Entry) -> dict[str, Any]:
         "missing": [str(each) for each in rights.missing],
         "ignored": list(rights.problems),
         "keeps": _kept(entry.grant),
+        "folders": _folders(home, rights),
     }
+
+
+def _folders(home: Home, rights: Rights) -> list[dict[str, str]]:
+    """Where the guest's folders are."""
+    if not rights.wasi:
+        return []
+    from innkeeper.plugins.wasi_rights import placed
+
+    return [
+        {"guest": each.name, "scope": each.scope.text, "folder": str(root / each.beneath), "access": each.access}
+        for each, root in placed(rights, home.folders)
+    ]
 
 
 def _lonely(home: Home, plugin_id: str) -> dict[str, Any]:
@@ -330,6 +347,7 @@ def _lonely(home: Home, plugin_id: str) -> dict[str, Any]:
         "missing": [],
         "ignored": [],
         "keeps": _kept(held),
+        "folders": [],
     }
 
 

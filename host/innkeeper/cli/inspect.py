@@ -107,6 +107,8 @@ def _signature(signature: tuple[tuple[str, ...], tuple[str, ...]] | None) -> str
 
 
 def _manifest(manifest: Manifest) -> dict[str, Any]:
+    from innkeeper.plugins.wasi_rights import seen_as
+
     return {
         "id": manifest.id,
         "version": manifest.version,
@@ -121,7 +123,13 @@ def _manifest(manifest: Manifest) -> dict[str, Any]:
         "embedded": manifest.embedded,
         "limits": dict(manifest.limits),
         "capabilities": [
-            {"name": item.name, "reason": item.reason, "optional": item.optional, "available": item.available}
+            {
+                "name": item.name,
+                "reason": item.reason,
+                "optional": item.optional,
+                "available": item.available,
+                "folder": seen_as(item.capability),
+            }
             for item in manifest.capabilities
         ],
         "nodes": [node.model_dump(mode="json", by_alias=True, exclude_unset=True) for node in manifest.nodes],
@@ -171,6 +179,8 @@ def _manifest_lines(manifest: dict[str, Any] | None) -> list[str]:
         state = "not available in this version"
         if wanted["available"]:
             state = "needs no grant" if wanted["name"] in FREE else "needs a grant"
+        if wanted["folder"] is not None:
+            state += f", the guest's {wanted['folder']}"
         lines.append(f"  {'asks for':<12}{wanted['name']} ({state}): {wanted['reason']}")
     if manifest["unknown"]:
         lines.append(f"  {'unknown':<12}{', '.join(manifest['unknown'])}")

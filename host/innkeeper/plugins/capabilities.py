@@ -77,10 +77,14 @@ KINDS: Final[dict[str, Kind]] = {
     "scheduler.read": Kind("see its own workflows and their results", "none", "scheduler.read"),
     "llm.chat": Kind("talk to a language model at the operator's expense", "optional", "llm.chat:small", _MODEL),
     "llm.embed": Kind("embed texts at the operator's expense", "optional", "llm.embed:small", _MODEL),
-    "files.read": Kind("read a folder and all below it", "required", "files.read:user://notes", read_files),
-    "files.write": Kind("create, change and delete below a folder", "required", "files.write:user://notes", read_files),
-    "clock": Kind("see the real time", "none", "clock"),
-    "random": Kind("get real random numbers", "none", "random"),
+    "files.read": Kind(
+        "read a folder and all below it", "required", "files.read:user://notes", read_files, available=True
+    ),
+    "files.write": Kind(
+        "create, change and delete below a folder", "required", "files.write:user://notes", read_files, available=True
+    ),
+    "clock": Kind("see the real time", "none", "clock", available=True),
+    "random": Kind("get real random numbers", "none", "random", available=True),
     "vars": Kind("share variables with the other nodes of a run", "none", "vars"),
     "http.serve": Kind("answer HTTP requests to the host", "none", "http.serve"),
 }

@@ -168,7 +168,12 @@ def compose(
 def _granted(entry: Entry, home: Home, catalogue: Catalogue) -> Entry:
     ruling = rule(catalogue.grants.get(entry.id), entry.id, entry.module.digest, home.configuration)
     granted = ruled(entry, ruling)
-    problems = (*ruling.problems, *(f"{grant_label(entry.id)}: {problem}" for problem in granted.rights.problems))
+    said = list(granted.rights.problems)
+    if granted.rights.wasi:
+        from innkeeper.plugins.wasi_rights import problems as folder_problems
+
+        said += folder_problems(granted.rights, home.folders)
+    problems = (*ruling.problems, *(f"{grant_label(entry.id)}: {problem}" for problem in said))
     if problems:
         catalogue.grant_problems[entry.id] = problems
     return granted

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -20,6 +21,9 @@ from innkeeper.plugins.rights import NONE, Rights
 from innkeeper.plugins.shared import SharedGuest
 from innkeeper.sandbox.interface import CallOptions, Engine, HostFunction, Program
 from innkeeper.sandbox.limits import Limits
+
+if TYPE_CHECKING:
+    from innkeeper.sandbox.wasi.rights import WasiRights
 
 
 class Code:
@@ -123,6 +127,7 @@ class Generation:
     Args:
         code: what is made of its bytes.
         module: its bytes, and what its author says.
+        wasi: what its guests' WASI shows of the world; None: nothing.
         guest: the guest that stays, where the version before it was as this one in all that a guest can tell.
 
     Attributes:
@@ -147,6 +152,7 @@ class Generation:
         grant: Grant | None = None,
         grant_state: GrantState = "none",
         rights: Rights = NONE,
+        wasi: WasiRights | None = None,
         shipped: bool = False,
         guest: SharedGuest | None = None,
     ) -> None:
@@ -165,7 +171,7 @@ class Generation:
         self.instance: Instance = instance
         self.functions = module.functions
         self.callable = module.callable
-        self.options = CallOptions(limits, config, id)
+        self.options = CallOptions(limits, config, id, rights=wasi)
         self.guest: SharedGuest | None = None
         if instance == "shared":
             self.guest = guest or SharedGuest(code.compile, self.options)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from innkeeper.errors import UsageError
 from innkeeper.plugins.configuration import FILE_NAME, Configuration, parse_configuration
 from innkeeper.plugins.files import read_optional
+from innkeeper.plugins.folders import Folders, open_folders
 from innkeeper.plugins.tables import MAX_BYTES
 
 VARIABLE = "INNKEEPER_HOME"
@@ -40,12 +41,14 @@ class Home:
         origin: who chose it: "--home", "INNKEEPER_HOME", "the working directory", "the platform's data folder".
         configuration: what its innkeeper.toml says, or the built-in values.
         places: where plugins and grants are looked for, the operator's own first.
+        folders: what plugins may be granted of the operator's files.
     """
 
     path: Path
     origin: str
     configuration: Configuration
     places: tuple[Place, ...]
+    folders: Folders = field(default_factory=Folders, compare=False)
 
 
 def open_home(chosen: str | os.PathLike[str] | None = None) -> Home:
@@ -64,7 +67,7 @@ def open_home(chosen: str | os.PathLike[str] | None = None) -> Home:
     own = Place(path / "plugins", path / "manifests", shipped=False)
     shipped = shipped_place()
     places = (shipped,) if _same(own.plugins, shipped.plugins) else (own, shipped)
-    return Home(path, origin, configuration, places)
+    return Home(path, origin, configuration, places, open_folders(path, configuration, _PACKAGE))
 
 
 def shipped_place() -> Place:

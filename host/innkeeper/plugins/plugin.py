@@ -245,7 +245,8 @@ class Plugin:
         if limits is None and config is None:
             return present.options
         allowed = present.limits if limits is None else limits.within(self._ceiling)
-        return CallOptions(allowed, present.config if config is None else present.config | checked(config), self.id)
+        asked = present.config if config is None else present.config | checked(config)
+        return CallOptions(allowed, asked, self.id, rights=present.options.rights)
 
     async def restart(self) -> None:
         """Ends the shared guest, if there is one; the next call starts another. Waits for a call that runs.

@@ -19,6 +19,10 @@ FREE: Final = frozenset({"log", "config"})
 """Names of the capabilities that every plugin has without a grant; they have no scope."""
 
 
+WASI: Final = frozenset({"clock", "random", "files.read", "files.write"})
+"""Names of the capabilities that a guest uses through WASI, without a function of the bridge."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rights:
     """The capabilities of a plugin. What needs no grant, everyone has.
@@ -54,6 +58,11 @@ class Rights:
             if scope.allows(use):
                 return True
         return name in FREE
+
+    @property
+    def wasi(self) -> bool:
+        """Whether any of its capabilities is one of `WASI` (bool)."""
+        return not WASI.isdisjoint(self._scopes)
 
     def covers(self, wanted: Capability) -> bool:
         """Whether one of its capabilities allows all that `wanted` does (bool), such as a pattern to subscribe to."""

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from innkeeper.plugins.catalogue import Catalogue, Entry, ruled
@@ -19,6 +20,9 @@ from innkeeper.plugins.node_table import NodeTable
 from innkeeper.plugins.plugin import Plugin, checked
 from innkeeper.plugins.services import Services
 from innkeeper.sandbox.interface import Engine, HostFunction
+
+if TYPE_CHECKING:
+    from innkeeper.sandbox.wasi.rights import WasiRights
 
 STAYS = "; the version before it stays in service"
 
@@ -261,10 +265,16 @@ class Roster:
     def _generation(self, entry: Entry, code: Code, before: Generation | None = None) -> Generation:
         config = checked(entry.grant.config) if entry.grant is not None else {}
         instance: Instance = "shared" if entry.shared else "fresh"
+        wasi: WasiRights | None = None
+        if entry.rights.wasi:
+            from innkeeper.plugins.wasi_rights import wasi_rights
+
+            wasi = wasi_rights(entry.rights, self._home.folders)
         same = (
             before is not None
             and before.code is code
             and (before.limits, before.config, before.instance) == (entry.limits, config, instance)
+            and before.options.rights == wasi
         )
         return Generation(
             code,
@@ -278,6 +288,7 @@ class Roster:
             grant=entry.grant,
             grant_state=entry.grant_state,
             rights=entry.rights,
+            wasi=wasi,
             shipped=entry.shipped,
             guest=before.guest if before is not None and same else None,
         )

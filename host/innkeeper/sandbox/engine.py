@@ -39,7 +39,6 @@ from innkeeper.sandbox.program import FiberProgram
 from innkeeper.sandbox.spares import AGE, Spares
 from innkeeper.sandbox.spots import Spot
 from innkeeper.sandbox.ticker import ticker_of
-from innkeeper.sandbox.wasi import NONE, WasiRights
 from innkeeper.sandbox.workers import CLOSED, Workers
 
 
@@ -135,13 +134,8 @@ class FiberEngine:
         functions: Sequence[HostFunction] = (),
         modules: Mapping[str, bytes] | None = None,
         plugin: str | None = None,
-        rights: WasiRights = NONE,
     ) -> FiberProgram:
-        """As `interface.Engine.load`.
-
-        Args:
-            rights: what the guest's WASI may do beyond computing.
-        """
+        """As `interface.Engine.load`."""
         # Ctrl-C waits for the next checkpoint: a job of the compiler that is entered and not begun, say, is waited for
         # for ever. Where all is remembered there is none but this.
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -161,7 +155,7 @@ class FiberEngine:
             layout: Layout = await self._joined(wasm, own, functions, plugin)
         else:
             layout = await self._linked(parts, looked, functions, plugin)
-        return FiberProgram(self, own.digest, own.info, layout, rights)
+        return FiberProgram(self, own.digest, own.info, layout)
 
     async def _joined(self, wasm: bytes, own: Known, functions: Sequence[HostFunction], plugin: str | None) -> Joined:
         info, digest = own.info, own.digest

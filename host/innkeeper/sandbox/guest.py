@@ -20,7 +20,7 @@ from innkeeper.sandbox.call import Call
 from innkeeper.sandbox.inline import SHORT
 from innkeeper.sandbox.memories import Memories
 from innkeeper.sandbox.spots import Spot
-from innkeeper.sandbox.wasi import Wasi
+from innkeeper.sandbox.wasi import NONE, Wasi
 
 if TYPE_CHECKING:
     from innkeeper.sandbox.program import FiberProgram
@@ -54,6 +54,7 @@ class Guest(Memories):
         "_found",
         "_future",
         "_refusals",
+        "_rights",
         "_spot",
         "_store",
         "_wasi",
@@ -89,6 +90,7 @@ class Guest(Memories):
         # The export that the box has, so that it need not be looked for again.
         self._found = ""
         self._wasi: Wasi | None = None
+        self._rights = call.options.rights
         self._future = 0
         self._spot = spot
         self._box = box.Box()
@@ -298,7 +300,7 @@ class Guest(Memories):
     def wasi(self) -> Wasi:
         """The state of its WASI, made when it is first used."""
         if self._wasi is None:
-            self._wasi = Wasi(self.program.seed, self.program.rights, lambda level, line: self.call.log(level, line))
+            self._wasi = Wasi(self.program.seed, self._rights or NONE, lambda level, line: self.call.log(level, line))
         return self._wasi
 
     def finish_call(self) -> None:

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from innkeeper.sandbox.limits import DEFAULTS, Limits
 from innkeeper.sandbox.usage import Result
+
+if TYPE_CHECKING:
+    from innkeeper.sandbox.wasi.rights import WasiRights
 
 
 class Value(Enum):
@@ -69,11 +72,14 @@ class CallOptions:
         limits: what it may use.
         config: what `config_get` answers (str to str).
         plugin: the plugin's id, for messages.
+        rights: what the guest's WASI shows of the world; None: nothing. A guest that stays has those that it was
+            opened with. The oracle's guests have none.
     """
 
     limits: Limits = DEFAULTS
     config: Mapping[str, str] = field(default_factory=dict)
     plugin: str | None = None
+    rights: WasiRights | None = None
 
 
 class Program(Protocol):

@@ -24,7 +24,6 @@ from innkeeper.sandbox.session import FiberSession
 from innkeeper.sandbox.spares import Stock
 from innkeeper.sandbox.spots import Spot
 from innkeeper.sandbox.usage import Result
-from innkeeper.sandbox.wasi import NONE, WasiRights
 from innkeeper.sandbox.workers import CLOSED
 
 if TYPE_CHECKING:
@@ -40,7 +39,6 @@ class FiberProgram:
     Attributes:
         digest: sha256 of the plugin's own module, hexadecimal.
         seed: the same as bytes, for WASI's random numbers.
-        rights: what its WASI may do.
         places: what its calls and guests take of the host's bounds.
         calls: the bound on its calls that are started and do not wait.
         engine: what it runs on.
@@ -53,19 +51,15 @@ class FiberProgram:
         poll: how to poll on trio's thread.
     """
 
-    def __init__(
-        self, engine: FiberEngine, digest: str, info: ModuleInfo, layout: Layout, rights: WasiRights = NONE
-    ) -> None:
+    def __init__(self, engine: FiberEngine, digest: str, info: ModuleInfo, layout: Layout) -> None:
         """Args:
         engine: what it runs on.
         digest: of the plugin's own module.
         info: what that says of itself.
         layout: its modules, compiled; freed with the program.
-        rights: what its WASI may do.
         """
         self.digest = digest
         self.seed = bytes.fromhex(digest)
-        self.rights = rights
         self.layout = layout
         self.lockout = Lockout()
         self.places = Places(engine, layout, layout.free)

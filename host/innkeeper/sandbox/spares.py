@@ -5,8 +5,8 @@ takes. So where starting was seen to be slow, some guests are started while nobo
 
 Guarantees: a spare guest serves one call, with the very limits and configuration that it was started with; what it used
 while it started counts for that call; spare guests are few, go when they are old, and go first when anything that they
-hold is wanted; none is made of a module whose start asks the host for anything, or which may read a real clock, real
-random numbers or files.
+hold is wanted; none is made of a module whose start asks the host for anything, or for a call that may read a real
+clock, real random numbers or files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from innkeeper.errors import BusyError
 from innkeeper.sandbox import starting
 from innkeeper.sandbox.call import Call
 from innkeeper.sandbox.interface import CallOptions
-from innkeeper.sandbox.wasi import NONE
 
 if TYPE_CHECKING:
     from innkeeper.sandbox.guest import Guest
@@ -50,7 +49,7 @@ class Stock:
         self._guests: deque[Guest] = deque()
         self._born: deque[float] = deque()
         self._options: CallOptions | None = None
-        self.refused = program.rights is not NONE
+        self.refused = False
 
     def __len__(self) -> int:
         return len(self._guests)
@@ -68,6 +67,8 @@ class Stock:
     def note(self, call: Call) -> None:
         """A guest has been started for `call`, and has done nothing else yet."""
         usage = call.usage
+        if call.options.rights is not None:
+            return
         if usage.host_calls:
             self.refused = True
         elif usage.cpu >= SLOW and not self.refused and self._options is None:
@@ -81,8 +82,9 @@ class Stock:
         if wanted is None:
             return None
         options = call.options
-        if options.limits != wanted.limits or options.config != wanted.config:
-            # How it starts with these is not known yet: the call's own guest will show it.
+        if options.limits != wanted.limits or options.config != wanted.config or options.rights is not None:
+            # How it starts with these is not known yet: the call's own guest will show it. A start may have read the
+            # clock that stands still, so no guest that was started without rights serves a call that has some.
             self._options = None
             self.drop()
             return None

@@ -119,6 +119,11 @@ READ_ONLY_TREE = FILE_ALWAYS | FILE_READING | DIRECTORY_READING
 """What the files and folders under a read-only preopen can be used for at most."""
 WRITABLE_TREE = READ_ONLY_TREE | FILE_WRITING | DIRECTORY_WRITING
 """The same under a writable preopen. Making links is in neither."""
+WRITE_ONLY_TREE = WRITABLE_TREE & ~(
+    Right.FD_READ | Right.FD_READDIR | Right.PATH_READLINK | Right.PATH_RENAME_SOURCE | Right.PATH_RENAME_TARGET
+)
+"""The same under a preopen that is writable and not readable. Moving is left out, too: what is moved to a place that
+can be read is read."""
 
 _FDSTAT = Struct("<BxHxxxxQQ")
 _FILESTAT = Struct("<QQB7xQQQQQ")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from innkeeper.sandbox.wasi.abi import NO_RIGHT, READ_ONLY_TREE, WRITABLE_TREE, Filetype, Right
+from innkeeper.sandbox.wasi.abi import NO_RIGHT, READ_ONLY_TREE, WRITABLE_TREE, WRITE_ONLY_TREE, Filetype, Right
 from innkeeper.sandbox.wasi.errors import Errno, WasiError
 from innkeeper.sandbox.wasi.hostfile import HostFile
 from innkeeper.sandbox.wasi.lines import LineLog
@@ -188,12 +187,21 @@ class DescriptorTable:
 
 
 def _preopened(preopen: Preopen) -> Directory:
-    tree = WRITABLE_TREE if preopen.writable else READ_ONLY_TREE
+    tree = _TREES[preopen.readable, preopen.writable]
     return Directory(
         tree,
         tree,
         filetype=Filetype.DIRECTORY,
-        host=HostFile(os.fsencode(preopen.host), os.O_RDONLY | os.O_DIRECTORY, later=True),
-        account=Account(preopen.quota if preopen.writable else 0),
+        host=HostFile(preopen.opened, later=True),
+        account=Account(preopen.quota, preopen.entries, preopen.tree),
         preopen=preopen.guest.encode("utf-8"),
     )
+
+
+_TREES = {
+    (True, False): READ_ONLY_TREE,
+    (True, True): WRITABLE_TREE,
+    (False, True): WRITE_ONLY_TREE,
+    (False, False): NO_RIGHT,
+}
+"""By whether it is readable and writable."""

@@ -46,37 +46,30 @@ BUDGET = DescriptorBudget(_half_of_the_process_limit())
 
 
 class HostFile:
-    """One host descriptor, or a path that is opened at its first use.
+    """One host descriptor, or what is opened at its first use.
 
     Guarantees: `use` gives a descriptor that stays open and stays this file until the block ends, from any thread;
     after `close` there is no further use; the descriptor is closed once, when `close` was called and the last
     block has ended. A HostFile that is forgotten closes itself.
     """
 
-    def __init__(
-        self, path: bytes, flags: int, *, mode: int = 0o666, dir_fd: int | None = None, later: bool = False
-    ) -> None:
-        """Opens `path` (bytes) as `os.open` does; the new descriptor is not inherited.
-
-        Args:
-            flags: of `os.open`.
-            mode: of a file that is created.
-            dir_fd: the folder (a descriptor) from which `path` goes.
-            later: open it in the first block that uses it; not together with `dir_fd`, which may be closed then.
+    def __init__(self, opened: Callable[[], int], *, later: bool = False) -> None:
+        """Args:
+            opened: opens it, as `os.open` does, and gives the descriptor, which is not inherited.
+            later: call it in the first block that uses the file, not now.
 
         Raises:
-            WasiError: NFILE, the guests of this process hold too many.
-            OSError: as `os.open`.
+            WasiError: NFILE, the guests of this process hold too many; or as `opened`.
+            OSError: as `opened`.
         """
         self._lock = Lock()
         self._users = 0
         self._closed = False
         self._fd: int | None = None
-        self._path = path
         self._before_release: Callable[[], None] | None = None
-        self._flags = flags | os.O_CLOEXEC | os.O_NOCTTY
+        self._opened = opened
         if not later:
-            self._open(mode, dir_fd)
+            self._open()
 
     @contextmanager
     def use(self) -> Iterator[int]:
@@ -113,10 +106,10 @@ class HostFile:
         if last:
             self._release()
 
-    def _open(self, mode: int = 0, dir_fd: int | None = None) -> int:
+    def _open(self) -> int:
         BUDGET.take()
         try:
-            fd = self._fd = os.open(self._path, self._flags, mode, dir_fd=dir_fd)
+            fd = self._fd = self._opened()
         except BaseException:
             BUDGET.give_back()
             raise

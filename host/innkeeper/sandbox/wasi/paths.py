@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from innkeeper.sandbox.wasi.errors import Errno, WasiError
@@ -22,6 +22,7 @@ _MAX_COMPONENTS = 64
 """A walk holds one descriptor a component."""
 
 _STEP = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPENED = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,33 @@ def walk(base: int, path: bytes) -> Iterator[Place]:
     finally:
         for folder in folders[1:]:
             os.close(folder)
+
+
+def open_beneath(root: bytes, path: bytes, *, make: bool) -> int:
+    """Opens a folder below a folder of the operator's, through no link below that one. Gives its descriptor.
+
+    Args:
+        root: path of the operator's folder, which may lead through links.
+        path: from there; b"" is `root` itself.
+        make: whether folders that are missing below `root` are made.
+
+    Raises:
+        WasiError: as `walk`.
+        OSError: a folder is missing, or is none.
+    """
+    base = os.open(root, _OPENED)
+    if not path:
+        return base
+    try:
+        parts = path.split(b"/")
+        for count in range(1, len(parts) + 1) if make else ():
+            with walk(base, b"/".join(parts[:count])) as place, suppress(FileExistsError):
+                os.mkdir(place.name, dir_fd=place.parent)
+        with walk(base, path) as place:
+            place.status(follow=True)
+            return os.open(place.name, _OPENED | os.O_NOFOLLOW, dir_fd=place.parent)
+    finally:
+        os.close(base)
 
 
 def _enter(folder: int, name: bytes) -> int:

@@ -6,48 +6,56 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from innkeeper.sandbox.wasi.errors import Errno, WasiError
+from innkeeper.sandbox.wasi.tree_quota import TreeQuota
 
-MAX_CREATED = 1_000
-"""Files and folders that one guest may create in one preopen: names cost space that no quota of bytes sees."""
+
+class Charge:
+    """Bytes that were taken for what a block does; the block may say that it used fewer."""
+
+    __slots__ = ("used",)
+
+    def __init__(self, used: int) -> None:
+        self.used = used
 
 
 class Account:
     """The quota of one guest in one preopen. A guest makes one call at a time, so nothing here needs a lock."""
 
-    __slots__ = ("_bytes", "_entries")
+    __slots__ = ("_bytes", "_entries", "_tree")
 
-    def __init__(self, quota: int) -> None:
+    def __init__(self, quota: int, entries: int, tree: TreeQuota | None) -> None:
+        """Args:
+        quota: bytes that it may write.
+        entries: names that it may make.
+        tree: what the folder may hold.
+        """
         self._bytes = quota
-        self._entries = MAX_CREATED
-
-    def charge(self, count: int) -> None:
-        """Takes `count` bytes (int, 0 or more). Raises WasiError DQUOT if fewer are left, and takes none then."""
-        if count > self._bytes:
-            raise WasiError(Errno.DQUOT)
-        self._bytes -= count
-
-    def refund(self, count: int) -> None:
-        """Gives back what was charged for bytes that were not written."""
-        self._bytes += count
+        self._entries = entries
+        self._tree = tree
 
     @contextmanager
-    def charged(self, count: int) -> Iterator[None]:
-        """Charges `count` bytes for a block, and gives them back if the block fails."""
-        self.charge(count)
-        try:
-            yield
-        except BaseException:
-            self.refund(count)
-            raise
+    def charged(self, count: int, entries: int = 0) -> Iterator[Charge]:
+        """Takes bytes and new names for a block that uses them. One that fails has cost nothing. Blocks.
 
-    @contextmanager
-    def new_entry(self) -> Iterator[None]:
-        """Takes one new name for a block that makes it; one that fails has cost nothing.
+        Args:
+            count: bytes (int, 0 or more).
+            entries: names.
 
         Raises:
-            WasiError: DQUOT, none is left.
+            WasiError: DQUOT, fewer are left, to the guest or in the folder; nothing is taken then.
         """
-        if not self._entries:
+        if count > self._bytes or entries > self._entries:
             raise WasiError(Errno.DQUOT)
-        yield
-        self._entries -= 1
+        tree = self._tree
+        if tree is not None and (count or entries):
+            tree.take(count, entries)
+        charge = Charge(count)
+        done = 0, 0
+        try:
+            yield charge
+            done = charge.used, entries
+        finally:
+            self._bytes -= done[0]
+            self._entries -= done[1]
+            if tree is not None and (count or entries):
+                tree.settle((count, entries), done)

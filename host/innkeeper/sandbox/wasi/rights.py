@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from innkeeper.sandbox.limits import MIB
+from innkeeper.sandbox.wasi.paths import open_beneath
+from innkeeper.sandbox.wasi.tree_quota import TreeQuota
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,16 +17,30 @@ class Preopen:
 
     Attributes:
         guest: the name under which the guest finds it (str), such as "/data".
-        host: the folder (Path). It is opened when the guest first uses it.
+        host: a folder (Path), which may be reached through links. It is opened when the guest first uses it.
+        beneath: the path from there to the folder that is meant, without a link on the way; "" for `host` itself.
+            Where the guest may write, it is made if it is not there.
+        readable: whether the guest may read in it. Without, it sees names that it knows, sizes and times, and moves
+            nothing, since it could move a file to where it can read it.
         writable: whether the guest may change anything in it.
         quota: bytes that one guest may write in it, counted over the guest's life: what it overwrites counts
             again, and so do holes and reserved space.
+        entries: files and folders that one guest may create in it: names cost space that no quota of bytes sees.
+        tree: what the folder may hold, over all guests; None: the quotas of each guest are all.
     """
 
     guest: str
     host: Path
     writable: bool = False
     quota: int = 64 * MIB
+    beneath: str = ""
+    readable: bool = True
+    entries: int = 1_000
+    tree: TreeQuota | None = field(default=None, compare=False, repr=False)
+
+    def opened(self) -> int:
+        """Opens the folder and gives its descriptor (int). Blocks; raises WasiError and OSError."""
+        return open_beneath(os.fsencode(self.host), os.fsencode(self.beneath), make=self.writable)
 
 
 @dataclass(frozen=True, slots=True)

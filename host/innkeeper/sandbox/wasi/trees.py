@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
+from functools import partial
 
 from innkeeper.sandbox.wasi.abi import FdFlag, OpenFlag, TimeFlag
 from innkeeper.sandbox.wasi.descriptors import Directory, File
@@ -15,7 +16,7 @@ from innkeeper.sandbox.wasi.paths import Place, walk
 _ATTEMPTS = 8
 """Tries to open a name that somebody else makes and removes meanwhile."""
 
-_OPEN_SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK
+_OPEN_SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def open_path(directory: Directory, path: bytes, opening: Opening) -> tuple[Host
 
     Raises:
         WasiError: LOOP, it is a link; NOTCAPABLE, it is a device, a socket or a named pipe; ISDIR, a folder is to be
-            written; NOTDIR, a file is to be a folder; DQUOT, the guest has created enough.
+            written; NOTDIR, a file is to be a folder; DQUOT, the guest has created enough, or the folder is full.
     """
     with directory.host.use() as base, walk(base, path) as place:
         for _ in range(_ATTEMPTS):
@@ -45,7 +46,7 @@ def open_path(directory: Directory, path: bytes, opening: Opening) -> tuple[Host
                 if place.folder:
                     raise WasiError(Errno.ISDIR) from None
                 try:
-                    with directory.account.new_entry():
+                    with directory.account.charged(0, entries=1):
                         return _open(place, opening, os.O_CREAT | os.O_EXCL), False
                 except FileExistsError:
                     continue
@@ -92,7 +93,7 @@ def _open(place: Place, opening: Opening, extra: int) -> HostFile:
     for flag, host in ((FdFlag.APPEND, os.O_APPEND), (FdFlag.DSYNC, os.O_DSYNC), (FdFlag.SYNC, os.O_SYNC)):
         if opening.flags & flag:
             access |= host
-    return HostFile(place.name, access | extra | _OPEN_SAFELY, dir_fd=place.parent)
+    return HostFile(partial(os.open, place.name, access | extra | _OPEN_SAFELY, 0o666, dir_fd=place.parent))
 
 
 def status_of(directory: Directory, path: bytes, follow: bool) -> os.stat_result:
@@ -103,7 +104,7 @@ def status_of(directory: Directory, path: bytes, follow: bool) -> os.stat_result
 
 def create_directory(directory: Directory, path: bytes) -> None:
     """Makes a folder."""
-    with directory.host.use() as base, walk(base, path) as place, directory.account.new_entry():
+    with directory.host.use() as base, walk(base, path) as place, directory.account.charged(0, entries=1):
         os.mkdir(place.name, dir_fd=place.parent)
 
 
@@ -190,14 +191,9 @@ def write(file: File, data: bytes, offset: int | None) -> int:
     with file.host.use() as fd:
         size = os.fstat(fd).st_size
         start = _start(file, fd, size, offset)
-        charged = _cost(size, start, len(data))
-        file.account.charge(charged)
-        written = 0
-        try:
+        with file.account.charged(_cost(size, start, len(data))) as charge:
             written = os.write(fd, data) if offset is None else os.pwrite(fd, data, offset)
-        finally:
-            if written < len(data):
-                file.account.refund(charged - (_cost(size, start, written) if written else 0))
+            charge.used = _cost(size, start, written) if written else 0
         return written
 
 

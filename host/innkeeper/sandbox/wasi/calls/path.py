@@ -110,9 +110,9 @@ def _opening(directory: Directory, how: int, rights: Right, flags: int) -> Openi
         directory.require(Right.PATH_FILESTAT_SET_SIZE)
         if not write:
             raise WasiError(Errno.INVAL)
-    if write and not directory.inheriting & Right.FD_WRITE:
-        raise WasiError(Errno.NOTCAPABLE)
     read = bool(rights & Right.FD_READ) or not write
+    if (write and not directory.inheriting & Right.FD_WRITE) or (read and not directory.inheriting & Right.FD_READ):
+        raise WasiError(Errno.NOTCAPABLE)
     return Opening(read=read, write=write, how=OpenFlag(how), flags=FdFlag(flags))
 
 

@@ -1,0 +1,144 @@
+"""What a plugin's WASI shows of the world, by its rights: clocks, random numbers, and folders under names of their own.
+
+A folder `user://notes` is `/user/notes` to the guest. Each folder that was granted is one of its preopened folders,
+with the rights of all grants that hold it: where all of `user://` may be read and `user://notes` be written, the guest
+has `/user` to read and `/user/notes` to read and write. Guests use the longest name that fits, as their libraries do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from innkeeper.plugins.capabilities import Capability
+from innkeeper.plugins.folders import Folders
+from innkeeper.plugins.rights import Rights
+from innkeeper.plugins.scopes import FileScope, Scope
+from innkeeper.sandbox.wasi.rights import Preopen, WasiRights
+
+MOST_FOLDERS = 32
+"""Folders of one plugin: half of the descriptors that a guest may have."""
+
+READ, WRITE = "files.read", "files.write"
+
+
+@dataclass(frozen=True, slots=True)
+class GuestFolder:
+    """A folder as a guest has it.
+
+    Attributes:
+        scope: which.
+        readable: whether it may read there.
+        writable: whether it may create, change and delete there.
+    """
+
+    scope: FileScope
+    readable: bool
+    writable: bool
+
+    @property
+    def name(self) -> str:
+        """Where the guest finds it (str)."""
+        return guest_name(self.scope)
+
+    @property
+    def beneath(self) -> str:
+        """Its path from its root on (str)."""
+        return "/".join(self.scope.parts)
+
+    @property
+    def access(self) -> str:
+        """What it may do there, in words (str)."""
+        return " and ".join(word for word, given in (("read", self.readable), ("write", self.writable)) if given)
+
+
+def guest_name(scope: FileScope) -> str:
+    """Where guests find the folder of a scope (str), such as "/user/notes"."""
+    return "/" + "/".join((scope.root, *scope.parts))
+
+
+def guest_folders(rights: Rights) -> list[GuestFolder]:
+    """The folders that a plugin has, each once, a folder before those below it. One in which it may do no more than in
+    the folder above is left out."""
+    read, write = _scopes(rights, READ), _scopes(rights, WRITE)
+    found: dict[tuple[str, tuple[str, ...]], GuestFolder] = {}
+    for scope in sorted({*read, *write}, key=lambda each: (each.root, each.parts)):
+        folder = GuestFolder(scope, _covered(scope, read), _covered(scope, write))
+        above = next(
+            (
+                found[scope.root, scope.parts[:count]]
+                for count in range(len(scope.parts) - 1, -1, -1)
+                if (scope.root, scope.parts[:count]) in found
+            ),
+            None,
+        )
+        if above is None or (above.readable, above.writable) != (folder.readable, folder.writable):
+            found[scope.root, scope.parts] = folder
+    return list(found.values())
+
+
+def seen_as(capability: Capability) -> str | None:
+    """Where a guest that has a capability finds what it is about (str); None where it is about no folder."""
+    scope = capability.parsed
+    return guest_name(scope) if isinstance(scope, FileScope) else None
+
+
+def placed(rights: Rights, folders: Folders) -> list[tuple[GuestFolder, Path]]:
+    """The folders that a plugin has, each with the root below which it lies; those that are not there are left out, and
+    `problems` says why. Looks at no disk."""
+    found: list[tuple[GuestFolder, Path]] = []
+    for folder in guest_folders(rights)[:MOST_FOLDERS]:
+        try:
+            found.append((folder, folders.root(folder.scope.root, folder.beneath)))
+        except ValueError:
+            continue
+    return found
+
+
+def wasi_rights(rights: Rights, folders: Folders) -> WasiRights | None:
+    """What a plugin's WASI shows; None where that is nothing. Looks at no disk.
+
+    Args:
+        rights: of the plugin.
+        folders: of the host.
+    """
+    settings = folders.settings
+    preopens: list[Preopen] = []
+    for folder, root in placed(rights, folders):
+        preopen = Preopen(
+            folder.name,
+            root,
+            writable=folder.writable,
+            quota=settings.quota,
+            beneath=folder.beneath,
+            readable=folder.readable,
+            entries=settings.entries,
+        )
+        preopens.append(folders.bounded(folder.scope.root, preopen) if folder.writable else preopen)
+    found = WasiRights(bool(rights.scopes("clock")), bool(rights.scopes("random")), tuple(preopens))
+    return None if found == WasiRights() else found
+
+
+def problems(rights: Rights, folders: Folders) -> list[str]:
+    """A sentence for each reason why folders that a plugin was granted are not there."""
+    why: dict[str, list[str]] = {}
+    found = guest_folders(rights)
+    for folder in found:
+        try:
+            folders.root(folder.scope.root, folder.beneath)
+        except ValueError as error:
+            why.setdefault(str(error), []).append(folder.scope.text)
+    said = [f"{', '.join(scopes)}: granted, and not there: {reason}" for reason, scopes in why.items()]
+    if len(found) > MOST_FOLDERS:
+        said.append(f"a plugin has at most {MOST_FOLDERS} folders; {found[MOST_FOLDERS].scope.text} is not there")
+    return said
+
+
+def _scopes(rights: Rights, name: str) -> list[FileScope]:
+    parsed: list[Scope] = [each.parsed for each in rights.capabilities if each.name == name]
+    return [each for each in parsed if isinstance(each, FileScope)]
+
+
+def _covered(scope: FileScope, given: Sequence[FileScope]) -> bool:
+    return any(each.meet(scope) == scope for each in given)
