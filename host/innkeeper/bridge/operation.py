@@ -30,19 +30,24 @@ class _Mark:
     capability: str
     use: str | None
     free_form: bool
+    bounds: DataBounds | None
 
 
-def operation(capability: str, *, use: str | None = None, free_form: bool = False) -> Callable[[M], M]:
+def operation(
+    capability: str, *, use: str | None = None, free_form: bool = False, bounds: DataBounds | None = None
+) -> Callable[[M], M]:
     """Makes a method of a service an operation.
 
     Args:
         capability: its name; nobody without it gets here.
         use: the argument that the capability's scopes are about, such as "scope"; None where they are about none.
         free_form: whether an argument may hold any plain data: then all of it is counted before it is built.
+        bounds: what the encoded arguments may be, where the declared types do not say it: of lists and maps. All of it
+            is counted before it is built.
     """
 
     def mark(method: M) -> M:
-        setattr(method, _MARK, _Mark(capability, use, free_form))
+        setattr(method, _MARK, _Mark(capability, use, free_form or bounds is not None, bounds))
         return method
 
     return mark
@@ -120,7 +125,7 @@ def _read(service: str, name: str, method: Method, mark: _Mark) -> Operation:
     if not summary or set(described) != set(fields):
         raise TypeError(f"{service}.{name}: its docstring must have a summary and each of {sorted(fields)}")
     return Operation(
-        bounds=FREE_FORM if mark.free_form else _bounds(f"{service}.{name}", model),
+        bounds=mark.bounds or (FREE_FORM if mark.free_form else _bounds(f"{service}.{name}", model)),
         service=service,
         name=name,
         capability=mark.capability,

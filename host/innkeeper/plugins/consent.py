@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from innkeeper.plugins.tables import MAX_BYTES, shown
 
 if TYPE_CHECKING:
     from innkeeper.plugins.manifest import CapabilityRequest, Manifest
+    from innkeeper.plugins.secret_use import SecretUse
 
 Change = Literal["new", "wider", "same", "narrower"]
 Bytes = Literal["first", "same", "changed"]
@@ -97,6 +98,12 @@ class Plan:
         return tuple(item for item in self.items if not item.request.optional and not item.whole)
 
     @property
+    def placeless(self) -> tuple[str, ...]:
+        """Secrets that would be granted without a place to go to, so that they are of no use (tuple of str)."""
+        given = [each.scope for each in self.grant.capabilities if each.name == "secrets"]
+        return tuple(name for name in given if name not in self.grant.secrets)
+
+    @property
     def needless(self) -> bool:
         """Whether the grant that there is says the same already, in any order (bool)."""
         before = self.before
@@ -116,6 +123,7 @@ def plan_consent(
     *,
     deny: Sequence[str] = (),
     everything: bool = False,
+    secrets: Mapping[str, SecretUse] | None = None,
 ) -> Plan:
     """The plan of a consent. Writes nothing.
 
@@ -128,10 +136,11 @@ def plan_consent(
         before: the grant that there is, or None; its limits, configuration and instance stay.
         deny: capabilities that are left out, or names for all of that name.
         everything: whether what was left out or narrowed before is given after all.
+        secrets: where secrets go, by name; those of the grant that there is stay, unless they are here.
 
     Raises:
-        UsageError: something in `deny` is not asked for, needs no grant, or is only a part of what is asked for; or
-            the grant would have too many capabilities.
+        UsageError: something in `deny` is not asked for, needs no grant, or is only a part of what is asked for; a
+            secret is not asked for; or the grant would have too many capabilities.
     """
     requests = () if manifest is None else manifest.capabilities
     seen = () if before is None else tuple(dict.fromkeys((*before.asked, *before.capabilities)))
@@ -147,6 +156,7 @@ def plan_consent(
         capabilities=given,
         asked=tuple(each for each in wanted if each.name not in FREE),
         version=version,
+        secrets=_placed(wanted, before, secrets or {}),
     )
     gone = tuple(each for each in seen if each.name not in FREE and not any(one.meet(each) for one in wanted))
     bytes_: Bytes = "first" if before is None else "same" if before.sha256 == digest else "changed"
@@ -154,8 +164,8 @@ def plan_consent(
 
 
 def revoked(grant: Grant) -> Grant:
-    """A grant without capabilities and without a consent: its limits, configuration and instance stay."""
-    return replace(grant, capabilities=(), asked=(), version=None)
+    """A grant without capabilities, places of secrets and a consent: its limits, configuration and instance stay."""
+    return replace(grant, capabilities=(), asked=(), version=None, secrets={})
 
 
 def write_grant(path: Path, grant: Grant, *, label: str) -> None:
@@ -195,6 +205,21 @@ def write_grant(path: Path, grant: Grant, *, label: str) -> None:
             raise
     except OSError as error:
         raise UsageError(f"{label}: cannot be written: {error.strerror}") from None
+
+
+def _placed(
+    wanted: Sequence[Capability], before: Grant | None, secrets: Mapping[str, SecretUse]
+) -> dict[str, SecretUse]:
+    asked = [each.scope for each in wanted if each.name == "secrets"]
+    for name in secrets:
+        if name not in asked:
+            raise UsageError(
+                f"the secret {shown(name)} cannot be placed: the plugin does not ask for it; "
+                f"it asks for {', '.join(asked) or 'none'}"
+            )
+    # One that is no longer asked for goes: a later version that asks again shall not find it ready.
+    kept = {} if before is None else {name: use for name, use in before.secrets.items() if name in asked}
+    return {**kept, **secrets}
 
 
 def _widest(given: tuple[Capability, ...]) -> tuple[Capability, ...]:
