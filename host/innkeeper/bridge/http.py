@@ -131,7 +131,8 @@ class HttpService:
             from innkeeper.bridge.secret_placing import reveal
             from innkeeper.bridge.web.reach import GrantedReach
 
-            reach = GrantedReach(caller.plugin, caller.rights)
+            grant = None if caller.version is None else caller.version.grant
+            reach = GrantedReach(caller.plugin, caller.rights, () if grant is None else grant.capabilities)
             async with self._slots.taken(caller.plugin) as holding:
                 turn = True
                 placing = await reveal(self._store, chosen, request)

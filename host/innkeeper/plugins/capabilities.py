@@ -13,6 +13,7 @@ from innkeeper.plugins.rights import FREE as FREE
 from innkeeper.plugins.scopes import (
     Reader,
     Scope,
+    WebScope,
     names,
     no_scope,
     read_call,
@@ -122,6 +123,12 @@ class Capability:
                 is no such thing is not allowed.
         """
         return self.parsed.allows(use)
+
+    @property
+    def literal(self) -> bool:
+        """Whether it names an address of a server (bool); see `WebScope.literal`."""
+        parsed = self.parsed
+        return isinstance(parsed, WebScope) and parsed.literal
 
     def covers(self, other: Capability) -> bool:
         """Whether it allows every use that `other` allows (bool)."""

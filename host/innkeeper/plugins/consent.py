@@ -149,6 +149,10 @@ def plan_consent(
         items = _denied(items, text)
     wanted = [item.request.capability for item in items]
     given = _widest(tuple(dict.fromkeys(each for item in items for each in item.given)))
+    if before is not None:
+        # Who named an address by hand gave more than the pattern around it gives.
+        named = [each for each in before.capabilities if each.literal and each not in given]
+        given += tuple(each for each in named if any(other.covers(each) for other in given))
     version = None if manifest is None else manifest.version
     grant = replace(
         Grant(digest) if before is None else before,
@@ -223,13 +227,17 @@ def _placed(
 
 
 def _widest(given: tuple[Capability, ...]) -> tuple[Capability, ...]:
-    """Those that no other covers: they allow the same."""
+    """Those that no other covers: they allow the same. An address that is named means more than a pattern."""
     if len(given) > MAX_CAPABILITIES:
         raise UsageError(
             f"it would get {len(given)} capabilities, the most is {MAX_CAPABILITIES}: the earlier grant narrows what "
             "is asked now in too many ways; revoke it first"
         )
-    return tuple(each for each in given if not any(other != each and other.covers(each) for other in given))
+    return tuple(
+        each
+        for each in given
+        if not any(other != each and other.covers(each) and other.literal >= each.literal for other in given)
+    )
 
 
 def _item(request: CapabilityRequest, before: Grant | None, seen: Sequence[Capability], everything: bool) -> Item:

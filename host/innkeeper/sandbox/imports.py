@@ -41,7 +41,8 @@ def available_imports(
     Raises:
         RejectedError: too many modules, or a module or a host function has a name that is the host's and no other
             may have (`kernel.REPLACEABLE`).
-        UsageError: a host function is given twice, is both quick and async, or is not of the type that the ABI gives it.
+        UsageError: a host function is given twice, is both quick and async, or is not of the type that the ABI
+            gives it.
     """
     if len(modules) >= MAX_MODULES:
         raise RejectedError(

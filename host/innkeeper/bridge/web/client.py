@@ -20,7 +20,7 @@ from innkeeper.plugins.urls import Url
 
 
 class Dress(Protocol):
-    """What becomes of a request before it is sent, and of an answer before anybody sees it: `secret_placing.Placing`."""
+    """What becomes of a request before it is sent, and of an answer before anybody sees it: `bridge.secret_placing`."""
 
     def placed(self, request: Request) -> Request:
         """The request as it is sent."""

@@ -8,6 +8,7 @@ from typing import Protocol
 from innkeeper.bridge.web.addresses import IpAddress, is_public
 from innkeeper.bridge.web.faults import Rule, WebError
 from innkeeper.bridge.web.resolver import LOOPBACK, literal_address
+from innkeeper.plugins.capabilities import Capability
 from innkeeper.plugins.rights import Rights
 from innkeeper.plugins.scopes import WebScope
 from innkeeper.plugins.urls import Url
@@ -35,14 +36,15 @@ class GrantedReach:
     the name: who answers for a name decides where it leads, and can change that at any time.
     """
 
-    def __init__(self, asker: str, rights: Rights) -> None:
+    def __init__(self, asker: str, rights: Rights, granted: Sequence[Capability]) -> None:
         """Args:
         asker: the plugin's id.
         rights: what it has.
+        granted: what its grant says; an author who asks for an address under a grant of everything does not get it.
         """
         self.asker = asker
-        parsed = [each.parsed for each in rights.capabilities if each.name == "http"]
-        self._scopes = [scope for scope in parsed if isinstance(scope, WebScope)]
+        self._scopes = _web(rights.capabilities)
+        self._literal = [scope for scope in _web(granted) if scope.literal]
 
     def check_url(self, url: Url) -> None:
         """As `Reach.check_url`."""
@@ -57,7 +59,7 @@ class GrantedReach:
         """As `Reach.check_addresses`."""
         if all(map(is_public, addresses)):
             return
-        if any(scope.host == url.host and scope.allows_url(url) for scope in self._scopes):
+        if any(scope.host == url.host and scope.allows_url(url) for scope in self._literal):
             itself = literal_address(url.host)
             named = LOOPBACK if url.host == "localhost" else () if itself is None else (itself,)
             if all(address in named for address in addresses):
@@ -67,3 +69,8 @@ class GrantedReach:
             f"{url.host!r} is, or leads to, an address that is not public; such an address can only be granted as it "
             "stands, with its port",
         )
+
+
+def _web(capabilities: Sequence[Capability]) -> list[WebScope]:
+    parsed = (each.parsed for each in capabilities if each.name == "http")
+    return [scope for scope in parsed if isinstance(scope, WebScope)]
