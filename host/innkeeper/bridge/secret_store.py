@@ -52,7 +52,8 @@ class SecretStore:
         environment: of the host; what it says goes before the file.
         """
         self._file = file
-        self._environment = environment
+        # Not as an attribute of its own, which a dump of this object would show.
+        self._variable = lambda name: environment.get(name)
         self._kept = _Kept()
         self._reading = trio.Lock()
         self._said: dict[str, str] = {}
@@ -79,7 +80,7 @@ class SecretStore:
     async def _find(self, name: str) -> tuple[str | None, str]:
         if NAME.fullmatch(name) is None:
             return None, "it is no name of a secret"
-        value = self._environment.get(f"{VARIABLE}{name}")
+        value = self._variable(f"{VARIABLE}{name}")
         if value is None and self._file is not None:
             async with self._reading:
                 self._kept = await trio.to_thread.run_sync(_read, self._file, self._kept)
