@@ -77,9 +77,13 @@ def read_secrets(table: Table) -> dict[str, SecretUse]:
     if len(table.data) > MOST_SECRETS:
         table.problem("", f"has {len(table.data)} secrets: the most is {MOST_SECRETS}")
         return found
-    for name in table.data:
+    for name, value in table.data.items():
         if NAME.fullmatch(name) is None:
             table.problem(name, f"is not the name of a secret: it must be {NAME_RIGHT}")
+            continue
+        if not isinstance(value, dict):
+            # Quoting it would show the very value to whoever reads the error.
+            table.problem(name, "must be a table that says where the secret goes; its value never stands in a grant")
             continue
         use = _read(table.table(name))
         if use is not None:
