@@ -170,6 +170,18 @@ def test_a_secret_without_a_place_is_named() -> None:
     assert plan_consent("demo", manifest("secrets:KEY"), DIGEST, None, deny=["secrets"]).placeless == ()
 
 
+def test_a_secret_that_is_denied_has_no_place() -> None:
+    asks = manifest("secrets:KEY")
+    before = plan_consent("demo", asks, DIGEST, None, secrets={"KEY": USE}).grant
+    denied = plan_consent("demo", asks, DIGEST, before, deny=["secrets:KEY"]).grant
+    assert denied.secrets == {}
+    for deny, grant in ((["secrets"], None), ([], denied)):
+        with pytest.raises(UsageError, match="is not given now, or was left out before; --all gives it after all"):
+            plan_consent("demo", asks, DIGEST, grant, deny=deny, secrets={"KEY": USE})
+    again = plan_consent("demo", asks, DIGEST, denied, everything=True, secrets={"KEY": USE})
+    assert again.grant.secrets == {"KEY": USE}
+
+
 def test_an_address_that_was_named_by_hand_is_not_swallowed_by_the_pattern_around_it() -> None:
     granted = tuple(map(parse_capability, ("http:*", "http:http://127.0.0.1:8080/*")))
     before = Grant(DIGEST, capabilities=granted, asked=granted[:1], version="1.0")

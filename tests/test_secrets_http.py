@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import html
 import json
 import logging
 import traceback
@@ -261,8 +262,12 @@ ECHOES: dict[str, Any] = {
     "in a header": repeats(lambda value: value, head=True),
     "as JSON": repeats(json.dumps),
     "as base64": repeats(lambda value: base64.b64encode(value.encode()).decode()),
+    "as base64 for URLs": repeats(lambda value: base64.urlsafe_b64encode(value.encode()).decode().rstrip("=")),
+    "as JSON with its strokes escaped": repeats(lambda value: json.dumps(value).replace("/", "\\/")),
+    "as HTML": repeats(html.escape),
     "percent-encoded": repeats(lambda value: quote(value, safe="")),
-    "at the border of two windows": repeats(lambda value: "z" * ((1 << 20) - 100_005) + value),
+    "percent-encoded in small letters": repeats(lambda value: quote(value, safe="").lower()),
+    "at the border of two windows": repeats(lambda value: "z" * ((1 << 18) - 100_005) + value),
 }
 
 

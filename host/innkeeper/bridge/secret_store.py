@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -53,7 +53,7 @@ class SecretStore:
         """
         self._file = file
         # Not as an attribute of its own, which a dump of this object would show.
-        self._variable = lambda name: environment.get(name)
+        self._variable: Callable[[str], str | None] = lambda name: environment.get(name)
         self._kept = _Kept()
         self._reading = trio.Lock()
         self._said: dict[str, str] = {}

@@ -160,7 +160,7 @@ def plan_consent(
         capabilities=given,
         asked=tuple(each for each in wanted if each.name not in FREE),
         version=version,
-        secrets=_placed(wanted, before, secrets or {}),
+        secrets=_placed(wanted, given, before, secrets or {}),
     )
     gone = tuple(each for each in seen if each.name not in FREE and not any(one.meet(each) for one in wanted))
     bytes_: Bytes = "first" if before is None else "same" if before.sha256 == digest else "changed"
@@ -212,17 +212,25 @@ def write_grant(path: Path, grant: Grant, *, label: str) -> None:
 
 
 def _placed(
-    wanted: Sequence[Capability], before: Grant | None, secrets: Mapping[str, SecretUse]
+    wanted: Sequence[Capability],
+    given: Sequence[Capability],
+    before: Grant | None,
+    secrets: Mapping[str, SecretUse],
 ) -> dict[str, SecretUse]:
-    asked = [each.scope for each in wanted if each.name == "secrets"]
+    asked, gets = ([each.scope for each in some if each.name == "secrets"] for some in (wanted, given))
     for name in secrets:
         if name not in asked:
             raise UsageError(
                 f"the secret {shown(name)} cannot be placed: the plugin does not ask for it; "
                 f"it asks for {', '.join(asked) or 'none'}"
             )
-    # One that is no longer asked for goes: a later version that asks again shall not find it ready.
-    kept = {} if before is None else {name: use for name, use in before.secrets.items() if name in asked}
+        if name not in gets:
+            raise UsageError(
+                f"the secret {shown(name)} cannot be placed: it is not given now, or was left out before; "
+                "--all gives it after all"
+            )
+    # One that is no longer asked for or given goes: a later version shall not find it ready.
+    kept = {} if before is None else {name: use for name, use in before.secrets.items() if name in gets}
     return {**kept, **secrets}
 
 
