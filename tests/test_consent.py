@@ -20,6 +20,7 @@ from innkeeper.plugins.grant import Grant, format_grant, parse_grant
 from innkeeper.plugins.manifest import CapabilityRequest, Manifest
 from innkeeper.plugins.quantities import LIMITS
 from innkeeper.plugins.rights import effective
+from innkeeper.plugins.secret_use import SecretUse
 from innkeeper.plugins.tables import MAX_BYTES, SettingsError
 
 DIGEST, OTHER = "ab" * 32, "cd" * 32
@@ -95,6 +96,17 @@ _limits = st.fixed_dictionaries({}, optional={key: _quantities[unit] for key, un
 _texts = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(
     ["." * 300, '"""', "\0\x1b\u202e\r\n\\", ""]
 )
+_hosts = st.lists(
+    st.sampled_from(["https://a.example", "http://127.0.0.1:8080", "https://[::1]", "https://xn--bcher-kva.example"]),
+    min_size=1,
+    unique=True,
+).map(tuple)
+_uses = st.builds(
+    SecretUse,
+    _hosts,
+    header=st.sampled_from(["Authorization", "X-Key", "x!#$%&'*+.^_`|~"]),
+    prefix=st.from_regex(r"(?:[!-~][ -~]{0,63})?", fullmatch=True),
+) | st.builds(SecretUse, _hosts, query=st.from_regex(r"[A-Za-z0-9._~-]{1,64}", fullmatch=True))
 _grants = st.builds(
     Grant,
     st.text("0123456789abcdef", min_size=64, max_size=64),
@@ -104,6 +116,7 @@ _grants = st.builds(
     capabilities=_capabilities,
     asked=_capabilities,
     version=st.none() | st.from_regex(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}", fullmatch=True),
+    secrets=st.dictionaries(st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,63}", fullmatch=True), _uses, max_size=4),
 )
 
 

@@ -51,7 +51,7 @@ def test_everything_that_an_author_writes_is_read() -> None:
     assert manifest.limits == {"memory": 128 << 20, "cpu": 2.0, "host_call": 0.25, "nesting": 3}
     assert [(item.name, item.available, item.optional) for item in manifest.capabilities] == [
         ("log", True, True),
-        ("http:https://api.example.com/*", False, True),
+        ("http:https://api.example.com/*", True, True),
     ]
     assert manifest.nodes[0].full_type == "space:Shout"
 

@@ -169,7 +169,7 @@ class BusyError(InnkeeperError):
     Attributes:
         bound: name of the bound (str): "live guests", "guest memory", "calls per plugin", "bytes in flight",
             "shared guest", "worker threads", "open files", "extism workers",
-            "database", "disk".
+            "database", "disk", "http requests".
     """
 
     kind = Kind.BUSY

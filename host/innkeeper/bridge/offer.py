@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from innkeeper.bridge import events, kv
+from innkeeper.bridge import events, http, kv, secrets
 from innkeeper.bridge.caller import Caller
+from innkeeper.bridge.extism_http import extism_functions
 from innkeeper.bridge.gate import Gate
 from innkeeper.bridge.needs import Needs
 from innkeeper.bridge.operation import Operation, operations_of
+from innkeeper.bridge.secret_store import SecretStore
 from innkeeper.bridge.service import Closing, ServiceKind, Serving
 from innkeeper.sandbox.interface import HostFunction
 
 SERVICES: Final[tuple[ServiceKind, ...]] = (
     ServiceKind("kv", kv.KvService, kv.RATE, lambda needs: kv.KvService(needs.database)),
     ServiceKind("events", events.EventsService, events.RATE, lambda needs: events.EventsService(needs)),
+    ServiceKind(
+        "http",
+        http.HttpService,
+        http.RATE,
+        lambda needs: http.HttpService(SecretStore(needs.configuration.secrets.file)),
+    ),
+    ServiceKind("secrets", secrets.SecretsService, secrets.RATE, lambda needs: secrets.SecretsService()),
 )
 """Every service."""
 
@@ -45,6 +54,8 @@ class Offer:
             for operation in operations_of(kind.type, kind.name):
                 function = self.gate.function(service, operation, kind.rate)
                 self._functions.setdefault(operation.capability, []).append(function)
+                if operation.full_name == "http.request":
+                    self._functions[operation.capability] += extism_functions(function)
 
     def functions(self, capabilities: Iterable[str]) -> list[HostFunction]:
         """The host functions that belong to these capabilities."""

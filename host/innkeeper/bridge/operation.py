@@ -31,10 +31,16 @@ class _Mark:
     use: str | None
     free_form: bool
     covers: bool
+    bounds: DataBounds | None
 
 
 def operation(
-    capability: str, *, use: str | None = None, free_form: bool = False, covers: bool = False
+    capability: str,
+    *,
+    use: str | None = None,
+    free_form: bool = False,
+    covers: bool = False,
+    bounds: DataBounds | None = None,
 ) -> Callable[[M], M]:
     """Makes a method of a service an operation.
 
@@ -44,10 +50,12 @@ def operation(
         covers: whether that argument is a scope itself, such as a pattern to subscribe to: then all of it must have
             been granted, in one capability.
         free_form: whether an argument may hold any plain data: then all of it is counted before it is built.
+        bounds: what the encoded arguments may be, where the declared types do not say it: of lists and maps. All of it
+            is counted before it is built.
     """
 
     def mark(method: M) -> M:
-        setattr(method, _MARK, _Mark(capability, use, free_form, covers))
+        setattr(method, _MARK, _Mark(capability, use, free_form or bounds is not None, covers, bounds))
         return method
 
     return mark
@@ -129,7 +137,7 @@ def _read(service: str, name: str, method: Method, mark: _Mark) -> Operation:
     if not summary or set(described) != set(fields):
         raise TypeError(f"{service}.{name}: its docstring must have a summary and each of {sorted(fields)}")
     return Operation(
-        bounds=FREE_FORM if mark.free_form else _bounds(f"{service}.{name}", model),
+        bounds=mark.bounds or (FREE_FORM if mark.free_form else _bounds(f"{service}.{name}", model)),
         service=service,
         name=name,
         capability=mark.capability,

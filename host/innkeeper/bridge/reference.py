@@ -31,7 +31,7 @@ _KINDS = {
     Refusal.CONFLICT: "something else is there than was expected; `current` is its version",
     Refusal.QUOTA: "a quota would be exceeded, or the plugin asks too often",
     Refusal.BUSY: "the host has too much to do; again later may work",
-    Refusal.FAILED: "the service broke; the host's log says more",
+    Refusal.FAILED: "the service, or what it asked, did not do it; the host's log may say more",
 }
 
 
@@ -104,7 +104,7 @@ def _type(field: Mapping[str, Any]) -> str:
     kinds = [kind for kind in field.get("anyOf", [field]) if kind.get("type") != "null"]
     kind = kinds[0]
     name = {"string": "text", "integer": "integer", "number": "float", "boolean": "bool"}.get(
-        kind.get("type", ""), "any"
+        kind.get("type", ""), {"array": "list", "object": "map"}.get(kind.get("type", ""), "any")
     )
     if kind.get("format") == "binary":
         name = "bytes"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from innkeeper.plugins.home import Home
     from innkeeper.plugins.rights import Rights
     from innkeeper.plugins.risk import Risk
+    from innkeeper.plugins.secret_use import SecretUse
 
 _BYTES = {
     "first": "it has no grant yet",
@@ -31,10 +32,19 @@ _BYTES = {
 @click.argument("plugin_id", metavar="ID")
 @click.option("--yes", is_flag=True, help="Grant it without being asked.")
 @click.option("--deny", metavar="CAPABILITY", multiple=True, help="Leave this one out; may be repeated.")
+@click.option(
+    "--secret",
+    "placed",
+    metavar="NAME=PLACE@SERVER",
+    multiple=True,
+    help="Where a secret goes, such as KEY=bearer@https://api.example.com; PLACE is bearer, header:NAME or query:NAME.",
+)
 @click.option("--all", "everything", is_flag=True, help="Also what was left out or narrowed before.")
 @json_option
 @pass_settings
-def grant(settings: Settings, plugin_id: str, yes: bool, deny: tuple[str, ...], everything: bool) -> int:
+def grant(
+    settings: Settings, plugin_id: str, yes: bool, deny: tuple[str, ...], placed: tuple[str, ...], everything: bool
+) -> int:
     """Show what the plugin ID asks for, why, how risky that is and what changed since the last time; then grant it.
 
     Writes manifests/ID.toml for the file as it is now. Limits, configuration and instance of the grant that there is
@@ -49,7 +59,15 @@ def grant(settings: Settings, plugin_id: str, yes: bool, deny: tuple[str, ...], 
     catalogue = read_catalogue(home)
     entry = _entry(catalogue, plugin_id)
     before = _usable(catalogue.grants.get(plugin_id), plugin_id)
-    plan = plan_consent(plugin_id, entry.module.manifest, entry.module.digest, before, deny=deny, everything=everything)
+    plan = plan_consent(
+        plugin_id,
+        entry.module.manifest,
+        entry.module.digest,
+        before,
+        deny=deny,
+        everything=everything,
+        secrets=_secrets(placed),
+    )
     if not settings.json:
         _show(plan, entry)
     if plan.needless:
@@ -160,6 +178,22 @@ def _checked(plugin_id: str) -> str:
     return plugin_id
 
 
+def _secrets(placed: tuple[str, ...]) -> dict[str, SecretUse]:
+    from innkeeper.plugins.secret_use import parse_option
+    from innkeeper.plugins.tables import shown
+
+    found: dict[str, SecretUse] = {}
+    for text in placed:
+        try:
+            name, use = parse_option(text)
+            if name in found:
+                raise ValueError(f"{name} is there twice; several servers are joined by commas")
+        except ValueError as error:
+            raise UsageError(f"--secret {shown(text)} is not right: {error}") from None
+        found[name] = use
+    return found
+
+
 def _entry(catalogue: Catalogue, plugin_id: str) -> Entry:
     from innkeeper.plugins.grants import meant
 
@@ -199,7 +233,8 @@ def _kept(grant: Grant | None) -> list[str]:
         return []
     limits = [f"limit {name} = {value:,}" for name, value in grant.limits.items()]
     config = [f"config {', '.join(sorted(grant.config))}"] if grant.config else []
-    return [*limits, *config, *(["instance shared"] if grant.shared else [])]
+    secrets = [f"secret {name} {use}" for name, use in grant.secrets.items()]
+    return [*limits, *config, *(["instance shared"] if grant.shared else []), *secrets]
 
 
 # --- what is said ---------------------------------------------------------------------------------------------------
@@ -231,6 +266,16 @@ def _show(plan: Plan, entry: Entry) -> None:
             write_line(f"{item.risk.level}: {item.request.name}: {item.risk.reason}")
         if not item.request.available:
             write_line(f"{item.request.name} is not available in this version; granted now, it counts once it is")
+    for name, use in plan.grant.secrets.items():
+        write_line(f"the secret {name} goes {use}")
+        for host in use.hosts:
+            if host.startswith("http:"):
+                write_line(f"high: who is on the way to {host} can read the secret {name} (no https)")
+    for name in plan.placeless:
+        write_line(
+            f"the secret {name} would have no place to go to, so it would be of no use; "
+            f"say it with --secret {name}=bearer@https://SERVER"
+        )
     for each in plan.gone:
         write_line(f"no longer asked for: {each}")
     write_line(f"risk of what it would get: {plan.risk.level}: {plan.risk.reason}")
@@ -287,6 +332,8 @@ def _plan_object(plan: Plan) -> dict[str, Any]:
         "gone": [str(each) for each in plan.gone],
         "unmet": [item.request.name for item in plan.unmet],
         "capabilities": [str(each) for each in plan.grant.capabilities],
+        "secrets": {name: str(use) for name, use in plan.grant.secrets.items()},
+        "placeless": list(plan.placeless),
         "keeps": _kept(plan.grant),
     }
 

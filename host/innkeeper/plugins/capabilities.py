@@ -13,6 +13,7 @@ from innkeeper.plugins.rights import FREE as FREE
 from innkeeper.plugins.scopes import (
     Reader,
     Scope,
+    WebScope,
     names,
     no_scope,
     read_call,
@@ -69,8 +70,14 @@ KINDS: Final[dict[str, Kind]] = {
     "call": Kind(
         "call functions of another plugin, which has its own rights", "required", "call:words/count", read_call
     ),
-    "http": Kind("send requests to servers", "required", "http:https://api.example.com/v1/*", read_web),
-    "secrets": Kind("have the host put a secret into its requests, unseen", "required", "secrets:WEATHER_KEY", _SECRET),
+    "http": Kind("send requests to servers", "required", "http:https://api.example.com/v1/*", read_web, available=True),
+    "secrets": Kind(
+        "have the host put a secret into its requests, unseen",
+        "required",
+        "secrets:WEATHER_KEY",
+        _SECRET,
+        available=True,
+    ),
     "kb.read": Kind("search and read a knowledge base", "required", "kb.read:world", _KNOWLEDGE),
     "kb.write": Kind("change and delete entries of a knowledge base", "required", "kb.write:world", _KNOWLEDGE),
     "scheduler.submit": Kind("start workflows, now or later", "none", "scheduler.submit"),
@@ -124,6 +131,12 @@ class Capability:
                 is no such thing is not allowed.
         """
         return self.parsed.allows(use)
+
+    @property
+    def literal(self) -> bool:
+        """Whether it names an address of a server (bool); see `WebScope.literal`."""
+        parsed = self.parsed
+        return isinstance(parsed, WebScope) and parsed.literal
 
     def covers(self, other: Capability) -> bool:
         """Whether it allows every use that `other` allows (bool)."""

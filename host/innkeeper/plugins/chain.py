@@ -7,7 +7,7 @@ start. Such a task can outlive the call; a frame that is over counts for nothing
 from __future__ import annotations
 
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from innkeeper.errors import LimitError
 
@@ -29,7 +29,7 @@ class Frame:
         LimitError: on entry: a call that this one is inside of may not have that many inside.
     """
 
-    __slots__ = ("_token", "nesting", "owner", "run", "version")
+    __slots__ = ("_notes", "_token", "nesting", "owner", "run", "version")
 
     def __init__(
         self, owner: object, nesting: int, version: Generation | None = None, run: RunContext | None = None
@@ -39,6 +39,14 @@ class Frame:
         self.version = version
         self.run = run
         self._token: Token[tuple[Frame, ...]] | None = None
+        self._notes: dict[object, Any] | None = None
+
+    @property
+    def notes(self) -> dict[object, Any]:
+        """What host functions remember from one to the next of this call, by whatever they choose; gone with it."""
+        if self._notes is None:
+            self._notes = {}
+        return self._notes
 
     @property
     def active(self) -> bool:

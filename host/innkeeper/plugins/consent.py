@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from innkeeper.plugins.tables import MAX_BYTES, shown
 
 if TYPE_CHECKING:
     from innkeeper.plugins.manifest import CapabilityRequest, Manifest
+    from innkeeper.plugins.secret_use import SecretUse
 
 Change = Literal["new", "wider", "same", "narrower"]
 Bytes = Literal["first", "same", "changed"]
@@ -97,6 +98,12 @@ class Plan:
         return tuple(item for item in self.items if not item.request.optional and not item.whole)
 
     @property
+    def placeless(self) -> tuple[str, ...]:
+        """Secrets that would be granted without a place to go to, so that they are of no use (tuple of str)."""
+        given = [each.scope for each in self.grant.capabilities if each.name == "secrets"]
+        return tuple(name for name in given if name not in self.grant.secrets)
+
+    @property
     def needless(self) -> bool:
         """Whether the grant that there is says the same already, in any order (bool)."""
         before = self.before
@@ -116,6 +123,7 @@ def plan_consent(
     *,
     deny: Sequence[str] = (),
     everything: bool = False,
+    secrets: Mapping[str, SecretUse] | None = None,
 ) -> Plan:
     """The plan of a consent. Writes nothing.
 
@@ -128,10 +136,11 @@ def plan_consent(
         before: the grant that there is, or None; its limits, configuration and instance stay.
         deny: capabilities that are left out, or names for all of that name.
         everything: whether what was left out or narrowed before is given after all.
+        secrets: where secrets go, by name; those of the grant that there is stay, unless they are here.
 
     Raises:
-        UsageError: something in `deny` is not asked for, needs no grant, or is only a part of what is asked for; or
-            the grant would have too many capabilities.
+        UsageError: something in `deny` is not asked for, needs no grant, or is only a part of what is asked for; a
+            secret is not asked for; or the grant would have too many capabilities.
     """
     requests = () if manifest is None else manifest.capabilities
     seen = () if before is None else tuple(dict.fromkeys((*before.asked, *before.capabilities)))
@@ -140,6 +149,10 @@ def plan_consent(
         items = _denied(items, text)
     wanted = [item.request.capability for item in items]
     given = _widest(tuple(dict.fromkeys(each for item in items for each in item.given)))
+    if before is not None:
+        # Who named an address by hand gave more than the pattern around it gives.
+        named = [each for each in before.capabilities if each.literal and each not in given]
+        given += tuple(each for each in named if any(other.covers(each) for other in given))
     version = None if manifest is None else manifest.version
     grant = replace(
         Grant(digest) if before is None else before,
@@ -147,6 +160,7 @@ def plan_consent(
         capabilities=given,
         asked=tuple(each for each in wanted if each.name not in FREE),
         version=version,
+        secrets=_placed(wanted, given, before, secrets or {}),
     )
     gone = tuple(each for each in seen if each.name not in FREE and not any(one.meet(each) for one in wanted))
     bytes_: Bytes = "first" if before is None else "same" if before.sha256 == digest else "changed"
@@ -154,8 +168,8 @@ def plan_consent(
 
 
 def revoked(grant: Grant) -> Grant:
-    """A grant without capabilities and without a consent: its limits, configuration and instance stay."""
-    return replace(grant, capabilities=(), asked=(), version=None)
+    """A grant without capabilities, places of secrets and a consent: its limits, configuration and instance stay."""
+    return replace(grant, capabilities=(), asked=(), version=None, secrets={})
 
 
 def write_grant(path: Path, grant: Grant, *, label: str) -> None:
@@ -197,14 +211,41 @@ def write_grant(path: Path, grant: Grant, *, label: str) -> None:
         raise UsageError(f"{label}: cannot be written: {error.strerror}") from None
 
 
+def _placed(
+    wanted: Sequence[Capability],
+    given: Sequence[Capability],
+    before: Grant | None,
+    secrets: Mapping[str, SecretUse],
+) -> dict[str, SecretUse]:
+    asked, gets = ([each.scope for each in some if each.name == "secrets"] for some in (wanted, given))
+    for name in secrets:
+        if name not in asked:
+            raise UsageError(
+                f"the secret {shown(name)} cannot be placed: the plugin does not ask for it; "
+                f"it asks for {', '.join(asked) or 'none'}"
+            )
+        if name not in gets:
+            raise UsageError(
+                f"the secret {shown(name)} cannot be placed: it is not given now, or was left out before; "
+                "--all gives it after all"
+            )
+    # One that is no longer asked for or given goes: a later version shall not find it ready.
+    kept = {} if before is None else {name: use for name, use in before.secrets.items() if name in gets}
+    return {**kept, **secrets}
+
+
 def _widest(given: tuple[Capability, ...]) -> tuple[Capability, ...]:
-    """Those that no other covers: they allow the same."""
+    """Those that no other covers: they allow the same. An address that is named means more than a pattern."""
     if len(given) > MAX_CAPABILITIES:
         raise UsageError(
             f"it would get {len(given)} capabilities, the most is {MAX_CAPABILITIES}: the earlier grant narrows what "
             "is asked now in too many ways; revoke it first"
         )
-    return tuple(each for each in given if not any(other != each and other.covers(each) for other in given))
+    return tuple(
+        each
+        for each in given
+        if not any(other != each and other.covers(each) and other.literal >= each.literal for other in given)
+    )
 
 
 def _item(request: CapabilityRequest, before: Grant | None, seen: Sequence[Capability], everything: bool) -> Item:

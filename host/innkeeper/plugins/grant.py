@@ -14,6 +14,11 @@ cpu = "5s"
 
 [config]
 language = "en"
+
+[secrets.WEATHER_KEY]
+header = "Authorization"
+prefix = "Bearer "
+hosts = ["https://api.example.com"]
 """
 
 from __future__ import annotations
@@ -30,11 +35,12 @@ from innkeeper.sandbox.limits import Limits
 
 if TYPE_CHECKING:
     from innkeeper.plugins.capabilities import Capability
+    from innkeeper.plugins.secret_use import SecretUse
 
 MAX_CAPABILITIES = 256
 """Capabilities of one list of a grant: a manifest requests 64 at most, and each may be narrowed to several."""
 
-_KEYS = ("sha256", "capabilities", "instance", "consent", "limits", "config")
+_KEYS = ("sha256", "capabilities", "instance", "consent", "limits", "config", "secrets")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -56,6 +62,7 @@ class Grant:
         capabilities: what it may do, as far as its manifest requests it.
         asked: what the plugin requested when the operator last agreed.
         version: that of the plugin then, or None if nobody was asked.
+        secrets: where the host puts each secret, by its name; the capability `secrets:NAME` is needed besides.
     """
 
     sha256: str
@@ -65,6 +72,7 @@ class Grant:
     capabilities: tuple[Capability, ...] = ()
     asked: tuple[Capability, ...] = ()
     version: str | None = None
+    secrets: Mapping[str, SecretUse] = field(default_factory=dict)
 
     def apply(self, defaults: Limits, ceiling: Limits, where: str) -> Limits:
         """The limits of a call of this plugin.
@@ -111,6 +119,11 @@ def parse_grant(data: bytes, *, where: str) -> Grant:
     consent.only(("version", "asked"))
     asked = _capabilities(consent, "asked")
     version = consent.text("version", pattern=_VERSION, right='a version such as "1.0.0"')
+    secrets: dict[str, SecretUse] = {}
+    if "secrets" in table.data:
+        from innkeeper.plugins.secret_use import read_secrets
+
+        secrets = read_secrets(table.table("secrets"))
     if problems:
         raise SettingsError(TableError(problems))
     return Grant(
@@ -121,6 +134,7 @@ def parse_grant(data: bytes, *, where: str) -> Grant:
         capabilities=capabilities,
         asked=asked,
         version=version,
+        secrets=secrets,
     )
 
 
@@ -143,6 +157,11 @@ def format_grant(grant: Grant) -> bytes:
         lines += ["", "[limits]", *(f"{key} = {_quantity(key, value)}" for key, value in grant.limits.items())]
     if grant.config:
         lines += ["", "[config]", *(f"{_key(key)} = {_text(value)}" for key, value in grant.config.items())]
+    for name, use in grant.secrets.items():
+        lines += ["", f"[secrets.{name}]"]
+        words = (("header", use.header), ("prefix", use.prefix), ("query", use.query))
+        lines += [f"{key} = {_text(value)}" for key, value in words if value]
+        lines += ["hosts = [", *(f"    {_text(each)}," for each in use.hosts), "]"]
     return ("\n".join(lines) + "\n").encode()
 
 

@@ -252,6 +252,12 @@ class WebScope(Scope):
         except ValueError:
             return False
 
+    @property
+    def literal(self) -> bool:
+        """Whether it names an address, or this machine as `localhost` (bool). It then means more than a pattern that
+        covers it: an address that is not public is only reached under such a scope."""
+        return self.host == "localhost" or self.host.endswith("]") or self.host.rpartition(".")[2].isdigit()
+
     def allows_url(self, url: Url) -> bool:
         """As `allows`, for a URL that was read already."""
         if not self.scheme:

@@ -39,8 +39,10 @@ def available_imports(
         plugin: its id, for messages.
 
     Raises:
-        RejectedError: too many modules, or a module or a host function has a name that is the host's.
-        UsageError: a host function is given twice, or is both quick and async.
+        RejectedError: too many modules, or a module or a host function has a name that is the host's and no other
+            may have (`kernel.REPLACEABLE`).
+        UsageError: a host function is given twice, is both quick and async, or is not of the type that the ABI
+            gives it.
     """
     if len(modules) >= MAX_MODULES:
         raise RejectedError(
@@ -51,7 +53,12 @@ def available_imports(
     given: dict[tuple[str, str], Signature] = {}
     for function in functions:
         key = function.namespace, function.name
-        if function.namespace in _OF_THE_HOST:
+        replaces = function.namespace == kernel.ENV and function.name in kernel.REPLACEABLE
+        if replaces and kernel.guest_signature(function) != _ALWAYS[key]:
+            raise UsageError(
+                f"the host function {function.name!r} must have the type that it has in {kernel.ENV!r}", plugin=plugin
+            )
+        if function.namespace in _OF_THE_HOST and not replaces:
             raise RejectedError(f"a host function may not be in the namespace {function.namespace!r}", plugin=plugin)
         if function.quick and inspect.iscoroutinefunction(function.handler):
             raise UsageError(

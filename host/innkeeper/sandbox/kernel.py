@@ -231,9 +231,14 @@ SIGNATURES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """What guests may import from `extism:host/env`, with parameters and results."""
 
 
+REPLACEABLE = frozenset({"http_request", "http_status_code", "http_headers"})
+"""Functions of the ABI in whose place a host function may stand: by themselves they refuse, or have nothing."""
+
+
 def needs_wrapper(function: HostFunction) -> bool:
-    """Whether bytes cross: then the kernel turns blocks into lengths and back around the host's function."""
-    return Value.BYTES in function.parameters or function.result is Value.BYTES
+    """Whether the kernel stands around the host's function: where bytes cross, it turns blocks into lengths and back;
+    where it stands for one of the ABI's, guests reach it where they reach those."""
+    return Value.BYTES in function.parameters or function.result is Value.BYTES or function.namespace == ENV
 
 
 Wrapping = tuple[Sequence[Value], Value | None]

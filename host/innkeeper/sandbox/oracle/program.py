@@ -10,7 +10,7 @@ import trio
 from innkeeper.errors import GuestError, UsageError
 from innkeeper.sandbox.callable import check_callable
 from innkeeper.sandbox.interface import CallOptions, HostFunction
-from innkeeper.sandbox.kernel import PAGE
+from innkeeper.sandbox.kernel import ENV, PAGE
 from innkeeper.sandbox.known import Known
 from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.oracle import faults, wire
@@ -44,7 +44,8 @@ class ExtismProgram:
         self.digest = known.digest
         self._pool = pool
         self._modules = tuple(modules)
-        self._functions = tuple(functions)
+        # What stands for a function of the ABI's has no place there: extism has its own, which refuses.
+        self._functions = tuple(function for function in functions if function.namespace != ENV)
         self._info = known.info
         self._closed = False
 

@@ -1,0 +1,191 @@
+"""Puts secrets into a request, and finds them in an answer.
+
+Guarantees: a secret goes where its grant says, and only to a server that its grant names; what the guest writes itself
+can neither take its place nor stand beside it; a redirect to another origin carries none; an answer in which one of
+them stands, as it is or in a usual encoding, does not reach the guest.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from urllib.parse import quote, quote_plus, unquote_plus
+
+import trio
+
+from innkeeper.bridge.secret_store import SecretError, SecretStore
+from innkeeper.bridge.web.faults import Rule, WebError
+from innkeeper.bridge.web.headers import VALUE
+from innkeeper.bridge.web.message import Head, Request
+from innkeeper.plugins.secret_use import SecretUse
+from innkeeper.plugins.urls import MAX_URL, Url
+
+LEAST = 8
+"""Characters of a secret that is put into a request: a shorter one could be guessed, and could not be told from what
+servers answer by chance."""
+
+_WINDOW = 1 << 18
+"""Bytes of an answer that are searched in one go: some 0.3 ms for all forms of one secret."""
+
+_ESCAPE = re.compile("%[0-9A-F]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedSecret:
+    """A secret of one request.
+
+    Attributes:
+        name: its name.
+        use: where it goes.
+        value: what goes there.
+    """
+
+    name: str
+    use: SecretUse
+    value: str = field(repr=False)
+
+    def forms(self) -> set[bytes]:
+        """The value as an answer could have it (set of bytes)."""
+        raw = self.value.encode()
+        escaped = json.dumps(self.value)[1:-1]
+        texts = {quote(self.value, safe=""), quote_plus(self.value), escaped, escaped.replace("/", "\\/")}
+        texts |= {_ESCAPE.sub(lambda found: found[0].lower(), text) for text in texts}
+        texts |= {html.escape(self.value), html.escape(self.value, quote=False)}
+        encoded = {base64.b64encode(raw).rstrip(b"="), base64.urlsafe_b64encode(raw).rstrip(b"=")}
+        return {raw, *(text.encode() for text in texts), *encoded}
+
+
+class Placing:
+    """The secrets of one request."""
+
+    def __init__(self, secrets: Sequence[PlacedSecret], origin: str) -> None:
+        """Args:
+        secrets: of `reveal`.
+        origin: the only one that gets them: that of the request itself.
+        """
+        self._secrets = secrets
+        self._origin = origin
+        self._left = False
+        self._forms = [(secret.name, form) for secret in secrets for form in secret.forms()]
+
+    def placed(self, request: Request) -> Request:
+        """The request as it is sent: with the secrets, as long as no redirect has led to another origin."""
+        self._left = self._left or request.url.origin != self._origin
+        if self._left or not self._secrets:
+            return request
+        headers, url = list(request.headers), request.url
+        for secret in self._secrets:
+            use = secret.use
+            if use.header:
+                headers.append((use.header, use.prefix + secret.value))
+            else:
+                url = _with_field(url, use.query, secret.value)
+        return replace(request, url=url, headers=tuple(headers))
+
+    def without(self, request: Request) -> Request:
+        """A request that a server redirected to, without the fields of the query that are the secrets' own: servers
+        send on what they were asked with.
+
+        Raises:
+            WebError: a secret stands elsewhere in its URL.
+        """
+        url = request.url
+        for secret in self._secrets:
+            if secret.use.query:
+                url = _without_field(url, secret.use.query)
+        self.check_text(str(url))
+        return replace(request, url=url)
+
+    def check_head(self, head: Head) -> None:
+        """Raises WebError where a secret stands in an answer's headers."""
+        for name, value in head.headers:
+            self.check_text(name)
+            self.check_text(value)
+
+    def check_text(self, text: str) -> None:
+        """Raises WebError where a secret stands in it."""
+        if self._forms:
+            self._check(text.encode("utf-8", "surrogateescape"))
+
+    async def check_body(self, body: bytes) -> None:
+        """Raises WebError where a secret stands in an answer's body."""
+        if not self._forms:
+            return
+        overlap = max(len(form) for _, form in self._forms)
+        async for window in _windows(body, overlap):
+            self._check(window)
+
+    def _check(self, data: bytes) -> None:
+        for name, form in self._forms:
+            if form in data:
+                raise WebError(
+                    Rule.PLACING, f"the server's answer has the secret {name!r} in it, so the plugin does not get it"
+                )
+
+
+async def _windows(body: bytes, overlap: int) -> AsyncIterator[bytes]:
+    for at in range(0, len(body), _WINDOW):
+        yield body[at : at + _WINDOW + overlap]
+        await trio.lowlevel.checkpoint()
+
+
+async def reveal(store: SecretStore, chosen: Iterable[tuple[str, SecretUse]], request: Request) -> Placing:
+    """The secrets that go into a request.
+
+    Args:
+        store: has their values.
+        chosen: name and place of each; the plugin may use them.
+        request: as the guest wants it.
+
+    Raises:
+        WebError: one of them may not go there, has no value that can, or is in the way of another or of what the
+            guest wrote.
+    """
+    taken_headers = {name.lower() for name, _ in request.headers}
+    taken_fields = _fields(request.url)
+    found: list[PlacedSecret] = []
+    for name, use in chosen:
+        if request.url.origin not in use.hosts:
+            raise WebError(Rule.PLACING, f"the secret {name!r} was not granted for {request.url.origin}")
+        place, taken = (use.header.lower(), taken_headers) if use.header else (use.query, taken_fields)
+        if place in taken:
+            raise WebError(Rule.PLACING, f"{place!r} is the secret {name!r}'s own place; leave out what is there")
+        taken.add(place)
+        try:
+            value = await store.reveal(name)
+        except SecretError as error:
+            raise WebError(Rule.PLACING, f"{error}; the host's log says why") from None
+        if len(value) < LEAST:
+            raise WebError(Rule.PLACING, f"the secret {name!r} has fewer than {LEAST} characters, so it is not used")
+        if not value.isprintable() or (use.header and VALUE.fullmatch(use.prefix + value) is None):
+            raise WebError(Rule.PLACING, f"the secret {name!r} has characters that cannot stand there")
+        if use.query and len(str(_with_field(request.url, use.query, value))) > 2 * MAX_URL:
+            raise WebError(Rule.PLACING, f"the URL is too long with the secret {name!r} in it")
+        found.append(PlacedSecret(name, use, value))
+    return Placing(found, request.url.origin)
+
+
+def _fields(url: Url) -> set[str]:
+    """The names of the query's fields, as a server may read them."""
+    return {unquote_plus(part.partition("=")[0]) for part in _parts(url)}
+
+
+def _parts(url: Url) -> list[str]:
+    # Some servers take ";" for "&".
+    return [] if not url.query else url.query.replace(";", "&").split("&")
+
+
+def _with_field(url: Url, name: str, value: str) -> Url:
+    more = f"{name}={quote(value, safe='')}"
+    return replace(url, query=f"{url.query}&{more}" if url.query else more)
+
+
+def _without_field(url: Url, name: str) -> Url:
+    if name not in _fields(url):
+        return url
+    kept = [part for part in _parts(url) if unquote_plus(part.partition("=")[0]) != name]
+    return replace(url, query="&".join(kept) or None)

@@ -1,0 +1,129 @@
+"""Requests for those who may not ask whom they like: each hop is checked, every amount is bounded."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from innkeeper.bridge.web.dial import Dialer
+from innkeeper.bridge.web.exchange import Exchange
+from innkeeper.bridge.web.faults import Rule, WebError
+from innkeeper.bridge.web.message import Head, Headers, Request
+from innkeeper.bridge.web.reach import Reach
+from innkeeper.bridge.web.redirects import redirected
+from innkeeper.bridge.web.slots import Holding
+from innkeeper.plugins.urls import Url
+
+
+class Dress(Protocol):
+    """What becomes of a request before it is sent, and of an answer before anybody sees it: `bridge.secret_placing`."""
+
+    def placed(self, request: Request) -> Request:
+        """The request as it is sent."""
+        ...
+
+    def without(self, request: Request) -> Request:
+        """A request that a server redirected to, before it is checked."""
+        ...
+
+    def check_head(self, head: Head) -> None:
+        """Raises WebError where an answer is not to be seen."""
+        ...
+
+    async def check_body(self, body: bytes) -> None:
+        """Raises WebError where an answer is not to be seen."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server answered.
+
+    Attributes:
+        status: 200 to 999.
+        headers: names in lower case, and values.
+        body: decompressed.
+        url: where it came from, after redirects, without secrets.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes
+    url: Url
+
+
+class WebClient:
+    """Makes requests. Keeps no connection, no cookie and nothing else from one to the next; no proxy, .netrc or
+    variable of the host's environment has a say in them, but for the roots that certificates are checked with."""
+
+    def __init__(self, dialer: Dialer) -> None:
+        """Args:
+        dialer: opens connections.
+        """
+        self._dialer = dialer
+
+    async def fetch(
+        self, request: Request, reach: Reach, dress: Dress, holding: Holding, *, most: int, redirects: int
+    ) -> Answer:
+        """A request with its redirects, and the whole of the answer. It ends by itself with each of its steps but the
+        last: who asks bounds the time of the whole.
+
+        Args:
+            request: what is asked.
+            reach: what may be.
+            dress: what is sent besides.
+            holding: counts the answer's bytes.
+            most: bytes of the answer's body.
+            redirects: how many are followed; the answer after the last is an error if it is one more.
+
+        Raises:
+            WebError: there is no answer that the asker may have; `hop` says after which redirect.
+        """
+        hop = 0
+        try:
+            while True:
+                reach.check_url(request.url)
+                async with self._asked(dress.placed(request), reach, most) as (exchange, head):
+                    after = redirected(request, head) if redirects else None
+                    if after is None:
+                        dress.check_head(head)
+                        body = await _whole(exchange, holding)
+                        break
+                if hop == redirects:
+                    raise WebError(Rule.REDIRECT, f"there are more than {redirects} redirects")
+                hop += 1
+                request = dress.without(after)
+            await dress.check_body(body)
+        except WebError as error:
+            raise error.at(hop) from None
+        return Answer(head.status, _seen(head), body, request.url)
+
+    @asynccontextmanager
+    async def _asked(self, sent: Request, reach: Reach, most: int) -> AsyncIterator[tuple[Exchange, Head]]:
+        stream = await self._dialer.connect(sent.url, reach)
+        try:
+            exchange = Exchange(stream, most)
+            yield exchange, await exchange.ask(sent)
+        finally:
+            # Nothing of it is used again, so nobody waits for a farewell.
+            await trio.aclose_forcefully(stream)
+
+
+async def _whole(exchange: Exchange, holding: Holding) -> bytes:
+    pieces: list[bytes] = []
+    async with aclosing(exchange.body()) as body:
+        async for piece in body:
+            holding.more(len(piece))
+            pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _seen(head: Head) -> Headers:
+    # What they say of the body on the wire is not so of the one that the guest gets.
+    if not head.all("content-encoding"):
+        return head.headers
+    return tuple(each for each in head.headers if each[0] not in ("content-encoding", "content-length"))

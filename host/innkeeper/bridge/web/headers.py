@@ -1,0 +1,68 @@
+"""Which headers a guest may send."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from innkeeper.bridge.web.faults import Rule, WebError
+from innkeeper.bridge.web.message import MOST_HEAD, MOST_HEADERS, Headers
+
+NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
+"""A name of a header."""
+
+VALUE: Final = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
+"""What a header may have: what can be seen, and blanks between. No line break, so one header never becomes two."""
+
+HOSTS: Final = frozenset(
+    {
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""Headers, in lower case, that the host alone writes: they say where a message ends, and whom it is for."""
+
+_AGENT = "innkeeper"
+
+
+def check_headers(given: Mapping[str, str]) -> Headers:
+    """The headers of a request, in the order in which they were given.
+
+    Raises:
+        WebError: one of them is none, twice there, or the host's.
+    """
+    if len(given) > MOST_HEADERS:
+        raise WebError(Rule.REQUEST, f"a request has at most {MOST_HEADERS} headers")
+    seen: set[str] = set()
+    size = 0
+    for name, value in given.items():
+        lower = name.lower()
+        if NAME.fullmatch(name) is None:
+            raise WebError(Rule.REQUEST, f"{name[:64]!r} is not the name of a header")
+        if lower in HOSTS:
+            raise WebError(Rule.REQUEST, f"the header {name!r} is the host's to write; leave it out")
+        if lower in seen:
+            raise WebError(Rule.REQUEST, f"the header {name!r} is there twice; join its values")
+        if VALUE.fullmatch(value) is None:
+            raise WebError(
+                Rule.REQUEST,
+                f"the header {name!r} has a value with a line break, a control character, a letter that is not ASCII, "
+                "or a blank at its begin or end",
+            )
+        seen.add(lower)
+        size += len(name) + len(value) + 4
+    if size > MOST_HEAD:
+        raise WebError(Rule.REQUEST, f"the headers have more than {MOST_HEAD:,} bytes")
+    agent = () if "user-agent" in seen else (("user-agent", _AGENT),)
+    return (*given.items(), *agent)

@@ -1,0 +1,202 @@
+"""Extism's `http_request`: the same service, gate and right as `http.request`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from guests import Sandbox, assemble, wat
+from innkeeper import Host
+from innkeeper.errors import DeniedError, GuestError, RejectedError, UsageError
+from innkeeper.sandbox.interface import HostFunction, Value
+from innkeeper.sandbox.kernel import ENV
+from web_servers import Names, home, moved, names, opened, plain, serving, write
+
+__all__ = ["home", "names"]
+
+# The input is the request's JSON; a body of five bytes goes with it where it begins with a blank.
+GUEST = assemble(
+    wat(
+        """
+        (func $body (result i64) (local $b i64)
+          (if (i32.ne (call $input_load_u8 (i64.const 0)) (i32.const 32)) (then (return (i64.const 0))))
+          (local.set $b (call $alloc (i64.const 5)))
+          (call $store_u8 (local.get $b) (i32.const 98))
+          (local.get $b))
+        (func $ask (result i64) (call $http_request (call $input_offset) (call $body)))
+        (func (export "body") (local $b i64)
+          (local.set $b (call $ask))
+          (call $output_set (local.get $b) (call $length (local.get $b))))
+        (func (export "headers") (local $b i64)
+          (drop (call $ask))
+          (local.set $b (call $http_headers))
+          (call $output_set (local.get $b) (call $length (local.get $b))))
+        (func (export "status") (local $b i64)
+          (local.set $b (call $alloc (i64.const 8)))
+          (call $store_u64 (local.get $b) (i64.extend_i32_u (call $http_status_code)))
+          (drop (call $ask))
+          (call $store_u64 (local.get $b) (i64.or (i64.shl (i64.load_at (local.get $b)) (i64.const 32))
+            (i64.extend_i32_u (call $http_status_code))))
+          (call $output_set (local.get $b) (i64.const 8)))
+        (func (export "before") (local $b i64)
+          (local.set $b (call $http_headers))
+          (call $output_set (local.get $b) (call $length (local.get $b))))
+        """.replace("i64.load_at", "call $load_u64"),
+        "http_request http_status_code http_headers alloc store_u8 store_u64 load_u64 length output_set input_offset "
+        "input_load_u8",
+    )
+)
+
+
+def web(home: Path, *scopes: str, requests: tuple[str, ...] = ("http:*",)) -> None:
+    write(home, "web", GUEST, requests=requests, grants=[f"http:{scope}" for scope in scopes])
+
+
+async def call(host: Host, function: str, **request: object) -> bytes:
+    blank = b" " if request.pop("with_body", False) else b""
+    return (await host.plugins["web"].call(function, blank + json.dumps(request).encode())).output
+
+
+async def test_a_guest_of_extisms_gets_body_status_and_headers(home: Path) -> None:
+    async with serving(plain(b"teapot", "418 I am", headers=["X-One: 1", "X-Two: a", "X-Two: b"])) as server:
+        web(home, f"{server.url}/*")
+        async with opened(home) as host:
+            assert await call(host, "before") == b""
+            assert await call(host, "body", url=server.url) == b"teapot"
+            assert int.from_bytes(await call(host, "status", url=server.url), "little") == 418
+            headers = json.loads(await call(host, "headers", url=server.url, headers={"X-Mine": "yes"}))
+            assert headers == {"x-one": "1", "x-two": "a, b", "content-length": "6"}
+            await call(host, "body", url=server.url, method="post", header={"x": "y"}, with_body=True)
+        assert server.asked[2].headers["x-mine"] == "yes"
+        assert server.asked[3].line == "POST / HTTP/1.1"
+        assert server.asked[3].body == b"b\0\0\0\0"
+
+
+async def test_an_empty_answer_is_an_empty_block(home: Path) -> None:
+    async with serving(plain(b"", "204 No Content", length=False)) as server:
+        web(home, f"{server.url}/*")
+        async with opened(home) as host:
+            assert await call(host, "body", url=server.url) == b""
+            assert int.from_bytes(await call(host, "status", url=server.url), "little") == 204
+
+
+async def test_without_the_right_the_call_ends_as_denied_and_nobody_is_asked(home: Path, names: Names) -> None:
+    names.of["evil.example.com"] = [["127.0.0.1"]]
+    async with serving(plain()) as server:
+        for scopes, requests in (
+            ((), ()),
+            ((), ("http:*",)),
+            (("http://127.0.0.1:1/*",), ("http:*",)),
+            (("*",), ("http:*",)),
+            ((f"{server.named('evil.example.com')}/*",), ("http:*",)),
+        ):
+            web(home, *scopes, requests=requests)
+            async with opened(home) as host:
+                for name in ("127.0.0.1", "evil.example.com"):
+                    with pytest.raises(DeniedError) as caught:
+                        await call(host, "body", url=server.named(name))
+                    assert caught.value.capability == "http"
+        assert server.connections == 0
+
+
+async def test_a_redirect_out_of_the_scope_ends_the_call_as_denied(home: Path) -> None:
+    # What Extism itself follows.
+    async with serving(plain()) as other, serving(moved(lambda asked: f"{other.url}/secret")) as server:
+        web(home, f"{server.url}/*")
+        async with opened(home) as host:
+            with pytest.raises(DeniedError):
+                await call(host, "body", url=server.url)
+        assert other.connections == 0
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        b"",
+        b"no JSON",
+        b"[]",
+        b"{}",
+        b'{"url": 5}',
+        b'{"url": "http://127.0.0.1/", "proxy": "x"}',
+        b'{"url": "http://127.0.0.1/", "method": "CONNECT"}',
+        b'{"url": "http://127.0.0.1/", "method": 5}',
+        b'{"url": "http://127.0.0.1/", "headers": ["a"]}',
+        b'{"url": "http://127.0.0.1/", "headers": {"a": 1}}',
+        b'{"url": "http://127.0.0.1/", "headers": {"a": "x\\r\\ny"}}',
+        b'{"url": "http://127.0.0.1/", "headers": {"a": "\\ud800"}}',
+        b'{"url": "http://127.0.0.1/", "headers": {"Host": "evil"}}',
+        b'{"url": "' + b"x" * 200_000 + b'"}',
+        b"[" * 10_000,
+        b"\xff\xfe",
+    ],
+)
+async def test_what_is_no_request_is_the_guests_error(home: Path, given: bytes) -> None:
+    web(home, "http://127.0.0.1/*")
+    async with opened(home) as host:
+        with pytest.raises(GuestError, match="http_request") as caught:
+            await host.plugins["web"].call("body", given)
+        assert len(caught.value.message) < 1000
+
+
+async def test_a_server_that_is_not_there_is_the_guests_error(home: Path) -> None:
+    async with serving(plain()) as server:
+        pass
+    web(home, f"{server.url}/*")
+    async with opened(home) as host:
+        with pytest.raises(GuestError, match="cannot be reached"):
+            await call(host, "body", url=server.url)
+
+
+async def test_what_one_call_was_answered_the_next_does_not_see(home: Path) -> None:
+    async with serving(plain(headers=["X-Secret: of the first"])) as server:
+        write(
+            home,
+            "web",
+            GUEST,
+            requests=["http:*"],
+            grants=[f"http:{server.url}/*"],
+        )
+        grant = home / "manifests" / "web.toml"
+        grant.write_text(grant.read_text() + 'instance = "shared"\n')
+        manifest = home / "plugins" / "web.toml"
+        manifest.write_text('instance = "shared"\n' + manifest.read_text())
+        async with opened(home) as host:
+            assert b"of the first" in await call(host, "headers", url=server.url)
+            assert await call(host, "before") == b""
+
+
+async def test_only_functions_that_refuse_by_themselves_can_be_replaced_and_only_by_their_like(
+    sandbox: Sandbox,
+) -> None:
+    async def replaced(*values: object) -> bytes:
+        return b""
+
+    for name in ("alloc", "output_set", "config_get", "log_info", "nothing"):
+        with pytest.raises(RejectedError, match="namespace"):
+            await sandbox.load(GUEST, [HostFunction(name, replaced, (Value.BYTES,), Value.BYTES, ENV)])
+    for parameters, result in (
+        ((), Value.BYTES),
+        ((Value.BYTES, Value.BYTES), None),
+        ((Value.I32, Value.BYTES), Value.I64),
+    ):
+        with pytest.raises(UsageError, match="must have the type"):
+            await sandbox.load(GUEST, [HostFunction("http_request", replaced, parameters, result, ENV)])
+
+
+async def test_a_linked_plugin_reaches_the_function_that_stands_for_the_abis_own(sandbox: Sandbox) -> None:
+    async def http_request(meta: bytes, body: bytes) -> bytes:
+        return b"given " + meta
+
+    function = HostFunction("http_request", http_request, (Value.BYTES, Value.BYTES), Value.BYTES, ENV)
+    other = wat('(func (export "one") (result i32) (i32.const 1))')
+    guest = wat(
+        """(import "other" "one" (func $one (result i32)))
+        (func (export "run") (local $b i64)
+          (local.set $b (call $http_request (call $input_offset) (i64.const 0)))
+          (call $output_set (local.get $b) (call $length (local.get $b))))""",
+        "http_request input_offset output_set length",
+    )
+    program = await sandbox.load(guest, [function], {"other": other})
+    assert (await sandbox.call(program, data=b"this")).output == b"given this"
