@@ -20,7 +20,7 @@ from innkeeper import InnkeeperError, Kind, Limits, Usage
 from innkeeper.bench.rows import ROWS
 from innkeeper.cli.group import innkeeper as command_line
 from innkeeper.cli.main import invoke
-from innkeeper.plugins import configuration, grant, manifest
+from innkeeper.plugins import configuration, grant, manifest, manifest_table
 from innkeeper.plugins.quantities import BOUNDS, LIMITS
 from innkeeper.sandbox import inline, merge, pool, spares
 from innkeeper.sandbox.bounds import Bounds
@@ -152,7 +152,7 @@ def test_the_full_examples_have_every_key() -> None:
         first: max((block.text for block in of("toml", "docs/plugins.md") if first in block.text), key=len)
         for first in ("id = ", "sha256 = ", "[bounds]")
     }
-    for key in manifest._KEYS:
+    for key in manifest_table.KEYS:
         assert re.search(rf"^(\[+)?{key}\b", longest["id = "], re.MULTILINE), key
     for key in grant._KEYS:
         assert re.search(rf"^(\[)?{key}\b", longest["sha256 = "], re.MULTILINE), key
