@@ -107,7 +107,7 @@ _values = st.recursive(
 _keys = st.sampled_from(["id", "version", "namespace", "abi", "codec", "limits", "nodes", "capabilities"]) | st.text()
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(st.dictionaries(_keys, _values))
 def test_any_table_is_a_manifest_or_problems(table: dict[str, Any]) -> None:
     try:

@@ -245,11 +245,11 @@ async def open_host(
     async with AsyncExitStack() as stack:
         running = engine
         if running is None:
-            from innkeeper.sandbox.compilation.place import cache_folder
+            from innkeeper.sandbox.compilation.place import FILE, cache_folder
             from innkeeper.sandbox.engine import open_engine
 
             configuration = opened.configuration
-            folder, _ = cache_folder(configuration.cache)
+            folder, _ = cache_folder(configuration.cache, configuration.origins.get("cache", FILE))
             # An engine asks as it is made who is to be told; somebody who shows it to a user goes before.
             token = listener.set(listener.get() or _log_trouble)
             try:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from innkeeper.errors import UsageError
 from innkeeper.plugins.tables import Table, shown
+from innkeeper.plugins.units import Unit, quantity
 from innkeeper.sandbox.bounds import Bounds
-from innkeeper.sandbox.limits import Limits, parse_duration, parse_size
+from innkeeper.sandbox.limits import Limits
 
 _Quantities = TypeVar("_Quantities", Limits, Bounds)
 
@@ -46,12 +46,8 @@ BOUNDS: Final = {
 }
 """What each field of `Bounds` counts."""
 
-_MOST = 1 << 53
-_RIGHT = {
-    "size": 'bytes, as a number or like "64MiB"',
-    "duration": 'seconds, as a number or like "250ms"',
-    "count": "a whole number above 0",
-}
+UNITS: Final[dict[str, Unit]] = {kind: quantity(kind) for kind in ("size", "duration", "count")}
+"""How each of them is read; none may be 0."""
 
 
 def read_quantities(table: Table, units: dict[str, str]) -> dict[str, int | float]:
@@ -67,11 +63,13 @@ def read_quantities(table: Table, units: dict[str, str]) -> dict[str, int | floa
         unit = units.get(key)
         if unit is None:
             continue
-        number = _quantity(value, unit)
-        if number is None:
-            table.problem(key, f"is {shown(value)}: it must be {_RIGHT[unit]}")
-        else:
-            values[key] = number
+        try:
+            number = UNITS[unit].read(value)
+        except ValueError:
+            table.problem(key, f"is {shown(value)}: it must be {UNITS[unit].right}")
+            continue
+        assert isinstance(number, int | float)
+        values[key] = number
     return values
 
 
@@ -79,21 +77,3 @@ def with_quantities(base: _Quantities, values: Mapping[str, int | float]) -> _Qu
     """`base` with some of its fields as `read_quantities` found them."""
     fields: dict[str, Any] = dict(values)
     return replace(base, **fields)
-
-
-def _quantity(value: object, unit: str) -> int | float | None:
-    if isinstance(value, str) and unit != "count":
-        try:
-            number: int | float = parse_size(value) if unit == "size" else parse_duration(value)
-        except UsageError:
-            return None
-    elif isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    else:
-        number = value
-    # Also refuses NaN, and sizes below one byte that a fraction such as "0.1B" makes.
-    if not 0 < number <= _MOST:
-        return None
-    if unit == "duration":
-        return float(number)
-    return number if isinstance(number, int) else None
