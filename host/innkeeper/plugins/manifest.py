@@ -16,6 +16,7 @@ from innkeeper.plugins.tables import ManifestError, TableError, parse_toml
 
 if TYPE_CHECKING:
     from innkeeper.plugins.capabilities import Capability
+    from innkeeper.plugins.config_schema import ConfigSchema
     from innkeeper.plugins.nodes import NodeDefinition
 
 SECTION = "innkeeper.manifest"
@@ -61,11 +62,13 @@ class Dependency:
 
     Attributes:
         id: its id.
-        versions: those that will do, such as ">=1.2, <2".
+        versions: those that will do, such as ">=1.2, <2"; "" for all.
+        optional: whether it works without.
     """
 
     id: str
-    versions: str
+    versions: str = ""
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,12 @@ class Manifest:
         embedded: whether it came from the module itself.
         unknown: top-level keys that this version does not know.
         dependencies: other plugins that it works with, and the only ones that it can call.
+        innkeeper: versions of the host with which it works, such as ">=0.1, <1"; "" for all.
+        keywords: words by which people find it.
+        category: among which kind of plugins it is listed.
+        repository: where its source is.
+        readme: what its author tells users, or the name of a file beside the module (`readme`).
+        config_schema: what its configuration may be, or None for anything.
     """
 
     id: str
@@ -104,6 +113,12 @@ class Manifest:
     embedded: bool = True
     unknown: tuple[str, ...] = ()
     dependencies: tuple[Dependency, ...] = ()
+    innkeeper: str = ""
+    keywords: tuple[str, ...] = ()
+    category: str | None = None
+    repository: str | None = None
+    readme: str | None = None
+    config_schema: ConfigSchema | None = None
 
 
 def manifest_name(label: str) -> str:

@@ -5,30 +5,33 @@ The table may have been read from any notation: what it holds is bounded and cop
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from innkeeper.plugins.manifest import ID, ID_RIGHT, CapabilityRequest, Manifest
+from innkeeper.plugins.manifest import ID, ID_RIGHT, CapabilityRequest, Dependency, Manifest
 from innkeeper.plugins.quantities import LIMITS, read_quantities
-from innkeeper.plugins.tables import MAX_BYTES, Table, TableError, shown, visible
+from innkeeper.plugins.tables import Table, TableError, shown
+from innkeeper.plugins.trees import not_plain, tree_of
 
 if TYPE_CHECKING:
+    from innkeeper.plugins.config_schema import ConfigSchema
     from innkeeper.plugins.nodes import NodeDefinition
 
 KEYS: Final = (
     "id", "version", "name", "description", "author", "license", "homepage", "namespace", "abi", "codec", "instance",
-    "limits", "nodes", "capabilities",
+    "limits", "nodes", "capabilities", "innkeeper", "keywords", "category", "repository", "readme", "config_schema",
+    "dependencies",
 )  # fmt: skip
 """Top-level keys of a manifest."""
 
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
-_MAX_DEPTH = 32
-_MAX_NESTING = 64
-_MAX_ELEMENTS = 100_000
 _MAX_CAPABILITIES = 64
 _MAX_NODES = 1000
+_MAX_DEPENDENCIES = 64
+_MAX_KEYWORDS = 32
+_MAX_KEYWORD = 64
+_MAX_README = 64 << 10
 
 
 def parse_manifest_table(
@@ -48,7 +51,7 @@ def parse_manifest_table(
     Raises:
         TableError: with every problem of it.
     """
-    return read_table(_Copy(where).of(table), where=where, exports=exports, embedded=embedded)
+    return read_table(tree_of(table, where), where=where, exports=exports, embedded=embedded)
 
 
 def read_table(data: dict[str, Any], *, where: str, exports: Collection[str] | None, embedded: bool) -> Manifest:
@@ -75,6 +78,13 @@ def read_table(data: dict[str, Any], *, where: str, exports: Collection[str] | N
         nodes=_nodes(table, namespace, exports),
         embedded=embedded,
         unknown=table.unknown(KEYS),
+        innkeeper=_range(table, "innkeeper"),
+        keywords=_keywords(table),
+        category=table.text("category", most=_MAX_KEYWORD),
+        repository=table.text("repository"),
+        readme=table.text("readme", most=_MAX_README),
+        config_schema=_config_schema(table),
+        dependencies=_dependencies(table, plugin_id),
     )
     if manifest.nodes and manifest.codec == "raw":
         table.problem("codec", "is 'raw': a plugin with nodes needs 'msgpack' or 'json'")
@@ -83,55 +93,60 @@ def read_table(data: dict[str, Any], *, where: str, exports: Collection[str] | N
     return manifest
 
 
-class _Copy:
-    """Makes a tree of a table. What its notation lets stand in many places at once is counted in each of them, so a few
-    hundred bytes of YAML cannot become a billion values."""
+def _range(table: Table, key: str) -> str:
+    text = table.text(key, right='a range of versions such as ">=1.2, <2"') or ""
+    if text:
+        from innkeeper.plugins.versions import check_range
 
-    def __init__(self, where: str) -> None:
-        self._where = where
-        self._elements = 0
-        self._text = 0
+        try:
+            check_range(text)
+        except ValueError as error:
+            table.problem(key, str(error))
+    return text
 
-    def of(self, table: Mapping[str, Any]) -> dict[str, Any]:
-        """The copy.
 
-        Raises:
-            TableError: it is too large, or nested too deeply; or a key is no text.
-        """
-        return self._table(table, 1)
+def _keywords(table: Table) -> tuple[str, ...]:
+    value = table.data.get("keywords", [])
+    if not isinstance(value, list) or not all(
+        isinstance(each, str) and 0 < len(each) <= _MAX_KEYWORD for each in value
+    ):
+        table.problem("keywords", f"must be a list of texts of 1 to {_MAX_KEYWORD} characters")
+        return ()
+    if len(value) > _MAX_KEYWORDS:
+        table.problem("keywords", f"has {len(value)} entries: the most is {_MAX_KEYWORDS}")
+    return tuple(dict.fromkeys(value))
 
-    def _table(self, table: Mapping[str, Any], depth: int) -> dict[str, Any]:
-        copy: dict[str, Any] = {}
-        for key, value in table.items():
-            if not isinstance(key, str):
-                raise self._error(f"has the key {shown(key)}: keys are text")
-            self._count(key)
-            if value is not None:
-                copy[key] = self._value(value, depth)
-        return copy
 
-    def _value(self, value: Any, depth: int) -> Any:
-        self._count(value if isinstance(value, str) else "")
-        if not isinstance(value, Mapping | list | tuple):
-            return value
-        if depth == _MAX_NESTING:
-            raise self._error(f"has more than {_MAX_NESTING} tables and lists inside of each other")
-        if isinstance(value, Mapping):
-            return self._table(value, depth + 1)
-        return [self._value(item, depth + 1) for item in value]
+def _config_schema(table: Table) -> ConfigSchema | None:
+    if "config_schema" not in table.data:
+        return None
+    from innkeeper.plugins.config_schema import read_schema
 
-    def _count(self, text: str) -> None:
-        self._elements += 1
-        self._text += len(text)
-        if self._elements > _MAX_ELEMENTS:
-            raise self._error(f"has more than {_MAX_ELEMENTS:,} values")
-        if self._text > MAX_BYTES:
-            raise self._error(f"has more than {MAX_BYTES:,} characters of text")
-        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-            raise self._error(f"has the text {visible(text, 60)!r}: half of a surrogate pair is no character")
+    inner = table.table("config_schema")
+    if (odd := not_plain(inner.data)) is not None:
+        inner.problem(odd, "holds what JSON cannot: use text, numbers of up to 64 bits, true, false, lists, tables")
+        return None
+    return read_schema(inner)
 
-    def _error(self, sentence: str) -> TableError:
-        return TableError([f"{self._where}: {sentence}"])
+
+def _dependencies(table: Table, plugin_id: str) -> tuple[Dependency, ...]:
+    entries = table.tables("dependencies")
+    if len(entries) > _MAX_DEPENDENCIES:
+        table.problem("dependencies", f"has {len(entries)} entries: the most is {_MAX_DEPENDENCIES}")
+        return ()
+    found: dict[str, Dependency] = {}
+    for entry in entries:
+        entry.only(("id", "versions", "optional"))
+        wanted = entry.text("id", required=True, pattern=ID, right=ID_RIGHT)
+        versions, optional = _range(entry, "versions"), entry.flag("optional", False)
+        if wanted is None:
+            continue
+        if wanted == plugin_id:
+            entry.problem("id", f"is {wanted!r}: that is this plugin itself")
+        if wanted in found:
+            entry.problem("id", f"is {wanted!r}, which another entry has")
+        found[wanted] = Dependency(wanted, versions, optional)
+    return tuple(found.values())
 
 
 def _capabilities(table: Table) -> tuple[CapabilityRequest, ...]:
@@ -179,7 +194,7 @@ def _nodes(table: Table, namespace: str, exports: Collection[str] | None) -> tup
         if namespace and given != namespace:
             entry.problem("namespace", f"is {shown(given)}: it must be the plugin's, {namespace!r}, or be left out")
             continue
-        if (odd := _not_plain(entry.data)) is not None:
+        if (odd := not_plain(entry.data)) is not None:
             entry.problem(odd, "holds what JSON cannot: use text, numbers of up to 64 bits, true, false, lists, tables")
             continue
         # Where the id is wrong, that is said, and what follows from it is not.
@@ -192,20 +207,3 @@ def _nodes(table: Table, namespace: str, exports: Collection[str] | None) -> tup
             entry.problem("function", f"is {shown(node.function)}, which the module does not export")
         nodes[node.type] = node
     return tuple(nodes.values())
-
-
-def _not_plain(value: Any, key: str = "", depth: int = 0) -> str | None:
-    """Where a value first holds what JSON has no word for (dates, NaN) or is nested too deeply; None if nowhere."""
-    if isinstance(value, dict | list):
-        if depth == _MAX_DEPTH:
-            return key
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        found = (_not_plain(item, f"{key}.{name}" if key else str(name), depth + 1) for name, item in items)
-        return next((odd for odd in found if odd is not None), None)
-    if isinstance(value, bool | str):
-        return None
-    if isinstance(value, int):
-        return None if -(1 << 63) <= value < 1 << 64 else key
-    if isinstance(value, float):
-        return None if math.isfinite(value) else key
-    return key
