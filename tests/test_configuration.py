@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,11 +20,10 @@ from innkeeper.plugins.configuration import (
     Configuration,
     parse_configuration,
     read_configuration,
-    root,
-    strange_variables,
 )
+from innkeeper.plugins.configuration_sources import root, strange_variables
 from innkeeper.plugins.effective import effective_settings
-from innkeeper.plugins.setting_keys import Found, Section, dotted, leaf_of, leaf_of_variable, leaves, shape_of
+from innkeeper.plugins.setting_keys import Found, Leaf, Section, dotted, leaf_of, leaf_of_variable, leaves, shape_of
 from innkeeper.plugins.settings import LlmEndpoint
 from innkeeper.plugins.tables import SettingsError, Table
 from innkeeper.sandbox.limits import GIB, MIB
@@ -128,6 +127,11 @@ def test_an_empty_file_is_the_built_in_configuration() -> None:
         ("[memo]\nmemory = '0.1B'", "memo.memory is '0.1B': it must be bytes"),
         ("[memo]\nmemory = -1", "memo.memory is -1: it must be bytes"),
         ("[memo]\nmemory = '9e99GiB'", "memo.memory is '9e99GiB': it must be bytes"),
+        ("[journal]\ndays = 1" + "0" * 400, "journal.days is 1000"),
+        ("[llm]\ncache = 1" + "0" * 400, "llm.cache is 1000"),
+        ("[memo]\nmemory = 1" + "0" * 400, "memo.memory is 1000"),
+        ("[memo]\nmemory = 0x" + "f" * 9000, "memo.memory is a number of thousands of digits: it must be"),
+        ("[bounds]\nworkers = 0x" + "f" * 9000, "bounds.workers is a number of thousands of digits: it must be"),
         ("[llm]\ncache = inf", "llm.cache is inf: it must be seconds"),
         ("[secrets]\nfile = 'here'", "secrets.file is 'here': it must be an absolute path"),
         ('[secrets]\nfile = "/a\\u0000"', "secrets.file is '/a\\x00': it must be an absolute path"),
@@ -300,16 +304,25 @@ class Sample:
     text: str | None = None
     hosts: tuple[str, ...] = ()
     named: dict[str, int] = field(default_factory=dict)
+    others: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    words: set[str] = field(default_factory=set)
 
 
 def test_a_new_field_needs_no_more_than_its_line() -> None:
-    hints = {name: shape_of(hint) for name, hint in [("w", Literal["a"]), ("c", int | None), ("h", tuple[str, ...])]}
-    found = Found()
-    data = {"w": "a", "c": 0, "h": ["x", "y"]}
-    found.read_table(Table(data, "f", found.problems), Section(hints), "f")
-    assert (found.problems, found.values) == ([], {("w",): "a", ("c",): 0, ("h",): ("x", "y")})
+    shape, found = shape_of(Sample), Found()
+    assert isinstance(shape, Section)
+    data = {"word": "b", "count": 0, "share": 1, "flag": True, "text": "t", "hosts": ["x", "y"], "named": {"a": 1}}
+    found.read_table(Table(data, "f", found.problems), shape, "f")
+    found.read_line(("others", "b"), Leaf(units.unit_of(int)), "2", "V", "V")
+    assert found.problems == []
+    assert found.build(shape, ()) == Sample("b", 0, 1.0, True, "t", ("x", "y"), {"a": 1}, {"b": 2})
+    assert Found().build(shape, ()) == Sample()
     with pytest.raises(TypeError, match="a setting cannot have the type"):
-        shape_of(Sample)
+        shape_of(Wrong)
 
 
 def test_lists_come_from_a_line_with_commas() -> None:
@@ -478,7 +491,7 @@ def test_a_link_is_not_written_through(home: Path, run: Run, tmp_path: Path) -> 
         (b"{", "is not JSON"),
         (b'{"a": "\xff"}', "is not JSON"),
         (b"[" * 30_000, "is nested too deeply"),
-        (json.dumps({str(i): 1 for i in range(1001)}).encode(), "has more than 1,000 fields"),
+        (json.dumps({str(i): 1 for i in range(201)}).encode(), "has more than 200 fields"),
     ],
 )
 def test_a_file_that_is_no_config_json_is_a_sentence(data: bytes, sentence: str) -> None:

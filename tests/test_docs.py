@@ -21,6 +21,7 @@ from innkeeper.bench.rows import ROWS
 from innkeeper.cli.group import innkeeper as command_line
 from innkeeper.cli.main import invoke
 from innkeeper.plugins import configuration, grant, manifest, manifest_table
+from innkeeper.plugins.configuration_sources import root
 from innkeeper.plugins.effective import effective_settings
 from innkeeper.plugins.quantities import BOUNDS, LIMITS
 from innkeeper.plugins.setting_keys import leaf_of_variable, leaves
@@ -291,7 +292,7 @@ def test_the_table_of_settings_has_every_key_and_its_default() -> None:
     measured = {"bounds.live_guests", "bounds.guest_memory", "bounds.workers", "cache"}
     shown = {row.key: row.shown for row in effective_settings(configuration.Configuration())}
     found = {cells[0].strip("`"): cells[1] for cells in rows("docs/configuration.md", "## Every setting")}
-    keys = [".".join(key) for key, _ in leaves(configuration.root())]
+    keys = [".".join(key) for key, _ in leaves(root())]
     assert list(found) == [key for key in keys if not key.startswith(("limits.", "defaults."))]
     for key, default in found.items():
         if key not in measured:
@@ -303,7 +304,7 @@ def test_variables_that_are_named_are_settings() -> None:
     for page in PAGES:
         for name in re.findall(r"\bINNKEEPER_[A-Z_]+", read(page)):
             known = name in others or name.startswith(configuration.SECRETS)
-            assert known or leaf_of_variable(configuration.root(), name) is not None, f"{page.name}: {name}"
+            assert known or leaf_of_variable(root(), name) is not None, f"{page.name}: {name}"
 
 
 def test_figures_of_the_sandbox_page_are_those_of_the_code() -> None:

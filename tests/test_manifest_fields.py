@@ -247,6 +247,14 @@ def test_dependencies_are_shown(home: Path, capfd: pytest.CaptureFixture[str]) -
     assert "depends on  b >=2\n" in capfd.readouterr().out
 
 
+def test_many_dependencies_that_are_not_there_are_not_many_texts(home: Path) -> None:
+    for number in range(5):
+        put(home, f"p{number}", "".join(f'[[dependencies]]\nid = "d{i}"\n' for i in range(64)))
+    found = read(home).problems
+    assert len(found) == 201
+    assert found[-1] == "plugins: 120 more dependencies are missing or of another version"
+
+
 # --- the schema of the configuration ----------------------------------------------------------------------------------
 
 SCHEMA = """
@@ -282,7 +290,7 @@ def schema() -> ConfigSchema:
 @pytest.mark.parametrize(
     ("key", "text", "sentence"),
     [
-        ("language", "fr", 'must be "de" or "en"'),
+        ("language", "fr", "must be 'de' or 'en'"),
         ("count", "1.5", 'must be a whole number, written like "42"'),
         ("count", "0", "must be at least 1"),
         ("count", "10", "must be less than 10"),

@@ -34,7 +34,7 @@ def config(context: click.Context) -> None:
 @pass_settings
 def get(settings: Settings, key: str) -> None:
     """Show the value of one setting, such as journal.keep. What nothing is said of is an empty line."""
-    from innkeeper.plugins.configuration import root
+    from innkeeper.plugins.configuration_sources import root
     from innkeeper.plugins.effective import effective_settings
     from innkeeper.plugins.home import open_home
     from innkeeper.plugins.setting_keys import dotted, leaf_of
@@ -82,7 +82,8 @@ def import_(settings: Settings, file: str) -> None:
 
 
 def _show(settings: Settings) -> None:
-    from innkeeper.plugins.configuration import FILE_NAME, strange_variables
+    from innkeeper.plugins.configuration import FILE_NAME
+    from innkeeper.plugins.configuration_sources import strange_variables
     from innkeeper.plugins.effective import effective_settings
     from innkeeper.plugins.home import open_home
 

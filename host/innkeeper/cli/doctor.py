@@ -129,7 +129,8 @@ def origin_of(section: str, name: str) -> str:
 
 
 def _lines(report: dict[str, Any]) -> list[str]:
-    from innkeeper.plugins.quantities import BOUNDS, LIMITS, UNITS
+    from innkeeper.plugins.quantities import BOUNDS, LIMITS
+    from innkeeper.plugins.quantities import units as units_of
 
     packages = ", ".join(f"{name} {found or 'missing'}" for name, found in report["packages"].items())
     lines = [
@@ -152,7 +153,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
         if item["section"] != section:
             section = item["section"]
             lines.append(titles[section])
-        lines.append(f"  {item['name']:<18}{UNITS[units[item['name']]].show(item['value']):>12}  {item['from']}")
+        lines.append(f"  {item['name']:<18}{units_of()[units[item['name']]].show(item['value']):>12}  {item['from']}")
     return lines
 
 

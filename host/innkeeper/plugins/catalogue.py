@@ -20,12 +20,19 @@ from innkeeper.plugins.module import Module
 from innkeeper.plugins.node_table import NodeTable
 from innkeeper.plugins.reading import MAX_TOTAL, Readings, read_home
 from innkeeper.plugins.rights import NONE, Rights, effective
+from innkeeper.plugins.tables import nearest
 from innkeeper.sandbox.limits import Limits
 
 if TYPE_CHECKING:
     from innkeeper.plugins.nodes import NodeDefinition
 
 RESERVED_NAMESPACE = "core"
+
+_MOST_DEPENDENCIES = 200
+"""Dependencies that are not there and are said by name."""
+
+_MOST_COMPARED = 20
+"""Dependencies that are not there for which is looked what was meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +217,18 @@ def _check_dependencies(catalogue: Catalogue) -> None:
     from innkeeper.plugins.dependencies import check_dependencies
 
     versions = catalogue.versions
+    found: list[str] = []
     for entry in wanting:
         for each in check_dependencies(entry.dependencies, versions):
             if each.problem is not None:
-                catalogue.file_problems.append(f"{entry.label}: {each.problem}")
+                # Looking for what was meant takes time for each plugin that there is.
+                look = each.state == "missing" and len(found) < _MOST_COMPARED
+                hint = nearest(each.dependency.id, versions) if look else ""
+                found.append(f"{entry.label}: {each.problem}{hint}")
+    catalogue.file_problems += found[:_MOST_DEPENDENCIES]
+    if len(found) > _MOST_DEPENDENCIES:
+        more = len(found) - _MOST_DEPENDENCIES
+        catalogue.file_problems.append(f"plugins: {more:,} more dependencies are missing or of another version")
 
 
 def _choose(plugin_id: str, entries: list[Entry], catalogue: Catalogue, in_place: Mapping[str, bool]) -> Entry | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ MAX_BYTES: Final = 64 << 10
 """Bytes of a config.json: a real one has two thousand."""
 
 _MAX_DEPTH = 8
-_MAX_FIELDS = 1000
+_MAX_FIELDS = 200
 _MOST_SHOWN = 200
 
 _NO_SERVER = "no counterpart yet: this version has no server"
@@ -112,17 +111,11 @@ def write_configuration(home: Path, fields: Sequence[Field]) -> Path:
     path = home / FILE_NAME
     try:
         home.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=home, prefix=".innkeeper-")
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(data)
-                os.fchmod(file.fileno(), 0o644)
-                file.flush()
-                os.fsync(file.fileno())
-            # Unlike a rename, it fails where there is something, also where that came a moment ago.
-            os.link(name, path)
-        finally:
-            os.unlink(name)
+        # Never through a link, and never over what is there, also if it came a moment ago.
+        with open(path, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
     except FileExistsError:
         raise UsageError(f"{path}: is there already, so nothing was written; move it away first") from None
     except OSError as error:

@@ -7,7 +7,6 @@ combinations make the time of a check theirs to choose. A schema that uses them 
 
 from __future__ import annotations
 
-import json
 import math
 import operator
 import re
@@ -82,7 +81,7 @@ class Property:
         if value is None:
             return f"must be {_WRITTEN[self.kind]}"
         if self.choices is not None and not any(_same(value, each) for each in self.choices):
-            return f"must be {' or '.join(json.dumps(each, ensure_ascii=False) for each in self.choices[:20])}"
+            return f"must be {' or '.join(map(shown, self.choices[:20]))}"
         if isinstance(value, str):
             if len(value) < self.least_length:
                 return f"must have at least {self.least_length} characters"

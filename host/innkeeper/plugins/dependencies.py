@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from innkeeper.plugins.manifest import Dependency
-from innkeeper.plugins.tables import nearest
 from innkeeper.plugins.versions import in_range
 
 State = Literal["there", "missing", "other version"]
@@ -25,20 +24,18 @@ class Checked:
         dependency: what the manifest says.
         state: "there"; "missing"; "other version": it is there, in one that will not do.
         version: of the plugin that is there, or None.
-        near: the end of a sentence: the id that was perhaps meant, or nothing.
     """
 
     dependency: Dependency
     state: State
     version: str | None
-    near: str = ""
 
     @property
     def problem(self) -> str | None:
         """What is wrong (str), or None: also where what is missing is optional."""
         wanted = f"{self.dependency.id!r}" + (f" {self.dependency.versions}" if self.dependency.versions else "")
         if self.state == "missing" and not self.dependency.optional:
-            return f"depends on the plugin {wanted}, which is not there{self.near}"
+            return f"depends on the plugin {wanted}, which is not there"
         if self.state == "other version":
             found = "without a version" if self.version is None else f"version {self.version}"
             return f"depends on the plugin {wanted}, and what is there is {found}"
@@ -56,10 +53,9 @@ def check_dependencies(wanted: Iterable[Dependency], versions: Mapping[str, str 
     for each in wanted:
         version = versions.get(each.id)
         state: State = "there"
-        near = ""
         if each.id not in versions:
-            state, near = "missing", nearest(each.id, versions)
+            state = "missing"
         elif each.versions and (version is None or not in_range(version, each.versions)):
             state = "other version"
-        found.append(Checked(each, state, version, near))
+        found.append(Checked(each, state, version))
     return found

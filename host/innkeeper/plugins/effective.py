@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from innkeeper.plugins.configuration import Configuration, root
+from innkeeper.plugins.configuration import Configuration
+from innkeeper.plugins.configuration_sources import root
 from innkeeper.plugins.setting_keys import Key, Leaf, Named, Section, Shape, dotted
 from innkeeper.plugins.units import Unit
 

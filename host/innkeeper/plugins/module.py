@@ -158,8 +158,9 @@ def check_host(manifest: Manifest | None, label: str) -> None:
     if manifest is not None and manifest.innkeeper:
         from innkeeper.plugins.versions import host_version, in_range
 
-        if not in_range(host_version(), manifest.innkeeper):
-            raise RejectedError(f"{label}: needs Innkeeper {manifest.innkeeper}, and this is {host_version()}")
+        found = host_version()
+        if found is not None and not in_range(found, manifest.innkeeper):
+            raise RejectedError(f"{label}: needs Innkeeper {manifest.innkeeper}, and this is {found}")
     check_capabilities(manifest, label)
 
 

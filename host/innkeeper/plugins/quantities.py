@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from innkeeper.plugins.tables import Table, shown
-from innkeeper.plugins.units import Unit, quantity
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.limits import Limits
+
+if TYPE_CHECKING:
+    from innkeeper.plugins.units import Unit
 
 _Quantities = TypeVar("_Quantities", Limits, Bounds)
 
@@ -46,27 +49,32 @@ BOUNDS: Final = {
 }
 """What each field of `Bounds` counts."""
 
-UNITS: Final[dict[str, Unit]] = {kind: quantity(kind) for kind in ("size", "duration", "count")}
-"""How each of them is read; none may be 0."""
+
+@cache
+def units() -> Mapping[str, Unit]:
+    """How each of them is read (mapping by what it counts); none may be 0."""
+    from innkeeper.plugins.units import quantity
+
+    return {kind: quantity(kind) for kind in ("size", "duration", "count")}
 
 
-def read_quantities(table: Table, units: dict[str, str]) -> dict[str, int | float]:
+def read_quantities(table: Table, kinds: dict[str, str]) -> dict[str, int | float]:
     """The quantities that a table gives, by field name; unknown keys and wrong values become problems of the table.
 
     Args:
         table: such as `[limits]`.
-        units: `LIMITS` or `BOUNDS`.
+        kinds: `LIMITS` or `BOUNDS`.
     """
-    table.only(units)
+    table.only(kinds)
     values: dict[str, int | float] = {}
     for key, value in table.data.items():
-        unit = units.get(key)
-        if unit is None:
+        if key not in kinds:
             continue
+        unit = units()[kinds[key]]
         try:
-            number = UNITS[unit].read(value)
+            number = unit.read(value)
         except ValueError:
-            table.problem(key, f"is {shown(value)}: it must be {UNITS[unit].right}")
+            table.problem(key, f"is {shown(value)}: it must be {unit.right}")
             continue
         assert isinstance(number, int | float)
         values[key] = number

@@ -6,15 +6,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from typing import Any, Final, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
+from innkeeper.plugins import units
+from innkeeper.plugins.configuration import PREFIX
 from innkeeper.plugins.tables import Table, TableError, nearest, parse_toml, shown
 from innkeeper.plugins.units import Unit, read_text, unit_of
 
 Key = tuple[str, ...]
 """Such as ("journal", "keep")."""
-
-PREFIX: Final = "INNKEEPER_"
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _MAX_ENTRIES = 1000
@@ -60,11 +60,11 @@ def shape_of(hint: Any) -> Shape:
     Raises:
         TypeError: settings have no such type.
     """
-    if get_origin(hint) is Mapping:
+    if get_origin(hint) in (Mapping, dict):
         names, item = get_args(hint)
         return Named(unit_of(names), shape_of(item))
     if isinstance(hint, type) and is_dataclass(hint):
-        hints = get_type_hints(hint, include_extras=True)
+        hints = get_type_hints(hint, localns=vars(units), include_extras=True)
         required = {each.name for each in fields(hint) if each.default is MISSING and each.default_factory is MISSING}
         return Section({each.name: shape_of(hints[each.name]) for each in fields(hint)}, hint, frozenset(required))
     return Leaf(unit_of(hint))
@@ -147,8 +147,10 @@ class Found:
         given: dict[str, Any] = {}
         for name, inner in shape.fields.items():
             below = (*key, name)
-            if not isinstance(inner, Leaf) or below in self.values:
+            if isinstance(inner, Section) or below in self.values:
                 given[name] = self.build(inner, below)
+            elif isinstance(inner, Named) and (entries := self.build(inner, below)):
+                given[name] = entries
         missing = [name for name in shape.fields if name in shape.required and name not in given]
         for name in missing:
             leaf = shape.fields[name]

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from innkeeper.plugins.units import AbsolutePath, Days, ModelName, Name, Seconds, SecretName, Size, Url
 from innkeeper.sandbox.limits import MIB
+
+if TYPE_CHECKING:
+    # Whoever reads the types has the units; every command imports this module, and few read a setting.
+    from innkeeper.plugins.units import AbsolutePath, Days, ModelName, Name, Seconds, SecretName, Size, Url
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ A setting's type says it: `Size` is an int to everybody else. A plain `int`, `fl
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import types
@@ -21,11 +20,12 @@ _MOST = 1 << 53
 _MOST_TEXT = 1000
 _MOST_ITEMS = 1000
 _MOST_DAYS = 36_525.0
-_NONE = re.compile(r"0+(?:\.0+)?\s*[A-Za-z]*")
-_WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_SECRET = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
-_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
+# Compiled at the first need: every command imports this module, and few read a setting.
+_NONE = r"0+(?:\.0+)?\s*[A-Za-z]*"
+_WHOLE = r"[+-]?[0-9]{1,20}"
+_NAME = r"[a-z0-9][a-z0-9_-]{0,63}"
+_CREDENTIAL = r"[A-Za-z][A-Za-z0-9_]{0,63}"
+_MODEL = r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,8 @@ def read_text(unit: Unit, text: str) -> object:
 
 
 def _number(value: object) -> int | float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    # Also refuses NaN, and whole numbers that no float can be.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_MOST <= value <= _MOST:
         raise ValueError
     return value
 
@@ -81,7 +82,7 @@ def _whole(value: object) -> int:
 def _bytes(value: object) -> int:
     if not isinstance(value, str):
         return _whole(value)
-    if _NONE.fullmatch(value.strip()) is not None:
+    if re.fullmatch(_NONE, value.strip()) is not None:
         return 0
     try:
         found = parse_size(value)
@@ -96,7 +97,7 @@ def _bytes(value: object) -> int:
 def _seconds(value: object) -> float:
     if not isinstance(value, str):
         return float(_number(value))
-    if _NONE.fullmatch(value.strip()) is not None:
+    if re.fullmatch(_NONE, value.strip()) is not None:
         return 0.0
     try:
         return parse_duration(value)
@@ -105,7 +106,7 @@ def _seconds(value: object) -> float:
 
 
 def _integer(text: str) -> int:
-    if _WHOLE.fullmatch(text.strip()) is None:
+    if re.fullmatch(_WHOLE, text.strip()) is None:
         raise ValueError
     return int(text)
 
@@ -146,7 +147,7 @@ def quantity(kind: Literal["size", "duration", "count"], *, above: bool = True) 
 
 
 def _text_or_whole(text: str) -> object:
-    return _integer(text) if _WHOLE.fullmatch(text.strip()) is not None else text
+    return _integer(text) if re.fullmatch(_WHOLE, text.strip()) is not None else text
 
 
 def _days(value: object) -> float:
@@ -166,9 +167,9 @@ def _text(value: object) -> str:
     return value
 
 
-def _matching(shape: re.Pattern[str]) -> Callable[[object], object]:
+def _matching(shape: str) -> Callable[[object], object]:
     def read(value: object) -> str:
-        if not isinstance(value, str) or shape.fullmatch(value) is None:
+        if not isinstance(value, str) or re.fullmatch(shape, value) is None:
             raise ValueError
         return value
 
@@ -250,7 +251,7 @@ SecretName = Annotated[
     str,
     Unit(
         "the name of a secret, of at most 64 of A-Z a-z 0-9 _, the first a letter: never its value",
-        _matching(_SECRET),
+        _matching(_CREDENTIAL),
         private=True,
     ),
 ]

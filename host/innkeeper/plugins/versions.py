@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 from innkeeper.plugins.tables import shown
 
@@ -13,11 +13,14 @@ RIGHT = 'a range of versions such as ">=1.2, <2"'
 
 
 @cache
-def host_version() -> str:
-    """The version of this host (str)."""
-    from importlib.metadata import version
+def host_version() -> str | None:
+    """The version of this host (str), or None where nobody installed it and so nobody knows."""
+    from importlib.metadata import PackageNotFoundError, version
 
-    return version("innkeeper")
+    try:
+        return version("innkeeper")
+    except PackageNotFoundError:
+        return None
 
 
 def check_range(text: str) -> None:
@@ -39,6 +42,7 @@ def check_range(text: str) -> None:
     raise ValueError(f"is {shown(text)}: it must be {RIGHT}")
 
 
+@lru_cache(maxsize=4096)
 def in_range(version: str, text: str) -> bool:
     """Whether a version is in a range that was checked. A version that has no order, such as "nightly", is in the range
     of every version alone."""
