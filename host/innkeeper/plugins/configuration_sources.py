@@ -13,6 +13,7 @@ from innkeeper.plugins.quantities import BOUNDS, LIMITS, units, with_quantities
 from innkeeper.plugins.setting_keys import (
     Found,
     Leaf,
+    Named,
     Section,
     dotted,
     leaf_of,
@@ -94,7 +95,7 @@ def _build(found: Found, where: str) -> Configuration | None:
     sections = {
         name: found.build(shape, (name,))
         for name, shape in root().fields.items()
-        if isinstance(shape, Section) and shape.make is not None
+        if isinstance(shape, Named) or (isinstance(shape, Section) and shape.make is not None)
     }
     plain = {key[0]: value for key, value in found.values.items() if len(key) == 1}
     if found.problems:
