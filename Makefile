@@ -54,9 +54,10 @@ soak: $(VENV)/.test
 fuzz: $(VENV)/.test
 	@$(BIN)/python -m fuzz $(SECONDS_EACH) $(TARGETS) --jobs $(JOBS) --crashes $(CRASHES)
 
-# Rebuilds plugins/ from pdk-samples/ with packages of PyPI and npm; needs node and npm.
+# Rebuilds plugins/ from pdk-samples/ with packages of PyPI and npm, and the list of their digests; needs node and npm.
 plugins: $(VENV)/.host
 	@$(BIN)/python pdk-samples/build.py
+	@$(BIN)/python pdk-samples/digests.py
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

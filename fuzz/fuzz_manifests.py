@@ -151,7 +151,7 @@ def _read(kind: int, content: bytes) -> str:
     if kind == 3:
         configuration = parse_configuration(content)
         configuration.defaults.within(configuration.ceiling)
-        return f"configuration {len(configuration.set_here)}"
+        return f"configuration {len(configuration.origins)}"
     quantity = content.decode("utf-8", "replace")
     seconds = parse_duration(quantity)
     assert 0 < seconds < float("inf")

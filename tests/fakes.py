@@ -6,9 +6,11 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+import pytest
 import trio
 
 from innkeeper.errors import BusyError, GuestError, InnkeeperError, LimitError, RejectedError, UsageError
+from innkeeper.plugins import shipped
 from innkeeper.sandbox.interface import CallOptions, HostFunction
 from innkeeper.sandbox.usage import Result, Usage
 from innkeeper.sandbox.wasi.rights import WasiRights
@@ -31,6 +33,12 @@ def section(number: int, content: bytes) -> bytes:
 def named(text: str) -> bytes:
     data = text.encode()
     return leb(len(data)) + data
+
+
+def ship(patch: pytest.MonkeyPatch, *modules: bytes) -> None:
+    """Lets these bytes be some that come with Innkeeper."""
+    digests = {hashlib.sha256(wasm).hexdigest() for wasm in modules}
+    patch.setattr(shipped, "DIGESTS", shipped.DIGESTS | digests)
 
 
 def module(*exports: str, manifest: str | bytes | None = None, salt: str = "") -> bytes:

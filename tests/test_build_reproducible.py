@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import re
 import tomllib
 from pathlib import Path
@@ -13,11 +14,19 @@ from typing import Any
 
 import pytest
 
+from innkeeper.plugins.home import shipped_place
 from innkeeper.plugins.manifest import parse_manifest
+from innkeeper.plugins.module import read_plugin_file
+from innkeeper.plugins.shipped import DIGESTS
 from innkeeper.sandbox.wasm import parse
 
 ROOT = Path(__file__).parent.parent
 MANIFESTS = sorted(ROOT.glob("pdk-samples/*/*/manifest.toml"))
+_spec = importlib.util.spec_from_file_location("digests", ROOT / "pdk-samples/digests.py")
+assert _spec is not None
+assert _spec.loader is not None
+digests = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(digests)
 AGAIN = "run `make plugins` and commit what it writes"
 
 
@@ -39,6 +48,16 @@ def test_every_sample_plugin_is_built_and_recorded() -> None:
 @pytest.mark.parametrize("name", records())
 def test_a_module_is_the_one_that_was_recorded(name: str) -> None:
     assert digest(ROOT / "plugins" / name) == records()[name]["sha256"], AGAIN
+
+
+def test_the_host_knows_the_digests_of_what_it_ships() -> None:
+    assert digests.TARGET.read_text("utf-8") == digests.source(), AGAIN
+    assert {record["sha256"] for record in records().values()} == DIGESTS
+    for place in shipped_place().plugins.glob("*.wasm"):
+        module = read_plugin_file(place, label=place.name, size_limit=5_000_000)
+        assert module.digest in DIGESTS
+        assert module.manifest is not None
+        assert module.manifest.embedded
 
 
 @pytest.mark.parametrize("name", records())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fakes import module
+from fakes import module, ship
 from innkeeper.plugins import home as home_module
 from innkeeper.plugins import listing as listing_module
 from innkeeper.plugins.catalogue import Catalogue, read_catalogue
@@ -83,9 +83,12 @@ def test_of_two_files_with_one_id_neither_is_loaded_and_both_are_named(home: Pat
     assert "plugins/a/echo.wasm and plugins/b/echo.wasm: have the same id 'echo'" in found.problems[0]
 
 
-def test_a_node_type_of_two_plugins_is_refused_and_both_are_named(home: Path) -> None:
-    put(home, "plugins/a.wasm", module("run", manifest=manifest("a", "X", "Y", more='namespace = "n"')))
-    put(home, "plugins/b.wasm", module("run", manifest=manifest("b", "X", more='namespace = "n"')))
+def test_a_node_type_of_two_plugins_is_refused_and_both_are_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = module("run", manifest=manifest("a", "X", "Y", more='namespace = "n"'))
+    two = module("run", manifest=manifest("b", "X", more='namespace = "n"'))
+    ship(monkeypatch, one, two)
+    put(home, "plugins/a.wasm", one)
+    put(home, "plugins/b.wasm", two)
     found = read(home)
     assert sorted(found.entries) == ["a", "b"]
     assert list(found.nodes) == ["n:Y"]
@@ -166,7 +169,7 @@ def test_a_capability_that_is_only_wished_for_keeps_no_plugin_away(home: Path) -
     assert "wish" in found.entries
 
 
-def test_only_shipped_plugins_may_use_the_namespace_core(home: Path) -> None:
+def test_only_shipped_plugins_may_use_the_namespace_core(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     core = module("run", manifest=manifest("mine", "T", more='namespace = "core"'))
     put(home, "plugins/mine.wasm", core)
     found = read(home)
@@ -175,13 +178,56 @@ def test_only_shipped_plugins_may_use_the_namespace_core(home: Path) -> None:
     put(home.parent, "package/shipped/plugins/basics.wasm", module("run", manifest=manifest("b", "T")))
     (home / "plugins/mine.wasm").unlink()
     put(home.parent, "package/shipped/plugins/mine.wasm", core)
+    ship(monkeypatch, core)
     found = read(home)
     assert found.problems == []
     assert found.nodes["core:T"][0] == "mine"
 
 
-def test_a_copy_of_a_shipped_plugin_is_that_plugin_and_another_file_of_its_id_is_a_clash(home: Path) -> None:
+def test_what_is_shipped_is_known_by_its_bytes_and_not_by_where_it_lies(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     core = module("run", manifest=manifest("basics", "T", more='namespace = "core"'))
+    put(home.parent, "package/shipped/plugins/basics.wasm", core)
+    found = read(home)
+    assert found.entries == {}
+    assert "its bytes are not those that come with this version of Innkeeper" in found.problems[0]
+    ship(monkeypatch, core)
+    (home.parent / "package/shipped/plugins/basics.wasm").rename(home / "plugins/any.wasm")
+    found = read(home)
+    assert (found.problems, found.entries["basics"].shipped) == ([], True)
+    put(home, "plugins/more/again.wasm", core)
+    assert list(read(home).entries) == ["basics"]
+
+
+def test_a_manifest_beside_shipped_bytes_is_not_what_came_with_innkeeper(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = module("run")
+    ship(monkeypatch, bare)
+    put(home, "plugins/bare.wasm", bare)
+    put(home, "plugins/bare.toml", manifest("bare", "T", more='namespace = "core"'))
+    assert read(home).entries == {}
+
+
+def test_the_namespace_of_a_plugin_is_its_id(home: Path) -> None:
+    put(home, "plugins/a.wasm", module("run", manifest=manifest("a", "T", more='namespace = "a"')))
+    put(home, "plugins/b.wasm", module("run", manifest=manifest("b", "T", more='namespace = "a"')))
+    put(home, "plugins/c.wasm", module("run", manifest=manifest("core", "T")))
+    found = read(home)
+    assert list(found.nodes) == ["a:T"]
+    assert found.problems == [
+        "plugins/b.wasm: its namespace is 'a', and only plugins that come with Innkeeper may have another than their "
+        "id; leave it out to use the id",
+        "plugins/c.wasm: its id is 'core', the namespace of the plugins that come with Innkeeper; take another",
+    ]
+
+
+def test_a_copy_of_a_shipped_plugin_is_that_plugin_and_another_file_of_its_id_is_a_clash(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = module("run", manifest=manifest("basics", "T", more='namespace = "core"'))
+    ship(monkeypatch, core)
     put(home.parent, "package/shipped/plugins/basics.wasm", core)
     put(home, "plugins/basics.wasm", core)
     found = read(home)

@@ -520,9 +520,7 @@ def test_doctor_shows_the_cache_and_why_it_is_not_used(run: Any, folder: Path, m
     monkeypatch.setenv("INNKEEPER_CACHE", "somewhere")
     ended = run("doctor")
     assert (ended.code, ended.out) == (2, b"")
-    assert (
-        ended.err == "innkeeper: INNKEEPER_CACHE: the cache is 'somewhere'; it must be an absolute path, or \"off\"\n"
-    )
+    assert ended.err == "innkeeper: INNKEEPER_CACHE: is 'somewhere': it must be an absolute path, or \"off\"\n"
 
 
 def test_doctor_ends_with_70_when_the_engine_does_not_do_what_it_must(

@@ -20,8 +20,11 @@ from innkeeper import InnkeeperError, Kind, Limits, Usage
 from innkeeper.bench.rows import ROWS
 from innkeeper.cli.group import innkeeper as command_line
 from innkeeper.cli.main import invoke
-from innkeeper.plugins import configuration, grant, manifest
+from innkeeper.plugins import configuration, grant, manifest, manifest_table
+from innkeeper.plugins.configuration_sources import root
+from innkeeper.plugins.effective import effective_settings
 from innkeeper.plugins.quantities import BOUNDS, LIMITS
+from innkeeper.plugins.setting_keys import leaf_of_variable, leaves
 from innkeeper.sandbox import inline, merge, pool, spares
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.compilation.settings import STACK
@@ -149,10 +152,10 @@ def test_examples_in_toml_are_read_as_what_they_are(block: Block) -> None:
 
 def test_the_full_examples_have_every_key() -> None:
     longest = {
-        first: max((block.text for block in of("toml", "docs/plugins.md") if first in block.text), key=len)
-        for first in ("id = ", "sha256 = ", "[bounds]")
+        first: max((block.text for block in of("toml", f"docs/{page}.md") if first in block.text), key=len)
+        for first, page in (("id = ", "plugins"), ("sha256 = ", "plugins"), ("[bounds]", "configuration"))
     }
-    for key in manifest._KEYS:
+    for key in manifest_table.KEYS:
         assert re.search(rf"^(\[+)?{key}\b", longest["id = "], re.MULTILINE), key
     for key in grant._KEYS:
         assert re.search(rf"^(\[)?{key}\b", longest["sha256 = "], re.MULTILINE), key
@@ -208,7 +211,7 @@ def subcommands() -> dict[str, click.Command]:
 @each("sh")
 def test_commands_that_are_shown_exist_with_their_options(block: Block) -> None:
     for words in commands_of(block):
-        if words[0] == "--home":
+        while words[0] in ("--home", "--set"):
             words = words[2:]
         command = subcommands()[words[0]]
         given = {word.partition("=")[0] for word in words[1:] if word.startswith("--")}
@@ -283,6 +286,25 @@ def test_the_table_of_the_readme_has_the_defaults_of_the_code() -> None:
         ["log", f"{DEFAULTS.log >> 10} KiB", "", "compile jobs", f"{bounds.compile_jobs}"],
     ]  # fmt: skip
     assert DEFAULTS.input == DEFAULTS.output
+
+
+def test_the_table_of_settings_has_every_key_and_its_default() -> None:
+    measured = {"bounds.live_guests", "bounds.guest_memory", "bounds.workers", "cache"}
+    shown = {row.key: row.shown for row in effective_settings(configuration.Configuration())}
+    found = {cells[0].strip("`"): cells[1] for cells in rows("docs/configuration.md", "## Every setting")}
+    keys = [".".join(key) for key, _ in leaves(root())]
+    assert list(found) == [key for key in keys if not key.startswith(("limits.", "defaults."))]
+    for key, default in found.items():
+        if key not in measured:
+            assert default == shown.get(key, ""), key
+
+
+def test_variables_that_are_named_are_settings() -> None:
+    others = {*configuration.OTHER_VARIABLES, configuration.SECRETS + "NAME", configuration.SECRETS}
+    for page in PAGES:
+        for name in re.findall(r"\bINNKEEPER_[A-Z_]+", read(page)):
+            known = name in others or name.startswith(configuration.SECRETS)
+            assert known or leaf_of_variable(root(), name) is not None, f"{page.name}: {name}"
 
 
 def test_figures_of_the_sandbox_page_are_those_of_the_code() -> None:

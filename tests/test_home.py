@@ -84,10 +84,12 @@ def test_the_configuration_sets_bounds_ceilings_and_defaults(nowhere: Path) -> N
     assert (found.bounds.live_guests, found.bounds.module_size) == (7, 1 << 20)
     assert (found.ceiling.memory, found.ceiling.cpu) == (2 << 30, CEILING.cpu)
     assert (found.defaults.cpu, found.defaults.memory) == (0.25, DEFAULTS.memory)
-    assert found.set_here == {"bounds.live_guests", "bounds.module_size", "limits.memory", "defaults.cpu"}
+    own = {"bounds.live_guests", "bounds.module_size", "limits.memory", "defaults.cpu"}
+    assert {key for key, origin in found.origins.items() if origin == "innkeeper.toml"} == own
 
 
-def test_without_a_file_everything_is_built_in(nowhere: Path) -> None:
+def test_without_a_file_everything_is_built_in(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("INNKEEPER_CACHE")
     assert open_home(nowhere).configuration == Configuration()
 
 

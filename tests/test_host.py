@@ -15,7 +15,7 @@ import trio
 from wasmtime import wat2wasm
 
 import innkeeper
-from fakes import FakeEngine, FakeGuest, module
+from fakes import FakeEngine, FakeGuest, module, ship
 from innkeeper import BusyError, GuestError, Host, HostFunction, LimitError, Limits, RejectedError, UsageError, Value
 from innkeeper.plugins import home as home_module
 from innkeeper.plugins import plugin as plugin_module
@@ -298,10 +298,14 @@ async def test_a_node_is_found_by_its_type_and_a_near_miss_is_named(home: Path, 
             host.node("demo:Shuot")
 
 
-async def test_a_node_type_of_two_plugins_is_refused_by_both_names(home: Path, engine: FakeEngine) -> None:
+async def test_a_node_type_of_two_plugins_is_refused_by_both_names(
+    home: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("a", "b"):
         text = f'id = "{name}"\nversion = "1"\nnamespace = "n"\n[[nodes]]\ntype = "T"\nfunction = "shout"\n'
-        (home / f"plugins/{name}.wasm").write_bytes(engine.program({"shout": shout}, manifest=text))
+        wasm = engine.program({"shout": shout}, manifest=text)
+        ship(monkeypatch, wasm)
+        (home / f"plugins/{name}.wasm").write_bytes(wasm)
     async with opened(home, engine) as host:
         with pytest.raises(UsageError, match="'n:T' is defined by the plugins a and b"):
             host.node("n:T")

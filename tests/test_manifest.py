@@ -262,6 +262,13 @@ def test_unknown_fields_and_names_on_the_wire_survive() -> None:
     assert NodeDefinition.model_validate(wire).model_dump(by_alias=True, exclude_unset=True) == wire
 
 
+def test_a_number_that_python_cannot_write_is_a_problem_like_any_other() -> None:
+    huge = "0x" + "f" * 9000
+    (found,) = problems(f'id = {huge}\nversion = "1"\n')
+    assert found.startswith("demo.toml: id is a number of thousands of digits: it must be")
+    assert len(problems(f"{HEAD}[limits]\nmemory = {huge}\n[[nodes]]\ntype = 'A'\nwidth = {huge}\n")) == 2
+
+
 # --- whatever the bytes are -----------------------------------------------------------------------------------------
 
 _values = st.recursive(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from fakes import FakeGuest
+from fakes import FakeGuest, ship
 from innkeeper import GuestError, LimitError, Limits, RejectedError, UsageError
 from innkeeper.plugins import home as home_module
 from reload_homes import Inn, answer, answer_into, manifest
@@ -652,18 +652,22 @@ async def test_a_version_that_was_compiled_in_vain_is_there_when_it_is_wanted_ag
 # --- node types -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_node_type_stays_with_the_plugin_that_had_it_first(inn: Inn) -> None:
+async def test_a_node_type_stays_with_the_plugin_that_had_it_first(inn: Inn, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shipped(answer: str, manifest: str) -> bytes:
+        ship(monkeypatch, wasm := inn.plugin(answer, manifest=manifest))
+        return wasm
+
     space = 'namespace = "n"'
-    path = inn.put("plugins/a.wasm", inn.plugin("a", manifest=manifest("a", "T", more=space)))
+    path = inn.put("plugins/a.wasm", shipped("a", manifest=manifest("a", "T", more=space)))
     async with inn.host() as host:
-        inn.put("plugins/b.wasm", inn.plugin("b", manifest=manifest("b", "T", "U", more=space)))
+        inn.put("plugins/b.wasm", shipped("b", manifest=manifest("b", "T", "U", more=space)))
         await host.reload()
         assert host.node("n:T")[0].id == "a"
         assert host.node("n:U")[0].id == "b"
         sentence = "the node type 'n:T' stays with the plugin a, which had it first; b defines it too; remove one"
         assert host.problems == [sentence]
         assert inn.texts("problem") == [sentence]
-        path.write_bytes(inn.plugin("a2", manifest=manifest("a", "T", more=space)))
+        path.write_bytes(shipped("a2", manifest=manifest("a", "T", more=space)))
         await host.reload()
         assert host.node("n:T")[0].id == "a"
         path.unlink()
@@ -671,20 +675,26 @@ async def test_a_node_type_stays_with_the_plugin_that_had_it_first(inn: Inn) -> 
         assert (host.node("n:T")[0].id, host.problems) == ("b", [])
 
 
-async def test_a_broken_plugin_keeps_its_node_types(inn: Inn) -> None:
-    path = inn.put("plugins/a.wasm", inn.plugin("a", manifest=manifest("a", "T", more='namespace = "n"')))
+async def test_a_broken_plugin_keeps_its_node_types(inn: Inn, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shipped(answer: str, manifest: str) -> bytes:
+        ship(monkeypatch, wasm := inn.plugin(answer, manifest=manifest))
+        return wasm
+
+    path = inn.put("plugins/a.wasm", shipped("a", manifest=manifest("a", "T", more='namespace = "n"')))
     async with inn.host() as host:
         path.write_bytes(b"")
-        inn.put("plugins/b.wasm", inn.plugin("b", manifest=manifest("b", "T", more='namespace = "n"')))
+        inn.put("plugins/b.wasm", shipped("b", manifest=manifest("b", "T", more='namespace = "n"')))
         await host.reload()
         plugin, node = host.node("n:T")
         assert plugin.id == "a"
         assert (await plugin.call(node.function)).output == b"a"
 
 
-async def test_the_namespace_core_stays_with_shipped_plugins(inn: Inn) -> None:
+async def test_the_namespace_core_stays_with_shipped_plugins(inn: Inn, monkeypatch: pytest.MonkeyPatch) -> None:
     core = manifest("p", "T", more='namespace = "core"')
-    inn.put("../package/shipped/plugins/p.wasm", inn.plugin("ours", manifest=core))
+    ours = inn.plugin("ours", manifest=core)
+    ship(monkeypatch, ours)
+    inn.put("../package/shipped/plugins/p.wasm", ours)
     async with inn.host() as host:
         inn.put("plugins/mine.wasm", inn.plugin("mine", manifest=core.replace('"p"', '"mine"')))
         await host.reload()

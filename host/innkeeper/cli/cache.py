@@ -75,9 +75,9 @@ def cache_of(configuration: Configuration) -> tuple[Cache | None, str]:
         UsageError: INNKEEPER_CACHE is no absolute path.
     """
     from innkeeper.sandbox.compilation.cache import Cache
-    from innkeeper.sandbox.compilation.place import cache_folder
+    from innkeeper.sandbox.compilation.place import FILE, cache_folder
 
-    folder, origin = cache_folder(configuration.cache)
+    folder, origin = cache_folder(configuration.cache, configuration.origins.get("cache", FILE))
     return (None if folder is None else Cache(folder, configuration.bounds.cache_size)), origin
 
 

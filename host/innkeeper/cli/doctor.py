@@ -112,14 +112,15 @@ def _settings(configuration: Configuration) -> list[dict[str, Any]]:
             "section": section,
             "name": name,
             "value": value,
-            "from": "innkeeper.toml" if f"{section}.{name}" in configuration.set_here else _origin(section, name),
+            "from": configuration.origins.get(f"{section}.{name}") or origin_of(section, name),
         }
         for section, values in sections
         for name, value in values.items()
     ]
 
 
-def _origin(section: str, name: str) -> str:
+def origin_of(section: str, name: str) -> str:
+    """Where the value of a bound or a limit comes from that nobody chose (str)."""
     measured = {"live_guests": "vm.max_map_count", "guest_memory": "half of the memory", "workers": "cores"}
     if section == "bounds":
         return measured.get(name, "built in")
@@ -129,6 +130,7 @@ def _origin(section: str, name: str) -> str:
 
 def _lines(report: dict[str, Any]) -> list[str]:
     from innkeeper.plugins.quantities import BOUNDS, LIMITS
+    from innkeeper.plugins.quantities import units as units_of
 
     packages = ", ".join(f"{name} {found or 'missing'}" for name, found in report["packages"].items())
     lines = [
@@ -151,23 +153,14 @@ def _lines(report: dict[str, Any]) -> list[str]:
         if item["section"] != section:
             section = item["section"]
             lines.append(titles[section])
-        lines.append(f"  {item['name']:<18}{_human(item['value'], units[item['name']]):>12}  {item['from']}")
+        lines.append(f"  {item['name']:<18}{units_of()[units[item['name']]].show(item['value']):>12}  {item['from']}")
     return lines
 
 
 def _cache_lines(cache: dict[str, Any]) -> list[str]:
+    from innkeeper.plugins.units import show_size
+
     if cache["folder"] is None:
         return [f"cache       off ({cache['origin']})"]
-    used = f"  {cache['problem']}" if cache["problem"] else f"  {_human(cache['size'], 'size')} in use"
+    used = f"  {cache['problem']}" if cache["problem"] else f"  {show_size(cache['size'])} in use"
     return [f"cache       {cache['folder']} ({cache['origin']})", used]
-
-
-def _human(value: float, unit: str) -> str:
-    if unit == "duration":
-        return f"{value:g} s"
-    if unit == "count":
-        return f"{value:,}"
-    for name, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if value >= size:
-            return f"{value / size:.4g} {name}"
-    return f"{value} B"

@@ -281,6 +281,14 @@ def _show(plan: Plan, entry: Entry) -> None:
     write_line(f"risk of what it would get: {plan.risk.level}: {plan.risk.reason}")
     for item in plan.unmet:
         write_line(f"it needs {item.request.name} and would not get all of it, so it will not work")
+    for problem in _config_problems(plan, entry):
+        write_line(f"{problem}: mend [config] in the grant; it is not used before")
+
+
+def _config_problems(plan: Plan, entry: Entry) -> list[str]:
+    manifest = entry.module.manifest
+    schema = None if manifest is None else manifest.config_schema
+    return [] if schema is None else schema.problems(plan.grant.config)
 
 
 def _gets(item: Item) -> str:

@@ -23,7 +23,7 @@ from innkeeper.cli.output import (
     write_log,
     write_out,
 )
-from innkeeper.cli.settings import Settings
+from innkeeper.cli.settings import Settings, key_values
 from innkeeper.errors import CancelledError, InnkeeperError, Kind, UsageError
 
 BROKEN_PIPE = 128 + 13
@@ -42,6 +42,7 @@ _COMMANDS = {
     "revoke": "Take a plugin's capabilities away.",
     "cache": "List or prune the compiled modules that are kept.",
     "bench": "Measure speed beside Extism and wasmtime-py.",
+    "config": "Show the host's settings and where each comes from.",
     "doctor": "Check this installation.",
 }
 
@@ -78,16 +79,28 @@ def _show_version(context: click.Context, _parameter: click.Parameter, value: bo
 @click.command(cls=_LazyGroup)
 @click.option("--home", metavar="FOLDER", help="Folder with plugins/, manifests/ and innkeeper.toml.")
 @click.option(
+    "--set",
+    "options",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="A setting, over the file and variables; may be repeated.",
+)
+@click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Show the version."
 )
 @click.pass_context
-def innkeeper(context: click.Context, home: str | None) -> None:
+def innkeeper(context: click.Context, home: str | None, options: tuple[str, ...]) -> None:
     """Innkeeper runs WebAssembly plugins with limits.
 
     Exit codes: 0 success, 1 the guest failed, 2 usage, 3 the file was rejected, 4 a limit was reached, 5 a capability
     was denied, 6 cancelled, 7 the host was busy, 70 a defect of Innkeeper.
     """
     context.ensure_object(Settings).home = home
+    if options:
+        from innkeeper.plugins.home import OPTIONS
+
+        token = OPTIONS.set(key_values("--set", options))
+        context.call_on_close(lambda: OPTIONS.reset(token))
 
 
 def run_command(arguments: Sequence[str]) -> int:

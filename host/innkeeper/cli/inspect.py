@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +12,8 @@ from innkeeper.cli.settings import Settings, is_plugin_id, json_option, pass_set
 from innkeeper.errors import InnkeeperError
 
 if TYPE_CHECKING:
-    from innkeeper.plugins.manifest import Manifest
+    from innkeeper.plugins.host import Host
+    from innkeeper.plugins.manifest import Dependency, Manifest
     from innkeeper.plugins.module import Module
 
 _MOST_LINES = 200
@@ -50,22 +52,53 @@ def inspect(settings: Settings, file: str) -> int:
 
 async def _inspect(home: str | None, file: str, by_id: bool) -> tuple[dict[str, Any], InnkeeperError | None]:
     from innkeeper.plugins.host import open_host
-    from innkeeper.plugins.module import check_capabilities, read_plugin_file
+    from innkeeper.plugins.module import check_host, read_plugin_file
 
     async with open_host(home, catalogue=by_id, watch=False) as host:
         path = file if not by_id else str(plugin_of_home(host, file).path)
         module = read_plugin_file(path, label=path, size_limit=host.home.configuration.bounds.module_size)
         rejected: InnkeeperError | None = None
         try:
-            check_capabilities(module.manifest, file)
+            check_host(module.manifest, file)
             plugin = await host.load(module.wasm)
             await plugin.aclose()
         except InnkeeperError as error:
             rejected = error
     report = _report(file, module)
+    if module.manifest is not None:
+        report["manifest"] |= _readme(module.manifest, path)
+        if by_id:
+            report["manifest"]["dependencies"] = _dependencies(module.manifest, host)
     report["runs"] = rejected is None
     report["reason"] = None if rejected is None else rejected.message
     return report, rejected
+
+
+def _readme(manifest: Manifest, path: str) -> dict[str, Any]:
+    """The author's text, or why it cannot be read."""
+    from innkeeper.plugins.readme import read_readme
+
+    if manifest.readme is None:
+        return {"readme": None, "readme_problem": None}
+    try:
+        return {"readme": read_readme(manifest.readme, Path(path)), "readme_problem": None}
+    except InnkeeperError as error:
+        return {"readme": None, "readme_problem": error.message}
+
+
+def _dependencies(manifest: Manifest, host: Host) -> list[dict[str, Any]]:
+    """Each dependency, with what there is of it in the home."""
+    from innkeeper.plugins.dependencies import check_dependencies
+
+    versions = {each.id: None if each.manifest is None else each.manifest.version for each in host.plugins.values()}
+    return [
+        _dependency(each.dependency) | {"state": each.state, "version": each.version}
+        for each in check_dependencies(manifest.dependencies, versions)
+    ]
+
+
+def _dependency(each: Dependency) -> dict[str, Any]:
+    return {"id": each.id, "versions": each.versions, "optional": each.optional}
 
 
 def _report(file: str, module: Module) -> dict[str, Any]:
@@ -118,6 +151,12 @@ def _manifest(manifest: Manifest) -> dict[str, Any]:
         "author": manifest.author,
         "license": manifest.license,
         "homepage": manifest.homepage,
+        "repository": manifest.repository,
+        "category": manifest.category,
+        "keywords": list(manifest.keywords),
+        "innkeeper": manifest.innkeeper,
+        "config_schema": None if manifest.config_schema is None else dict(manifest.config_schema.written),
+        "dependencies": [_dependency(each) for each in manifest.dependencies],
         "codec": manifest.codec,
         "instance": manifest.instance,
         "embedded": manifest.embedded,
@@ -168,9 +207,18 @@ def _manifest_lines(manifest: dict[str, Any] | None) -> list[str]:
     if manifest is None:
         return ["manifest  none: raw bytes in and out"]
     lines = [f"manifest  {'embedded' if manifest['embedded'] else 'beside the file'}"]
-    for key in ("id", "version", "namespace", "name", "description", "author", "license", "homepage", "codec"):
+    for key in (
+        "id", "version", "innkeeper", "namespace", "name", "description", "author", "license", "homepage",
+        "repository", "category", "codec",
+    ):  # fmt: skip
         if manifest[key]:
             lines.append(f"  {key:<12}{manifest[key]}")
+    if manifest["keywords"]:
+        lines.append(f"  {'keywords':<12}{', '.join(manifest['keywords'])}")
+    if manifest["readme"] is not None:
+        lines.append(f"  {'readme':<12}{len(manifest['readme']):,} characters (--json has it)")
+    elif manifest["readme_problem"] is not None:
+        lines.append(f"  {'readme':<12}{manifest['readme_problem']}")
     lines.append(f"  {'instance':<12}{manifest['instance']}")
     lines += [f"  {'node':<12}{node['namespace']}:{node['type']}" for node in manifest["nodes"]]
     for key, value in manifest["limits"].items():
@@ -182,6 +230,15 @@ def _manifest_lines(manifest: dict[str, Any] | None) -> list[str]:
         if wanted["folder"] is not None:
             state += f", the guest's {wanted['folder']}"
         lines.append(f"  {'asks for':<12}{wanted['name']} ({state}): {wanted['reason']}")
+    for needed in manifest["dependencies"]:
+        state = f": {needed['state']}" if "state" in needed else ""
+        optional = " (optional)" if needed["optional"] else ""
+        lines.append(f"  {'depends on':<12}{needed['id']} {needed['versions'] or 'in any version'}{optional}{state}")
+    schema = manifest["config_schema"] or {}
+    for key, wanted in schema.get("properties", {}).items():
+        needs = ", required" if key in schema.get("required", ()) else ""
+        words = f": {wanted['description']}" if isinstance(wanted.get("description"), str) else ""
+        lines.append(f"  {'config':<12}{key} ({wanted.get('type', 'string')}{needs}){words}")
     if manifest["unknown"]:
         lines.append(f"  {'unknown':<12}{', '.join(manifest['unknown'])}")
     return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _GRANTS = {
     "none": "-",
     "granted": "yes",
+    "carried": "yes: carried over from other bytes",
     "changed": "no: the file changed since it was granted",
     "unusable": "no: the grant has problems",
 }
@@ -30,7 +32,7 @@ def plugins(settings: Settings) -> None:
 
     home = open_home(settings.home)
     catalogue = read_catalogue(home)
-    found = [_describe(entry) for entry in catalogue.entries.values()]
+    found = [_describe(entry, catalogue.versions) for entry in catalogue.entries.values()]
     if settings.json:
         write_out(json_bytes({"home": str(home.path), "plugins": found, "problems": catalogue.problems}, indent=2))
         return
@@ -56,11 +58,16 @@ def plugins(settings: Settings) -> None:
         for wanted in item["capabilities"]:
             if not wanted["available"]:
                 write_line(f"{item['id']} asks for {wanted['name']}, not available in this version: {wanted['reason']}")
+        for needed in item["dependencies"]:
+            if needed["optional"] and needed["state"] == "missing":
+                write_line(f"{item['id']} can also work with {needed['id']}, which is not there")
     for problem in catalogue.problems:
         write_line(f"problem: {problem}")
 
 
-def _describe(entry: Entry) -> dict[str, Any]:
+def _describe(entry: Entry, versions: Mapping[str, str | None]) -> dict[str, Any]:
+    from innkeeper.plugins.dependencies import check_dependencies
+
     manifest = entry.module.manifest
     return {
         "id": entry.id,
@@ -79,6 +86,16 @@ def _describe(entry: Entry) -> dict[str, Any]:
         else [
             {"name": item.name, "reason": item.reason, "optional": item.optional, "available": item.available}
             for item in manifest.capabilities
+        ],
+        "dependencies": [
+            {
+                "id": each.dependency.id,
+                "versions": each.dependency.versions,
+                "optional": each.dependency.optional,
+                "state": each.state,
+                "version": each.version,
+            }
+            for each in check_dependencies(entry.dependencies, versions)
         ],
         "limits": {} if entry.grant is None else dict(entry.grant.limits),
     }

@@ -6,23 +6,33 @@ A catalogue is a function of what the files held; `read_catalogue` reads them al
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from innkeeper.plugins import shipped
 from innkeeper.plugins.grant import Grant
 from innkeeper.plugins.grants import GrantFile, GrantState, Ruling, grant_label, rule, unused_grants
 from innkeeper.plugins.home import Home
+from innkeeper.plugins.manifest import Dependency
 from innkeeper.plugins.module import Module
 from innkeeper.plugins.node_table import NodeTable
 from innkeeper.plugins.reading import MAX_TOTAL, Readings, read_home
 from innkeeper.plugins.rights import NONE, Rights, effective
+from innkeeper.plugins.tables import nearest
 from innkeeper.sandbox.limits import Limits
 
 if TYPE_CHECKING:
     from innkeeper.plugins.nodes import NodeDefinition
 
 RESERVED_NAMESPACE = "core"
+
+_MOST_DEPENDENCIES = 200
+"""Dependencies that are not there and are said by name."""
+
+_MOST_COMPARED = 20
+"""Dependencies that are not there for which is looked what was meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +44,9 @@ class Entry:
         label: the file as messages name it, such as "plugins/shout.wasm".
         path: the file.
         module: what it holds.
-        shipped: whether it came with Innkeeper.
+        shipped: whether its bytes came with Innkeeper, wherever they lie.
         grant: the grant in force, or None.
-        grant_state: "none"; "granted"; "changed" (the file is not the one that was granted); "unusable".
+        grant_state: as `grants.Ruling`.
         limits: of a call for which nobody says more.
         rights: what its manifest requests and its grant gives.
     """
@@ -56,6 +66,11 @@ class Entry:
         """Whether it has one guest that stays (bool): its manifest asks for it and its grant allows it."""
         manifest = self.module.manifest
         return manifest is not None and manifest.instance == "shared" and self.grant is not None and self.grant.shared
+
+    @property
+    def dependencies(self) -> tuple[Dependency, ...]:
+        """Other plugins that it works with (tuple of Dependency)."""
+        return () if self.module.manifest is None else self.module.manifest.dependencies
 
 
 @dataclass(slots=True)
@@ -94,6 +109,12 @@ class Catalogue:
         grants = [text for texts in self.grant_problems.values() for text in texts]
         return [*self.file_problems, *grants, *(text for _, text in self.unused), *self.refused_types.values()]
 
+    @property
+    def versions(self) -> dict[str, str | None]:
+        """Versions of the plugins by id; None for those without a manifest (dict)."""
+        manifests = {plugin_id: entry.module.manifest for plugin_id, entry in self.entries.items()}
+        return {plugin_id: None if found is None else found.version for plugin_id, found in manifests.items()}
+
     def keep_away(self, problem: str, *names: str) -> None:
         """Adds a problem that keeps plugins away.
 
@@ -130,6 +151,7 @@ def compose(
         catalogue.owners[label] = None
         catalogue.keep_away(sentence, _stem(label))
     found: dict[str, list[Entry]] = defaultdict(list)
+    in_place: dict[str, bool] = {}
     for label in readings.listing.files:
         catalogue.owners[label] = None
     for label, reading in readings.files.items():
@@ -141,8 +163,9 @@ def compose(
             catalogue.news.update(held.problems)
         if held.module is not None and held.plugin_id is not None:
             path, defaults = Path(reading.file.path), home.configuration.defaults
-            entry = Entry(held.plugin_id, label, path, held.module, reading.file.shipped, None, "none", defaults)
+            entry = Entry(held.plugin_id, label, path, held.module, _is_shipped(held.module), None, "none", defaults)
             found[held.plugin_id].append(entry)
+            in_place[label] = reading.file.shipped
     for label in readings.excess:
         catalogue.keep_away(f"{label}: not loaded, and nothing after it: more than {MAX_TOTAL} bytes", _stem(label))
     for place in reversed(readings.grants):
@@ -152,11 +175,12 @@ def compose(
             if before.grants.get(name) != grant:
                 catalogue.news.update(grant.problems)
     for plugin_id, entries in sorted(found.items()):
-        chosen = _choose(plugin_id, entries, catalogue)
+        chosen = _choose(plugin_id, entries, catalogue, in_place)
         if chosen is not None:
             entry = _granted(chosen, home, catalogue)
             same = None if before is None else before.entries.get(plugin_id)
             catalogue.entries[plugin_id] = same if same is not None and same == entry else entry
+    _check_dependencies(catalogue)
     table = NodeTable()
     table.update({plugin_id: entry.module.manifest for plugin_id, entry in catalogue.entries.items()})
     catalogue.nodes, catalogue.refused_types = table.nodes, table.refused
@@ -166,7 +190,7 @@ def compose(
 
 
 def _granted(entry: Entry, home: Home, catalogue: Catalogue) -> Entry:
-    ruling = rule(catalogue.grants.get(entry.id), entry.id, entry.module.digest, home.configuration)
+    ruling = rule(catalogue.grants.get(entry.id), entry.id, entry.module, home.configuration)
     granted = ruled(entry, ruling)
     said = list(granted.rights.problems)
     if granted.rights.wasi:
@@ -186,12 +210,41 @@ def ruled(entry: Entry, ruling: Ruling) -> Entry:
     return replace(entry, grant=grant, grant_state=ruling.state, limits=ruling.limits, rights=rights)
 
 
-def _choose(plugin_id: str, entries: list[Entry], catalogue: Catalogue) -> Entry | None:
-    """Of the files with one id, the one that is loaded, if any."""
-    shipped = [entry for entry in entries if entry.shipped]
+def _is_shipped(module: Module) -> bool:
+    # Its digest says nothing of a manifest that lies beside it.
+    return module.digest in shipped.DIGESTS and module.manifest is not None and module.manifest.embedded
+
+
+def _check_dependencies(catalogue: Catalogue) -> None:
+    wanting = [entry for entry in catalogue.entries.values() if entry.dependencies]
+    if not wanting:
+        return
+    from innkeeper.plugins.dependencies import check_dependencies
+
+    versions = catalogue.versions
+    found: list[str] = []
+    for entry in wanting:
+        for each in check_dependencies(entry.dependencies, versions):
+            if each.problem is not None:
+                # Looking for what was meant takes time for each plugin that there is.
+                look = each.state == "missing" and len(found) < _MOST_COMPARED
+                hint = nearest(each.dependency.id, versions) if look else ""
+                found.append(f"{entry.label}: {each.problem}{hint}")
+    catalogue.file_problems += found[:_MOST_DEPENDENCIES]
+    if len(found) > _MOST_DEPENDENCIES:
+        more = len(found) - _MOST_DEPENDENCIES
+        catalogue.file_problems.append(f"plugins: {more:,} more dependencies are missing or of another version")
+
+
+def _choose(plugin_id: str, entries: list[Entry], catalogue: Catalogue, in_place: Mapping[str, bool]) -> Entry | None:
+    """Of the files with one id, the one that is loaded, if any.
+
+    Args:
+        in_place: by label, whether a file lies where the plugins that come with Innkeeper are.
+    """
     # A copy of a shipped plugin, as in a checkout beside an installed package, is that plugin.
-    if len(shipped) == 1 and len(entries) == 2 and entries[0].module.digest == entries[1].module.digest:
-        return shipped[0]
+    if entries[0].shipped and len({entry.module.digest for entry in entries}) == 1:
+        return next((entry for entry in entries if in_place[entry.label]), entries[0])
     if len(entries) > 1:
         names = " and ".join(entry.label for entry in entries)
         catalogue.keep_away(
@@ -201,16 +254,33 @@ def _choose(plugin_id: str, entries: list[Entry], catalogue: Catalogue) -> Entry
             *(entry.path.stem for entry in entries),
         )
         return None
-    entry, manifest = entries[0], entries[0].module.manifest
-    if manifest is not None and manifest.namespace == RESERVED_NAMESPACE and not entry.shipped:
-        catalogue.keep_away(
-            f"{entry.label}: its namespace is {RESERVED_NAMESPACE!r}, which only plugins that come with Innkeeper may "
-            "use; leave it out to use the id",
-            plugin_id,
-            entry.path.stem,
-        )
+    (entry,) = entries
+    problem = _misnamed(entry, in_place[entry.label])
+    if problem is None:
+        return entry
+    catalogue.keep_away(f"{entry.label}: {problem}", plugin_id, entry.path.stem)
+    return None
+
+
+def _misnamed(entry: Entry, in_place: bool) -> str | None:
+    """Why its nodes may not have their namespace, or None."""
+    manifest = entry.module.manifest
+    if manifest is None or entry.shipped:
         return None
-    return entry
+    namespace = manifest.namespace
+    if namespace == manifest.id != RESERVED_NAMESPACE:
+        return None
+    if in_place:
+        return (
+            f"its namespace is {namespace!r}, and its bytes are not those that come with this version of Innkeeper: "
+            "install it again"
+        )
+    if manifest.id == RESERVED_NAMESPACE:
+        return f"its id is {RESERVED_NAMESPACE!r}, the namespace of the plugins that come with Innkeeper; take another"
+    whose = "which only plugins that come with Innkeeper may use"
+    if namespace != RESERVED_NAMESPACE:
+        whose = "and only plugins that come with Innkeeper may have another than their id"
+    return f"its namespace is {namespace!r}, {whose}; leave it out to use the id"
 
 
 def _stem(label: str) -> str:

@@ -1,25 +1,16 @@
-"""innkeeper.toml: the host's own configuration.
+"""The host's configuration: innkeeper.toml, variables over it, options over both.
 
-cache = "/var/cache/innkeeper"   # folder of compiled modules, or "off"
-
-[bounds]                # what all guests share; fields of `Bounds`
-live_guests = 2000
-guest_memory = "2GiB"   # at its start a small guest counts 5 pages of 64 KiB: its own first, and 4 of its kernel
-
-[limits]                # the most that a grant or a flag may raise a limit to; fields of `Limits`
-memory = "2GiB"
-
-[defaults]              # the limits of a call without a grant
-cpu = "2s"
+Its keys are the fields of `Configuration` and of its sections (`settings`), and those of `Bounds` and `Limits`:
+[bounds] what all guests share, [limits] the most that a grant or a flag may raise a limit to, [defaults] the limits of
+a call without a grant.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
-from innkeeper.errors import UsageError
-from innkeeper.plugins.quantities import BOUNDS, LIMITS, read_quantities, with_quantities
 from innkeeper.plugins.settings import (
     FilesSettings,
     JournalSettings,
@@ -29,12 +20,19 @@ from innkeeper.plugins.settings import (
     Retention,
     SecretsSettings,
 )
-from innkeeper.plugins.tables import SettingsError, Table, TableError, parse_toml, shown
 from innkeeper.sandbox.bounds import Bounds
-from innkeeper.sandbox.compilation.place import RIGHT, is_right
 from innkeeper.sandbox.limits import CEILING, DEFAULTS, Limits
 
 FILE_NAME = "innkeeper.toml"
+OPTION: Final = "--set"
+
+PREFIX: Final = "INNKEEPER_"
+
+OTHER_VARIABLES: Final = ("INNKEEPER_HOME", "INNKEEPER_TRACEBACK")
+"""Variables of ours that are not settings."""
+
+SECRETS: Final = "INNKEEPER_SECRET_"
+"""How variables begin that are secrets; nobody looks at them here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,8 @@ class Configuration:
         files: the folders behind logical names.
         llm: language models.
         retention: for how long what belongs to an owner is kept.
-        set_here: names such as "bounds.workers" that innkeeper.toml gives; all others are built in.
+        origins: where each value comes from that is not built in, by key: "innkeeper.toml", the name of a variable, or
+            "--set".
     """
 
     bounds: Bounds = field(default_factory=Bounds)
@@ -69,43 +68,45 @@ class Configuration:
     files: FilesSettings = field(default_factory=FilesSettings)
     llm: LlmSettings = field(default_factory=LlmSettings)
     retention: Retention = field(default_factory=Retention)
-    set_here: frozenset[str] = frozenset()
+    origins: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_configuration(data: bytes, *, where: str = FILE_NAME) -> Configuration:
-    """The configuration from its text.
+    """The configuration from the text of its file alone.
 
     Raises:
         UsageError: it is not one; one sentence per problem (`SettingsError`).
     """
-    problems: list[str] = []
-    try:
-        table = Table(parse_toml(data, where), where, problems)
-    except TableError as error:
-        raise SettingsError(error) from None
-    table.only(("bounds", "limits", "defaults", "cache"))
-    cache = table.text("cache", right=RIGHT)
-    if cache is not None and not is_right(cache):
-        table.problem("cache", f"is {shown(cache)}: it must be {RIGHT}")
-    bounds = read_quantities(table.table("bounds"), BOUNDS)
-    ceiling = read_quantities(table.table("limits"), LIMITS)
-    defaults = read_quantities(table.table("defaults"), LIMITS)
-    if problems:
-        raise SettingsError(TableError(problems))
-    limits = with_quantities(CEILING, ceiling)
-    # A ceiling below a default lowers the default too; a default that somebody wrote is checked as it stands.
-    lowered: Mapping[str, int | float] = {
-        name: min(getattr(DEFAULTS, name), getattr(limits, name)) for name in LIMITS if name not in defaults
-    }
-    try:
-        usual = with_quantities(DEFAULTS, {**lowered, **defaults}).within(limits)
-    except UsageError as error:
-        raise SettingsError(TableError([f"{where}: defaults has {error.message}"])) from None
-    named = (("bounds", bounds), ("limits", ceiling), ("defaults", defaults))
-    return Configuration(
-        bounds=with_quantities(Bounds(), bounds),
-        ceiling=limits,
-        defaults=usual,
-        cache=cache,
-        set_here=frozenset(f"{section}.{key}" for section, values in named for key in values),
-    )
+    return read_configuration(data, where=where)
+
+
+def read_configuration(
+    data: bytes | None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
+    where: str = FILE_NAME,
+) -> Configuration:
+    """The configuration from all of its sources.
+
+    Args:
+        data: the text of innkeeper.toml, or None without one.
+        environment: variables; those that are not settings count for nothing, and so does an empty one.
+        options: text by key, as `--set KEY=VALUE` gives them.
+        where: the file's name, for messages.
+
+    Raises:
+        UsageError: something of it is wrong; one sentence per problem (`SettingsError`), each with the file, the
+            variable or the option.
+    """
+    variables = {name: text for name, text in (environment or {}).items() if is_setting(name) and text}
+    if data is None and not variables and not options:
+        return Configuration()
+    from innkeeper.plugins.configuration_sources import read_sources
+
+    return read_sources(data, variables, options or {}, where)
+
+
+def is_setting(name: str) -> bool:
+    """Whether a variable is meant as a setting (bool), if perhaps none that there is."""
+    return name.startswith(PREFIX) and not name.startswith(SECRETS) and name not in OTHER_VARIABLES

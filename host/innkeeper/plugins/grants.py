@@ -14,10 +14,13 @@ from innkeeper.plugins.files import read_optional
 from innkeeper.plugins.grant import Grant, parse_grant
 from innkeeper.plugins.home import Place
 from innkeeper.plugins.listing import Signature
+from innkeeper.plugins.manifest import Manifest
+from innkeeper.plugins.module import Module
+from innkeeper.plugins.rights import FREE
 from innkeeper.plugins.tables import MAX_BYTES, nearest, problems_of, shown
 from innkeeper.sandbox.limits import Limits
 
-GrantState = Literal["none", "granted", "changed", "unusable"]
+GrantState = Literal["none", "granted", "carried", "changed", "unusable"]
 
 _MOST_UNUSED = 50
 """Grants without a plugin that are said by name. Looking for what was meant takes time for each."""
@@ -44,7 +47,8 @@ class Ruling:
 
     Attributes:
         grant: the grant in force, or None.
-        state: "none"; "granted"; "changed" (it is for other bytes); "unusable".
+        state: "none"; "granted"; "carried": it is for other bytes, and in force for these by policy, since they request
+            no more; "changed": it is for other bytes; "unusable".
         limits: of a call for which nobody says more.
         problems: why its grant is not used, one text each.
     """
@@ -58,6 +62,11 @@ class Ruling:
 def grant_label(plugin_id: str) -> str:
     """The name of a plugin's grant in messages (str)."""
     return f"manifests/{plugin_id}.toml"
+
+
+def carried_over(plugin_id: str) -> str:
+    """That a grant for other bytes is in force for these (str), as the middle of a sentence."""
+    return f"{grant_label(plugin_id)}, which is for other bytes, is in force for these: they ask for no more"
 
 
 def read_grant(place: Place, plugin_id: str) -> GrantFile | None:
@@ -76,37 +85,55 @@ def read_grant(place: Place, plugin_id: str) -> GrantFile | None:
         return GrantFile(content, None, _not_used(error))
 
 
-def rule(found: GrantFile | None, plugin_id: str, digest: str, configuration: Configuration) -> Ruling:
-    """What the plugin with these bytes gets.
+def rule(found: GrantFile | None, plugin_id: str, module: Module, configuration: Configuration) -> Ruling:
+    """What a plugin gets.
 
     Args:
         found: its grant; the operator's own goes before ours.
         plugin_id: its id.
-        digest: sha256 of its file, as hexadecimal digits.
+        module: what its file holds.
         configuration: of the host.
     """
     if found is None:
         return Ruling(None, "none", configuration.defaults)
     if found.grant is None:
         return Ruling(None, "unusable", configuration.defaults, found.problems)
-    label = grant_label(plugin_id)
-    if found.grant.sha256 != digest:
-        problem = f"{label}: the file changed since it was granted; the grant is not used"
-        return Ruling(None, "changed", configuration.defaults, (problem,))
+    label, grant = grant_label(plugin_id), found.grant
+    state: GrantState = "granted"
+    if grant.sha256 != module.digest:
+        if configuration.policy.new_bytes != "same" or not _asks_no_more(module.manifest, grant):
+            problem = f"{label}: the file changed since it was granted; the grant is not used"
+            return Ruling(None, "changed", configuration.defaults, (problem,))
+        state = "carried"
     try:
-        limits = found.grant.apply(configuration.defaults, configuration.ceiling, label)
+        limits = grant.apply(configuration.defaults, configuration.ceiling, label)
     except InnkeeperError as error:
         return Ruling(None, "unusable", configuration.defaults, _not_used(error))
-    return Ruling(found.grant, "granted", limits)
+    schema = None if module.manifest is None else module.manifest.config_schema
+    problems = [] if schema is None else schema.problems(grant.config)
+    if problems:
+        said = tuple(f"{label}: {problem}; the grant is not used" for problem in problems)
+        return Ruling(None, "unusable", configuration.defaults, said)
+    return Ruling(grant, state, limits)
 
 
-def rule_standing(found: GrantFile | None, plugin_id: str, digest: str, configuration: Configuration) -> Ruling:
+def rule_standing(found: GrantFile | None, plugin_id: str, module: Module, configuration: Configuration) -> Ruling:
     """As `rule`, for a version that stays in service though its file holds another by now."""
-    ruling = rule(found, plugin_id, digest, configuration)
+    ruling = rule(found, plugin_id, module, configuration)
     if ruling.state != "changed":
         return ruling
     problem = f"{grant_label(plugin_id)}: is not for the version that stays in service; the grant is not used"
     return replace(ruling, problems=(problem,))
+
+
+def _asks_no_more(manifest: Manifest | None, grant: Grant) -> bool:
+    """Whether each request was among those that the operator saw, or is a part of one. What was given is no measure: an
+    operator who gave less may have had a reason. Without a consent nobody saw anything."""
+    if grant.version is None:
+        return False
+    requests = () if manifest is None else manifest.capabilities
+    wanted = [request.capability for request in requests if request.capability.name not in FREE]
+    return all(any(asked.covers(each) for asked in grant.asked) for each in wanted)
 
 
 def unused_grants(

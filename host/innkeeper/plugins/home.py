@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 from innkeeper.errors import UsageError
-from innkeeper.plugins.configuration import FILE_NAME, Configuration, parse_configuration
+from innkeeper.plugins.configuration import FILE_NAME, Configuration, read_configuration
 from innkeeper.plugins.files import read_optional
 from innkeeper.plugins.folders import Folders, open_folders
 from innkeeper.plugins.tables import MAX_BYTES
 
 VARIABLE = "INNKEEPER_HOME"
+
+OPTIONS: Final[ContextVar[Mapping[str, str]]] = ContextVar("innkeeper_options", default=MappingProxyType({}))
+"""Settings that go before the home's file and the variables, text by key, for every home that is opened in this
+context: what a command was given with `--set`."""
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -39,7 +47,7 @@ class Home:
     Attributes:
         path: the folder; that of the platform may not exist yet.
         origin: who chose it: "--home", "INNKEEPER_HOME", "the working directory", "the platform's data folder".
-        configuration: what its innkeeper.toml says, or the built-in values.
+        configuration: what its innkeeper.toml, variables and options say; all else is built in.
         places: where plugins and grants are looked for, the operator's own first.
         folders: what plugins may be granted of the operator's files.
     """
@@ -59,11 +67,11 @@ def open_home(chosen: str | os.PathLike[str] | None = None) -> Home:
             `plugins`, else the platform's data folder.
 
     Raises:
-        UsageError: the chosen folder is not one, or its innkeeper.toml has problems.
+        UsageError: the chosen folder is not one, or a setting is wrong: in its innkeeper.toml, a variable or `OPTIONS`.
     """
-    path, origin = _choose(chosen)
+    path, origin = find_home(chosen)
     data = read_optional(path / FILE_NAME, most=MAX_BYTES, label=FILE_NAME)
-    configuration = Configuration() if data is None else parse_configuration(data)
+    configuration = read_configuration(data, environment=os.environ, options=OPTIONS.get())
     own = Place(path / "plugins", path / "manifests", shipped=False)
     shipped = shipped_place()
     places = (shipped,) if _same(own.plugins, shipped.plugins) else (own, shipped)
@@ -78,7 +86,12 @@ def shipped_place() -> Place:
     return Place(root / "plugins", root / "manifests", shipped=True)
 
 
-def _choose(chosen: str | os.PathLike[str] | None) -> tuple[Path, str]:
+def find_home(chosen: str | os.PathLike[str] | None = None) -> tuple[Path, str]:
+    """The home folder (Path) and who chose it (str), as `open_home` finds it; reads nothing in it.
+
+    Raises:
+        UsageError: the chosen folder is not one.
+    """
     named = ((chosen, "--home"), (os.environ.get(VARIABLE) or None, VARIABLE))
     for folder, origin in named:
         if folder is not None:

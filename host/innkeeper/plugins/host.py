@@ -18,10 +18,10 @@ import trio
 from innkeeper.errors import UsageError
 from innkeeper.plugins.changes import Change, Listener, logger
 from innkeeper.plugins.generation import Code, Generation
-from innkeeper.plugins.grants import meant
+from innkeeper.plugins.grants import carried_over, meant
 from innkeeper.plugins.home import Home, open_home
 from innkeeper.plugins.manifest import ID, ID_RIGHT, Instance
-from innkeeper.plugins.module import Module, check_capabilities, read_module, read_plugin_file
+from innkeeper.plugins.module import Module, check_host, read_module, read_plugin_file
 from innkeeper.plugins.plugin import Plugin, checked
 from innkeeper.plugins.services import NoServices, Services
 from innkeeper.plugins.tables import shown
@@ -67,6 +67,10 @@ class Host:
             from innkeeper.plugins.reload import Reloader
 
             self._roster.apply(first.catalogue)
+            for entry in first.catalogue.entries.values():
+                if entry.grant_state == "carried":
+                    # By policy and not by an operator's word for these bytes, so there is a line of it each time.
+                    logger.info("%s: %s", entry.label, carried_over(entry.id))
             self._reloader = Reloader(home, self._roster, first, on_change, self._show)
             if watch:
                 self._reloader.watch()
@@ -245,11 +249,11 @@ async def open_host(
     async with AsyncExitStack() as stack:
         running = engine
         if running is None:
-            from innkeeper.sandbox.compilation.place import cache_folder
+            from innkeeper.sandbox.compilation.place import FILE, cache_folder
             from innkeeper.sandbox.engine import open_engine
 
             configuration = opened.configuration
-            folder, _ = cache_folder(configuration.cache)
+            folder, _ = cache_folder(configuration.cache, configuration.origins.get("cache", FILE))
             # An engine asks as it is made who is to be told; somebody who shows it to a user goes before.
             token = listener.set(listener.get() or _log_trouble)
             try:
@@ -272,11 +276,11 @@ def _log_trouble(event: Compiling | CacheTrouble) -> None:
 def _read_source(source: str | os.PathLike[str] | bytes, size_limit: int) -> Module:
     if isinstance(source, bytes):
         module = read_module(source, label="the module", beside=None, size_limit=size_limit)
-        check_capabilities(module.manifest, "the module")
+        check_host(module.manifest, "the module")
         return module
     label = os.fspath(source)
     module = read_plugin_file(source, label=label, size_limit=size_limit)
-    check_capabilities(module.manifest, label)
+    check_host(module.manifest, label)
     return module
 
 

@@ -6,18 +6,17 @@ words, so where both are present they must be equal byte for byte.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from innkeeper.errors import RejectedError
-from innkeeper.plugins.quantities import LIMITS, read_quantities
-from innkeeper.plugins.tables import ManifestError, Table, TableError, parse_toml, shown
+from innkeeper.plugins.tables import ManifestError, TableError, parse_toml
 
 if TYPE_CHECKING:
     from innkeeper.plugins.capabilities import Capability
+    from innkeeper.plugins.config_schema import ConfigSchema
     from innkeeper.plugins.nodes import NodeDefinition
 
 SECTION = "innkeeper.manifest"
@@ -25,15 +24,6 @@ SECTION = "innkeeper.manifest"
 
 ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 ID_RIGHT = "1 to 64 of the characters a-z 0-9 . _ -, the first a letter or a digit"
-
-_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
-_KEYS = (
-    "id", "version", "name", "description", "author", "license", "homepage", "namespace", "abi", "codec", "instance",
-    "limits", "nodes", "capabilities",
-)  # fmt: skip
-_MAX_DEPTH = 32
-_MAX_CAPABILITIES = 64
-_MAX_NODES = 1000
 
 Codec = Literal["msgpack", "json", "raw"]
 Instance = Literal["fresh", "shared"]
@@ -72,11 +62,13 @@ class Dependency:
 
     Attributes:
         id: its id.
-        versions: those that will do, such as ">=1.2, <2".
+        versions: those that will do, such as ">=1.2, <2"; "" for all.
+        optional: whether it works without.
     """
 
     id: str
-    versions: str
+    versions: str = ""
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +88,12 @@ class Manifest:
         embedded: whether it came from the module itself.
         unknown: top-level keys that this version does not know.
         dependencies: other plugins that it works with, and the only ones that it can call.
+        innkeeper: versions of the host with which it works, such as ">=0.1, <1"; "" for all.
+        keywords: words by which people find it.
+        category: among which kind of plugins it is listed.
+        repository: where its source is.
+        readme: what its author tells users, or the name of a file beside the module (`readme`).
+        config_schema: what its configuration may be, or None for anything.
     """
 
     id: str
@@ -115,6 +113,12 @@ class Manifest:
     embedded: bool = True
     unknown: tuple[str, ...] = ()
     dependencies: tuple[Dependency, ...] = ()
+    innkeeper: str = ""
+    keywords: tuple[str, ...] = ()
+    category: str | None = None
+    repository: str | None = None
+    readme: str | None = None
+    config_schema: ConfigSchema | None = None
 
 
 def manifest_name(label: str) -> str:
@@ -158,112 +162,11 @@ def read_manifest(
 
 
 def parse_manifest(data: bytes, *, where: str, exports: Collection[str], embedded: bool = True) -> Manifest:
-    """A manifest from its text.
+    """A manifest from its text. `manifest_table.parse_manifest_table` takes one that is parsed already.
 
     Raises:
         TableError: with every problem of it.
     """
-    problems: list[str] = []
-    table = Table(parse_toml(data, where), where, problems)
-    plugin_id = table.text("id", required=True, pattern=ID, right=ID_RIGHT) or ""
-    version = table.text("version", required=True, pattern=_VERSION, right='a version such as "1.0.0"') or ""
-    namespace = table.text("namespace", pattern=ID, right=ID_RIGHT) or plugin_id
-    table.choice("abi", ("extism-1",), "extism-1")
-    manifest = Manifest(
-        id=plugin_id,
-        version=version,
-        namespace=namespace,
-        name=table.text("name"),
-        description=table.text("description", most=20_000),
-        author=table.text("author"),
-        license=table.text("license"),
-        homepage=table.text("homepage"),
-        codec=table.choice("codec", ("msgpack", "json", "raw"), "msgpack" if table.data.get("nodes") else "raw"),
-        instance=table.choice("instance", ("fresh", "shared"), "fresh"),
-        limits=read_quantities(table.table("limits"), LIMITS),
-        capabilities=_capabilities(table),
-        nodes=_nodes(table, namespace, exports),
-        embedded=embedded,
-        unknown=table.unknown(_KEYS),
-    )
-    if manifest.nodes and manifest.codec == "raw":
-        table.problem("codec", "is 'raw': a plugin with nodes needs 'msgpack' or 'json'")
-    if problems:
-        raise TableError(problems)
-    return manifest
+    from innkeeper.plugins.manifest_table import read_table
 
-
-def _capabilities(table: Table) -> tuple[CapabilityRequest, ...]:
-    entries = table.tables("capabilities")
-    if len(entries) > _MAX_CAPABILITIES:
-        table.problem("capabilities", f"has {len(entries)} entries: the most is {_MAX_CAPABILITIES}")
-        return ()
-    if not entries:
-        return ()
-    from innkeeper.plugins.capabilities import parse_capability
-
-    requests: dict[str, CapabilityRequest] = {}
-    for entry in entries:
-        entry.only(("name", "reason", "optional"))
-        name = entry.text("name", required=True, right='a capability such as "log"')
-        reason = entry.text("reason", required=True, right="a sentence that says what it is for")
-        optional = entry.flag("optional", True)
-        if name is None:
-            continue
-        try:
-            # The operator sees what is meant, not how it was spelled: a host in punycode, no escape without need.
-            name = str(parse_capability(name))
-        except ValueError as error:
-            entry.problem("name", f"is not right: {error}")
-            continue
-        if name in requests:
-            entry.problem("name", f"is {shown(name)}, which another entry asks for")
-        elif reason is not None:
-            requests[name] = CapabilityRequest(name, reason, optional)
-    return tuple(requests.values())
-
-
-def _nodes(table: Table, namespace: str, exports: Collection[str]) -> tuple[NodeDefinition, ...]:
-    entries = table.tables("nodes")
-    if not entries:
-        return ()
-    if len(entries) > _MAX_NODES:
-        table.problem("nodes", f"has {len(entries)} entries: the most is {_MAX_NODES}")
-        return ()
-    from innkeeper.plugins.definitions import define_node
-
-    nodes: dict[str, NodeDefinition] = {}
-    for entry in entries:
-        given = entry.data.get("namespace", namespace)
-        if given != namespace:
-            entry.problem("namespace", f"is {shown(given)}: it must be the plugin's, {namespace!r}, or be left out")
-            continue
-        if (odd := _not_plain(entry.data)) is not None:
-            entry.problem(odd, "holds what JSON cannot: use text, numbers of up to 64 bits, true, false, lists, tables")
-            continue
-        node = define_node(entry, namespace)
-        if node is None:
-            continue
-        if node.type in nodes:
-            entry.problem("type", f"is {node.type!r}, which another node of this plugin has")
-        if node.function not in exports:
-            entry.problem("function", f"is {shown(node.function)}, which the module does not export")
-        nodes[node.type] = node
-    return tuple(nodes.values())
-
-
-def _not_plain(value: Any, key: str = "", depth: int = 0) -> str | None:
-    """Where a value first holds what JSON has no word for (dates, NaN) or is nested too deeply; None if nowhere."""
-    if isinstance(value, dict | list):
-        if depth == _MAX_DEPTH:
-            return key
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        found = (_not_plain(item, f"{key}.{name}" if key else str(name), depth + 1) for name, item in items)
-        return next((odd for odd in found if odd is not None), None)
-    if isinstance(value, bool | str):
-        return None
-    if isinstance(value, int):
-        return None if -(1 << 63) <= value < 1 << 64 else key
-    if isinstance(value, float):
-        return None if math.isfinite(value) else key
-    return key
+    return read_table(parse_toml(data, where), where=where, exports=exports, embedded=embedded)

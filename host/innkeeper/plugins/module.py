@@ -149,6 +149,21 @@ def read_module(wasm: bytes, *, label: str, beside: bytes | None, size_limit: in
     return Module(known.wasm, known.digest, info, manifest)
 
 
+def check_host(manifest: Manifest | None, label: str) -> None:
+    """Refuses a plugin that says it does not work with this host: with its version, or without what it does not have.
+
+    Raises:
+        RejectedError: it does; the message names the range of versions or the capability.
+    """
+    if manifest is not None and manifest.innkeeper:
+        from innkeeper.plugins.versions import host_version, in_range
+
+        found = host_version()
+        if found is not None and not in_range(found, manifest.innkeeper):
+            raise RejectedError(f"{label}: needs Innkeeper {manifest.innkeeper}, and this is {found}")
+    check_capabilities(manifest, label)
+
+
 def check_capabilities(manifest: Manifest | None, label: str) -> None:
     """Refuses a plugin that says it does not work without a capability which this version does not have.
 

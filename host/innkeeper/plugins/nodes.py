@@ -88,6 +88,7 @@ class InputDefinition(Slot):
             function of the configuration cannot be written down.
         config: default, bounds and hints for editors (JSON-like values).
         multi: whether several edges may end here; the value is then a list.
+        actions: buttons that an editor shows beside it (JSON-like tables); nothing here runs them.
     """
 
     description: str | None = None
@@ -95,6 +96,8 @@ class InputDefinition(Slot):
     config: dict[str, Any] = Field(default_factory=dict)
     multi: bool = False
     max_connections: int | None = Field(default=None, ge=1)
+    allow_more_connections: bool = False
+    actions: list[dict[str, Any]] = Field(default_factory=list, max_length=MAX_SLOTS)
 
 
 class OutputDefinition(Slot):
@@ -167,6 +170,7 @@ class NodeDefinition(_Definition):
     default_mode_id: Name | None = None
     mode_config_key: Name | None = None
     bypass_behavior: Bypass | None = None
+    width: float | None = Field(default=None, gt=0)
     is_ui_node: bool = False
     is_preview_unsafe: bool = False
     deprecated: bool = False

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from innkeeper.errors import UsageError
 from innkeeper.plugins.tables import Table, shown
 from innkeeper.sandbox.bounds import Bounds
-from innkeeper.sandbox.limits import Limits, parse_duration, parse_size
+from innkeeper.sandbox.limits import Limits
+
+if TYPE_CHECKING:
+    from innkeeper.plugins.units import Unit
 
 _Quantities = TypeVar("_Quantities", Limits, Bounds)
 
@@ -46,32 +49,35 @@ BOUNDS: Final = {
 }
 """What each field of `Bounds` counts."""
 
-_MOST = 1 << 53
-_RIGHT = {
-    "size": 'bytes, as a number or like "64MiB"',
-    "duration": 'seconds, as a number or like "250ms"',
-    "count": "a whole number above 0",
-}
+
+@cache
+def units() -> Mapping[str, Unit]:
+    """How each of them is read (mapping by what it counts); none may be 0."""
+    from innkeeper.plugins.units import quantity
+
+    return {kind: quantity(kind) for kind in ("size", "duration", "count")}
 
 
-def read_quantities(table: Table, units: dict[str, str]) -> dict[str, int | float]:
+def read_quantities(table: Table, kinds: dict[str, str]) -> dict[str, int | float]:
     """The quantities that a table gives, by field name; unknown keys and wrong values become problems of the table.
 
     Args:
         table: such as `[limits]`.
-        units: `LIMITS` or `BOUNDS`.
+        kinds: `LIMITS` or `BOUNDS`.
     """
-    table.only(units)
+    table.only(kinds)
     values: dict[str, int | float] = {}
     for key, value in table.data.items():
-        unit = units.get(key)
-        if unit is None:
+        if key not in kinds:
             continue
-        number = _quantity(value, unit)
-        if number is None:
-            table.problem(key, f"is {shown(value)}: it must be {_RIGHT[unit]}")
-        else:
-            values[key] = number
+        unit = units()[kinds[key]]
+        try:
+            number = unit.read(value)
+        except ValueError:
+            table.problem(key, f"is {shown(value)}: it must be {unit.right}")
+            continue
+        assert isinstance(number, int | float)
+        values[key] = number
     return values
 
 
@@ -79,21 +85,3 @@ def with_quantities(base: _Quantities, values: Mapping[str, int | float]) -> _Qu
     """`base` with some of its fields as `read_quantities` found them."""
     fields: dict[str, Any] = dict(values)
     return replace(base, **fields)
-
-
-def _quantity(value: object, unit: str) -> int | float | None:
-    if isinstance(value, str) and unit != "count":
-        try:
-            number: int | float = parse_size(value) if unit == "size" else parse_duration(value)
-        except UsageError:
-            return None
-    elif isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    else:
-        number = value
-    # Also refuses NaN, and sizes below one byte that a fraction such as "0.1B" makes.
-    if not 0 < number <= _MOST:
-        return None
-    if unit == "duration":
-        return float(number)
-    return number if isinstance(number, int) else None

@@ -15,7 +15,7 @@ from innkeeper.plugins.grants import GrantFile, read_grant
 from innkeeper.plugins.home import Home, Place
 from innkeeper.plugins.listing import Listing, Signature, WasmFile, list_home, newest, size_of
 from innkeeper.plugins.manifest import ID, ID_RIGHT, manifest_name
-from innkeeper.plugins.module import Module, check_capabilities, parse_plugin, read_plugin_bytes
+from innkeeper.plugins.module import Module, check_host, parse_plugin, read_plugin_bytes
 from innkeeper.plugins.tables import problems_of, shown
 from innkeeper.sandbox.limits import GIB
 
@@ -273,7 +273,7 @@ def _identify(module: Module, label: str, stem: str) -> str:
         RejectedError: it has none, or needs what is not available.
     """
     try:
-        check_capabilities(module.manifest, label)
+        check_host(module.manifest, label)
     except RejectedError as error:
         error.plugin = None if module.manifest is None else module.manifest.id
         raise

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 from innkeeper.plugins.catalogue import Catalogue, Entry, ruled
 from innkeeper.plugins.changes import Change, Part
 from innkeeper.plugins.generation import Code, Generation
-from innkeeper.plugins.grants import Ruling, grant_label, rule_standing
+from innkeeper.plugins.grants import Ruling, carried_over, grant_label, rule_standing
 from innkeeper.plugins.home import Home
 from innkeeper.plugins.manifest import Instance, Manifest
 from innkeeper.plugins.node_table import NodeTable
@@ -170,7 +170,8 @@ class Roster:
         self.services[entry.id] = Service(plugin, generation, entry)
         self.reasons.pop(entry.id, None)
         outcome.manifests[entry.id] = entry.module.manifest
-        outcome.changes.append(Change("added", entry.id, f"{entry.label}: is the plugin {entry.id!r}"))
+        also = f"; {carried_over(entry.id)}" if entry.grant_state == "carried" else ""
+        outcome.changes.append(Change("added", entry.id, f"{entry.label}: is the plugin {entry.id!r}{also}"))
 
     def _missing(self, service: Service, outcome: Outcome) -> None:
         """The catalogue does not have it: its file is broken, or gone."""
@@ -241,7 +242,7 @@ class Roster:
         if candidate is not None and granted == candidate.module.digest:
             # The operator agreed to bytes that are being compiled: what the old ones had ends when these begin.
             return
-        ruling: Ruling = rule_standing(found, entry.id, entry.module.digest, self._home.configuration)
+        ruling: Ruling = rule_standing(found, entry.id, entry.module, self._home.configuration)
         kept = ruled(entry, ruling)
         rejected = service.rejected
         self._swap(service, kept, service.generation.code, outcome)
@@ -328,5 +329,8 @@ def _sentence(entry: Entry, parts: Collection[Part]) -> str:
         said.append("the new manifest is in service")
     if "grant" in parts:
         label = grant_label(entry.id)
-        said.append(f"{label} is in force" if entry.grant is not None else f"it has no grant ({entry.grant_state})")
+        if entry.grant_state == "carried":
+            said.append(carried_over(entry.id))
+        else:
+            said.append(f"{label} is in force" if entry.grant is not None else f"it has no grant ({entry.grant_state})")
     return f"{entry.label}: {', '.join(said)}"

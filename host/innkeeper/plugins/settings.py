@@ -1,13 +1,21 @@
 """The sections of the host's configuration beside bounds and limits: what the operator decides for services, journals
-and policies. A service that needs one more value adds it here, with its default and the reason for it."""
+and policies. A service that needs one more value adds it here, with its default and the reason for it.
+
+That one line makes it a key of innkeeper.toml, a variable and a row of `innkeeper config`: its type says what it counts
+(`units`). A section is a field of `Configuration`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from innkeeper.sandbox.limits import MIB
+
+if TYPE_CHECKING:
+    # Whoever reads the types has the units; every command imports this module, and few read a setting.
+    from innkeeper.plugins.units import AbsolutePath, Days, ModelName, Name, Seconds, SecretName, Size, Url
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +44,9 @@ class JournalSettings:
     """
 
     keep: Literal["never", "errors", "all"] = "never"
-    days: float = 30.0
-    most_bytes: int = 16 * MIB
-    total_bytes: int = 256 * MIB
+    days: Days = 30.0
+    most_bytes: Size = 16 * MIB
+    total_bytes: Size = 256 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +59,9 @@ class MemoSettings:
         days: for which a result is kept on disk.
     """
 
-    memory: int = 64 * MIB
-    disk: int = 256 * MIB
-    days: float = 30.0
+    memory: Size = 64 * MIB
+    disk: Size = 256 * MIB
+    days: Days = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,7 @@ class SecretsSettings:
         file: a TOML file of NAME = "value", of mode 0600 and the host's user; None: there is none.
     """
 
-    file: str | None = None
+    file: AbsolutePath | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +88,10 @@ class FilesSettings:
         folder_entries: files and folders that it may hold. Finding out takes about 3 us for each.
     """
 
-    roots: Mapping[str, str] = field(default_factory=dict)
-    quota: int = 64 * MIB
+    roots: Mapping[Name, AbsolutePath] = field(default_factory=dict)
+    quota: Size = 64 * MIB
     entries: int = 10_000
-    folder_bytes: int = 1024 * MIB
+    folder_bytes: Size = 1024 * MIB
     folder_entries: int = 50_000
 
 
@@ -97,9 +105,9 @@ class LlmEndpoint:
         models: name that plugins use, to name at the endpoint.
     """
 
-    url: str
-    secret: str | None = None
-    models: Mapping[str, str] = field(default_factory=dict)
+    url: Url
+    secret: SecretName | None = None
+    models: Mapping[ModelName, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +121,10 @@ class LlmSettings:
         embeddings: bytes of embeddings that are kept by content and model.
     """
 
-    endpoints: Mapping[str, LlmEndpoint] = field(default_factory=dict)
+    endpoints: Mapping[Name, LlmEndpoint] = field(default_factory=dict)
     tokens_per_day: int = 1_000_000
-    cache: float = 0.0
-    embeddings: int = 64 * MIB
+    cache: Seconds = 0.0
+    embeddings: Size = 64 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,5 +136,5 @@ class Retention:
         event_days: events that nobody took.
     """
 
-    audit_days: float = 90.0
-    event_days: float = 7.0
+    audit_days: Days = 90.0
+    event_days: Days = 7.0

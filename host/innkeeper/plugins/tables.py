@@ -72,7 +72,11 @@ def problems_of(error: InnkeeperError) -> list[str]:
 
 def shown(value: object) -> str:
     """A value as a message quotes it (str): Python's notation, cut where it is long."""
-    text = repr(value[: 2 * _MAX_SHOWN] if isinstance(value, str) else value)
+    try:
+        text = repr(value[: 2 * _MAX_SHOWN] if isinstance(value, str) else value)
+    except ValueError:
+        # Hexadecimal numbers of TOML may have more digits than Python writes in decimal.
+        return "a number of thousands of digits"
     return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."
 
 

@@ -1,4 +1,5 @@
-"""Where the cache lies: the variable INNKEEPER_CACHE, else innkeeper.toml, else the platform's folder for caches."""
+"""Where the cache lies: an option, else the variable INNKEEPER_CACHE, else innkeeper.toml, else the platform's folder
+for caches."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from pathlib import Path
 from innkeeper.errors import UsageError
 
 VARIABLE = "INNKEEPER_CACHE"
+FILE = "innkeeper.toml"
 OFF = "off"
 RIGHT = 'an absolute path, or "off"'
 """What either may say, for messages."""
@@ -18,20 +20,22 @@ def is_right(chosen: str) -> bool:
     return chosen == OFF or (os.path.isabs(os.path.expanduser(chosen)) and "\0" not in chosen)
 
 
-def cache_folder(configured: str | None = None) -> tuple[Path | None, str]:
+def cache_folder(configured: str | None = None, origin: str = FILE) -> tuple[Path | None, str]:
     """The folder, or None where there shall be no cache, and who chose it (str).
 
     Args:
-        configured: what innkeeper.toml says: an absolute path, or "off".
+        configured: what the configuration says: an absolute path, or "off".
+        origin: who says so. An option goes before the variable.
 
     Raises:
         UsageError: what was chosen is not an absolute path.
     """
-    for chosen, origin in ((os.environ.get(VARIABLE) or None, VARIABLE), (configured, "innkeeper.toml")):
+    named = [(os.environ.get(VARIABLE) or None, VARIABLE), (configured, origin)]
+    for chosen, who in named if origin in (FILE, VARIABLE) else reversed(named):
         if chosen == OFF:
-            return None, origin
+            return None, who
         if chosen is not None:
-            return _absolute(chosen, origin), origin
+            return _absolute(chosen, who), who
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("innkeeper", appauthor=False)) / "compiled", "the platform's cache folder"
