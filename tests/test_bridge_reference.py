@@ -18,9 +18,7 @@ def test_the_reference_is_what_the_declarations_make() -> None:
 
 
 def test_every_operation_belongs_to_a_capability_that_this_version_has() -> None:
-    assert {each.capability for each in operations()} == {
-        name for name, kind in KINDS.items() if kind.available and not kind.free
-    }
+    assert {each.capability for each in operations()} == {name for name, kind in KINDS.items() if kind.available}
 
 
 def test_names_of_imports_are_told_apart_and_fit_every_language() -> None:

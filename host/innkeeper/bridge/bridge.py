@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from innkeeper.bridge.background import Background
+from innkeeper.bridge.free import free_services
+from innkeeper.bridge.run_streams import RunStreams
+from innkeeper.bridge.run_variables import MemoryVariables, RunVariables
 from innkeeper.errors import UsageError
 from innkeeper.plugins.capabilities import FREE
 from innkeeper.plugins.chain import calling
@@ -36,9 +39,15 @@ class Bridge:
 
     What the services need is imported when a plugin requests one, and the database is opened when a guest asks it for
     something: a host whose plugins compute and no more pays for neither.
+
+    Attributes:
+        variables: those of runs.
+        streams: the channels of runs.
     """
 
     def __init__(self, folder: Path, configuration: Configuration, stack: AsyncExitStack) -> None:
+        self.variables: RunVariables = MemoryVariables()
+        self.streams = RunStreams()
         self._configuration = configuration
         self._background = Background()
         self._host: Host | None = None
@@ -58,13 +67,14 @@ class Bridge:
         """As `Services.functions`."""
         requests = () if manifest is None else manifest.capabilities
         wanted = [name for each in requests if each.available and (name := each.capability.name) not in FREE]
+        wanted += free_services(manifest, imports)
         if not wanted:
             return ()
         if self._offer is None:
             from innkeeper.bridge.needs import Needs
             from innkeeper.bridge.offer import Offer
 
-            needs = Needs(self._open, self._configuration, self._bound, self._background)
+            needs = Needs(self._open, self._configuration, self._bound, self._background, self.variables, self.streams)
             self._offer = Offer(_caller, needs)
             if self._host is not None:
                 self._serve(self._offer)

@@ -63,7 +63,7 @@ async def open_host(
             catalogue=catalogue,
             watch=watch,
             on_change=on_change,
-            services=services if catalogue else None,
+            services=services,
         )
         host = await stack.enter_async_context(bare)
         for bridge in opened:

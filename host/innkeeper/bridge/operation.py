@@ -29,20 +29,23 @@ _ARGUMENT = re.compile(r"^ {4}(\w+): (.*)$")
 class _Mark:
     capability: str
     use: str | None
-    free_form: bool
+    free_form: DataBounds | None
 
 
-def operation(capability: str, *, use: str | None = None, free_form: bool = False) -> Callable[[M], M]:
+def operation(capability: str, *, use: str | None = None, free_form: bool | DataBounds = False) -> Callable[[M], M]:
     """Makes a method of a service an operation.
 
     Args:
         capability: its name; nobody without it gets here.
-        use: the argument that the capability's scopes are about, such as "scope"; None where they are about none.
-        free_form: whether an argument may hold any plain data: then all of it is counted before it is built.
+        use: the argument that the capability's scopes are about, such as "scope", or two of them, such as
+            "plugin/function"; None where they are about none.
+        free_form: whether an argument may hold any plain data: then all of it is counted before it is built. What it
+            may be at most, or True for `FREE_FORM`.
     """
+    bounds = free_form if isinstance(free_form, DataBounds) else FREE_FORM if free_form else None
 
     def mark(method: M) -> M:
-        setattr(method, _MARK, _Mark(capability, use, free_form))
+        setattr(method, _MARK, _Mark(capability, use, bounds))
         return method
 
     return mark
@@ -56,7 +59,7 @@ class Operation:
         service: name of its service, such as "kv".
         name: of the method, such as "get".
         capability: what a plugin needs for it.
-        use: the argument that scopes are about, or None.
+        use: the argument that scopes are about, or two joined by "/", or None.
         free_form: whether an argument may hold any plain data.
         summary: one sentence.
         arguments: checks what a guest gives, strictly.
@@ -86,6 +89,11 @@ class Operation:
         """The name under which guests import it, such as "innkeeper_kv_get"."""
         return f"innkeeper_{self.service}_{self.name}"
 
+    def use_in(self, arguments: pydantic.BaseModel) -> str:
+        """What is used (str), such as "words/count", by arguments of an operation that has a `use`."""
+        assert self.use is not None
+        return "/".join(getattr(arguments, part) for part in self.use.split("/"))
+
 
 def operations_of(service: type[Any], name: str) -> tuple[Operation, ...]:
     """The operations of a service, in the order of its class.
@@ -111,8 +119,9 @@ def _read(service: str, name: str, method: Method, mark: _Mark) -> Operation:
     for parameter in parameters[1:]:
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
         fields[parameter.name] = (hints[parameter.name], default)
-    if mark.use is not None and mark.use not in fields:
-        raise TypeError(f"{service}.{name}: has no argument {mark.use!r}")
+    for part in () if mark.use is None else mark.use.split("/"):
+        if part not in fields:
+            raise TypeError(f"{service}.{name}: has no argument {part!r}")
     model: type[pydantic.BaseModel] = pydantic.create_model(
         f"{service}.{name}", __config__=pydantic.ConfigDict(strict=True, extra="forbid"), **fields
     )
@@ -120,12 +129,12 @@ def _read(service: str, name: str, method: Method, mark: _Mark) -> Operation:
     if not summary or set(described) != set(fields):
         raise TypeError(f"{service}.{name}: its docstring must have a summary and each of {sorted(fields)}")
     return Operation(
-        bounds=FREE_FORM if mark.free_form else _bounds(f"{service}.{name}", model),
+        bounds=mark.free_form or _bounds(f"{service}.{name}", model),
         service=service,
         name=name,
         capability=mark.capability,
         use=mark.use,
-        free_form=mark.free_form,
+        free_form=mark.free_form is not None,
         summary=summary,
         arguments=model,
         described=described,
@@ -140,7 +149,9 @@ def _bounds(name: str, model: type[pydantic.BaseModel]) -> DataBounds:
     for key, field in fields.items():
         size += len(key) + _SPARE
         for kind in field.get("anyOf", [field]):
-            if kind.get("type") == "string":
+            if "enum" in kind:
+                size += 4 * max(map(len, kind["enum"]))
+            elif kind.get("type") == "string":
                 if "maxLength" not in kind:
                     raise TypeError(f"{name}: {key} must have a max_length")
                 # A character has at most four bytes.

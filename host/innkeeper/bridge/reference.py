@@ -9,6 +9,7 @@ from typing import Any
 from innkeeper.bridge.offer import operations
 from innkeeper.bridge.operation import Operation
 from innkeeper.bridge.refusal import Refusal
+from innkeeper.plugins.rights import FREE
 
 _HEAD = """# The bridge: what a guest can ask the host for
 
@@ -31,6 +32,8 @@ _KINDS = {
     Refusal.CONFLICT: "something else is there than was expected; `current` is its version",
     Refusal.QUOTA: "a quota would be exceeded, or the plugin asks too often",
     Refusal.BUSY: "the host has too much to do; again later may work",
+    Refusal.CLOSED: "nobody is at the other end of the stream, or this end is closed",
+    Refusal.CALLEE: "the function that was called did not end well; `cause` says how: `guest`, `limit`, `denied` ...",
     Refusal.FAILED: "the service broke; the host's log says more",
 }
 
@@ -86,25 +89,26 @@ def _section(each: Operation) -> str:
         for name, field in schema.get("properties", {}).items()
     ]
     scope = f", in the scope of `{each.use}`" if each.use else ""
+    needs = "needs no grant" if each.capability in FREE else f"needs `{each.capability}`{scope}"
     return "\n".join(
         [
             f"### `{each.full_name}`\n",
-            f"{each.summary} Imported as `{each.import_name}`; needs `{each.capability}`{scope}.\n",
-            "| argument | type | required, or default | |",
-            "|---|---|---|---|",
-            *rows,
-            "",
+            f"{each.summary} Imported as `{each.import_name}`; {needs}.\n",
+            *([*_TABLE, *rows, ""] if rows else ()),
             f"Returns {each.returns}\n",
         ]
     )
 
 
+_TABLE = ("| argument | type | required, or default | |", "|---|---|---|---|")
+
+
 def _type(field: Mapping[str, Any]) -> str:
     kinds = [kind for kind in field.get("anyOf", [field]) if kind.get("type") != "null"]
     kind = kinds[0]
-    name = {"string": "text", "integer": "integer", "number": "float", "boolean": "bool"}.get(
-        kind.get("type", ""), "any"
-    )
+    name = _NAMES.get(kind.get("type", ""), "any")
+    if "enum" in kind:
+        return f"one of {', '.join(f'`{word}`' for word in kind['enum'])}"
     if kind.get("format") == "binary":
         name = "bytes"
     bounds = []
@@ -118,6 +122,9 @@ def _type(field: Mapping[str, Any]) -> str:
         least = f"{kind['minLength']} to " if kind.get("minLength") else "at most "
         bounds.append(f"{least}{kind['maxLength']:,} {'bytes' if name == 'bytes' else 'characters'}")
     return f"{name}, {', '.join(bounds)}" if bounds else name
+
+
+_NAMES = {"string": "text", "integer": "integer", "number": "float", "boolean": "bool", "object": "map"}
 
 
 def _default(field: Mapping[str, Any]) -> str:

@@ -63,7 +63,11 @@ KINDS: Final[dict[str, Kind]] = {
     "events.publish": Kind("publish events on topics", "required", "events.publish:weather.changed", read_topics),
     "events.subscribe": Kind("get events of topics", "required", "events.subscribe:weather.*", read_topics),
     "call": Kind(
-        "call functions of another plugin, which has its own rights", "required", "call:words/count", read_call
+        "call functions of another plugin, which has its own rights",
+        "required",
+        "call:words/count",
+        read_call,
+        available=True,
     ),
     "http": Kind("send requests to servers", "required", "http:https://api.example.com/v1/*", read_web),
     "secrets": Kind("have the host put a secret into its requests, unseen", "required", "secrets:WEATHER_KEY", _SECRET),
@@ -77,7 +81,8 @@ KINDS: Final[dict[str, Kind]] = {
     "files.write": Kind("create, change and delete below a folder", "required", "files.write:user://notes", read_files),
     "clock": Kind("see the real time", "none", "clock"),
     "random": Kind("get real random numbers", "none", "random"),
-    "vars": Kind("share variables with the other nodes of a run", "none", "vars"),
+    "vars": Kind("share variables with the other nodes of a run", "none", "vars", available=True),
+    "stream": Kind("use the streams that a run connects to its nodes", "none", "stream", available=True, free=True),
     "http.serve": Kind("answer HTTP requests to the host", "none", "http.serve"),
 }
 """Every capability by name. What is not available yet can be requested and granted, and is said to be so."""

@@ -146,12 +146,17 @@ class Host:
         if plugin_id is None:
             plugin_id = module.manifest.id if module.manifest is not None else _made_up_id(path, module.digest)
         label = "bytes" if path is None else str(path)
+        given = {(function.namespace, function.name) for function in functions}
+        # Nobody granted it anything: what needs no grant, and no manifest, is all that it gets.
+        free = [
+            each for each in self._services.functions(None, module.imports) if (each.namespace, each.name) not in given
+        ]
         code = Code(
             self.engine,
             module,
             plugin=plugin_id,
             label=None if path is None else label,
-            functions=functions,
+            functions=[*functions, *free],
             modules=modules,
         )
         generation = Generation(
