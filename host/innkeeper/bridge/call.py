@@ -123,7 +123,7 @@ def make(needs: Needs) -> CallService:
 
 
 async def _bounded(callee: Plugin, function: str, data: bytes, run: RunContext | None, call: PresentCall) -> Result:
-    left = call.left
+    left = max(0.0, call.left)
     # It is of the run, for the run's variables, and no node of it: the streams are the caller's.
     context = None if run is None else RunContext(run.run)
     usage: Usage | None = None

@@ -58,6 +58,7 @@ class Gate:
             rate: how often one plugin may call the service; None: as often as it likes.
         """
         method = getattr(service, operation.name)
+        read_use = operation.reader()
 
         async def handler(data: bytes) -> bytes:
             begun = self._now()
@@ -69,8 +70,8 @@ class Gate:
                     raise ServiceError(Refusal.DENIED, "nobody calls: the call that this belongs to is over")
                 self._admit(caller, operation, rate, begun)
                 arguments = _read(operation, data)
-                if operation.use is not None:
-                    use = operation.use_in(arguments)
+                if read_use is not None:
+                    use = read_use(arguments)
                     if not caller.rights.allows(operation.capability, use):
                         raise _out_of_scope(operation, use)
                 value = await method(caller, **{name: getattr(arguments, name) for name in operation.described})

@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, TypeVar, get_type_hints
 
 import pydantic
@@ -89,10 +90,13 @@ class Operation:
         """The name under which guests import it, such as "innkeeper_kv_get"."""
         return f"innkeeper_{self.service}_{self.name}"
 
-    def use_in(self, arguments: pydantic.BaseModel) -> str:
-        """What is used (str), such as "words/count", by arguments of an operation that has a `use`."""
-        assert self.use is not None
-        return "/".join(getattr(arguments, part) for part in self.use.split("/"))
+    def reader(self) -> Callable[[pydantic.BaseModel], str] | None:
+        """What tells from checked arguments which use they are, such as "words/count"; None where uses have no name."""
+        if self.use is None:
+            return None
+        names = self.use.split("/")
+        get: Callable[[pydantic.BaseModel], Any] = attrgetter(*names)
+        return get if len(names) == 1 else lambda arguments: "/".join(get(arguments))
 
 
 def operations_of(service: type[Any], name: str) -> tuple[Operation, ...]:

@@ -147,16 +147,15 @@ class Host:
             plugin_id = module.manifest.id if module.manifest is not None else _made_up_id(path, module.digest)
         label = "bytes" if path is None else str(path)
         given = {(function.namespace, function.name) for function in functions}
-        # Nobody granted it anything: what needs no grant, and no manifest, is all that it gets.
-        free = [
-            each for each in self._services.functions(None, module.imports) if (each.namespace, each.name) not in given
-        ]
+        offered = self._services.functions(module.manifest, module.imports)
+        # Nobody granted it anything, so what it requests refuses; what needs no grant is there.
+        more = [each for each in offered if (each.namespace, each.name) not in given]
         code = Code(
             self.engine,
             module,
             plugin=plugin_id,
             label=None if path is None else label,
-            functions=[*functions, *free],
+            functions=[*functions, *more],
             modules=modules,
         )
         generation = Generation(
