@@ -12,12 +12,10 @@ import msgpack
 import pytest
 
 from guests import assemble, text_block, wat
-from innkeeper import Host
-from innkeeper.bridge.bridge import Bridge, open_bridge
+from innkeeper import Host, open_host
+from innkeeper.bridge.bridge import Bridge, bridge_of
 from innkeeper.bridge.offer import operations
 from innkeeper.plugins import home as home_module
-from innkeeper.plugins.home import Home
-from innkeeper.plugins.host import open_host as open_bare_host
 from innkeeper.plugins.manifest import Dependency
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.interface import HostFunction, Value
@@ -116,17 +114,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @asynccontextmanager
 async def opened(home: Path, *, bounds: Bounds | None = None, sound: bool = True) -> AsyncIterator[tuple[Host, Bridge]]:
     """A host with its services. `sound`: whether its files have no problems."""
-    bridges: list[Bridge] = []
-
-    @asynccontextmanager
-    async def services(found: Home) -> AsyncIterator[Bridge]:
-        async with open_bridge(home / "state", found.configuration) as bridge:
-            bridges.append(bridge)
-            yield bridge
-
-    async with open_bare_host(home, watch=False, bounds=bounds, services=services) as host, bridges[0].serving(host):
+    async with open_host(home, watch=False, bounds=bounds) as host:
         assert (host.problems == []) == sound
-        yield host, bridges[0]
+        yield host, bridge_of(host)
 
 
 async def ask(host: Host, plugin: str, function: str, /, *, run: Any = None, **arguments: Any) -> Any:

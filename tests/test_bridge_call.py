@@ -8,9 +8,10 @@ from typing import Any
 import msgpack
 import pytest
 import trio
+import trio.testing
 
 from bridge_guests import NODE, ask, asks, depends, guest, home, opened, refused, relay, write
-from guests import assemble, nothing_is_held, wat
+from guests import assemble, nothing_is_held, text_block, wat
 from innkeeper import Host
 from innkeeper.bridge.call import MOST_DATA
 from innkeeper.plugins.dependencies import misfit
@@ -31,8 +32,8 @@ CALLEE = assemble(
         (func (export "refuse") (result i32) (call $error_set (call $input_offset)) (i32.const 7))
         (func (export "grow") (drop (memory.grow (i32.const 5000))) (unreachable))
         (func (export "large") (local $b i64)
-          (local.set $b (call $alloc (i64.const 5000000)))
-          (call $output_set (local.get $b) (i64.const 5000000)))
+          (local.set $b (call $alloc (i64.const 1100000)))
+          (call $output_set (local.get $b) (i64.const 1100000)))
         (func (export "more") (param i32))
         (func (export "flood") (loop (call $log_info (call $input_offset)) (br 0)))""",
         "input_offset input_length output_set error_set alloc log_info",
@@ -306,24 +307,40 @@ async def test_a_full_crowd_that_calls_plugins_gets_through(home: Path, chain: i
 
 
 async def test_where_every_guest_waits_for_another_some_are_told_and_nobody_hangs(home: Path) -> None:
-    caller(home)
+    read, call = (msgpack.packb(each) for each in ({"slot": "words"}, {"plugin": "b", "function": "echo"}))
+    body = f"""(func (export "stream_read") (local $b i64)
+      {text_block("waits for a stream to end", read, "b")}
+      (drop (call $innkeeper_stream_read (local.get $b)))
+      {text_block("then calls", call, "b")}
+      (local.set $b (call $innkeeper_call_invoke (local.get $b)))
+      (call $output_set (local.get $b) (call $length (local.get $b))))"""
+    write(home, "a", guest(body, "stream", "call"), has=["call:b"], manifest=NODE)
     write(home, "b", CALLEE)
+    run = Run("r")
     answers: list[Any] = []
-    async with opened(home, bounds=Bounds(live_guests=8)) as (host, _):
+    async with opened(home, bounds=Bounds(live_guests=8)) as (host, bridge):
         depends(host, "a", b="")
-        assert "ok" in await invoke(host, "echo")
 
-        async def one() -> None:
-            answers.append(await invoke(host, "echo", b"x"))
+        async def one(node: str) -> None:
+            result = await host.plugins["a"].call("stream_read", run=RunContext(run, node))
+            answers.append(msgpack.unpackb(result.output))
 
+        for number in range(100):
+            bridge.streams.connect(run, reader=(str(number), "words"))
         # Far below the ten seconds at which calls that wait for each other would be ended.
         with trio.fail_after(8):
             async with trio.open_nursery() as nursery:
-                for _ in range(100):
-                    nursery.start_soon(one)
-        assert sum(answer == {"ok": b"x"} for answer in answers) >= 4
-        assert all(answer == {"ok": b"x"} or refused(answer, "busy") for answer in answers)
-        assert await invoke(host, "echo", b"x") == {"ok": b"x"}
+                for number in range(100):
+                    nursery.start_soon(one, str(number))
+                engine = host.engine
+                assert isinstance(engine, FiberEngine)
+                while engine.live.taken < 8:  # noqa: ASYNC110 (the engine tells nobody)
+                    await trio.sleep(0.005)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                bridge.streams.end(run)
+    assert len(answers) == 100
+    assert sum(answer == {"ok": b""} for answer in answers) >= 4
+    assert all(answer == {"ok": b""} or refused(answer, "busy") for answer in answers)
 
 
 async def test_arguments_that_are_none_are_refused_before_anything_is_looked_for(home: Path) -> None:
@@ -357,11 +374,12 @@ async def test_arguments_that_are_none_are_refused_before_anything_is_looked_for
         ("1.2", "1.2", False),
         (">=1", "whatever", False),
         (">=x", "1", False),
+        (">=1, " * 50, "1", False),
     ],
 )
 def test_a_version_is_in_the_declared_range_or_the_sentence_says_why_not(wanted: str, version: str, fits: bool) -> None:
     said = misfit(Dependency("b", wanted), Manifest("b", version, "b"))
     assert (said is None) == fits
-    assert said is None or repr(wanted) in said
+    assert said is None or repr(wanted) in said or len(wanted) > 200
     assert misfit(Dependency("b", ">=1"), None) is not None
     assert misfit(Dependency("b", ""), None) is None

@@ -14,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge_guests import NODE, ask, guest, home, opened, refused, relay, write
+from innkeeper.bridge.bridge import bridge_of
 from innkeeper.bridge.channel import ITEMS, MOST_ITEM, SIZE, Channel
 from innkeeper.bridge.run_streams import RunStreams
 from innkeeper.errors import LimitError, RejectedError, UsageError
+from innkeeper.plugins.host import open_host as open_bare_host
 from innkeeper.plugins.runs import Run, RunContext
 from innkeeper.sandbox.limits import Limits
 
@@ -257,6 +259,12 @@ async def test_a_slot_has_one_channel_and_all_of_them_end_with_the_run() -> None
     del run
     gc.collect()
     assert len(streams._runs) == 0
+
+
+async def test_a_host_without_services_has_no_streams_to_connect(home: Path) -> None:
+    async with open_bare_host(home, watch=False) as host:
+        with pytest.raises(UsageError, match="without services"):
+            bridge_of(host)
 
 
 @settings(deadline=None, max_examples=200)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +13,6 @@ import trio
 
 from innkeeper.bridge.background import Background
 from innkeeper.bridge.free import free_services
-from innkeeper.bridge.run_streams import RunStreams
-from innkeeper.bridge.run_variables import MemoryVariables, RunVariables
 from innkeeper.errors import UsageError
 from innkeeper.plugins.capabilities import FREE
 from innkeeper.plugins.chain import calling
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     from innkeeper.bridge.caller import Caller
     from innkeeper.bridge.metrics import Metrics
     from innkeeper.bridge.offer import Offer
+    from innkeeper.bridge.run_streams import RunStreams
+    from innkeeper.bridge.run_variables import RunVariables
     from innkeeper.plugins.host import Host
     from innkeeper.storage.database import Database
 
@@ -39,15 +40,9 @@ class Bridge:
 
     What the services need is imported when a plugin requests one, and the database is opened when a guest asks it for
     something: a host whose plugins compute and no more pays for neither.
-
-    Attributes:
-        variables: those of runs.
-        streams: the channels of runs.
     """
 
     def __init__(self, folder: Path, configuration: Configuration, stack: AsyncExitStack) -> None:
-        self.variables: RunVariables = MemoryVariables()
-        self.streams = RunStreams()
         self._configuration = configuration
         self._background = Background()
         self._host: Host | None = None
@@ -57,6 +52,20 @@ class Bridge:
         self._attempt: _Attempt | None = None
         self._closed = False
         self._offer: Offer | None = None
+
+    @cached_property
+    def variables(self) -> RunVariables:
+        """The variables of its runs."""
+        from innkeeper.bridge.run_variables import MemoryVariables
+
+        return MemoryVariables()
+
+    @cached_property
+    def streams(self) -> RunStreams:
+        """The channels of its runs."""
+        from innkeeper.bridge.run_streams import RunStreams
+
+        return RunStreams()
 
     @property
     def metrics(self) -> Metrics | None:
@@ -145,6 +154,17 @@ class Bridge:
         if attempt is not None:
             attempt.pause.cancel()
             await attempt.over.wait()
+
+
+def bridge_of(host: Host) -> Bridge:
+    """The services of a host that `innkeeper.open_host` opened, such as the channels of its runs.
+
+    Raises:
+        UsageError: it was opened without.
+    """
+    if not isinstance(host.services, Bridge):
+        raise UsageError("the host was opened without services: open it with innkeeper.open_host")
+    return host.services
 
 
 class _Attempt:

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 RATE = Rate(per_second=5000, burst=10_000)
 """Calls of one plugin: some 100 us each, so that one plugin cannot fill trio's thread for long."""
 
-MOST_DATA = 4 * MIB
-"""Bytes of an input and of an output: each is copied three times on its way, on trio's thread."""
+MOST_DATA = 1 * MIB
+"""Bytes of an input and of an output: each is copied several times on its way, and trio's thread is late meanwhile."""
 
 _MOST_MESSAGE = 500
 _MARGIN = 0.1
@@ -72,7 +72,7 @@ class CallService:
             data: its input.
 
         Returns:
-            bytes: its output, at most as large as this call's own input may be, and 4 MiB
+            bytes: its output, at most as large as this call's own input may be, and 1 MiB
         """
         callee = self._callee(caller, plugin, function)
         call = present_call()

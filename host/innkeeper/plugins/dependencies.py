@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from innkeeper.plugins.manifest import Dependency, Manifest
 
 
@@ -25,9 +27,20 @@ def misfit(dependency: Dependency, manifest: Manifest | None) -> str | None:
     wanted = dependency.versions.strip()
     if wanted in ("", "*"):
         return None
-    version = None if manifest is None else manifest.version
-    if version is None:
+    if len(wanted) > _MOST_RANGE:
+        return f"the declared range has more than {_MOST_RANGE} characters"
+    if manifest is None:
         return f"it has no manifest and so no version, and {wanted!r} is declared"
+    return _compare(wanted, manifest.version)
+
+
+_MOST_RANGE = 200
+"""Characters of a range of versions: messages show it."""
+
+
+# Asked at each call of one plugin by another.
+@lru_cache(maxsize=1024)
+def _compare(wanted: str, version: str) -> str | None:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
     from packaging.version import InvalidVersion, Version
 

@@ -72,6 +72,11 @@ class Host:
                 self._reloader.watch()
             self._show()
 
+    @property
+    def services(self) -> Services:
+        """What it offers to guests beyond running them."""
+        return self._services
+
     @cached_property
     def _roster(self) -> Roster:
         # Who loads a plugin by its file alone, as `innkeeper call` does, need not wait for what follows a home's files.
