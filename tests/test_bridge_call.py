@@ -14,7 +14,7 @@ from bridge_guests import NODE, ask, asks, depends, guest, home, opened, refused
 from guests import assemble, nothing_is_held, text_block, wat
 from innkeeper import Host
 from innkeeper.bridge.call import MOST_DATA
-from innkeeper.plugins.dependencies import misfit
+from innkeeper.bridge.declared import misfit
 from innkeeper.plugins.manifest import Dependency, Manifest
 from innkeeper.plugins.runs import Run, RunContext
 from innkeeper.sandbox.bounds import Bounds

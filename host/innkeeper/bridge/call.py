@@ -14,12 +14,12 @@ import trio
 from pydantic import Field
 
 from innkeeper.bridge.caller import Caller
+from innkeeper.bridge.declared import dependency_on, misfit
 from innkeeper.bridge.needs import Needs
 from innkeeper.bridge.operation import operation
 from innkeeper.bridge.quota import Rate
 from innkeeper.bridge.refusal import Refusal, ServiceError
 from innkeeper.errors import BusyError, GuestError, InnkeeperError, Kind, LimitError
-from innkeeper.plugins.dependencies import dependency_on, misfit
 from innkeeper.plugins.runs import RunContext
 from innkeeper.printable import printable
 from innkeeper.sandbox.limits import MIB

@@ -21,7 +21,7 @@ class LogService:
     """Writes lines. What it answers depends on what it is given alone, also where a line is dropped: a guest cannot
     tell how much of its log anybody keeps."""
 
-    @operation("log", free_form=_MOST)
+    @operation("log", bounds=_MOST)
     async def write(
         self,
         caller: Caller,

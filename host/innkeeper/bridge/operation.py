@@ -30,23 +30,26 @@ _ARGUMENT = re.compile(r"^ {4}(\w+): (.*)$")
 class _Mark:
     capability: str
     use: str | None
-    free_form: DataBounds | None
+    free_form: bool
+    bounds: DataBounds | None
 
 
-def operation(capability: str, *, use: str | None = None, free_form: bool | DataBounds = False) -> Callable[[M], M]:
+def operation(
+    capability: str, *, use: str | None = None, free_form: bool = False, bounds: DataBounds | None = None
+) -> Callable[[M], M]:
     """Makes a method of a service an operation.
 
     Args:
         capability: its name; nobody without it gets here.
         use: the argument that the capability's scopes are about, such as "scope", or two of them, such as
             "plugin/function"; None where they are about none.
-        free_form: whether an argument may hold any plain data: then all of it is counted before it is built. What it
-            may be at most, or True for `FREE_FORM`.
+        free_form: whether an argument may hold any plain data: then all of it is counted before it is built.
+        bounds: what the encoded arguments may be, where the declared types do not say it: of lists and maps. All of it
+            is counted before it is built.
     """
-    bounds = free_form if isinstance(free_form, DataBounds) else FREE_FORM if free_form else None
 
     def mark(method: M) -> M:
-        setattr(method, _MARK, _Mark(capability, use, bounds))
+        setattr(method, _MARK, _Mark(capability, use, free_form or bounds is not None, bounds))
         return method
 
     return mark
@@ -133,12 +136,12 @@ def _read(service: str, name: str, method: Method, mark: _Mark) -> Operation:
     if not summary or set(described) != set(fields):
         raise TypeError(f"{service}.{name}: its docstring must have a summary and each of {sorted(fields)}")
     return Operation(
-        bounds=mark.free_form or _bounds(f"{service}.{name}", model),
+        bounds=mark.bounds or (FREE_FORM if mark.free_form else _bounds(f"{service}.{name}", model)),
         service=service,
         name=name,
         capability=mark.capability,
         use=mark.use,
-        free_form=mark.free_form is not None,
+        free_form=mark.free_form,
         summary=summary,
         arguments=model,
         described=described,

@@ -89,26 +89,31 @@ def _section(each: Operation) -> str:
         for name, field in schema.get("properties", {}).items()
     ]
     scope = f", in the scope of `{each.use}`" if each.use else ""
-    needs = "needs no grant" if each.capability in FREE else f"needs `{each.capability}`{scope}"
     return "\n".join(
         [
             f"### `{each.full_name}`\n",
-            f"{each.summary} Imported as `{each.import_name}`; {needs}.\n",
+            f"{each.summary} Imported as `{each.import_name}`; {_needs(each, scope)}.\n",
             *([*_TABLE, *rows, ""] if rows else ()),
             f"Returns {each.returns}\n",
         ]
     )
 
 
+def _needs(each: Operation, scope: str) -> str:
+    return "needs no grant" if each.capability in FREE else f"needs `{each.capability}`{scope}"
+
+
 _TABLE = ("| argument | type | required, or default | |", "|---|---|---|---|")
 
 
 def _type(field: Mapping[str, Any]) -> str:
+    if "enum" in field:
+        return f"one of {', '.join(f'`{word}`' for word in field['enum'])}"
     kinds = [kind for kind in field.get("anyOf", [field]) if kind.get("type") != "null"]
     kind = kinds[0]
-    name = _NAMES.get(kind.get("type", ""), "any")
-    if "enum" in kind:
-        return f"one of {', '.join(f'`{word}`' for word in kind['enum'])}"
+    name = {"string": "text", "integer": "integer", "number": "float", "boolean": "bool"}.get(
+        kind.get("type", ""), {"array": "list", "object": "map"}.get(kind.get("type", ""), "any")
+    )
     if kind.get("format") == "binary":
         name = "bytes"
     bounds = []
@@ -122,9 +127,6 @@ def _type(field: Mapping[str, Any]) -> str:
         least = f"{kind['minLength']} to " if kind.get("minLength") else "at most "
         bounds.append(f"{least}{kind['maxLength']:,} {'bytes' if name == 'bytes' else 'characters'}")
     return f"{name}, {', '.join(bounds)}" if bounds else name
-
-
-_NAMES = {"string": "text", "integer": "integer", "number": "float", "boolean": "bool", "object": "map"}
 
 
 def _default(field: Mapping[str, Any]) -> str:

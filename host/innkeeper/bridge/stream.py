@@ -65,7 +65,7 @@ class StreamService:
         items = channel.take(limit, CHUNK)
         return {"items": [msgpack.unpackb(item) for item in items], "end": channel.ended and channel.empty}
 
-    @operation("stream", free_form=_WRITE)
+    @operation("stream", bounds=_WRITE)
     async def write(self, caller: Caller, *, slot: Slot, item: Any, wait: Wait | None = None) -> dict[str, Any]:
         """Writes the next item to an output of the node; waits while 64 items or 1 MiB are unread. Where nobody reads
         any more, it is refused as `closed`.

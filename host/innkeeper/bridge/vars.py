@@ -52,7 +52,7 @@ class VarsService:
         found = await self._variables.get(_run(caller), key)
         return None if found is None else {"value": msgpack.unpackb(found.value), "version": found.version}
 
-    @operation("vars", free_form=_SET)
+    @operation("vars", bounds=_SET)
     async def set(self, caller: Caller, *, key: Key, value: Any, expect: Version | None = None) -> dict[str, Any]:
         """Sets a variable of the run, in place of the one that is there.
 
