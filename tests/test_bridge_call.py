@@ -222,7 +222,7 @@ async def test_two_guests_that_stay_and_wait_for_each_other_come_free_at_their_l
     for name, other in (("a", "b"), ("b", "a")):
         body = asks("again", "call_invoke", plugin=other, function="well") + '(func (export "well"))'
         kept = 'instance = "shared"\n'
-        grant = f"{kept}[limits]\nhost_call = 0.5\n"
+        grant = f"{kept}[limits]\nhost_call = 2.0\n"
         write(home, name, guest(body, "call"), has=[f"call:{other}"], manifest=kept, grant=grant)
     async with opened(home) as (host, _):
         depends(host, "a", b="")
@@ -236,7 +236,7 @@ async def test_two_guests_that_stay_and_wait_for_each_other_come_free_at_their_l
 
 
 async def test_the_other_takes_no_longer_than_the_caller_has_and_the_caller_lives_to_say_so(home: Path) -> None:
-    caller(home, grant="[limits]\nhost_call = 0.3\n")
+    caller(home, grant="[limits]\nhost_call = 2.0\n")
     write(home, "b", CALLEE, grant="[limits]\ncpu = 30.0\n")
     async with opened(home) as (host, _):
         depends(host, "a", b="")

@@ -37,8 +37,9 @@ MOST_DATA = 1 * MIB
 """Bytes of an input and of an output: each is copied several times on its way, and trio's thread is late meanwhile."""
 
 _MOST_MESSAGE = 500
-_MARGIN = 0.1
-"""Of the time that the caller has left, the part that it keeps to handle an error in, and seconds of that at most."""
+_SPARED = 1.0
+"""Seconds, and at most a quarter of what it has left, that the caller keeps to handle an error in. As much as a host
+that is busy may be late: the caller would end otherwise."""
 
 
 class CallService:
@@ -127,7 +128,7 @@ async def _bounded(callee: Plugin, function: str, data: bytes, run: RunContext |
     # It is of the run, for the run's variables, and no node of it: the streams are the caller's.
     context = None if run is None else RunContext(run.run)
     usage: Usage | None = None
-    with trio.move_on_after(left - min(_MARGIN * left, _MARGIN)):
+    with trio.move_on_after(left - min(left / 4, _SPARED)):
         try:
             result = await callee.call(function, data, run=context)
             usage = result.usage
