@@ -146,10 +146,10 @@ def test_the_page_of_capabilities_says_what_the_code_does() -> None:
     ]
 
 
-def test_only_what_the_host_has_is_available_and_only_log_and_config_are_free() -> None:
+def test_only_what_the_host_has_is_available_and_what_reaches_nobody_is_free() -> None:
     offered = {each.capability for each in operations()}
-    assert {name for name, kind in KINDS.items() if kind.available} == {"log", "config"} | WASI | offered
-    assert sorted(FREE) == sorted(name for name, kind in KINDS.items() if kind.free) == ["config", "log"]
+    assert {name for name, kind in KINDS.items() if kind.available} == WASI | offered
+    assert sorted(FREE) == sorted(name for name, kind in KINDS.items() if kind.free) == ["config", "log", "stream"]
     assert all(KINDS[name].scope == "none" for name in FREE)
 
 
@@ -553,9 +553,9 @@ def granted(*texts: str) -> Grant:
     return Grant(DIGEST, capabilities=tuple(map(parse_capability, texts)))
 
 
-def test_without_a_grant_or_a_request_there_is_nothing_but_log_and_config() -> None:
+def test_without_a_grant_or_a_request_there_is_nothing_but_what_is_free() -> None:
     for rights in (NONE, effective([], None), effective([], granted("kv")), effective(requests("kv"), None)):
-        assert [name for name in KINDS if rights.scopes(name)] == ["log", "config"]
+        assert [name for name in KINDS if rights.scopes(name)] == ["log", "config", "stream"]
         assert rights.allows("log")
         assert rights.allows("config")
         assert not rights.allows("kv")

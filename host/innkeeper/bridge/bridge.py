@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from innkeeper.bridge.background import Background
+from innkeeper.bridge.free import free_services
 from innkeeper.errors import UsageError
 from innkeeper.plugins.capabilities import FREE
 from innkeeper.plugins.chain import calling
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from innkeeper.bridge.caller import Caller
     from innkeeper.bridge.metrics import Metrics
     from innkeeper.bridge.offer import Offer
+    from innkeeper.bridge.run_streams import RunStreams
+    from innkeeper.bridge.run_variables import RunVariables
     from innkeeper.plugins.changes import Change
     from innkeeper.plugins.host import Host
     from innkeeper.storage.database import Database
@@ -51,6 +55,20 @@ class Bridge:
         self._closed = False
         self._offer: Offer | None = None
 
+    @cached_property
+    def variables(self) -> RunVariables:
+        """The variables of its runs."""
+        from innkeeper.bridge.run_variables import MemoryVariables
+
+        return MemoryVariables()
+
+    @cached_property
+    def streams(self) -> RunStreams:
+        """The channels of its runs."""
+        from innkeeper.bridge.run_streams import RunStreams
+
+        return RunStreams()
+
     @property
     def metrics(self) -> Metrics | None:
         """What plugins asked for, and how it went; None as long as no plugin requests anything."""
@@ -60,13 +78,14 @@ class Bridge:
         """As `Services.functions`."""
         requests = () if manifest is None else manifest.capabilities
         wanted = [name for each in requests if each.available and (name := each.capability.name) not in FREE | WASI]
+        wanted += free_services(manifest, imports)
         if not wanted:
             return ()
         if self._offer is None:
             from innkeeper.bridge.needs import Needs
             from innkeeper.bridge.offer import Offer
 
-            needs = Needs(self._open, self._configuration, self._bound, self._background)
+            needs = Needs(self._open, self._configuration, self._bound, self._background, self.variables, self.streams)
             self._offer = Offer(_caller, needs)
             if self._host is not None:
                 self._serve(self._offer)
@@ -148,6 +167,17 @@ class Bridge:
         if attempt is not None:
             attempt.pause.cancel()
             await attempt.over.wait()
+
+
+def bridge_of(host: Host) -> Bridge:
+    """The services of a host that `innkeeper.open_host` opened, such as the channels of its runs.
+
+    Raises:
+        UsageError: it was opened without.
+    """
+    if not isinstance(host.services, Bridge):
+        raise UsageError("the host was opened without services: open it with innkeeper.open_host")
+    return host.services
 
 
 class _Attempt:

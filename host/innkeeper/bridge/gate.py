@@ -51,15 +51,16 @@ class Gate:
         self._now = now
         self._buckets: dict[tuple[str, str], TokenBucket] = {}
 
-    def function(self, service: object, operation: Operation, rate: Rate) -> HostFunction:
+    def function(self, service: object, operation: Operation, rate: Rate | None) -> HostFunction:
         """The host function of an operation.
 
         Args:
             service: whose method it is.
             operation: of `operations_of`.
-            rate: how often one plugin may call the service.
+            rate: how often one plugin may call the service; None: as often as it likes.
         """
         method = getattr(service, operation.name)
+        read_use = operation.reader()
 
         async def handler(data: bytes) -> bytes:
             begun = self._now()
@@ -71,9 +72,10 @@ class Gate:
                     raise ServiceError(Refusal.DENIED, "nobody calls: the call that this belongs to is over")
                 self._admit(caller, operation, rate, begun)
                 arguments = _read(operation, data)
-                use = operation.use
-                if use is not None and not _within(caller.rights, operation, getattr(arguments, use)):
-                    raise _out_of_scope(operation, getattr(arguments, use))
+                if read_use is not None:
+                    use = read_use(arguments)
+                    if not _within(caller.rights, operation, use):
+                        raise _out_of_scope(operation, use)
                 value = await method(caller, **{name: getattr(arguments, name) for name in operation.described})
                 answer = {"ok": value}
             except ServiceError as error:
@@ -91,13 +93,15 @@ class Gate:
 
         return HostFunction(operation.import_name, handler, (Value.BYTES,), Value.BYTES)
 
-    def _admit(self, caller: Caller, operation: Operation, rate: Rate, now: float) -> None:
+    def _admit(self, caller: Caller, operation: Operation, rate: Rate | None, now: float) -> None:
         if not caller.rights.scopes(operation.capability):
             raise ServiceError(
                 Refusal.DENIED,
                 f"the plugin was not granted the capability {operation.capability!r}",
                 capability=operation.capability,
             )
+        if rate is None:
+            return
         key = (caller.plugin, operation.service)
         bucket = self._buckets.get(key)
         if bucket is None:

@@ -69,7 +69,7 @@ async def open_host(
             catalogue=catalogue,
             watch=watch,
             on_change=noticed,
-            services=services if catalogue else None,
+            services=services,
         )
         host = await stack.enter_async_context(bare)
         for bridge in opened:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -11,10 +10,9 @@ from pydantic import Field
 from innkeeper.bridge.caller import Caller
 from innkeeper.bridge.operation import operation
 from innkeeper.bridge.quota import Rate
-from innkeeper.bridge.refusal import Refusal, ServiceError
-from innkeeper.errors import BusyError
+from innkeeper.bridge.refusing import refusing
 from innkeeper.sandbox.limits import MIB
-from innkeeper.storage.kv_model import MOST_LISTED, MOST_TTL, MOST_VALUE, ConflictError, OverQuotaError, Quota
+from innkeeper.storage.kv_model import MOST_LISTED, MOST_TTL, MOST_VALUE, Quota
 
 if TYPE_CHECKING:
     from innkeeper.storage.database import Database
@@ -62,7 +60,7 @@ class KvService:
         Returns:
             {value: bytes, version: integer, expires: seconds since 1970 or nil}, or nil where there is none.
         """
-        with _refusing():
+        with refusing():
             store = await self._store()
             entry = await store.get(caller.owner, caller.plugin, space, key)
         if entry is None:
@@ -93,7 +91,7 @@ class KvService:
         Returns:
             {version: integer}, which no other value of the plugin ever had.
         """
-        with _refusing():
+        with refusing():
             store = await self._store()
             version = await store.put(
                 caller.owner, caller.plugin, space, key, value, ttl=ttl, expect=expect, quota=self._quota
@@ -114,7 +112,7 @@ class KvService:
         Returns:
             {deleted: whether there was one}
         """
-        with _refusing():
+        with refusing():
             store = await self._store()
             return {"deleted": await store.delete(caller.owner, caller.plugin, space, key, expect=expect)}
 
@@ -139,22 +137,7 @@ class KvService:
         Returns:
             {keys: list of text}
         """
-        with _refusing():
+        with refusing():
             store = await self._store()
             keys = await store.list(caller.owner, caller.plugin, space, prefix=prefix, after=after, limit=limit)
         return {"keys": keys}
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    # What the store does not do becomes what the guest reads.
-    try:
-        yield
-    except ConflictError as error:
-        raise ServiceError(Refusal.CONFLICT, str(error), current=error.current) from None
-    except OverQuotaError as error:
-        raise ServiceError(Refusal.QUOTA, str(error), quota=error.quota, value=error.value) from None
-    except BusyError:
-        raise ServiceError(Refusal.BUSY, "the store is busy; try again later") from None
-    except ValueError as error:
-        raise ServiceError(Refusal.INVALID, str(error)) from None

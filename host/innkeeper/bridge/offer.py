@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from innkeeper.bridge import events, http, kv, secrets
+from innkeeper.bridge import call, config, events, http, kv, log, secrets, stream, vars
 from innkeeper.bridge.caller import Caller
 from innkeeper.bridge.extism_http import extism_functions
 from innkeeper.bridge.gate import Gate
@@ -16,6 +16,11 @@ from innkeeper.bridge.service import Closing, ServiceKind, Serving
 from innkeeper.sandbox.interface import HostFunction
 
 SERVICES: Final[tuple[ServiceKind, ...]] = (
+    ServiceKind("log", log.LogService, None, lambda needs: log.LogService()),
+    ServiceKind("config", config.ConfigService, None, lambda needs: config.ConfigService()),
+    ServiceKind("vars", vars.VarsService, vars.RATE, lambda needs: vars.VarsService(needs.variables)),
+    ServiceKind("stream", stream.StreamService, stream.RATE, lambda needs: stream.StreamService(needs.streams)),
+    ServiceKind("call", call.CallService, call.RATE, call.make),
     ServiceKind("kv", kv.KvService, kv.RATE, lambda needs: kv.KvService(needs.database)),
     ServiceKind("events", events.EventsService, events.RATE, lambda needs: events.EventsService(needs)),
     ServiceKind(

@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, TypeVar, get_type_hints
 
 import pydantic
@@ -46,7 +47,8 @@ def operation(
 
     Args:
         capability: its name; nobody without it gets here.
-        use: the argument that the capability's scopes are about, such as "scope"; None where they are about none.
+        use: the argument that the capability's scopes are about, such as "scope", or two of them, such as
+            "plugin/function"; None where they are about none.
         covers: whether that argument is a scope itself, such as a pattern to subscribe to: then all of it must have
             been granted, in one capability.
         free_form: whether an argument may hold any plain data: then all of it is counted before it is built.
@@ -69,7 +71,7 @@ class Operation:
         service: name of its service, such as "kv".
         name: of the method, such as "get".
         capability: what a plugin needs for it.
-        use: the argument that scopes are about, or None.
+        use: the argument that scopes are about, or two joined by "/", or None.
         covers: whether that argument is a scope, all of which must have been granted.
         free_form: whether an argument may hold any plain data.
         summary: one sentence.
@@ -101,6 +103,14 @@ class Operation:
         """The name under which guests import it, such as "innkeeper_kv_get"."""
         return f"innkeeper_{self.service}_{self.name}"
 
+    def reader(self) -> Callable[[pydantic.BaseModel], str] | None:
+        """What tells from checked arguments which use they are, such as "words/count"; None where uses have no name."""
+        if self.use is None:
+            return None
+        names = self.use.split("/")
+        get: Callable[[pydantic.BaseModel], Any] = attrgetter(*names)
+        return get if len(names) == 1 else lambda arguments: "/".join(get(arguments))
+
 
 def operations_of(service: type[Any], name: str) -> tuple[Operation, ...]:
     """The operations of a service, in the order of its class.
@@ -126,8 +136,9 @@ def _read(service: str, name: str, method: Method, mark: _Mark) -> Operation:
     for parameter in parameters[1:]:
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
         fields[parameter.name] = (hints[parameter.name], default)
-    if mark.use is not None and mark.use not in fields:
-        raise TypeError(f"{service}.{name}: has no argument {mark.use!r}")
+    for part in () if mark.use is None else mark.use.split("/"):
+        if part not in fields:
+            raise TypeError(f"{service}.{name}: has no argument {part!r}")
     if mark.covers and mark.use is None:
         raise TypeError(f"{service}.{name}: says no argument that is a scope")
     model: type[pydantic.BaseModel] = pydantic.create_model(
@@ -158,7 +169,9 @@ def _bounds(name: str, model: type[pydantic.BaseModel]) -> DataBounds:
     for key, field in fields.items():
         size += len(key) + _SPARE
         for kind in field.get("anyOf", [field]):
-            if kind.get("type") == "string":
+            if "enum" in kind:
+                size += 4 * max(map(len, kind["enum"]))
+            elif kind.get("type") == "string":
                 if "maxLength" not in kind:
                     raise TypeError(f"{name}: {key} must have a max_length")
                 # A character has at most four bytes.

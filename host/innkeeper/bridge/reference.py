@@ -9,6 +9,7 @@ from typing import Any
 from innkeeper.bridge.offer import operations
 from innkeeper.bridge.operation import Operation
 from innkeeper.bridge.refusal import Refusal
+from innkeeper.plugins.rights import FREE
 
 _HEAD = """# The bridge: what a guest can ask the host for
 
@@ -32,6 +33,8 @@ _KINDS = {
     Refusal.QUOTA: "a quota would be exceeded, or the plugin asks too often",
     Refusal.BUSY: "the host has too much to do; again later may work",
     Refusal.FAILED: "the service, or what it asked, did not do it; the host's log may say more",
+    Refusal.CLOSED: "nobody is at the other end of the stream, or this end is closed",
+    Refusal.CALLEE: "the function that was called did not end well; `cause` says how: `guest`, `limit`, `denied` ...",
 }
 
 
@@ -90,17 +93,23 @@ def _section(each: Operation) -> str:
     return "\n".join(
         [
             f"### `{each.full_name}`\n",
-            f"{each.summary} Imported as `{each.import_name}`; needs `{each.capability}`{scope}.\n",
-            "| argument | type | required, or default | |",
-            "|---|---|---|---|",
-            *rows,
-            "",
+            f"{each.summary} Imported as `{each.import_name}`; {_needs(each, scope)}.\n",
+            *([*_TABLE, *rows, ""] if rows else ()),
             f"Returns {each.returns}\n",
         ]
     )
 
 
+def _needs(each: Operation, scope: str) -> str:
+    return "needs no grant" if each.capability in FREE else f"needs `{each.capability}`{scope}"
+
+
+_TABLE = ("| argument | type | required, or default | |", "|---|---|---|---|")
+
+
 def _type(field: Mapping[str, Any]) -> str:
+    if "enum" in field:
+        return f"one of {', '.join(f'`{word}`' for word in field['enum'])}"
     kinds = [kind for kind in field.get("anyOf", [field]) if kind.get("type") != "null"]
     kind = kinds[0]
     name = {"string": "text", "integer": "integer", "number": "float", "boolean": "bool"}.get(

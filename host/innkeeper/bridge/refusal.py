@@ -15,6 +15,8 @@ class Refusal(Enum):
     CONFLICT = "conflict"
     QUOTA = "quota"
     BUSY = "busy"
+    CLOSED = "closed"
+    CALLEE = "callee"
     FAILED = "failed"
 
 

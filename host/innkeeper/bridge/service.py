@@ -17,13 +17,13 @@ class ServiceKind:
     Attributes:
         name: such as "kv".
         type: the class whose operations it has.
-        rate: how often one plugin may call it.
+        rate: how often one plugin may call it; None where other bounds do, and its answers must not depend on time.
         make: makes it; does nothing that takes long, such as opening something.
     """
 
     name: str
     type: type[Any]
-    rate: Rate
+    rate: Rate | None
     make: Callable[[Needs], object]
 
 

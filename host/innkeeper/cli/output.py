@@ -20,30 +20,14 @@ from innkeeper.errors import (
     LimitError,
     UsageError,
 )
+from innkeeper.printable import UNSAFE
+from innkeeper.printable import printable as printable
 from innkeeper.sandbox.usage import Usage
 
 MOST_ERROR = 4000
 """Characters of an error's line. A list of everything that is wrong with a manifest still fits."""
 
-_UNSAFE = [
-    *range(0x20),  # C0: escape, backspace, carriage return and the like
-    *range(0x7F, 0xA0),  # delete and C1, whose 0x9b is an escape in one byte
-    0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A),  # line separators and reordering
-]  # fmt: skip
-_SHOWN = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _UNSAFE}
-_IN_JSON = {code: f"\\u{code:04x}" for code in _UNSAFE if code >= 0x7F}
-
-
-def printable(text: str, most: int | None = None) -> str:
-    """A text that is safe to print on one line (str).
-
-    Args:
-        text: from anywhere.
-        most: characters after which it is cut.
-    """
-    if most is not None and len(text) > most:
-        text = text[:most] + " ..."
-    return text.translate(_SHOWN).encode("utf-8", "backslashreplace").decode()
+_IN_JSON = {code: f"\\u{code:04x}" for code in UNSAFE if code >= 0x7F}
 
 
 def json_bytes(value: object, *, indent: int | None = None) -> bytes:

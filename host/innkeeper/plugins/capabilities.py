@@ -68,7 +68,11 @@ KINDS: Final[dict[str, Kind]] = {
         "get events of topics", "required", "events.subscribe:weather.*", read_topics, available=True
     ),
     "call": Kind(
-        "call functions of another plugin, which has its own rights", "required", "call:words/count", read_call
+        "call functions of another plugin, which has its own rights",
+        "required",
+        "call:words/count",
+        read_call,
+        available=True,
     ),
     "http": Kind("send requests to servers", "required", "http:https://api.example.com/v1/*", read_web, available=True),
     "secrets": Kind(
@@ -92,7 +96,8 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "clock": Kind("see the real time", "none", "clock", available=True),
     "random": Kind("get real random numbers", "none", "random", available=True),
-    "vars": Kind("share variables with the other nodes of a run", "none", "vars"),
+    "vars": Kind("share variables with the other nodes of a run", "none", "vars", available=True),
+    "stream": Kind("use the streams that a run connects to its nodes", "none", "stream", available=True, free=True),
     "http.serve": Kind("answer HTTP requests to the host", "none", "http.serve"),
 }
 """Every capability by name. What is not available yet can be requested and granted, and is said to be so."""

@@ -76,6 +76,11 @@ class Host:
                 self._reloader.watch()
             self._show()
 
+    @property
+    def services(self) -> Services:
+        """What it offers to guests beyond running them."""
+        return self._services
+
     @cached_property
     def _roster(self) -> Roster:
         # Who loads a plugin by its file alone, as `innkeeper call` does, need not wait for what follows a home's files.
@@ -150,12 +155,16 @@ class Host:
         if plugin_id is None:
             plugin_id = module.manifest.id if module.manifest is not None else _made_up_id(path, module.digest)
         label = "bytes" if path is None else str(path)
+        given = {(function.namespace, function.name) for function in functions}
+        offered = self._services.functions(module.manifest, module.imports)
+        # Nobody granted it anything, so what it requests refuses; what needs no grant is there.
+        more = [each for each in offered if (each.namespace, each.name) not in given]
         code = Code(
             self.engine,
             module,
             plugin=plugin_id,
             label=None if path is None else label,
-            functions=functions,
+            functions=[*functions, *more],
             modules=modules,
         )
         generation = Generation(

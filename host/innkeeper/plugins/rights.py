@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from innkeeper.plugins.manifest import CapabilityRequest
     from innkeeper.plugins.scopes import Scope
 
-FREE: Final = frozenset({"log", "config"})
+FREE: Final = frozenset({"log", "config", "stream"})
 """Names of the capabilities that every plugin has without a grant; they have no scope."""
 
 

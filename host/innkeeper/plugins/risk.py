@@ -165,6 +165,7 @@ _SPENDS = "it can send texts to the configured provider, and spend its quota"
 _RISKS: Final[dict[str, Callable[[Capability], Risk]]] = {
     "log": _always("none", "it can write lines into its own log"),
     "config": _always("none", "it can read what its own grant says for it"),
+    "stream": _always("none", "its nodes can pass on chunks where a workflow connects them"),
     "kv": _always("low", "it can remember from one call to the next, within its quota"),
     "events.publish": _publish,
     "events.subscribe": _subscribe,

@@ -154,6 +154,8 @@ def _quick(
             return pending
         call = guest.call
         call.count_host_call()
+        if call.token is None:
+            call.enter()
         values: Sequence[Any] = raw
         window = None
         if takes_bytes or gives_bytes:

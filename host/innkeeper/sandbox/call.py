@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
+import time
+
 from innkeeper.errors import InnkeeperError, LimitError, UsageError
 from innkeeper.sandbox import kernel
 from innkeeper.sandbox.clock import WallClock
 from innkeeper.sandbox.interface import CallOptions
-from innkeeper.sandbox.usage import Result, Usage
-
-_LINE_COST = 16
-"""Bytes that even an empty line is counted as: a flood of them must end, too."""
+from innkeeper.sandbox.present import PresentCall
+from innkeeper.sandbox.usage import Result
 
 
-class Call:
+class Call(PresentCall):
     """The state of one call, from the caller's `await` to its result.
 
     Attributes:
-        options: what the caller decided.
-        limits: `options.limits`.
         function: name of the guest's function.
-        usage: what it has used so far.
         clock: its wall clock.
         failure: what a callback found wrong, if it did; the first thing counts.
         ahead: whether it only starts a guest that nobody called yet: no host function may run then.
         orderly: whether the guest finished and reported an error of its own: it can be called again.
     """
 
-    __slots__ = ("_log_left", "ahead", "clock", "failure", "function", "limits", "options", "orderly", "usage")
+    __slots__ = ("ahead", "clock", "failure", "function", "orderly")
 
     def __init__(self, function: str, data: bytes, options: CallOptions) -> None:
         """Args:
@@ -37,15 +34,12 @@ class Call:
         Raises:
             LimitError: the input is larger than its limit.
         """
-        self.options = options
-        self.limits = options.limits
+        super().__init__(options, len(data))
         self.function = function
-        self.usage = Usage(bytes_in=len(data))
         self.clock = WallClock(options.limits.wall)
         self.failure: BaseException | None = None
         self.orderly = False
         self.ahead = False
-        self._log_left = options.limits.log
         if len(data) > self.limits.input:
             raise LimitError(
                 f"the input has {len(data)} bytes; the limit 'input' is {self.limits.input}",
@@ -56,12 +50,19 @@ class Call:
                 function=function,
             )
 
+    @property
+    def left(self) -> float:
+        """As `PresentCall.left`."""
+        return min(self.clock.due - time.perf_counter(), self.limits.host_call)
+
     def end(self, error: BaseException | None) -> None:
         """The call is over: leaves the clock's scope. To be called once, with what ended it.
 
         Raises:
             InnkeeperError: it was the clock that ended the call, and this is what that means.
         """
+        if self.token is not None:
+            self.leave()
         clock = self.clock
         by_clock = clock.close(error)
         self.usage.wall = clock.elapsed
@@ -141,21 +142,6 @@ class Call:
             value=value,
             used=value + 1,
         )
-
-    def log_room(self) -> int:
-        """Bytes worth reading of a message to be logged: what is beyond them would be dropped anyway."""
-        return max(0, self._log_left)
-
-    def log(self, level: str, data: bytes) -> None:
-        """Keeps the lines of `data` within the limits on lines and on the whole; counts what it drops."""
-        for line in data.split(b"\n"):
-            if self._log_left <= 0:
-                self.usage.log_dropped += len(line)
-                continue
-            kept = line[: min(self.limits.log_line, self._log_left)]
-            self.usage.log_dropped += len(line) - len(kept)
-            self._log_left -= max(len(kept), _LINE_COST)
-            self.usage.log.append((level, kept.decode("utf-8", "replace")))
 
 
 def log_level(number: int) -> str:

@@ -227,6 +227,8 @@ def _begin_serving(guest: Guest, pending: Pending) -> Awaitable[float] | None:
     if pending.system:
         return _serve_system(guest, pending)
     call.count_host_call()
+    if call.token is None:
+        call.enter()
     coroutine = _unprotected(pending.handler, pending.values)
     try:
         message = coroutine.send(None)

@@ -13,7 +13,8 @@ from innkeeper.errors import BusyError, InnkeeperError, LimitError, RejectedErro
 from innkeeper.sandbox.interface import CallOptions, HostFunction
 from innkeeper.sandbox.oracle import faults, wire
 from innkeeper.sandbox.oracle.pool import WORKERS
-from innkeeper.sandbox.usage import Result, Usage
+from innkeeper.sandbox.present import PresentCall
+from innkeeper.sandbox.usage import Result
 
 START_MAX = 60.0
 """Seconds in which a worker must have started and compiled its program; no call's time, since it runs no guest."""
@@ -21,26 +22,25 @@ START_MAX = 60.0
 _LEVELS = frozenset({"trace", "debug", "info", "warn", "error"})
 
 
-class OracleCall:
+class OracleCall(PresentCall):
     """The state of one call.
 
     Args:
         function: name of the guest's function, or None where a program is only compiled.
 
-    Attributes:
-        options: what the caller decided.
-        limits: `options.limits`.
-        usage: what it has used so far.
     """
 
     def __init__(self, function: str | None, data: bytes, options: CallOptions) -> None:
-        self.options = options
-        self.limits = options.limits
-        self.usage = Usage(bytes_in=len(data))
+        super().__init__(options, len(data))
         self._function = function
         self._begun = time.perf_counter()
         self._scope = trio.CancelScope()
         self._stage = ""
+
+    @property
+    def left(self) -> float:
+        """As `PresentCall.left`."""
+        return min(self._scope.deadline - trio.current_time(), self.limits.host_call)
 
     @contextmanager
     def bounded(self) -> Iterator[None]:
@@ -65,6 +65,7 @@ class OracleCall:
             error.usage = self.usage if self._function is not None else None
             raise
         finally:
+            self.leave()
             self.usage.wall = time.perf_counter() - self._begun
 
     # What a stage is called stays where the deadline ends it, for the error.
@@ -102,6 +103,8 @@ class OracleCall:
                 value=limits.host_calls,
                 used=self.usage.host_calls,
             )
+        if self.token is None:
+            self.enter()
         with trio.move_on_after(limits.host_call) as scope:
             yield
         if scope.cancel_called:
