@@ -146,7 +146,15 @@ def test_the_page_of_capabilities_says_what_the_code_does() -> None:
 
 
 def test_only_what_the_host_has_is_available_and_only_log_and_config_are_free() -> None:
-    assert {name for name, kind in KINDS.items() if kind.available} == {"log", "config", "kv"}
+    assert {name for name, kind in KINDS.items() if kind.available} == {
+        "log",
+        "config",
+        "kv",
+        "kb.read",
+        "kb.write",
+        "scheduler.submit",
+        "scheduler.read",
+    }
     assert sorted(FREE) == sorted(name for name, kind in KINDS.items() if kind.free) == ["config", "log"]
     assert all(KINDS[name].scope == "none" for name in FREE)
 

@@ -67,8 +67,10 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "http": Kind("send requests to servers", "required", "http:https://api.example.com/v1/*", read_web),
     "secrets": Kind("have the host put a secret into its requests, unseen", "required", "secrets:WEATHER_KEY", _SECRET),
-    "kb.read": Kind("search and read a knowledge base", "required", "kb.read:world", _KNOWLEDGE),
-    "kb.write": Kind("change and delete entries of a knowledge base", "required", "kb.write:world", _KNOWLEDGE),
+    "kb.read": Kind("search and read a knowledge base", "required", "kb.read:world", _KNOWLEDGE, available=True),
+    "kb.write": Kind(
+        "change and delete entries of a knowledge base", "required", "kb.write:world", _KNOWLEDGE, available=True
+    ),
     "scheduler.submit": Kind("start workflows, now or later", "none", "scheduler.submit"),
     "scheduler.read": Kind("see its own workflows and their results", "none", "scheduler.read"),
     "llm.chat": Kind("talk to a language model at the operator's expense", "optional", "llm.chat:small", _MODEL),
