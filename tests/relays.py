@@ -19,8 +19,9 @@ async def _never(data: bytes) -> bytes:
     raise AssertionError("only its type is wanted")
 
 
-def relay(service: str, body: str = "") -> bytes:
-    """A guest with one exported function for each operation of a service, by its name; `body` is added."""
+def relay(service: str, body: str = "", env: str = "") -> bytes:
+    """A guest with one exported function for each operation of a service, by its name; `body`, with what it imports of
+    the Extism ABI (`env`), is added."""
     found = [each for each in operations() if each.service == service]
     imports = [HostFunction(each.import_name, _never, (Value.BYTES,), Value.BYTES) for each in found]
     functions = "".join(
@@ -29,7 +30,7 @@ def relay(service: str, body: str = "") -> bytes:
           (call $output_set (local.get $b) (call $length (local.get $b))))"""
         for each in found
     )
-    return assemble(wat(functions + body, "input_offset input_length output_set length", functions=imports))
+    return assemble(wat(functions + body, f"input_offset output_set length {env}", functions=imports))
 
 
 def install(

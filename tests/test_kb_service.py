@@ -183,7 +183,7 @@ async def test_a_flood_of_the_largest_entries_leaves_others_their_turn(home: Pat
             for number in range(30):
                 nursery.start_soon(flood, number)
             with trio.fail_after(30):
-                while not answers:  # noqa: ASYNC110 (what it waits for happens in a thread)
+                while not answers:
                     await trio.lowlevel.checkpoint()
             before = len(answers)
             await get(host, "notes", "put", key="a", value=b"x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from innkeeper.bridge.caller import Caller
     from innkeeper.bridge.metrics import Metrics
     from innkeeper.bridge.offer import Offer
+    from innkeeper.bridge.runner import Runner, RunnerMaker
     from innkeeper.plugins.host import Host
     from innkeeper.storage.database import Database
 
@@ -38,8 +40,12 @@ class Bridge:
     something: a host whose plugins compute and no more pays for neither.
     """
 
-    def __init__(self, folder: Path, configuration: Configuration, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, folder: Path, configuration: Configuration, stack: AsyncExitStack, runner: RunnerMaker | None = None
+    ) -> None:
+        self._folder = folder
         self._configuration = configuration
+        self._make_runner = runner
         self._background = Background()
         self._host: Host | None = None
         self._path = folder / FILE
@@ -64,7 +70,14 @@ class Bridge:
             from innkeeper.bridge.needs import Needs
             from innkeeper.bridge.offer import Offer
 
-            needs = Needs(self._open, self._configuration, self._bound, self._background)
+            needs = Needs(
+                self._open,
+                self._configuration,
+                self._bound,
+                self._background,
+                folder=self._folder,
+                runner=None if self._make_runner is None else partial(self._runner, self._make_runner),
+            )
             self._offer = Offer(_caller, needs)
             if self._host is not None:
                 self._serve(self._offer)
@@ -90,6 +103,9 @@ class Bridge:
     def _serve(self, offer: Offer) -> None:
         for name, service in offer.serving():
             self._background.start(f"the service {name!r}", service.serve)
+
+    async def _runner(self, make: RunnerMaker) -> Runner:
+        return await make(self._bound())
 
     def _bound(self) -> Host:
         if self._host is None:
@@ -176,15 +192,18 @@ def _caller() -> Caller | None:
 
 
 @asynccontextmanager
-async def open_bridge(folder: Path, configuration: Configuration) -> AsyncIterator[Bridge]:
+async def open_bridge(
+    folder: Path, configuration: Configuration, *, runner: RunnerMaker | None = None
+) -> AsyncIterator[Bridge]:
     """The services for the time of an `async with`.
 
     Args:
         folder: where they keep what they keep; made when it is needed, private to its owner.
         configuration: what the operator decided.
+        runner: makes what runs the workflows that plugins submit; None: nothing does.
     """
     async with AsyncExitStack() as stack:
-        bridge = Bridge(folder, configuration, stack)
+        bridge = Bridge(folder, configuration, stack, runner)
         try:
             yield bridge
         finally:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from innkeeper.bridge.caller import Caller
+from innkeeper.bridge.kb_values import as_draft, entry_value, head_value, hit_value
 from innkeeper.bridge.knowledge import KnowledgeBases
 from innkeeper.bridge.operation import operation
 from innkeeper.bridge.quota import Rate
@@ -27,10 +28,8 @@ from innkeeper.storage.knowledge_model import (
     MOST_QUERY,
     MOST_TITLE,
     Draft,
-    Entry,
     Filters,
     FullError,
-    Head,
     NoSuchError,
     Place,
     VersionError,
@@ -94,17 +93,7 @@ class KbService:
             knowledge = await self._knowledge()
             filters = Filters(source, disabled)
             hits = await knowledge.search(Place(caller.owner, base), query, k=k, filters=filters)
-        return {
-            "hits": [
-                {
-                    **_as_value(hit.head),
-                    "content": hit.content,
-                    "score": hit.score,
-                    "matches": [{"term": match.term, "field": match.field} for match in hit.matches],
-                }
-                for hit in hits
-            ]
-        }
+        return {"hits": [hit_value(hit) for hit in hits]}
 
     @operation("kb.read", use="base")
     async def get(self, caller: Caller, *, base: Base, id: Id) -> dict[str, Any]:
@@ -120,7 +109,7 @@ class KbService:
         """
         with _refusing():
             entry = await (await self._knowledge()).get(Place(caller.owner, base), id)
-        return {**_as_value(entry.head), "content": entry.content, "metadata": dict(entry.metadata)}
+        return entry_value(entry)
 
     @operation("kb.read", use="base")
     async def list(
@@ -149,7 +138,7 @@ class KbService:
             knowledge = await self._knowledge()
             filters = Filters(source, disabled)
             heads = await knowledge.list(Place(caller.owner, base), after=after, limit=limit, filters=filters)
-        return {"entries": [_as_value(head) for head in heads]}
+        return {"entries": [head_value(head) for head in heads]}
 
     @operation("kb.write", use="base", free_form=True)
     async def put(
@@ -236,7 +225,7 @@ class KbService:
                 current = found.head.version
                 if expect is not None and expect != current:
                     raise VersionError(current)
-                draft = replace(_as_draft(found), **changes)
+                draft = replace(as_draft(found), **changes)
                 try:
                     head = await knowledge.put(place, id, draft, source=AGENT, author=caller.plugin, expect=current)
                     break
@@ -276,26 +265,6 @@ def keyword_store(database: Callable[[], Awaitable[Database]]) -> Callable[[], A
         return kept[0]
 
     return knowledge
-
-
-def _as_value(head: Head) -> dict[str, Any]:
-    return {
-        "id": head.id,
-        "title": head.title,
-        "keywords": list(head.keywords),
-        "priority": head.priority,
-        "enabled": head.enabled,
-        "source": head.source,
-        "author": head.author,
-        "version": head.version,
-        "created": head.created,
-        "updated": head.updated,
-    }
-
-
-def _as_draft(entry: Entry) -> Draft:
-    head = entry.head
-    return Draft(head.title, entry.content, head.keywords, head.priority, head.enabled, entry.metadata)
 
 
 @contextmanager

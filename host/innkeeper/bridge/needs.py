@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from innkeeper.bridge.background import Background
+from innkeeper.bridge.runner import Runner
 from innkeeper.plugins.configuration import Configuration
 
 if TYPE_CHECKING:
@@ -23,9 +25,13 @@ class Needs:
         configuration: what the operator decided.
         host: the host that the service belongs to; raises UsageError before it is up and once it closes.
         background: for what goes on while no guest asks.
+        folder: where the database and whatever lies beside it are; may not exist yet. None: nowhere.
+        runner: makes what runs workflows, at the first need; None: this host runs none for plugins.
     """
 
     database: Callable[[], Awaitable[Database]]
     configuration: Configuration
     host: Callable[[], Host]
     background: Background
+    folder: Path | None = None
+    runner: Callable[[], Awaitable[Runner]] | None = None

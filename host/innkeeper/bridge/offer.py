@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from innkeeper.bridge import kb, kv
+from innkeeper.bridge import kb, kv, scheduler
 from innkeeper.bridge.caller import Caller
 from innkeeper.bridge.gate import Gate
 from innkeeper.bridge.needs import Needs
@@ -16,6 +16,7 @@ from innkeeper.sandbox.interface import HostFunction
 SERVICES: Final[tuple[ServiceKind, ...]] = (
     ServiceKind("kv", kv.KvService, kv.RATE, lambda needs: kv.KvService(needs.database)),
     ServiceKind("kb", kb.KbService, kb.RATE, lambda needs: kb.KbService(kb.keyword_store(needs.database))),
+    ServiceKind("scheduler", scheduler.SchedulerService, scheduler.RATE, scheduler.make),
 )
 """Every service."""
 

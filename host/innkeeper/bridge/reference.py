@@ -31,6 +31,7 @@ _KINDS = {
     Refusal.CONFLICT: "something else is there than was expected; `current` is its version",
     Refusal.QUOTA: "a quota would be exceeded, or the plugin asks too often",
     Refusal.BUSY: "the host has too much to do; again later may work",
+    Refusal.UNAVAILABLE: "this host has not got what it takes; asking again does not help",
     Refusal.FAILED: "the service broke; the host's log says more",
 }
 

@@ -15,6 +15,7 @@ class Refusal(Enum):
     CONFLICT = "conflict"
     QUOTA = "quota"
     BUSY = "busy"
+    UNAVAILABLE = "unavailable"
     FAILED = "failed"
 
 

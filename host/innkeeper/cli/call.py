@@ -90,7 +90,7 @@ def call(
 
 
 async def _call(request: _Request) -> Result:
-    from innkeeper.bridge.host import open_host
+    from innkeeper.composition import open_host
 
     async with AsyncExitStack() as stack:
         engine = await _oracle(request, stack) if request.engine == "extism" else None

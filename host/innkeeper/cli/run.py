@@ -59,8 +59,8 @@ def run(settings: Settings, workflow: str, pairs: tuple[str, ...], files: tuple[
 
 
 async def _run(settings: Settings, payload: WorkflowPayload, events: bool, compiling: CompilingLine) -> int:
-    from innkeeper.bridge.host import open_host
     from innkeeper.cli.run_view import event_object, progress, run_object, show_logs, show_outputs, show_table
+    from innkeeper.composition import open_host
     from innkeeper.workflow.check import check_workflow
     from innkeeper.workflow.problems import WorkflowError
 

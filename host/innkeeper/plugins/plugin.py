@@ -14,6 +14,7 @@ from innkeeper.plugins.generation import Generation
 from innkeeper.plugins.grant import Grant
 from innkeeper.plugins.grants import GrantState
 from innkeeper.plugins.manifest import Instance, Manifest
+from innkeeper.plugins.rights import Rights
 from innkeeper.plugins.runs import RunContext
 from innkeeper.plugins.shared import Turn
 from innkeeper.plugins.tables import nearest, shown, visible
@@ -86,6 +87,11 @@ class Plugin:
     def grant_state(self) -> GrantState:
         """ "none", "granted", "changed" (the grant is for other bytes) or "unusable"."""
         return self._present.grant_state
+
+    @property
+    def rights(self) -> Rights:
+        """What it may do: what its manifest requests and its grant gives."""
+        return self._present.rights
 
     @property
     def limits(self) -> Limits:
