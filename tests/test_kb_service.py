@@ -171,7 +171,7 @@ async def test_what_is_out_of_bounds_is_refused_with_a_sentence(
 async def test_a_flood_of_the_largest_entries_leaves_others_their_turn(home: Path) -> None:
     install(home, "lore", relay("kb"), BOTH)
     install(home, "notes", relay("kv"), ("kv",))
-    content = " ".join(f"{number:x}" for number in range(6000))
+    content = " ".join(f"{number:x}" for number in range(3000))
     answers: list[Any] = []
 
     async def flood(number: int) -> None:
@@ -180,7 +180,7 @@ async def test_a_flood_of_the_largest_entries_leaves_others_their_turn(home: Pat
     async with opened(home) as host:
         await get(host, "notes", "put", key="a", value=b"")
         async with trio.open_nursery() as nursery:
-            for number in range(30):
+            for number in range(12):
                 nursery.start_soon(flood, number)
             with trio.fail_after(30):
                 while not answers:

@@ -197,6 +197,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "title": {"title": "x" * 201},
     "a control character": {"title": "a\x1b[2J"},
     "keywords": {"keywords": ("k",) * 65},
+    "an empty keyword": {"keywords": ("",)},
     "a long keyword": {"keywords": ("k" * 101,)},
     "a keyword of two lines": {"keywords": ("a\nb",)},
     "priority": {"priority": 10**7},
@@ -204,9 +205,15 @@ WRONG: dict[str, dict[str, Any]] = {
 }
 
 
+async def test_bounds_of_a_title_and_keywords_are_characters_of_any_script(db: Database) -> None:
+    store = KeywordStore(db)
+    await put(store, "a", title="桥" * 200, keywords=("龙" * 100,))
+    assert (await store.get(WORLD, "a")).head.title == "桥" * 200
+
+
 @pytest.mark.parametrize("draft", WRONG.values(), ids=WRONG)
 async def test_a_draft_out_of_bounds_is_not_kept(db: Database, draft: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"at most|most is|leave it out|must be"):
+    with pytest.raises(ValueError, match=r"at most|at least|most is|leave it out|must be"):
         await put(KeywordStore(db), "a", **draft)
 
 

@@ -227,6 +227,17 @@ async def test_a_home_in_which_nothing_was_ever_scheduled_gets_no_database(home:
     assert not (home / STATE).exists()
 
 
+async def test_a_home_whose_plugins_may_start_nothing_does_not_open_its_database_for_that(home: Path) -> None:
+    install(home, "notes", relay("kv"), ("kv",))
+    async with opened(home) as host:
+        await get(host, "notes", "put", key="a", value=b"")
+    install(home, "starter", relay("scheduler"), BOTH, ())
+    async with opened(home) as host:
+        bridge: Any = host._services
+        await trio.sleep(0.05)
+        assert bridge._database is None
+
+
 @pytest.mark.parametrize(("size", "status"), [(300, "complete"), (5000, "error")])
 async def test_outputs_are_kept_up_to_a_bound_and_beyond_the_run_fails(home: Path, size: int, status: str) -> None:
     # One output of a node as many outputs of the workflow: each counts.

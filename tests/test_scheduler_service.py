@@ -24,10 +24,11 @@ from innkeeper.bridge.scheduler_desk import MOST_GENERATIONS, Front
 from innkeeper.errors import BusyError, LimitError
 from innkeeper.plugins.rights import NONE
 from innkeeper.plugins.runs import Run, RunContext
+from innkeeper.storage import run_rows
 from innkeeper.storage.database import Database, open_database
 from innkeeper.storage.runs import RunStore
 from innkeeper.storage.schedules import ScheduleStore
-from innkeeper.storage.schedules_model import KEPT, MOST_KEPT, MOST_RUNS, MOST_SCHEDULES
+from innkeeper.storage.schedules_model import KEPT, MOST_RUNS, MOST_SCHEDULES
 
 FLOW: dict[str, Any] = {"nodes": [], "edges": []}
 MORNING = 1_800_000_000.0  # 15 January 2027, 8:00 in UTC
@@ -80,7 +81,9 @@ class Scene:
         return self.start + trio.current_time()
 
     @asynccontextmanager
-    async def host(self, *, serve: bool = True, state: bool = True) -> AsyncIterator[SchedulerService]:
+    async def host(
+        self, *, serve: bool = True, state: bool = True, everything: bool = True
+    ) -> AsyncIterator[SchedulerService]:
         async with open_database(self.path / "state" / "inn.db") as db, trio.open_nursery() as nursery:
             self.db = db
 
@@ -97,6 +100,7 @@ class Scene:
                 known=lambda: True,
                 permitted=lambda plugin: plugin not in self.revoked,
                 now=self.now,
+                everything=everything,
             )
             front._kept_something = _yes  # type: ignore[method-assign]
             self.service = SchedulerService(front)
@@ -493,18 +497,41 @@ async def test_a_schedule_waits_while_its_plugin_has_too_many_runs(mock_clock: M
         assert len((await service.runs(plugin(), schedule=made["schedule"]))["runs"]) == 1
 
 
-async def test_results_are_forgotten_after_a_day_and_beyond_a_number(mock_clock: MockClock, scene: Scene) -> None:
+async def test_a_command_runs_what_its_own_guests_submit_and_leaves_the_rest_to_a_host(
+    mock_clock: MockClock, scene: Scene
+) -> None:
+    async with scene.host(serve=False) as service:
+        earlier = (await service.submit(plugin(), workflow=FLOW))["run"]
+        await service.later(plugin(), workflow=FLOW, seconds=1.0)
+    async with scene.host(everything=False) as service:
+        await scene.pass_time(20)
+        own = (await service.submit(plugin(), workflow=FLOW))["run"]
+        await scene.until_status(own, "complete")
+        await scene.pass_time(20)
+        assert (await service.status(plugin(), run=earlier))["status"] == "queued"
+        assert len(scene.runner.begun) == 1
+        assert len((await service.schedules(plugin()))["schedules"]) == 1
+    async with scene.host():
+        await scene.until_status(earlier, "complete")
+        await scene.until(lambda: _has(scene, 3))
+
+
+async def test_results_are_forgotten_after_a_day_and_beyond_a_number(
+    mock_clock: MockClock, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 8
+    monkeypatch.setattr(run_rows, "MOST_KEPT", most)
     async with scene.host() as service:
         runs = []
-        for number in range(MOST_KEPT + 3):
+        for number in range(most + 3):
             scene.clock.jump(0.5)
             runs.append((await service.submit(plugin(), workflow=FLOW, inputs={"n": number}))["run"])
             await scene.until_status(runs[-1], "complete")
         await refused(Refusal.NOT_FOUND, service.status(plugin(), run=runs[0]))
         listed = (await service.runs(plugin(), limit=100))["runs"]
         assert [run["run"] for run in listed] == runs[:2:-1]
-        page = (await service.runs(plugin(), limit=2, before=runs[50]))["runs"]
-        assert [run["run"] for run in page] == [runs[49], runs[48]]
+        page = (await service.runs(plugin(), limit=2, before=runs[9]))["runs"]
+        assert [run["run"] for run in page] == [runs[8], runs[7]]
         scene.clock.jump(KEPT + 1)
         await refused(Refusal.NOT_FOUND, service.result(plugin(), run=runs[-1]))
         assert await service.runs(plugin()) == {"runs": []}

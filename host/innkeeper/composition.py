@@ -27,6 +27,7 @@ def open_host(
     catalogue: bool = True,
     watch: bool = True,
     on_change: Listener | None = None,
+    schedules: bool = True,
 ) -> AbstractAsyncContextManager[Host]:
     """Opens a host for the time of an `async with`, with the services that plugins of its home may be granted.
 
@@ -39,6 +40,8 @@ def open_host(
         watch: whether the host follows the home's files while it runs, as a program that goes on for long wants it;
             without, they are read as it opens, and by `Host.reload`.
         on_change: called on trio's thread with each `Change` that is in force; it must not block.
+        schedules: whether the host also runs what plugins scheduled or submitted before it was opened; without, it is
+            what its own plugins submit meanwhile.
 
     Raises:
         UsageError: the home is not a folder, its innkeeper.toml has problems, or INNKEEPER_CACHE is no absolute path.
@@ -54,6 +57,7 @@ def open_host(
         catalogue=catalogue,
         watch=watch,
         on_change=on_change,
+        schedules=schedules,
         runner=_workflow_runner,
     )
 

@@ -41,11 +41,17 @@ class Bridge:
     """
 
     def __init__(
-        self, folder: Path, configuration: Configuration, stack: AsyncExitStack, runner: RunnerMaker | None = None
+        self,
+        folder: Path,
+        configuration: Configuration,
+        stack: AsyncExitStack,
+        runner: RunnerMaker | None = None,
+        schedules: bool = True,
     ) -> None:
         self._folder = folder
         self._configuration = configuration
         self._make_runner = runner
+        self._schedules = schedules
         self._background = Background()
         self._host: Host | None = None
         self._path = folder / FILE
@@ -77,6 +83,7 @@ class Bridge:
                 self._background,
                 folder=self._folder,
                 runner=None if self._make_runner is None else partial(self._runner, self._make_runner),
+                schedules=self._schedules,
             )
             self._offer = Offer(_caller, needs)
             if self._host is not None:
@@ -193,7 +200,7 @@ def _caller() -> Caller | None:
 
 @asynccontextmanager
 async def open_bridge(
-    folder: Path, configuration: Configuration, *, runner: RunnerMaker | None = None
+    folder: Path, configuration: Configuration, *, runner: RunnerMaker | None = None, schedules: bool = True
 ) -> AsyncIterator[Bridge]:
     """The services for the time of an `async with`.
 
@@ -201,9 +208,10 @@ async def open_bridge(
         folder: where they keep what they keep; made when it is needed, private to its owner.
         configuration: what the operator decided.
         runner: makes what runs the workflows that plugins submit; None: nothing does.
+        schedules: whether this host runs what plugins scheduled and submitted earlier, too.
     """
     async with AsyncExitStack() as stack:
-        bridge = Bridge(folder, configuration, stack, runner)
+        bridge = Bridge(folder, configuration, stack, runner, schedules)
         try:
             yield bridge
         finally:

@@ -28,6 +28,7 @@ async def open_host(
     catalogue: bool = True,
     watch: bool = True,
     on_change: Listener | None = None,
+    schedules: bool = True,
     runner: RunnerMaker | None = None,
 ) -> AsyncIterator[Host]:
     """As `innkeeper.open_host`, which gives it what it needs from the rooms above; the other arguments are the same.
@@ -39,7 +40,7 @@ async def open_host(
 
     @asynccontextmanager
     async def services(home: Home) -> AsyncIterator[Bridge]:
-        async with open_bridge(home.path / STATE, home.configuration, runner=runner) as bridge:
+        async with open_bridge(home.path / STATE, home.configuration, runner=runner, schedules=schedules) as bridge:
             opened.append(bridge)
             yield bridge
 

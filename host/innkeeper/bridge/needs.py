@@ -27,6 +27,7 @@ class Needs:
         background: for what goes on while no guest asks.
         folder: where the database and whatever lies beside it are; may not exist yet. None: nowhere.
         runner: makes what runs workflows, at the first need; None: this host runs none for plugins.
+        schedules: whether this host runs what plugins scheduled and submitted earlier, too.
     """
 
     database: Callable[[], Awaitable[Database]]
@@ -35,3 +36,4 @@ class Needs:
     background: Background
     folder: Path | None = None
     runner: Callable[[], Awaitable[Runner]] | None = None
+    schedules: bool = True

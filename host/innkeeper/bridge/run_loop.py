@@ -94,6 +94,7 @@ class RunLoop:
         lock: Lock,
         permitted: Callable[[str], bool],
         now: Callable[[], float],
+        everything: bool = True,
     ) -> None:
         """Args:
         runs: what was submitted.
@@ -102,6 +103,7 @@ class RunLoop:
         lock: held by who runs things.
         permitted: whether a plugin may still start workflows.
         now: seconds since 1970; called on trio's thread.
+        everything: whether schedules fire, and runs begin that others submitted.
         """
         self.active: dict[str, Active] = {}
         self._runs = runs
@@ -110,11 +112,14 @@ class RunLoop:
         self._lock = lock
         self._permitted = permitted
         self._now = now
+        self._own: set[str] | None = None if everything else set()
         self._woken = trio.Event()
         self._swept = float("-inf")
 
-    def wake(self) -> None:
-        """Something was submitted, or may begin now."""
+    def wake(self, submitted: str | None = None) -> None:
+        """Something may begin now; what, if it was submitted in this process (id)."""
+        if self._own is not None and submitted is not None:
+            self._own.add(submitted)
         self._woken.set()
 
     def cancel(self, id: str) -> None:
@@ -144,7 +149,8 @@ class RunLoop:
         """Does what is to be done now; gives the seconds until there may be more."""
         self._woken = trio.Event()
         await self._safely("cancelling runs", self._cancel)
-        await self._safely("firing schedules", self._fire)
+        if self._own is None:
+            await self._safely("firing schedules", self._fire)
 
         async def start() -> None:
             while len(self.active) < PARALLEL and await self._start_one(nursery):
@@ -170,7 +176,7 @@ class RunLoop:
             await self._woken.wait()
 
     async def _wait(self) -> float:
-        look = await self._schedules.next_look()
+        look = None if self._own is not None else await self._schedules.next_look()
         # One that is due still could not be fired, since the database is busy.
         return POLL if look is None else min(POLL, max(look - self._now(), _BUSY))
 
@@ -216,7 +222,7 @@ class RunLoop:
     # --- runs -------------------------------------------------------------------------------------------------------
 
     async def _start_one(self, nursery: trio.Nursery) -> bool:
-        queued = await self._runs.next_of_each()
+        queued = await self._runs.next_of_each(self._own)
         if not queued:
             return False
         # Who has fewest running goes first: one that submits much delays itself.
@@ -234,6 +240,8 @@ class RunLoop:
         finally:
             if job is None:
                 del self.active[run.id]
+        if self._own is not None:
+            self._own.discard(run.id)
         if job is not None:
             nursery.start_soon(self._run, active, job)
         return True
@@ -249,11 +257,11 @@ class RunLoop:
             if active.scope.cancelled_caught:
                 status = "cancelled" if active.unwanted else "interrupted"
         finally:
-            # As the host closes, what became of it is still written down.
-            with trio.CancelScope(shield=True), trio.move_on_after(_CLOSING if report is None else LONGEST):
+            try:
                 await self._end(run, status, report)
-            del self.active[run.id]
-            self.wake()
+            finally:
+                del self.active[run.id]
+                self.wake()
 
     async def _report(self, run: SubmittedRun, job: bytes) -> Report:
         try:
@@ -274,11 +282,13 @@ class RunLoop:
         error = None if report is None or report.failure is None else _as_json(report.failure)
         for _ in range(_TRIES):
             try:
-                await self._runs.end(run, status, self._now(), outputs=outputs, error=error)
-                return
+                # As the host closes, what became of it is still written down, if that can be done at once.
+                with trio.CancelScope(shield=True), trio.move_on_after(_CLOSING):
+                    await self._runs.end(run, status, self._now(), outputs=outputs, error=error)
+                    return
             except InnkeeperError as failure:
                 logger.warning("the scheduler: the end of a run could not be written down: %s", failure)
-                await trio.sleep(1)
+            await trio.sleep(1)
 
 
 def _failed(kind: Kind, message: str) -> Report:

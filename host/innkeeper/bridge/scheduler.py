@@ -67,7 +67,7 @@ class SchedulerService:
             job = await self._desk.checked(desk, workflow, inputs)
             id = new_id()
             await desk.runs.submit(_account(caller), id, name, generation, job, self._desk.now())
-        self._desk.wake(desk)
+        self._desk.wake(desk, id)
         return {"run": id}
 
     @operation("scheduler.submit", free_form=True)
@@ -273,7 +273,15 @@ def make(needs: Needs) -> SchedulerService:
     def known() -> bool:
         return any(permitted(plugin) for plugin in needs.host().plugins)
 
-    return SchedulerService(Front(needs.database, needs.runner, state=needs.folder, known=known, permitted=permitted))
+    front = Front(
+        needs.database,
+        needs.runner,
+        state=needs.folder,
+        known=known,
+        permitted=permitted,
+        everything=needs.schedules,
+    )
+    return SchedulerService(front)
 
 
 def _account(caller: Caller) -> Account:

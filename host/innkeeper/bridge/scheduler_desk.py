@@ -58,6 +58,7 @@ class Front:
         known: Callable[[], bool],
         permitted: Callable[[str], bool],
         now: Callable[[], float] = time.time,
+        everything: bool = True,
     ) -> None:
         """Args:
         database: opens where runs and schedules are kept, at the first need.
@@ -66,6 +67,8 @@ class Front:
         known: whether somebody may have something to run; quick.
         permitted: whether a plugin may start workflows now.
         now: seconds since 1970; called on trio's thread.
+        everything: whether schedules fire, and runs begin that others submitted; else this process runs what its own
+            guests submit.
         """
         self._database = database
         self._make_runner = runner
@@ -73,6 +76,7 @@ class Front:
         self._known = known
         self._permitted = permitted
         self.now = now
+        self._everything = everything
         self._made: Desk | None = None
         self._making = trio.Lock()
         self._wanted = trio.Event()
@@ -83,7 +87,8 @@ class Front:
         if self._make_runner is None:
             return
         while True:
-            if self._wanted.is_set() or (self._known() and await self._kept_something()):
+            earlier = self._everything and self._known() and await self._kept_something()
+            if self._wanted.is_set() or earlier:
                 try:
                     desk = await self.opened()
                     break
@@ -123,7 +128,15 @@ class Front:
                 runs, schedules = RunStore(database), ScheduleStore(database)
                 runner = await self._make_runner()
                 lock = _Alone() if self._state is None else ProcessLock(self._state.absolute() / "scheduler.lock")
-                loop = RunLoop(runs, schedules, runner, lock=lock, permitted=self._permitted, now=self.now)
+                loop = RunLoop(
+                    runs,
+                    schedules,
+                    runner,
+                    lock=lock,
+                    permitted=self._permitted,
+                    now=self.now,
+                    everything=self._everything,
+                )
                 self._made = Desk(runs, schedules, runner, loop)
         return self._made
 
@@ -165,10 +178,10 @@ class Front:
         packed: bytes = msgpack.packb({"workflow": job.workflow, "inputs": job.inputs})
         return packed
 
-    def wake(self, desk: Desk) -> None:
-        """There is something new to run."""
+    def wake(self, desk: Desk, submitted: str | None = None) -> None:
+        """There is something new to run: a run (its id) or a schedule."""
         self._wanted.set()
-        desk.loop.wake()
+        desk.loop.wake(submitted)
 
 
 class _Alone:

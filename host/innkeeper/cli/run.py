@@ -64,7 +64,7 @@ async def _run(settings: Settings, payload: WorkflowPayload, events: bool, compi
     from innkeeper.workflow.check import check_workflow
     from innkeeper.workflow.problems import WorkflowError
 
-    async with open_host(settings.home, watch=False) as host:
+    async with open_host(settings.home, watch=False, schedules=False) as host:
         try:
             graph = check_workflow(payload, host)
         except WorkflowError as error:

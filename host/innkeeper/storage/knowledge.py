@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import unicodedata
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Final
@@ -247,16 +248,18 @@ def _checked(draft: Draft) -> tuple[bytes, int]:
     Raises:
         ValueError: something is out of bounds.
     """
-    check_name(draft.title, "title", empty=True)
     size = len(draft.content.encode()) if len(draft.content) <= MOST_CONTENT else MOST_CONTENT + 1
     if len(draft.title) > MOST_TITLE or size > MOST_CONTENT:
         raise ValueError(f"a title has at most {MOST_TITLE} characters, and a content {MOST_CONTENT} bytes")
+    _check_line(draft.title, "title")
     if "\0" in draft.content:
         raise ValueError("the content has a NUL character: leave it out")
     if len(draft.keywords) > MOST_KEYWORDS or any(len(each) > MOST_KEYWORD for each in draft.keywords):
         raise ValueError(f"an entry has at most {MOST_KEYWORDS} keywords of at most {MOST_KEYWORD} characters")
     for keyword in draft.keywords:
-        check_name(keyword, "keyword")
+        _check_line(keyword, "keyword")
+        if not keyword:
+            raise ValueError("a keyword must have at least one character")
     if not -MOST_PRIORITY <= draft.priority <= MOST_PRIORITY:
         raise ValueError(f"the priority must be -{MOST_PRIORITY} to {MOST_PRIORITY}")
     metadata: bytes = msgpack.packb(dict(draft.metadata))
@@ -264,3 +267,9 @@ def _checked(draft: Draft) -> tuple[bytes, int]:
         raise ValueError(f"the metadata has {len(metadata)} bytes as msgpack: the most is {MOST_METADATA}")
     size += len(draft.title.encode()) + len(metadata) + sum(len(each.encode()) for each in draft.keywords)
     return metadata, size
+
+
+def _check_line(text: str, what: str) -> None:
+    # It is shown to people, in terminals too.
+    if any(unicodedata.category(character) == "Cc" for character in text[:MOST_TITLE]):
+        raise ValueError(f"the {what} has a control character: leave it out")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection, func, select, update
 
@@ -112,9 +112,17 @@ class RunStore:
 
     # --- for whoever runs them --------------------------------------------------------------------------------------
 
-    async def next_of_each(self) -> builtins.list[SubmittedRun]:
-        """The oldest queued run of each plugin and owner, oldest first."""
+    async def next_of_each(self, among: Collection[str] | None = None) -> builtins.list[SubmittedRun]:
+        """The oldest queued run of each plugin and owner, oldest first.
+
+        Args:
+            among: ids of those that are looked at; None: all.
+        """
+        if among is not None and not among:
+            return []
         oldest = select(func.min(runs.c.number)).where(runs.c.status == "queued", runs.c.ended.is_(None))
+        if among is not None:
+            oldest = oldest.where(runs.c.id.in_(list(among)[:_MOST_ACCOUNTS]))
         oldest = oldest.group_by(runs.c.owner, runs.c.plugin).limit(_MOST_ACCOUNTS)
         query = select(*COLUMNS).where(runs.c.number.in_(oldest)).order_by(runs.c.number)
         return await self._db.read(lambda connection: [as_run(row) for row in connection.execute(query)])
