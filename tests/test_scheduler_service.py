@@ -17,7 +17,7 @@ from trio.testing import MockClock
 
 from innkeeper.bridge.caller import Caller
 from innkeeper.bridge.refusal import Refusal, ServiceError
-from innkeeper.bridge.run_loop import AGAIN, LONGEST, PARALLEL, POLL
+from innkeeper.bridge.run_loop import AGAIN, LONGEST, PARALLEL, POLL, RunLoop
 from innkeeper.bridge.runner import Failure, Job, ProblemsError, Report
 from innkeeper.bridge.scheduler import SchedulerService
 from innkeeper.bridge.scheduler_desk import MOST_GENERATIONS, Front
@@ -392,6 +392,34 @@ async def test_of_two_processes_one_runs_things_and_leaves_the_others_runs_alone
         nursery.cancel_scope.cancel()
 
 
+class Counted:
+    """A lock that somebody else holds."""
+
+    def __init__(self) -> None:
+        self.asked = self.released = 0
+
+    def take(self) -> bool:
+        self.asked += 1
+        return False
+
+    def release(self) -> None:
+        self.released += 1
+
+
+async def test_a_process_that_waits_for_its_turn_does_not_ask_all_the_time(mock_clock: MockClock, scene: Scene) -> None:
+    lock = Counted()
+    async with scene.host(serve=False):
+        runs, schedules = RunStore(scene.db), ScheduleStore(scene.db)
+        loop = RunLoop(runs, schedules, scene.runner, lock=lock, permitted=lambda plugin: True, now=scene.now)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(loop.run)
+            loop.wake()
+            await scene.pass_time(1)
+            assert 1 <= lock.asked <= 3
+            nursery.cancel_scope.cancel()
+    assert lock.released == 1
+
+
 async def test_later_starts_once_at_its_time(mock_clock: MockClock, scene: Scene) -> None:
     async with scene.host() as service:
         made = await service.later(plugin(), workflow=FLOW, seconds=100.0, inputs={"n": 1}, name="soon")
@@ -551,7 +579,7 @@ async def test_a_host_that_runs_no_workflows_says_so(tmp_path: Path) -> None:
 async def test_a_database_that_is_busy_for_a_while_loses_nothing(
     mock_clock: MockClock, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failures = {"end": 3, "take": 2, "due": 2}
+    failures = {"end": 3, "take": 2, "due": 2, "interrupt_all": 2}
 
     def failing(owner: type[Any], name: str) -> None:
         original = getattr(owner, name)
@@ -566,11 +594,19 @@ async def test_a_database_that_is_busy_for_a_while_loses_nothing(
 
     failing(RunStore, "end")
     failing(RunStore, "take")
+    failing(RunStore, "interrupt_all")
     failing(ScheduleStore, "due")
+    async with scene.host(serve=False) as service:
+        died = (await service.submit(plugin(), workflow=FLOW))["run"]
+        failures["take"] = 0
+        (queued,) = await RunStore(scene.db).next_of_each()
+        await RunStore(scene.db).take(queued.number, scene.now())
+        failures["take"] = 2
     async with scene.host() as service:
         run = (await service.submit(plugin(), workflow=FLOW))["run"]
         await service.later(plugin(), workflow=FLOW, seconds=1.0)
-        for _ in range(8):
+        for _ in range(10):
             await scene.pass_time(POLL)
         await scene.until_status(run, "complete")
         await scene.until(lambda: _has(scene, 2))
+        assert (await service.status(plugin(), run=died))["status"] == "interrupted"

@@ -130,10 +130,12 @@ class RunLoop:
 
     async def run(self) -> None:
         """Goes on until it is cancelled."""
-        while not await trio.to_thread.run_sync(self._lock.take):
-            await self._pause(POLL)
         try:
-            await self._safely("marking what was interrupted", self._begin)
+            while not await trio.to_thread.run_sync(self._lock.take):
+                await self._pause(POLL)
+            # Before anything runs here: what is said to run then does not.
+            while not await self._safely("marking what was interrupted", self._begin):
+                await self._pause(POLL)
             async with trio.open_nursery() as nursery:
                 while True:
                     wait = await self._step(nursery)
@@ -141,13 +143,13 @@ class RunLoop:
         finally:
             self._lock.release()
 
-    async def _begin(self) -> None:
+    async def _begin(self) -> bool:
         while await self._runs.interrupt_all(self._now()):
             pass
+        return True
 
     async def _step(self, nursery: trio.Nursery) -> float:
         """Does what is to be done now; gives the seconds until there may be more."""
-        self._woken = trio.Event()
         await self._safely("cancelling runs", self._cancel)
         if self._own is None:
             await self._safely("firing schedules", self._fire)
@@ -174,6 +176,7 @@ class RunLoop:
     async def _pause(self, seconds: float) -> None:
         with trio.move_on_after(seconds):
             await self._woken.wait()
+        self._woken = trio.Event()
 
     async def _wait(self) -> float:
         look = None if self._own is not None else await self._schedules.next_look()
@@ -222,8 +225,12 @@ class RunLoop:
     # --- runs -------------------------------------------------------------------------------------------------------
 
     async def _start_one(self, nursery: trio.Nursery) -> bool:
-        queued = await self._runs.next_of_each(self._own)
+        own = None if self._own is None else frozenset(self._own)
+        queued = await self._runs.next_of_each(own)
         if not queued:
+            if self._own is not None and own:
+                # Another process has run them, or they were cancelled.
+                self._own -= own
             return False
         # Who has fewest running goes first: one that submits much delays itself.
         running = Counter(active.run.account for active in self.active.values())
