@@ -6,7 +6,6 @@ ran in a process that died, and is marked as interrupted. Nothing is kept in mem
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -17,7 +16,7 @@ import msgpack
 import trio
 
 from innkeeper.bridge.cron import next_due
-from innkeeper.bridge.runner import Failure, Job, ProblemsError, Report, Runner
+from innkeeper.bridge.runner import Failure, Job, ProblemsError, Report, Runner, failed
 from innkeeper.bridge.scheduler_desk import new_id
 from innkeeper.errors import InnkeeperError, Kind
 from innkeeper.storage.runs import RunStore
@@ -45,7 +44,6 @@ _BUSY = 0.5
 _TRIES = 10
 _CLOSING = 5.0
 """Seconds for writing down, as the host closes, that a run was interrupted."""
-_MOST_MESSAGE = 2000
 
 
 class Lock(Protocol):
@@ -237,7 +235,7 @@ class RunLoop:
         run = min(queued, key=lambda each: (running[each.account], each.number))
         if not self._permitted(run.account.plugin):
             failure = Failure(Kind.DENIED.value, "the plugin may not start workflows any more")
-            await self._runs.end(run, "error", self._now(), error=_as_json(failure))
+            await self._runs.end(run, "error", self._now(), error=failure.as_json())
             return True
         # Known before it is said to run: whoever cancels it from then on finds it.
         active = self.active[run.id] = Active(run)
@@ -275,18 +273,18 @@ class RunLoop:
             with trio.fail_after(LONGEST):
                 return await self._runner.run(Job(**msgpack.unpackb(job)), run.id, MOST_OUTPUTS)
         except ProblemsError as error:
-            return _failed(Kind.USAGE, str(error))
+            return failed(Kind.USAGE, str(error))
         except trio.TooSlowError:
-            return _failed(Kind.LIMIT, f"the run took more than {LONGEST:.0f} seconds")
+            return failed(Kind.LIMIT, f"the run took more than {LONGEST:.0f} seconds")
         except InnkeeperError as error:
-            return _failed(error.kind, error.message)
+            return failed(error.kind, error.message)
         except Exception:
             logger.exception("the scheduler: a run of the plugin %s failed", run.account.plugin)
-            return _failed(Kind.INTERNAL, "the host failed; its log says more")
+            return failed(Kind.INTERNAL, "the host failed; its log says more")
 
     async def _end(self, run: SubmittedRun, status: RunStatus, report: Report | None) -> None:
         outputs = None if report is None else report.outputs
-        error = None if report is None or report.failure is None else _as_json(report.failure)
+        error = None if report is None or report.failure is None else report.failure.as_json()
         for _ in range(_TRIES):
             try:
                 # As the host closes, what became of it is still written down, if that can be done at once.
@@ -296,12 +294,3 @@ class RunLoop:
             except InnkeeperError as failure:
                 logger.warning("the scheduler: the end of a run could not be written down: %s", failure)
             await trio.sleep(1)
-
-
-def _failed(kind: Kind, message: str) -> Report:
-    return Report("error", msgpack.packb({}), Failure(kind.value, message))
-
-
-def _as_json(failure: Failure) -> str:
-    message = failure.message[:_MOST_MESSAGE]
-    return json.dumps({"kind": failure.kind, "message": message, "node": failure.node, "plugin": failure.plugin})

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+from innkeeper.errors import Kind
 
 if TYPE_CHECKING:
     from innkeeper.plugins.host import Host
+
+
+MOST_MESSAGE: Final = 2000
+"""Characters of a failure's message that are kept."""
+
+NO_OUTPUTS: Final = b"\x80"
+"""An empty map as msgpack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,11 @@ class Failure:
     node: str | None = None
     plugin: str | None = None
 
+    def as_json(self) -> str:
+        """As it is kept; of a long message the beginning."""
+        message = self.message[:MOST_MESSAGE]
+        return json.dumps({"kind": self.kind, "message": message, "node": self.node, "plugin": self.plugin})
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -53,6 +68,11 @@ class Report:
     status: Literal["complete", "error"]
     outputs: bytes
     failure: Failure | None = None
+
+
+def failed(kind: Kind, message: str) -> Report:
+    """Of a run that came to nothing."""
+    return Report("error", NO_OUTPUTS, Failure(kind.value, message))
 
 
 class ProblemsError(Exception):
