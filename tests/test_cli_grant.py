@@ -92,11 +92,15 @@ def test_what_is_asked_is_shown_with_its_reason_and_risk_before_it_is_given(home
     assert "http:https://a.example/* no medium new yes to remember" in text
     assert "log no none - yes, needs no grant to remember" in text
     assert "medium: http:https://a.example/*: it can send anything to a.example" in text
-    assert "kb.read:world is not available in this version" in text
     assert "risk of what it would get: high: it can give away what it gets through kb.read:world" in text
     assert text.endswith("manifests/demo.toml: written")
     assert home.given() == ["kv", "http:https://a.example/*", "kb.read:world"]
     assert (home.grant().sha256, home.grant().version) == (DIGEST, "1.0")
+
+
+def test_what_is_granted_and_cannot_be_used_yet_is_said_at_once(home: Home) -> None:
+    home.plugin(WASM, "kv", "http.serve")
+    assert "http.serve is not available in this version" in words(home.run("grant", "demo", "--yes"))
 
 
 def test_without_a_terminal_and_without_yes_nothing_is_granted(home: Home) -> None:

@@ -165,9 +165,9 @@ async def test_the_manifest_beside_a_file_counts_wherever_the_file_lies(home: Pa
     async with opened(home, engine) as host:
         assert (await host.load(home / "x.wasm")).id == "own"
         (home / "x.toml").write_text(
-            'id = "own"\nversion = "1"\n[[capabilities]]\nname = "kb.read:world"\nreason = "r"\noptional = false\n'
+            'id = "own"\nversion = "1"\n[[capabilities]]\nname = "http.serve"\nreason = "r"\noptional = false\n'
         )
-        with pytest.raises(RejectedError, match=r"x\.wasm: needs the capability 'kb.read:world'"):
+        with pytest.raises(RejectedError, match=r"x\.wasm: needs the capability 'http.serve'"):
             await host.load(home / "x.wasm")
         (home / "x.toml").write_text("id = 1\n")
         with pytest.raises(RejectedError, match=r"x\.toml: id is 1: .*\n.*x\.toml: version is missing"):

@@ -21,7 +21,7 @@ from innkeeper.storage.audit import AuditKind, AuditLog
 from innkeeper.storage.database import open_database
 from innkeeper.storage.kv import KvStore
 from innkeeper.storage.kv_model import Quota
-from innkeeper.storage.schema import REVISIONS, kv_usage, metadata
+from innkeeper.storage.schema import ORDERED, REVISIONS, kv, kv_usage, metadata
 from innkeeper.storage.statements import insert_if_missing
 from innkeeper.storage.upgrade import MIGRATIONS
 
@@ -49,7 +49,9 @@ def test_postgresql_can_make_the_tables_and_orders_keys_by_their_bytes() -> None
         for index in table.indexes
     ]
     everything = "\n".join(made)
-    assert everything.count('COLLATE "C"') == 6
+    ordered = [column for table in metadata.sorted_tables for column in table.columns if column.type is ORDERED]
+    assert {column.name for column in kv.columns if column.primary_key} <= {column.name for column in ordered}
+    assert everything.count('COLLATE "C"') == len(ordered) >= 6
     assert "BYTEA" in everything
     assert "BIGSERIAL" in everything
     assert "WHERE expires IS NOT NULL" in everything

@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from innkeeper.bridge.host import open_host
+    from innkeeper.composition import open_host
     from innkeeper.errors import (
         BusyError,
         CancelledError,
@@ -64,7 +64,7 @@ __all__ = [
 
 _HOMES = {
     "Change": "innkeeper.plugins.changes",
-    "open_host": "innkeeper.bridge.host",
+    "open_host": "innkeeper.composition",
     "Host": "innkeeper.plugins.host",
     "Plugin": "innkeeper.plugins.plugin",
     "Bounds": "innkeeper.sandbox.bounds",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from innkeeper.bridge.offer import Offer
     from innkeeper.bridge.run_streams import RunStreams
     from innkeeper.bridge.run_variables import RunVariables
+    from innkeeper.bridge.runner import Runner, RunnerMaker
     from innkeeper.plugins.changes import Change
     from innkeeper.plugins.host import Host
     from innkeeper.storage.database import Database
@@ -44,8 +45,18 @@ class Bridge:
     something: a host whose plugins compute and no more pays for neither.
     """
 
-    def __init__(self, folder: Path, configuration: Configuration, stack: AsyncExitStack) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        configuration: Configuration,
+        stack: AsyncExitStack,
+        runner: RunnerMaker | None = None,
+        schedules: bool = True,
+    ) -> None:
+        self._folder = folder
         self._configuration = configuration
+        self._make_runner = runner
+        self._schedules = schedules
         self._background = Background()
         self._host: Host | None = None
         self._path = folder / FILE
@@ -85,7 +96,17 @@ class Bridge:
             from innkeeper.bridge.needs import Needs
             from innkeeper.bridge.offer import Offer
 
-            needs = Needs(self._open, self._configuration, self._bound, self._background, self.variables, self.streams)
+            needs = Needs(
+                self._open,
+                self._configuration,
+                self._bound,
+                self._background,
+                self.variables,
+                self.streams,
+                folder=self._folder,
+                runner=None if self._make_runner is None else partial(self._runner, self._make_runner),
+                schedules=self._schedules,
+            )
             self._offer = Offer(_caller, needs)
             if self._host is not None:
                 self._serve(self._offer)
@@ -122,6 +143,9 @@ class Bridge:
     def _serve(self, offer: Offer) -> None:
         for name, service in offer.serving():
             self._background.start(f"the service {name!r}", service.serve)
+
+    async def _runner(self, make: RunnerMaker) -> Runner:
+        return await make(self._bound())
 
     def _bound(self) -> Host:
         if self._host is None:
@@ -219,15 +243,19 @@ def _caller() -> Caller | None:
 
 
 @asynccontextmanager
-async def open_bridge(folder: Path, configuration: Configuration) -> AsyncIterator[Bridge]:
+async def open_bridge(
+    folder: Path, configuration: Configuration, *, runner: RunnerMaker | None = None, schedules: bool = True
+) -> AsyncIterator[Bridge]:
     """The services for the time of an `async with`.
 
     Args:
         folder: where they keep what they keep; made when it is needed, private to its owner.
         configuration: what the operator decided.
+        runner: makes what runs the workflows that plugins submit; None: nothing does.
+        schedules: whether this host runs what plugins scheduled and submitted earlier, too.
     """
     async with AsyncExitStack() as stack:
-        bridge = Bridge(folder, configuration, stack)
+        bridge = Bridge(folder, configuration, stack, runner, schedules)
         try:
             yield bridge
         finally:

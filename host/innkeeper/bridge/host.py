@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from innkeeper.bridge.bridge import Bridge, open_bridge
+from innkeeper.bridge.runner import RunnerMaker
 from innkeeper.plugins.changes import Change, Listener
 from innkeeper.plugins.home import Home
 from innkeeper.plugins.host import Host
@@ -27,31 +28,19 @@ async def open_host(
     catalogue: bool = True,
     watch: bool = True,
     on_change: Listener | None = None,
+    schedules: bool = True,
+    runner: RunnerMaker | None = None,
 ) -> AsyncIterator[Host]:
-    """Opens a host for the time of an `async with`, with the services that plugins of its home may be granted.
+    """As `innkeeper.open_host`, which gives it what it needs from the rooms above; the other arguments are the same.
 
     Args:
-        home: the home folder; by default the variable INNKEEPER_HOME, else the working directory if it has a folder
-            `plugins`, else the platform's data folder.
-        bounds: what all guests may use together, in place of what innkeeper.toml says.
-        engine: another engine, which the caller closes, in place of one with the cache that innkeeper.toml names.
-        catalogue: whether the plugins of the home are read; without, `Host.load` is all there is.
-        watch: whether the host follows the home's files while it runs, as a program that goes on for long wants it;
-            without, they are read as it opens, and by `Host.reload`.
-        on_change: called on trio's thread with each `Change` that is in force; it must not block.
-
-    Raises:
-        UsageError: the home is not a folder, its innkeeper.toml has problems, or INNKEEPER_CACHE is no absolute path.
-
-    Example:
-        >>> async with innkeeper.open_host() as host:
-        ...     result = await host.plugins["shout"].call("shout", b"hello")
+        runner: makes what runs the workflows that plugins submit; None: nothing does.
     """
     opened: list[Bridge] = []
 
     @asynccontextmanager
     async def services(home: Home) -> AsyncIterator[Bridge]:
-        async with open_bridge(home.path / STATE, home.configuration) as bridge:
+        async with open_bridge(home.path / STATE, home.configuration, runner=runner, schedules=schedules) as bridge:
             opened.append(bridge)
             yield bridge
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from innkeeper.bridge.background import Background
-from innkeeper.bridge.run_streams import Streams
-from innkeeper.bridge.run_variables import RunVariables
+from innkeeper.bridge.run_streams import RunStreams, Streams
+from innkeeper.bridge.run_variables import MemoryVariables, RunVariables
+from innkeeper.bridge.runner import Runner
 from innkeeper.plugins.configuration import Configuration
 
 if TYPE_CHECKING:
@@ -27,11 +29,17 @@ class Needs:
         background: for what goes on while no guest asks.
         variables: of runs.
         streams: the channels that runs connect to their nodes.
+        folder: where the database and whatever lies beside it are; may not exist yet. None: nowhere.
+        runner: makes what runs workflows, at the first need; None: this host runs none for plugins.
+        schedules: whether this host runs what plugins scheduled and submitted earlier, too.
     """
 
     database: Callable[[], Awaitable[Database]]
     configuration: Configuration
     host: Callable[[], Host]
     background: Background
-    variables: RunVariables
-    streams: Streams
+    variables: RunVariables = field(default_factory=MemoryVariables)
+    streams: Streams = field(default_factory=RunStreams)
+    folder: Path | None = None
+    runner: Callable[[], Awaitable[Runner]] | None = None
+    schedules: bool = True

@@ -17,6 +17,7 @@ class Refusal(Enum):
     BUSY = "busy"
     CLOSED = "closed"
     CALLEE = "callee"
+    UNAVAILABLE = "unavailable"
     FAILED = "failed"
 
 

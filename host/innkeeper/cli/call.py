@@ -90,12 +90,12 @@ def call(
 
 
 async def _call(request: _Request) -> Result:
-    from innkeeper.bridge.host import open_host
+    from innkeeper.composition import open_host
 
     async with AsyncExitStack() as stack:
         engine = await _oracle(request, stack) if request.engine == "extism" else None
         host = await stack.enter_async_context(
-            open_host(request.home, engine=engine, catalogue=request.by_id, watch=False)
+            open_host(request.home, engine=engine, catalogue=request.by_id, watch=False, schedules=False)
         )
         plugin = plugin_of_home(host, request.file) if request.by_id else await host.load(request.file)
         limits = replace(plugin.limits, **request.limits)

@@ -59,12 +59,12 @@ def run(settings: Settings, workflow: str, pairs: tuple[str, ...], files: tuple[
 
 
 async def _run(settings: Settings, payload: WorkflowPayload, events: bool, compiling: CompilingLine) -> int:
-    from innkeeper.bridge.host import open_host
     from innkeeper.cli.run_view import event_object, progress, run_object, show_logs, show_outputs, show_table
+    from innkeeper.composition import open_host
     from innkeeper.workflow.check import check_workflow
     from innkeeper.workflow.problems import WorkflowError
 
-    async with open_host(settings.home, watch=False) as host:
+    async with open_host(settings.home, watch=False, schedules=False) as host:
         try:
             graph = check_workflow(payload, host)
         except WorkflowError as error:

@@ -82,10 +82,12 @@ KINDS: Final[dict[str, Kind]] = {
         _SECRET,
         available=True,
     ),
-    "kb.read": Kind("search and read a knowledge base", "required", "kb.read:world", _KNOWLEDGE),
-    "kb.write": Kind("change and delete entries of a knowledge base", "required", "kb.write:world", _KNOWLEDGE),
-    "scheduler.submit": Kind("start workflows, now or later", "none", "scheduler.submit"),
-    "scheduler.read": Kind("see its own workflows and their results", "none", "scheduler.read"),
+    "kb.read": Kind("search and read a knowledge base", "required", "kb.read:world", _KNOWLEDGE, available=True),
+    "kb.write": Kind(
+        "change and delete entries of a knowledge base", "required", "kb.write:world", _KNOWLEDGE, available=True
+    ),
+    "scheduler.submit": Kind("start workflows, now or later", "none", "scheduler.submit", available=True),
+    "scheduler.read": Kind("see its own workflows and their results", "none", "scheduler.read", available=True),
     "llm.chat": Kind("talk to a language model at the operator's expense", "optional", "llm.chat:small", _MODEL),
     "llm.embed": Kind("embed texts at the operator's expense", "optional", "llm.embed:small", _MODEL),
     "files.read": Kind(

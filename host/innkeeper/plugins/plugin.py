@@ -89,6 +89,11 @@ class Plugin:
         return self._present.grant_state
 
     @property
+    def rights(self) -> Rights:
+        """What it may do: what its manifest requests and its grant gives."""
+        return self._present.rights
+
+    @property
     def limits(self) -> Limits:
         """Of a call for which nobody says more."""
         return self._present.limits
@@ -107,11 +112,6 @@ class Plugin:
     def functions(self) -> tuple[str, ...]:
         """Names of the functions that the module exports, sorted."""
         return self._present.functions
-
-    @property
-    def rights(self) -> Rights:
-        """What it may do: what its manifest requests and its grant gives."""
-        return self._present.rights
 
     def can_call(self, function: str) -> bool:
         """Whether `call` takes this function (bool): it is exported, and has no parameters."""

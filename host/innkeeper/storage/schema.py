@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Float,
     Index,
@@ -135,3 +136,120 @@ events_waiting: Final = Table(
     Column("attempts", NUMBER, nullable=False),
 )
 Index("events_waiting_event", events_waiting.c.event)
+
+knowledge_bases: Final = Table(
+    "knowledge_bases",
+    metadata,
+    Column("owner", ORDERED, primary_key=True),
+    Column("base", ORDERED, primary_key=True),
+    # What the base holds; changed in the transactions that change its entries.
+    Column("entries", NUMBER, nullable=False),
+    Column("bytes", NUMBER, nullable=False),
+    # The newest version that was given out.
+    Column("version", NUMBER, nullable=False),
+)
+
+knowledge_entries: Final = Table(
+    "knowledge_entries",
+    metadata,
+    Column("owner", ORDERED, primary_key=True),
+    Column("base", ORDERED, primary_key=True),
+    Column("id", ORDERED, primary_key=True),
+    Column("title", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    # A list as JSON, and a map as msgpack.
+    Column("keywords", Text, nullable=False),
+    Column("metadata", LargeBinary, nullable=False),
+    Column("priority", NUMBER, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("version", NUMBER, nullable=False),
+    Column("created", Float(53), nullable=False),
+    Column("updated", Float(53), nullable=False),
+    Column("size", NUMBER, nullable=False),
+)
+
+knowledge_terms: Final = Table(
+    "knowledge_terms",
+    metadata,
+    Column("owner", ORDERED, primary_key=True),
+    Column("base", ORDERED, primary_key=True),
+    Column("term", ORDERED, primary_key=True),
+    # 0: a keyword of the entry has it, 1: its title, 2: its content. The best come first, and a search stops early.
+    Column("rank", NUMBER, primary_key=True),
+    Column("entry", ORDERED, primary_key=True),
+    # The rows lie in the order of their key: a search reads neighbours.
+    sqlite_with_rowid=False,
+)
+Index("knowledge_terms_entry", knowledge_terms.c.owner, knowledge_terms.c.base, knowledge_terms.c.entry)
+
+submitted_runs: Final = Table(
+    "submitted_runs",
+    metadata,
+    Column("number", NUMBER, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("owner", ORDERED, nullable=False),
+    Column("plugin", ORDERED, nullable=False),
+    Column("name", Text, nullable=False),
+    # queued, running, complete, error, cancelled, interrupted
+    Column("status", Text, nullable=False),
+    # Somebody wants it to end; whoever runs it looks here.
+    Column("cancel", Boolean, nullable=False),
+    # How many runs it descends from, itself included.
+    Column("generation", NUMBER, nullable=False),
+    # The schedule that it comes from, and "" where it was submitted.
+    Column("schedule", Text, nullable=False),
+    # Workflow and inputs as msgpack, until it has ended.
+    Column("job", LargeBinary),
+    Column("submitted", Float(53), nullable=False),
+    Column("started", Float(53)),
+    Column("ended", Float(53)),
+    # Outputs as msgpack, or why it failed as JSON.
+    Column("outputs", LargeBinary),
+    Column("error", Text),
+    Column("size", NUMBER, nullable=False),
+    # Numbers of deleted runs are not used again.
+    sqlite_autoincrement=True,
+)
+Index("submitted_runs_plugin", submitted_runs.c.owner, submitted_runs.c.plugin, submitted_runs.c.number)
+_under_way = text("ended IS NULL")
+Index(
+    "submitted_runs_under_way",
+    *(submitted_runs.c.status, submitted_runs.c.number),
+    sqlite_where=_under_way,
+    postgresql_where=_under_way,
+)
+Index("submitted_runs_ended", submitted_runs.c.ended)
+
+schedules: Final = Table(
+    "schedules",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", ORDERED, nullable=False),
+    Column("plugin", ORDERED, nullable=False),
+    Column("name", Text, nullable=False),
+    # A cron expression and its time zone; both "" where it fires once.
+    Column("expression", Text, nullable=False),
+    Column("timezone", Text, nullable=False),
+    Column("generation", NUMBER, nullable=False),
+    Column("job", LargeBinary, nullable=False),
+    Column("created", Float(53), nullable=False),
+    # When it fires next, and when it is next looked at: later, where it could not fire.
+    Column("due", Float(53), nullable=False),
+    Column("looked_at", Float(53), nullable=False),
+    Column("last", Float(53)),
+)
+Index("schedules_plugin", schedules.c.owner, schedules.c.plugin, schedules.c.created)
+Index("schedules_looked_at", schedules.c.looked_at)
+
+firings: Final = Table(
+    "firings",
+    metadata,
+    # That there is one row for a schedule and a time is what makes it fire once.
+    Column("schedule", Text, primary_key=True),
+    Column("due", Float(53), primary_key=True),
+    Column("owner", ORDERED, nullable=False),
+    Column("at", Float(53), nullable=False),
+)
+Index("firings_at", firings.c.at)

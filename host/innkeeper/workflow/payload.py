@@ -105,6 +105,15 @@ def read_payload(data: bytes) -> WorkflowPayload:
         value = parse_json(data.removeprefix(b"\xef\xbb\xbf"), PAYLOAD_BOUNDS)
     except MalformedError as error:
         raise UsageError(f"the workflow is not JSON that can be read: {error}") from None
+    return payload_of(value)
+
+
+def payload_of(value: Any) -> WorkflowPayload:
+    """Reads an execution payload from plain data that somebody has bounded.
+
+    Raises:
+        UsageError: it is not a payload (one line per problem, with its place), or what an editor saves.
+    """
     if not isinstance(value, dict):
         raise UsageError("the workflow is not a JSON object with 'nodes' and 'edges'")
     if _is_storage_file(value):

@@ -1,0 +1,119 @@
+"""Runs the workflows that plugins submit: the `Runner` of the service `scheduler`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgpack
+import trio
+
+from innkeeper.bridge.runner import Failure, Job, ProblemsError, Report
+from innkeeper.errors import Kind, UsageError
+from innkeeper.plugins.nodes import NodeDefinition
+from innkeeper.plugins.tables import nearest, shown
+from innkeeper.workflow.check import check_workflow
+from innkeeper.workflow.graph import Graph
+from innkeeper.workflow.host import NodeHost, NodePlugin
+from innkeeper.workflow.outcome import RunOutcome
+from innkeeper.workflow.payload import WorkflowPayload, payload_of
+from innkeeper.workflow.problems import WorkflowError
+from innkeeper.workflow.run import WorkflowRun
+
+MOST_LINES: Final = 20
+"""Problems of a job that are said."""
+
+MOST_LINE: Final = 300
+"""Characters of each."""
+
+
+class WorkflowRunner:
+    """Implements `bridge.runner.Runner` on a host."""
+
+    def __init__(self, host: NodeHost) -> None:
+        """Args:
+        host: has the nodes.
+        """
+        self._host = _Still(host)
+        # Looking for what an unknown node type may have meant takes long: in a thread, one after another.
+        self._checking = trio.CapacityLimiter(1)
+
+    async def check(self, job: Job) -> None:
+        """As `Runner.check`."""
+        await self._checked(job)
+
+    async def run(self, job: Job, id: str, most_outputs: int) -> Report:
+        """As `Runner.run`."""
+        graph = await self._checked(job)
+        outcome = await WorkflowRun(graph, prompt_id=id).execute()
+        return _report(graph, outcome, most_outputs)
+
+    async def _checked(self, job: Job) -> Graph:
+        return await trio.to_thread.run_sync(self._graph, job, limiter=self._checking)
+
+    def _graph(self, job: Job) -> Graph:
+        try:
+            payload = payload_of(dict(job.workflow))
+            _give_inputs(payload, job)
+            return check_workflow(payload, self._host)
+        except WorkflowError as error:
+            raise _problems([str(problem) for problem in error.problems]) from None
+        except UsageError as error:
+            raise _problems(error.message.splitlines()) from None
+
+
+def _give_inputs(payload: WorkflowPayload, job: Job) -> None:
+    slots = payload.interface_inputs
+    unknown = [key for key in job.inputs if key not in slots]
+    if unknown:
+        raise UsageError(
+            "\n".join(
+                f"the workflow has no interface input {shown(key)}{nearest(key, slots)}" for key in unknown[:MOST_LINES]
+            )
+        )
+    for key, value in job.inputs.items():
+        # The check that follows says what does not fit.
+        slots[key] = slots[key].model_copy(update={"config": {**slots[key].config, "default": value}})
+
+
+def _problems(lines: list[str]) -> ProblemsError:
+    said = [line[:MOST_LINE] for line in lines[:MOST_LINES]]
+    if len(lines) > MOST_LINES:
+        said.append(f"and {len(lines) - MOST_LINES:,} more problems")
+    return ProblemsError(said, len(lines))
+
+
+def _report(graph: Graph, outcome: RunOutcome, most: int) -> Report:
+    """What became of a run. The outputs' bytes pass as they are: nothing large is built."""
+    found: dict[str, bytes] = {}
+    for key, source in graph.interface_outputs.items():
+        value = outcome.nodes[source.node].encoded.get(source.slot)
+        if value is not None:
+            found[key] = value
+    packer = msgpack.Packer()
+    size = sum(len(key.encode()) + len(value) for key, value in found.items())
+    error = outcome.first_error
+    failure = None if error is None else Failure(error.kind.value, error.message, error.node, error.plugin)
+    # Each key has at most 5 bytes around it, and the map itself as many.
+    if size + 5 * (len(found) + 1) > most:
+        if failure is None:
+            message = f"the outputs have {size:,} bytes together, and {most:,} are kept of a submitted run"
+            failure = Failure(Kind.LIMIT.value, message)
+        found = {}
+    parts: list[bytes] = [packer.pack_map_header(len(found))]
+    for key, value in found.items():
+        parts += [packer.pack(key), value]
+    return Report("complete" if failure is None else "error", b"".join(parts), failure)
+
+
+class _Still:
+    """A host that is asked from a thread while trio's thread may put other plugins into service."""
+
+    def __init__(self, host: NodeHost) -> None:
+        self._host = host
+
+    def node(self, full_type: str) -> tuple[NodePlugin, NodeDefinition]:
+        """As `NodeHost.node`."""
+        try:
+            return self._host.node(full_type)
+        except (KeyError, RuntimeError):
+            raise UsageError(f"the plugin of {shown(full_type)} is being replaced: try again") from None
