@@ -7,7 +7,7 @@ has `/user` to read and `/user/notes` to read and write. Guests use the longest 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,15 +67,21 @@ def guest_folders(rights: Rights, there: Callable[[FileScope], bool] = lambda sc
         there: whether the host has the folder of a scope.
     """
     read, write = _scopes(rights, READ), _scopes(rights, WRITE)
-    found: dict[_Place, GuestFolder] = {}
-    for scope in sorted({*read.values(), *write.values()}, key=lambda each: (each.root, each.parts)):
+    readable, writable = tuple(read), tuple(write)
+    found: list[GuestFolder] = []
+    # The folders that hold the present one, each with its place: in the order of places a folder comes right before
+    # all that is below it.
+    above: list[tuple[str, GuestFolder]] = []
+    for place, scope in sorted((read | write).items()):
         if not there(scope):
             continue
-        folder = GuestFolder(scope, _covered(scope, read), _covered(scope, write))
-        above = next((found[place] for place in _upwards(scope) if place in found), None)
-        if above is None or (above.readable, above.writable) != (folder.readable, folder.writable):
-            found[scope.root, scope.parts] = folder
-    return list(found.values())
+        folder = GuestFolder(scope, place.startswith(readable), place.startswith(writable))
+        while above and not place.startswith(above[-1][0]):
+            above.pop()
+        if not above or (above[-1][1].readable, above[-1][1].writable) != (folder.readable, folder.writable):
+            found.append(folder)
+            above.append((place, folder))
+    return found
 
 
 def seen_as(capability: Capability) -> str | None:
@@ -126,8 +132,7 @@ def wasi_rights(rights: Rights, folders: Folders) -> WasiRights | None:
 def problems(rights: Rights, folders: Folders) -> list[str]:
     """A sentence for each reason why folders that a plugin was granted are not there."""
     why: dict[str, list[str]] = {}
-    scopes = {*_scopes(rights, READ).values(), *_scopes(rights, WRITE).values()}
-    for scope in sorted(scopes, key=lambda each: (each.root, each.parts)):
+    for _, scope in sorted((_scopes(rights, READ) | _scopes(rights, WRITE)).items()):
         try:
             folders.root(scope.root, "/".join(scope.parts))
         except ValueError as error:
@@ -139,18 +144,7 @@ def problems(rights: Rights, folders: Folders) -> list[str]:
     return said
 
 
-_Place = tuple[str, tuple[str, ...]]
-
-
-def _scopes(rights: Rights, name: str) -> dict[_Place, FileScope]:
+def _scopes(rights: Rights, name: str) -> dict[str, FileScope]:
+    # By a text with which the texts of all folders below begin, and no others.
     parsed: list[Scope] = [each.parsed for each in rights.capabilities if each.name == name]
-    return {(each.root, each.parts): each for each in parsed if isinstance(each, FileScope)}
-
-
-def _upwards(scope: FileScope) -> Iterator[_Place]:
-    """The folder itself, and those above it up to its root."""
-    return ((scope.root, scope.parts[:count]) for count in range(len(scope.parts), -1, -1))
-
-
-def _covered(scope: FileScope, given: Container[_Place]) -> bool:
-    return any(place in given for place in _upwards(scope))
+    return {f"{guest_name(each)}/": each for each in parsed if isinstance(each, FileScope)}
