@@ -281,6 +281,9 @@ async def test_no_grant_of_files_reaches_grants_plugins_or_what_others_keep(hous
         assert "files of the host's own" in await problem_of(house, f"files.read:user://{beneath}")
     house.plugin(NAMES, "files.read:user://home/files/plugins")
     assert folders_of(await house.says()) == ["/user/home/files/plugins"]
+    # A folder below one that is not given is there all the same.
+    house.plugin(NAMES, "files.read:user://", "files.read:user://user/a", "files.read:user://user/a/b")
+    assert folders_of(await house.says(problems=1)) == ["/user/user/a"]
     # Where plugins lie elsewhere, that place counts.
     elsewhere = tmp_path / "user" / "elsewhere"
     (house.home / "plugins").rename(elsewhere)

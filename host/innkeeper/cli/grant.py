@@ -378,11 +378,11 @@ def _folders(home: Home, rights: Rights) -> list[dict[str, str]]:
     """Where the guest's folders are."""
     if not rights.wasi:
         return []
-    from innkeeper.plugins.wasi_rights import placed
+    from innkeeper.plugins.wasi_rights import MOST_FOLDERS, placed
 
     return [
         {"guest": each.name, "scope": each.scope.text, "folder": str(root / each.beneath), "access": each.access}
-        for each, root in placed(rights, home.folders)
+        for each, root in placed(rights, home.folders)[:MOST_FOLDERS]
     ]
 
 

@@ -51,8 +51,9 @@ class Folders:
         self.settings = settings or FilesSettings()
         self._roots = dict(roots or {})
         self._refused = dict(refused or {})
-        self._kept = kept
+        self._kept = tuple(map(_folded, kept))
         self._home = home
+        self._folded_home = "" if home is None else _folded(home)
         # A folder is measured once for all plugins that were granted it, as long as one is.
         self._trees: WeakValueDictionary[tuple[str, str], TreeQuota] = WeakValueDictionary()
 
@@ -92,12 +93,12 @@ class Folders:
         return replace(preopen, tree=tree)
 
     def _is_kept(self, folder: Path) -> bool:
-        home = self._home
-        if home is not None and (_may_hold(folder, home) or _may_hold(home, folder)):
-            given = home / INSIDE
+        place = _folded(folder)
+        if self._home is not None and _overlap(place, self._folded_home):
+            given = self._home / INSIDE
             if given != folder and given not in folder.parents:
                 return True
-        return any(_may_hold(folder, kept) or _may_hold(kept, folder) for kept in self._kept)
+        return any(_overlap(place, kept) for kept in self._kept)
 
 
 def open_folders(home: Path, configuration: Configuration, package: Path) -> Folders:
@@ -124,7 +125,7 @@ def open_folders(home: Path, configuration: Configuration, package: Path) -> Fol
             roots[name] = Path(os.path.realpath(given))
     for name, folder in list(roots.items()):
         for other, beside in list(roots.items()):
-            if name < other and (_may_hold(folder, beside) or _may_hold(beside, folder)):
+            if name < other and _overlap(_folded(folder), _folded(beside)):
                 for one in (name, other):
                     refused[one] = (
                         f"{_key(name)} and {_key(other)} in innkeeper.toml lie inside of each other: each must be a "
@@ -159,15 +160,16 @@ def _key(name: str) -> str:
     return f"files.roots.{name}"
 
 
-def _may_hold(folder: Path, path: Path) -> bool:
-    # Whether the path is the folder or lies in it, also to a file system that does not tell letters of two cases apart,
-    # or two ways to write an accent.
-    wide, narrow = _folded(folder), _folded(path)
-    return narrow == wide or wide in narrow.parents
+def _overlap(one: str, other: str) -> bool:
+    # Whether one is the other, or lies in it.
+    return one.startswith(other) or other.startswith(one)
 
 
-def _folded(path: Path) -> Path:
-    return Path(unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(path)).casefold()))
+def _folded(path: Path) -> str:
+    # The same for two paths that are one to a file system which does not tell letters of two cases apart, or two ways
+    # to write an accent. Ends with a separator.
+    text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(path)).casefold())
+    return text if text.endswith(os.sep) else text + os.sep
 
 
 def _say_full(where: str, most: tuple[int, int]) -> None:

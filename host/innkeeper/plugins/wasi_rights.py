@@ -7,7 +7,7 @@ has `/user` to read and `/user/notes` to read and write. Guests use the longest 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,24 +58,30 @@ def guest_name(scope: FileScope) -> str:
     return "/" + "/".join((scope.root, *scope.parts))
 
 
-def guest_folders(rights: Rights) -> list[GuestFolder]:
+def guest_folders(rights: Rights, there: Callable[[FileScope], bool] = lambda scope: True) -> list[GuestFolder]:
     """The folders that a plugin has, each once, a folder before those below it. One in which it may do no more than in
-    the folder above is left out."""
+    the folder above is left out.
+
+    Args:
+        rights: of the plugin.
+        there: whether the host has the folder of a scope.
+    """
     read, write = _scopes(rights, READ), _scopes(rights, WRITE)
-    found: dict[tuple[str, tuple[str, ...]], GuestFolder] = {}
-    for scope in sorted({*read, *write}, key=lambda each: (each.root, each.parts)):
-        folder = GuestFolder(scope, _covered(scope, read), _covered(scope, write))
-        above = next(
-            (
-                found[scope.root, scope.parts[:count]]
-                for count in range(len(scope.parts) - 1, -1, -1)
-                if (scope.root, scope.parts[:count]) in found
-            ),
-            None,
-        )
-        if above is None or (above.readable, above.writable) != (folder.readable, folder.writable):
-            found[scope.root, scope.parts] = folder
-    return list(found.values())
+    readable, writable = tuple(read), tuple(write)
+    found: list[GuestFolder] = []
+    # The folders that hold the present one, each with its place: in the order of places a folder comes right before
+    # all that is below it.
+    above: list[tuple[str, GuestFolder]] = []
+    for place, scope in sorted((read | write).items()):
+        if not there(scope):
+            continue
+        folder = GuestFolder(scope, place.startswith(readable), place.startswith(writable))
+        while above and not place.startswith(above[-1][0]):
+            above.pop()
+        if not above or (above[-1][1].readable, above[-1][1].writable) != (folder.readable, folder.writable):
+            found.append(folder)
+            above.append((place, folder))
+    return found
 
 
 def seen_as(capability: Capability) -> str | None:
@@ -87,13 +93,16 @@ def seen_as(capability: Capability) -> str | None:
 def placed(rights: Rights, folders: Folders) -> list[tuple[GuestFolder, Path]]:
     """The folders that a plugin has, each with the root below which it lies; those that are not there are left out, and
     `problems` says why. Looks at no disk."""
-    found: list[tuple[GuestFolder, Path]] = []
-    for folder in guest_folders(rights)[:MOST_FOLDERS]:
+    roots: dict[FileScope, Path] = {}
+
+    def there(scope: FileScope) -> bool:
         try:
-            found.append((folder, folders.root(folder.scope.root, folder.beneath)))
+            roots[scope] = folders.root(scope.root, "/".join(scope.parts))
         except ValueError:
-            continue
-    return found
+            return False
+        return True
+
+    return [(folder, roots[folder.scope]) for folder in guest_folders(rights, there)]
 
 
 def wasi_rights(rights: Rights, folders: Folders) -> WasiRights | None:
@@ -105,7 +114,7 @@ def wasi_rights(rights: Rights, folders: Folders) -> WasiRights | None:
     """
     settings = folders.settings
     preopens: list[Preopen] = []
-    for folder, root in placed(rights, folders):
+    for folder, root in placed(rights, folders)[:MOST_FOLDERS]:
         preopen = Preopen(
             folder.name,
             root,
@@ -123,22 +132,19 @@ def wasi_rights(rights: Rights, folders: Folders) -> WasiRights | None:
 def problems(rights: Rights, folders: Folders) -> list[str]:
     """A sentence for each reason why folders that a plugin was granted are not there."""
     why: dict[str, list[str]] = {}
-    found = guest_folders(rights)
-    for folder in found:
+    for _, scope in sorted((_scopes(rights, READ) | _scopes(rights, WRITE)).items()):
         try:
-            folders.root(folder.scope.root, folder.beneath)
+            folders.root(scope.root, "/".join(scope.parts))
         except ValueError as error:
-            why.setdefault(str(error), []).append(folder.scope.text)
-    said = [f"{', '.join(scopes)}: granted, and not there: {reason}" for reason, scopes in why.items()]
-    if len(found) > MOST_FOLDERS:
-        said.append(f"a plugin has at most {MOST_FOLDERS} folders; {found[MOST_FOLDERS].scope.text} is not there")
+            why.setdefault(str(error), []).append(scope.text)
+    said = [f"{', '.join(texts)}: granted, and not there: {reason}" for reason, texts in why.items()]
+    there = placed(rights, folders)
+    if len(there) > MOST_FOLDERS:
+        said.append(f"a plugin has at most {MOST_FOLDERS} folders; {there[MOST_FOLDERS][0].scope.text} is not there")
     return said
 
 
-def _scopes(rights: Rights, name: str) -> list[FileScope]:
+def _scopes(rights: Rights, name: str) -> dict[str, FileScope]:
+    # By a text with which the texts of all folders below begin, and no others.
     parsed: list[Scope] = [each.parsed for each in rights.capabilities if each.name == name]
-    return [each for each in parsed if isinstance(each, FileScope)]
-
-
-def _covered(scope: FileScope, given: Sequence[FileScope]) -> bool:
-    return any(each.meet(scope) == scope for each in given)
+    return {f"{guest_name(each)}/": each for each in parsed if isinstance(each, FileScope)}
