@@ -16,7 +16,7 @@ from innkeeper.plugins.grant import Grant
 from innkeeper.plugins.manifest import CapabilityRequest
 from innkeeper.plugins.rights import NONE, WASI, Rights, effective
 from innkeeper.plugins.risk import LEVELS, risk, risk_of_all
-from innkeeper.plugins.urls import parse_url
+from innkeeper.plugins.urls import Url, parse_url
 
 DIGEST = "ab" * 32
 quick = settings(deadline=None, max_examples=300)
@@ -151,6 +151,26 @@ def test_only_what_the_host_has_is_available_and_what_reaches_nobody_is_free() -
     assert {name for name, kind in KINDS.items() if kind.available} == WASI | offered
     assert sorted(FREE) == sorted(name for name, kind in KINDS.items() if kind.free) == ["config", "log", "stream"]
     assert all(KINDS[name].scope == "none" for name in FREE)
+
+
+def test_a_url_is_read_once_however_many_scopes_a_plugin_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def counted(text: str) -> Url:
+        read.append(text)
+        return parse_url(text)
+
+    monkeypatch.setattr(scopes, "parse_url", counted)
+    rights = Rights(tuple(parse_capability(f"http:https://h{number}.example/*") for number in range(100)))
+    for url, count in (
+        ("https://h99.example/of-this-test", 1),
+        ("https://no.example/of-this-test", 1),
+        ("x" * 9000, 1),
+    ):
+        read.clear()
+        for _ in range(2):
+            assert rights.allows("http", url) == ("h99" in url)
+        assert len(read) == count
 
 
 # --- names and scopes that are wrong --------------------------------------------------------------------------------

@@ -65,6 +65,7 @@ async def test_an_address_that_is_granted_may_have_a_certificate_of_its_own(home
             assert (await ask(host, url))["ok"]["status"] == 200
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 @pytest.mark.parametrize("wrong", ["another name", "another authority", "no TLS", "an old TLS"])
 async def test_a_server_that_cannot_show_who_it_is_gets_no_request(home: Path, names: Names, wrong: str) -> None:
     tls: ssl.SSLContext | None = certificate("api.example.com")

@@ -1,4 +1,5 @@
-"""Prints what is measured: `python -m tests.measure [lag | waiting | fresh | cli ...]`, or `soak`, with options."""
+"""Prints what is measured: `python -m tests.measure [lag | waiting | fresh | cli | services ...]`, or `soak` with
+options."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from importlib import import_module
 
 from .machine import describe
 
-PARTS = ("lag", "waiting", "fresh", "cli")
+PARTS = ("lag", "waiting", "fresh", "cli", "services")
 
 
 def main() -> int:

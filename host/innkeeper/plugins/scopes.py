@@ -10,6 +10,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 from innkeeper.plugins.urls import Url, normal_host, normal_path, origin, parse_url, split_url
@@ -247,10 +248,8 @@ class WebScope(Scope):
         return f"{origin(self.scheme, self.host, self.port)}{self.path}{'' if self.exact else '*'}"
 
     def allows(self, use: str) -> bool:
-        try:
-            return self.allows_url(parse_url(use))
-        except ValueError:
-            return False
+        url = _url(use)
+        return url is not None and self.allows_url(url)
 
     @property
     def literal(self) -> bool:
@@ -281,6 +280,15 @@ class WebScope(Scope):
         if narrow.path != wide.path if wide.exact else not narrow.path.startswith(wide.path):
             return None
         return type(self)(self.scheme, host, self.port, narrow.path, narrow.exact)
+
+
+@lru_cache(maxsize=64)
+def _url(text: str) -> Url | None:
+    # A plugin may have hundreds of scopes, and reading a long URL takes a millisecond or two: once for all of them.
+    try:
+        return parse_url(text)
+    except ValueError:
+        return None
 
 
 def _meet_hosts(one: str, two: str) -> str | None:
