@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from innkeeper.bridge.metrics import Metrics
     from innkeeper.bridge.offer import Offer
     from innkeeper.plugins.host import Host
+    from innkeeper.plugins.services import NativeSupport
     from innkeeper.storage.database import Database
 
 OWNER = "local"
@@ -48,6 +49,7 @@ class Bridge:
         self._attempt: _Attempt | None = None
         self._closed = False
         self._offer: Offer | None = None
+        self._native: NativeSupport | None = None
 
     @property
     def metrics(self) -> Metrics | None:
@@ -69,6 +71,14 @@ class Bridge:
             if self._host is not None:
                 self._serve(self._offer)
         return self._offer.functions(wanted)
+
+    def native(self) -> NativeSupport:
+        """As `Services.native`."""
+        from innkeeper.bridge.native import NativeBridge
+
+        if self._native is None:
+            self._native = NativeBridge(self._open, self._configuration.retention.audit_days)
+        return self._native
 
     @asynccontextmanager
     async def serving(self, host: Host) -> AsyncIterator[None]:

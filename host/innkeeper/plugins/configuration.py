@@ -83,10 +83,11 @@ def parse_configuration(data: bytes, *, where: str = FILE_NAME) -> Configuration
         table = Table(parse_toml(data, where), where, problems)
     except TableError as error:
         raise SettingsError(error) from None
-    table.only(("bounds", "limits", "defaults", "cache"))
+    table.only(("bounds", "limits", "defaults", "cache", "native_plugins"))
     cache = table.text("cache", right=RIGHT)
     if cache is not None and not is_right(cache):
         table.problem("cache", f"is {shown(cache)}: it must be {RIGHT}")
+    native_plugins = table.flag("native_plugins", False)
     bounds = read_quantities(table.table("bounds"), BOUNDS)
     ceiling = read_quantities(table.table("limits"), LIMITS)
     defaults = read_quantities(table.table("defaults"), LIMITS)
@@ -107,5 +108,6 @@ def parse_configuration(data: bytes, *, where: str = FILE_NAME) -> Configuration
         ceiling=limits,
         defaults=usual,
         cache=cache,
+        native_plugins=native_plugins,
         set_here=frozenset(f"{section}.{key}" for section, values in named for key in values),
     )

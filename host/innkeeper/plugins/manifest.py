@@ -96,6 +96,7 @@ class Manifest:
         embedded: whether it came from the module itself.
         unknown: top-level keys that this version does not know.
         dependencies: other plugins that it works with, and the only ones that it can call.
+        unused: what a plugin.json or plugin.yaml has for other parts than this host has yet, as it was written.
     """
 
     id: str
@@ -115,6 +116,7 @@ class Manifest:
     embedded: bool = True
     unknown: tuple[str, ...] = ()
     dependencies: tuple[Dependency, ...] = ()
+    unused: Mapping[str, Any] = field(default_factory=dict)
 
 
 def manifest_name(label: str) -> str:
@@ -163,8 +165,25 @@ def parse_manifest(data: bytes, *, where: str, exports: Collection[str], embedde
     Raises:
         TableError: with every problem of it.
     """
+    return manifest_of(parse_toml(data, where), where=where, exports=exports, embedded=embedded)
+
+
+def manifest_of(
+    data: dict[str, Any], *, where: str, exports: Collection[str] | None, embedded: bool = False
+) -> Manifest:
+    """A manifest from what its file holds, in whatever notation.
+
+    Args:
+        data: its keys and values.
+        where: the file's name, for messages.
+        exports: functions that nodes may name; None where that is not known yet.
+        embedded: whether it came from the module itself.
+
+    Raises:
+        TableError: with every problem of it.
+    """
     problems: list[str] = []
-    table = Table(parse_toml(data, where), where, problems)
+    table = Table(data, where, problems)
     plugin_id = table.text("id", required=True, pattern=ID, right=ID_RIGHT) or ""
     version = table.text("version", required=True, pattern=_VERSION, right='a version such as "1.0.0"') or ""
     namespace = table.text("namespace", pattern=ID, right=ID_RIGHT) or plugin_id
@@ -223,7 +242,7 @@ def _capabilities(table: Table) -> tuple[CapabilityRequest, ...]:
     return tuple(requests.values())
 
 
-def _nodes(table: Table, namespace: str, exports: Collection[str]) -> tuple[NodeDefinition, ...]:
+def _nodes(table: Table, namespace: str, exports: Collection[str] | None) -> tuple[NodeDefinition, ...]:
     entries = table.tables("nodes")
     if not entries:
         return ()
@@ -238,7 +257,7 @@ def _nodes(table: Table, namespace: str, exports: Collection[str]) -> tuple[Node
         if given != namespace:
             entry.problem("namespace", f"is {shown(given)}: it must be the plugin's, {namespace!r}, or be left out")
             continue
-        if (odd := _not_plain(entry.data)) is not None:
+        if (odd := not_plain(entry.data)) is not None:
             entry.problem(odd, "holds what JSON cannot: use text, numbers of up to 64 bits, true, false, lists, tables")
             continue
         node = define_node(entry, namespace)
@@ -246,19 +265,19 @@ def _nodes(table: Table, namespace: str, exports: Collection[str]) -> tuple[Node
             continue
         if node.type in nodes:
             entry.problem("type", f"is {node.type!r}, which another node of this plugin has")
-        if node.function not in exports:
+        if exports is not None and node.function not in exports:
             entry.problem("function", f"is {shown(node.function)}, which the module does not export")
         nodes[node.type] = node
     return tuple(nodes.values())
 
 
-def _not_plain(value: Any, key: str = "", depth: int = 0) -> str | None:
+def not_plain(value: Any, key: str = "", depth: int = 0) -> str | None:
     """Where a value first holds what JSON has no word for (dates, NaN) or is nested too deeply; None if nowhere."""
     if isinstance(value, dict | list):
         if depth == _MAX_DEPTH:
             return key
         items = value.items() if isinstance(value, dict) else enumerate(value)
-        found = (_not_plain(item, f"{key}.{name}" if key else str(name), depth + 1) for name, item in items)
+        found = (not_plain(item, f"{key}.{name}" if key else str(name), depth + 1) for name, item in items)
         return next((odd for odd in found if odd is not None), None)
     if isinstance(value, bool | str):
         return None

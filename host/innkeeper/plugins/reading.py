@@ -9,6 +9,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from innkeeper.errors import InnkeeperError, RejectedError
 from innkeeper.plugins.grants import GrantFile, read_grant
@@ -18,6 +19,10 @@ from innkeeper.plugins.manifest import ID, ID_RIGHT, manifest_name
 from innkeeper.plugins.module import Module, check_capabilities, parse_plugin, read_plugin_bytes
 from innkeeper.plugins.tables import problems_of, shown
 from innkeeper.sandbox.limits import GIB
+
+if TYPE_CHECKING:
+    from innkeeper.plugins.native.entry import NativeFolder
+    from innkeeper.plugins.native.trust import TrustFile
 
 MAX_TOTAL = GIB
 """Bytes of all modules of one home: they are kept until each is compiled."""
@@ -40,6 +45,9 @@ class Held:
         module: what it holds, or None where it cannot be used.
         problems: why it cannot be used, one text each.
         names: what somebody may call it.
+        label: of a folder, its entry as messages name it; that of the time before where it cannot be used now.
+        path: of a folder, where its entry is.
+        native: of a folder, the native plugin that it holds; or None.
     """
 
     content: str
@@ -47,6 +55,9 @@ class Held:
     module: Module | None
     problems: tuple[str, ...]
     names: tuple[str, ...]
+    label: str | None = None
+    path: str | None = None
+    native: NativeFolder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +95,7 @@ class Readings:
         waiting: how many looks a file that changed has not been read, since it may still be written to; by label, or
             by place and id for a grant.
         excess: labels of files that were not kept, since all were too large together.
+        trust: which of the native plugins that are there the operator trusts, by id.
     """
 
     listing: Listing
@@ -91,11 +103,13 @@ class Readings:
     grants: list[dict[str, GrantReading]] = field(default_factory=list)
     waiting: dict[object, int] = field(default_factory=dict)
     excess: tuple[str, ...] = ()
+    trust: dict[str, TrustFile] = field(default_factory=dict)
 
     def says_the_same(self, other: Readings) -> bool:
         """Whether nothing that a plugin or a problem is made of differs (bool)."""
         return (
             self.excess == other.excess
+            and self.trust == other.trust
             and _lasting(self.listing) == _lasting(other.listing)
             and list(self.files) == list(other.files)
             and all(
@@ -108,7 +122,7 @@ class Readings:
 
 
 def _lasting(listing: Listing) -> tuple[object, ...]:
-    names = [list(each) for each in listing.grants]
+    names = [list(each) for each in (*listing.grants, listing.trust)]
     return listing.refused, listing.unreadable, listing.problems, names
 
 
@@ -146,7 +160,8 @@ class _Look:
             self._grants(number, place, listing.grants[number], ids, unsettled)
             for number, place in enumerate(self._home.places)
         ]
-        return Readings(listing, files, grants, self._waiting, tuple(self._excess))
+        trust = self._trust(listing.trust, {each.held.plugin_id for each in files.values() if each.held.native})
+        return Readings(listing, files, grants, self._waiting, tuple(self._excess), trust)
 
     # --- files ------------------------------------------------------------------------------------------------------
 
@@ -157,14 +172,14 @@ class _Look:
         for label, file in listing.files.items():
             if file.shipped in full:
                 continue
-            if total + size_of(file.signature) > MAX_TOTAL:
+            if total + size_of(file) > MAX_TOTAL:
                 # Nothing after it in its place is read either: which ones are, must not depend on their sizes.
                 self._excess.append(label)
                 full.add(file.shipped)
                 continue
             reading = self._file(file)
             if reading is not None:
-                total += reading.held.module.size if reading.held.module is not None else 0
+                total += _kept(reading.held)
                 files[label] = reading
         if self._before is not None and not self._at_once:
             # Whoever replaces a file by removing it first shall not make its plugin fail for a moment.
@@ -189,6 +204,8 @@ class _Look:
         return FileReading(file, held, self._doubt(file.signature, again=again))
 
     def _read(self, file: WasmFile, known: Held | None) -> Held:
+        if file.folder:
+            return self._read_folder(file, known)
         label, stem = file.label, Path(file.path).stem
         size_limit = self._home.configuration.bounds.module_size
         content = ""
@@ -208,6 +225,53 @@ class _Look:
             problems = tuple(text if text.startswith(starts) else f"{label}: {text}" for text in problems_of(error))
             return Held(content, None, None, problems, tuple(dict.fromkeys((error.plugin or stem, stem))))
         return Held(content, plugin_id, module, (), (plugin_id, stem))
+
+    def _read_folder(self, file: WasmFile, known: Held | None) -> Held:
+        configuration, name = self._home.configuration, Path(file.path).name
+        try:
+            from innkeeper.plugins.folders import read_plugin_folder
+
+            size_limit, native = configuration.bounds.module_size, configuration.native_plugins
+            found = read_plugin_folder(file, size_limit=size_limit, native=native)
+            if known is not None and known.content == found.content and not known.problems:
+                return known
+            if found.module is not None:
+                plugin_id = _identify(found.module, found.label, name)
+            else:
+                assert found.native is not None
+                plugin_id = found.native.manifest.id
+        except InnkeeperError as error:
+            content = "\n".join(problems_of(error))
+            if known is not None and known.content == content:
+                return known
+            problems = tuple(
+                text if text.startswith((f"{file.label}:", f"{file.label}/")) else f"{file.label}: {text}"
+                for text in problems_of(error)
+            )
+            label = None if known is None else known.label
+            return Held(content, None, None, problems, tuple(dict.fromkeys((error.plugin or name, name))), label)
+        names = (plugin_id, name)
+        return Held(found.content, plugin_id, found.module, (), names, found.label, found.path, found.native)
+
+    # --- trust ------------------------------------------------------------------------------------------------------
+
+    def _trust(self, listed: dict[str, Signature], ids: Collection[str | None]) -> dict[str, TrustFile]:
+        """The records of native plugins. Whatever a record says by now counts at once: a trust that was taken away, or
+        that cannot be read, is none."""
+        found: dict[str, TrustFile] = {}
+        for name, signature in listed.items():
+            if name not in ids:
+                continue
+            known = None if self._before is None else self._before.trust.get(name)
+            if known is not None and known.signature == signature and self._doubt(signature, again=False) is None:
+                found[name] = known
+                continue
+            from innkeeper.plugins.native.trust import read_trust
+
+            held = read_trust(self._home.path, name, signature)
+            if held is not None:
+                found[name] = held
+        return found
 
     # --- grants -----------------------------------------------------------------------------------------------------
 
@@ -264,6 +328,13 @@ class _Look:
         if quiet or (again and not self._at_once):
             return None
         return self._now + COARSE
+
+
+def _kept(held: Held) -> int:
+    """Bytes (int) that are kept of it."""
+    if held.native is not None and held.native.snapshot is not None:
+        return sum(map(len, held.native.snapshot.files.values()))
+    return 0 if held.module is None else held.module.size
 
 
 def _identify(module: Module, label: str, stem: str) -> str:
