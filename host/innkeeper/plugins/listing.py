@@ -27,6 +27,9 @@ TRUST = "trust"
 MAX_FOLDER_ENTRIES = 2000
 """Files and folders in a folder that is one plugin."""
 
+_MOST_READ = 64 << 20
+"""Bytes that are read of a folder: a module, or the files of a native plugin. Pictures and films beside it are not."""
+
 Signature = tuple[int, ...]
 """Device, inode, size and times in ns of a file, and of the manifest beside it, or of all that is in a folder; equal as
 long as nobody touches it."""
@@ -90,8 +93,8 @@ def newest(signature: Signature) -> int:
 
 
 def size_of(file: WasmFile) -> int:
-    """Bytes of the file itself, or of all files of a folder (int)."""
-    return sum(file.signature[2::5]) if file.folder else file.signature[2]
+    """Bytes of the file itself, or what is read of a folder at most (int)."""
+    return min(sum(file.signature[2::5]), _MOST_READ) if file.folder else file.signature[2]
 
 
 def _sign(status: os.stat_result) -> Signature:

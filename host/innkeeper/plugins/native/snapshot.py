@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from innkeeper.errors import InnkeeperError
+from innkeeper.errors import InnkeeperError, RejectedError
 from innkeeper.plugins.files import read_file
 from innkeeper.plugins.listing import MAX_FOLDER_ENTRIES
 from innkeeper.plugins.tables import ManifestError, TableError, shown
@@ -78,6 +78,10 @@ def take_snapshot(folder: Path, *, label: str) -> Snapshot:
                 try:
                     files[name] = read_file(item.path, most=left, label=f"{label}/{name}", follow=False)
                     left -= len(files[name])
+                except RejectedError:
+                    raise ManifestError(
+                        TableError([f"{label}: its files have more than {MAX_BYTES:,} bytes"])
+                    ) from None
                 except InnkeeperError as error:
                     problems.append(error.message)
     if problems:
