@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import trio
+
 import innkeeper
 from fakes import FakeEngine
 from innkeeper import Host
@@ -43,6 +45,7 @@ class House:
     def __init__(self, path: Path, *, on: bool = True) -> None:
         self.path = path
         self.said: list[Change] = []
+        self._news = trio.Event()
         (path / "plugins").mkdir(parents=True)
         if on:
             (path / "innkeeper.toml").write_text("native_plugins = true\n")
@@ -69,9 +72,20 @@ class House:
         snapshot = take_snapshot(self.path / "plugins" / name, label=f"plugins/{name}")
         write_trust(self.path, Trust(name, snapshot.digests))
 
+    def hear(self, change: Change) -> None:
+        self.said.append(change)
+        self._news.set()
+        self._news = trio.Event()
+
+    async def until(self, kind: str, count: int = 1) -> None:
+        """Waits until so many changes of this kind were said."""
+        with trio.fail_after(60):
+            while sum(change.kind == kind for change in self.said) < count:
+                await self._news.wait()
+
     @asynccontextmanager
     async def host(self, *, watch: bool = False) -> AsyncIterator[Host]:
-        async with innkeeper.open_host(self.path, engine=FakeEngine(), watch=watch, on_change=self.said.append) as host:
+        async with innkeeper.open_host(self.path, engine=FakeEngine(), watch=watch, on_change=self.hear) as host:
             yield host
 
 

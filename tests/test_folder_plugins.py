@@ -188,6 +188,37 @@ def test_a_folder_with_very_many_files_is_not_used(house: House, monkeypatch: py
     assert "has more than 5 files and folders" in read(house).problems[0]
 
 
+def test_what_is_in_such_folders_counts_among_the_entries_of_the_home(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing_module, "MAX_ENTRIES", 10)
+    shout(house)
+    for number in range(10):
+        house.put(f"shout/{number}.txt", "x")
+    assert read(house).problems == ["plugins: has more than 10 entries; the rest is not looked at"]
+
+
+def test_pictures_beside_a_module_shut_no_other_plugin_out(house: House) -> None:
+    shout(house)
+    with open(house.put("shout/film.bin", ""), "r+b") as film:
+        film.truncate(2 << 30)
+    house.put("z.wasm", module("run", salt="z"))
+    found = read(house)
+    assert found.problems == []
+    assert sorted(found.entries) == ["shout", "z"]
+
+
+def test_a_grant_is_for_the_bytes_of_the_module(house: House, capfd: pytest.CaptureFixture[str]) -> None:
+    shout(house, capabilities=[{"name": "kv", "reason": "remembers"}])
+    assert invoke(["--home", str(house.path), "grant", "shout", "--yes"]) == 0
+    entry = read(house).entries["shout"]
+    assert entry.grant is not None
+    assert entry.grant.sha256 == hashlib.sha256(module("run")).hexdigest()
+    assert entry.rights.allows("kv", "notes")
+    house.put("shout/shout.wasm", module("run", salt="other"))
+    assert not read(house).entries["shout"].rights.allows("kv", "notes")
+
+
 # --- while a host runs ----------------------------------------------------------------------------------------------
 
 

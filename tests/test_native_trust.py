@@ -195,6 +195,13 @@ async def test_an_entry_that_is_none_of_the_folder_is_refused(house: House, entr
     assert "python is " in found or "ModuleNotFoundError" in found
 
 
+async def test_what_needs_a_capability_that_is_not_there_does_not_run(house: House, mark: Path) -> None:
+    needs = [{"name": "http.serve", "reason": "serves", "optional": False}]
+    house.native("p", marking(mark), capabilities=needs)
+    assert "plugins/p: needs the capability 'http.serve'" in (await problems(house))[0]
+    assert not ran(mark)
+
+
 # --- links and odd files --------------------------------------------------------------------------------------------
 
 
@@ -400,6 +407,18 @@ async def test_a_change_takes_it_out_of_service_and_trust_brings_the_new_one(hou
         assert [change.kind for change in await host.reload()] == ["added"]
         assert (await run(host, a="p:N")).nodes["a"].outputs() == {"out": "two"}
         assert host.problems == []
+
+
+async def test_a_host_that_watches_notices_by_itself(house: House) -> None:
+    house.native("p", node("return {}"))
+    async with house.host(watch=True) as host:
+        assert list(host.native) == ["p"]
+        house.put("p/main.py", node("return {'out': 2}"))
+        await house.until("removed")
+        assert not host.native
+        house.trust("p")
+        await house.until("added", count=2)
+        assert list(host.native) == ["p"]
 
 
 async def test_a_trust_that_is_taken_away_ends_at_once(house: House) -> None:

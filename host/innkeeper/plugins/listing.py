@@ -136,7 +136,12 @@ def _wasm_files(place: Place, listing: Listing) -> Iterator[WasmFile]:
             if files > MAX_FILES:
                 listing.problems.append(f"{prefix}: has more than {MAX_FILES} plugins; the rest is not loaded")
                 return
-            signature = _sign_folder(folder)
+            signature, inside = _sign_folder(folder)
+            entries += inside
+            if entries > MAX_ENTRIES:
+                # All of them are looked at again and again.
+                listing.problems.append(f"{prefix}: has more than {MAX_ENTRIES} entries; the rest is not looked at")
+                return
             if signature is None:
                 what = f"{label}: has more than {MAX_FOLDER_ENTRIES} files and folders, so it is not used"
                 listing.refused.append((label, f"{what}; keep only the plugin in it"))
@@ -181,9 +186,9 @@ def _wasm_files(place: Place, listing: Listing) -> Iterator[WasmFile]:
         pending.extend(reversed(folders))
 
 
-def _sign_folder(root: str) -> Signature | None:
+def _sign_folder(root: str) -> tuple[Signature | None, int]:
     """The signature of all that is in a folder, links themselves and not what they lead to; None if that is too much.
-    The folders count too: their times tell of names that came and went."""
+    And how many entries were looked at. The folders count too: their times tell of names that came and went."""
     signature: list[int] = []
     pending, entries = [root], 0
     while pending:
@@ -195,7 +200,7 @@ def _sign_folder(root: str) -> Signature | None:
                 for item in found:
                     entries += 1
                     if entries > MAX_FOLDER_ENTRIES:
-                        return None
+                        return None, entries
                     names.append(item.name)
         except OSError:
             # Gone since it was found, or not readable: who reads what is in it says so.
@@ -210,7 +215,7 @@ def _sign_folder(root: str) -> Signature | None:
                 pending.append(path)
             else:
                 signature += _sign(status)
-    return tuple(signature)
+    return tuple(signature), entries
 
 
 def _signatures(folder: Path, listing: Listing) -> dict[str, Signature]:

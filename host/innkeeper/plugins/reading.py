@@ -240,6 +240,7 @@ class _Look:
             else:
                 assert found.native is not None
                 plugin_id = found.native.manifest.id
+                check_capabilities(found.native.manifest, file.label)
         except InnkeeperError as error:
             content = "\n".join(problems_of(error))
             if known is not None and known.content == content:

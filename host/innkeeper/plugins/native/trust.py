@@ -94,7 +94,7 @@ def read_trust(home: Path, plugin_id: str, signature: Signature = ()) -> TrustFi
     """
     label = trust_label(plugin_id)
     try:
-        data = _read(trust_path(home, plugin_id), os.stat(home).st_uid, label)
+        data = _read(home, plugin_id, label)
         return None if data is None else TrustFile(signature, parse_trust(data, plugin_id=plugin_id))
     except TableError as error:
         return TrustFile(signature, None, f"{error.problems[0]}; nothing is trusted by it")
@@ -202,9 +202,10 @@ def in_words(differing: list[str]) -> str:
     return f"{', '.join(differing[:_MOST_SHOWN])}{more}"
 
 
-def _read(path: Path, owner: int, label: str) -> bytes | None:
+def _read(home: Path, plugin_id: str, label: str) -> bytes | None:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+        owner = os.stat(home).st_uid
+        descriptor = os.open(trust_path(home, plugin_id), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
