@@ -16,7 +16,8 @@ from innkeeper.plugins.grants import GrantFile, GrantState, Ruling, grant_label,
 from innkeeper.plugins.home import Home
 from innkeeper.plugins.module import Module
 from innkeeper.plugins.node_table import NodeTable
-from innkeeper.plugins.reading import MAX_TOTAL, FileReading, Readings, read_home
+from innkeeper.plugins.reading import MAX_TOTAL, read_home
+from innkeeper.plugins.readings import FileReading, Readings
 from innkeeper.plugins.rights import NONE, Rights, effective
 from innkeeper.sandbox.limits import Limits
 

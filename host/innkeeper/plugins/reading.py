@@ -1,27 +1,23 @@
-"""What the files of a home hold, read again only where a file changed.
-
-A reading is a value: a look makes a new one out of the old one, so a look that is given up half way harms nothing.
-"""
+"""What the files of a home hold, read again only where a file changed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from innkeeper.errors import InnkeeperError, RejectedError
-from innkeeper.plugins.grants import GrantFile, read_grant
+from innkeeper.plugins.grants import read_grant
 from innkeeper.plugins.home import Home, Place
 from innkeeper.plugins.listing import Listing, Signature, WasmFile, list_home, newest, size_of
 from innkeeper.plugins.manifest import ID, ID_RIGHT, manifest_name
 from innkeeper.plugins.module import Module, check_capabilities, parse_plugin, read_plugin_bytes
+from innkeeper.plugins.readings import FileReading, GrantReading, Held, Readings
 from innkeeper.plugins.tables import problems_of, shown
 from innkeeper.sandbox.limits import GIB
 
 if TYPE_CHECKING:
-    from innkeeper.plugins.native.entry import NativeFolder
     from innkeeper.plugins.native.trust import TrustFile
 
 MAX_TOTAL = GIB
@@ -33,97 +29,6 @@ PATIENCE = 3
 COARSE = 2.0
 """Seconds that the times of a file may be apart from the clock, or from each other and be shown as equal: the coarsest
 file systems count in steps of two. What was touched this shortly before it was read is read once more afterwards."""
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What a file held when it was read. The same object as before where a file was touched and holds the same.
-
-    Attributes:
-        content: tells it from another.
-        plugin_id: the manifest's id, or the file's stem; None where it cannot be used.
-        module: what it holds, or None where it cannot be used.
-        problems: why it cannot be used, one text each.
-        names: what somebody may call it.
-        label: of a folder, its entry as messages name it; that of the time before where it cannot be used now.
-        path: of a folder, where its entry is.
-        native: of a folder, the native plugin that it holds; or None.
-    """
-
-    content: str
-    plugin_id: str | None
-    module: Module | None
-    problems: tuple[str, ...]
-    names: tuple[str, ...]
-    label: str | None = None
-    path: str | None = None
-    native: NativeFolder | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FileReading:
-    """A file of the home, and what it held.
-
-    Attributes:
-        file: the file as it was listed when it was read.
-        held: what it held.
-        doubt: when to read it again though its signature stays (by `time.monotonic`), or None.
-    """
-
-    file: WasmFile
-    held: Held
-    doubt: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class GrantReading:
-    """As `FileReading`, for a grant."""
-
-    signature: Signature
-    held: GrantFile | None
-    doubt: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Readings:
-    """All that is known of the files of a home.
-
-    Attributes:
-        listing: the look at its folders.
-        files: what its plugins' files held, by label. One that was there a look ago is still among them.
-        grants: for each place, the grants of the plugins that are there, by id.
-        waiting: how many looks a file that changed has not been read, since it may still be written to; by label, or
-            by place and id for a grant.
-        excess: labels of files that were not kept, since all were too large together.
-        trust: which of the native plugins that are there the operator trusts, by id.
-    """
-
-    listing: Listing
-    files: dict[str, FileReading] = field(default_factory=dict)
-    grants: list[dict[str, GrantReading]] = field(default_factory=list)
-    waiting: dict[object, int] = field(default_factory=dict)
-    excess: tuple[str, ...] = ()
-    trust: dict[str, TrustFile] = field(default_factory=dict)
-
-    def says_the_same(self, other: Readings) -> bool:
-        """Whether nothing that a plugin or a problem is made of differs (bool)."""
-        return (
-            self.excess == other.excess
-            and self.trust == other.trust
-            and _lasting(self.listing) == _lasting(other.listing)
-            and list(self.files) == list(other.files)
-            and all(
-                one.held is two.held and one.file.path == two.file.path
-                for one, two in zip(self.files.values(), other.files.values(), strict=True)
-            )
-            and [{name: one.held for name, one in each.items()} for each in self.grants]
-            == [{name: one.held for name, one in each.items()} for each in other.grants]
-        )
-
-
-def _lasting(listing: Listing) -> tuple[object, ...]:
-    names = [list(each) for each in (*listing.grants, listing.trust)]
-    return listing.refused, listing.unreadable, listing.problems, names
 
 
 def read_home(
@@ -179,7 +84,7 @@ class _Look:
                 continue
             reading = self._file(file)
             if reading is not None:
-                total += _kept(reading.held)
+                total += reading.held.size
                 files[label] = reading
         if self._before is not None and not self._at_once:
             # Whoever replaces a file by removing it first shall not make its plugin fail for a moment.
@@ -329,13 +234,6 @@ class _Look:
         if quiet or (again and not self._at_once):
             return None
         return self._now + COARSE
-
-
-def _kept(held: Held) -> int:
-    """Bytes (int) that are kept of it."""
-    if held.native is not None and held.native.snapshot is not None:
-        return sum(map(len, held.native.snapshot.files.values()))
-    return 0 if held.module is None else held.module.size
 
 
 def _identify(module: Module, label: str, stem: str) -> str:

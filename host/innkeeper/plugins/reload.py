@@ -18,7 +18,8 @@ from innkeeper.plugins.catalogue import Catalogue, compose
 from innkeeper.plugins.changes import Change, Listener, logger, say
 from innkeeper.plugins.home import Home
 from innkeeper.plugins.plugin import retire
-from innkeeper.plugins.reading import Readings, read_home
+from innkeeper.plugins.reading import read_home
+from innkeeper.plugins.readings import Readings
 from innkeeper.plugins.roster import Outcome, Roster, Service
 
 if TYPE_CHECKING:
