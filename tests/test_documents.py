@@ -26,13 +26,13 @@ def problem(data: bytes, *, yaml: bool) -> str:
 
 
 @given(TABLES)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_what_json_says_is_read_as_it_is(table: dict[str, object]) -> None:
     assert parse_json(json.dumps(table).encode(), "f") == table
 
 
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), VALUES, max_size=5))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_json_of_plain_characters_means_the_same_as_yaml(table: dict[str, object]) -> None:
     text = json.dumps(table, indent=1)
     # YAML has no pairs of surrogates, and takes 1e5 without a dot for text.
@@ -55,7 +55,7 @@ def test_any_bytes_are_a_table_or_a_sentence(data: bytes) -> None:
 
 
 @given(st.text(alphabet="[]{}:,-?&*!|>'\"%@#a1 \n\t.<~", max_size=60))
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 def test_any_marks_of_yaml_are_a_table_or_a_sentence(text: str) -> None:
     found = outcome(parse_yaml, text.encode())
     assert isinstance(found, dict) or all(line.startswith("f: ") for line in found)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -135,6 +137,22 @@ async def test_a_plugin_that_does_not_come_back_from_setup_is_given_up(
         await trio.sleep(0.7)
         await host.reload()
         assert host.node_types() == []
+
+
+async def test_a_host_closes_though_a_plugin_does_not_come_back_from_setup(house: House) -> None:
+    hold = threading.Event()
+    sys.modules["native_test_hold"] = SimpleNamespace(hold=hold)  # type: ignore[assignment]
+    try:
+        with trio.fail_after(30):
+            async with house.host() as host, trio.open_nursery() as nursery:
+                house.native("p", "import native_test_hold as t\ndef setup(api): t.hold.wait(60)\n")
+                nursery.start_soon(host.reload)
+                await trio.sleep(0.3)
+                nursery.cancel_scope.cancel()
+        assert not hold.is_set()
+    finally:
+        hold.set()
+        del sys.modules["native_test_hold"]
 
 
 async def test_nothing_is_registered_after_setup(house: House) -> None:
