@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innkeeper.bridge.offer import operations
+from innkeeper.plugins import scopes
 from innkeeper.plugins.capabilities import FREE, KINDS, MAX_TEXT, Capability, parse_capability
 from innkeeper.plugins.grant import Grant
 from innkeeper.plugins.manifest import CapabilityRequest

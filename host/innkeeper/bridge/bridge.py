@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from innkeeper.bridge.runner import Runner, RunnerMaker
     from innkeeper.plugins.changes import Change
     from innkeeper.plugins.host import Host
+    from innkeeper.plugins.services import NativeSupport
     from innkeeper.storage.database import Database
 
 OWNER = "local"
@@ -65,6 +66,7 @@ class Bridge:
         self._attempt: _Attempt | None = None
         self._closed = False
         self._offer: Offer | None = None
+        self._native: NativeSupport | None = None
 
     @cached_property
     def variables(self) -> RunVariables:
@@ -111,6 +113,14 @@ class Bridge:
             if self._host is not None:
                 self._serve(self._offer)
         return self._offer.functions(wanted)
+
+    def native(self) -> NativeSupport:
+        """As `Services.native`."""
+        from innkeeper.bridge.native import NativeBridge
+
+        if self._native is None:
+            self._native = NativeBridge(self._open, self._configuration.retention.audit_days)
+        return self._native
 
     @asynccontextmanager
     async def serving(self, host: Host) -> AsyncIterator[None]:

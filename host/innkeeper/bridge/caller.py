@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from innkeeper.plugins.rights import Rights
 
 if TYPE_CHECKING:
-    from innkeeper.plugins.generation import Generation
     from innkeeper.plugins.runs import RunContext
+    from innkeeper.plugins.version import Version
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The plugin whose guest calls, as it was when its call began.
+    """The plugin whose guest or native code calls, as it was when its call began.
 
     Attributes:
         plugin: its id.
@@ -27,5 +27,5 @@ class Caller:
     plugin: str
     owner: str
     rights: Rights
-    version: Generation | None = None
+    version: Version | None = None
     run: RunContext | None = None

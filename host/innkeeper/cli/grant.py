@@ -200,6 +200,8 @@ def _entry(catalogue: Catalogue, plugin_id: str) -> Entry:
     entry = catalogue.entries.get(_checked(plugin_id))
     if entry is not None:
         return entry
+    if plugin_id in catalogue.native:
+        raise UsageError(f"{plugin_id!r} is a native plugin, which has all rights: `innkeeper trust {plugin_id}`")
     causes = catalogue.causes.get(plugin_id)
     if causes:
         raise UsageError(f"the plugin {plugin_id!r} cannot be used: {causes[0]}")

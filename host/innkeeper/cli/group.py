@@ -40,13 +40,15 @@ _COMMANDS = {
     "grant": "Show what a plugin asks for, and give it.",
     "grants": "List the grants of the home.",
     "revoke": "Take a plugin's capabilities away.",
+    "trust": "Let a native plugin run, with all rights of the host.",
+    "distrust": "Take a native plugin's trust away.",
     "cache": "List or prune the compiled modules that are kept.",
     "bench": "Measure speed beside Extism and wasmtime-py.",
     "config": "Show the host's settings and where each comes from.",
     "doctor": "Check this installation.",
 }
 
-_MODULES = {"grants": "grant", "revoke": "grant"}
+_MODULES = {"grants": "grant", "revoke": "grant", "distrust": "trust"}
 """Where a command lies that has no module of its own name."""
 
 

@@ -12,6 +12,7 @@ from innkeeper.cli.settings import Settings, json_option, pass_settings
 
 if TYPE_CHECKING:
     from innkeeper.plugins.catalogue import Entry
+    from innkeeper.plugins.native.entry import NativeEntry
 
 _GRANTS = {
     "none": "-",
@@ -19,6 +20,15 @@ _GRANTS = {
     "carried": "yes: carried over from other bytes",
     "changed": "no: the file changed since it was granted",
     "unusable": "no: the grant has problems",
+}
+
+
+_TRUST = {
+    "trusted": "yes, with all rights of the host",
+    "untrusted": "no: you have not trusted it",
+    "changed": "no: it changed since you trusted it",
+    "unusable": "no: the record of trust is not used",
+    "off": "no: native plugins are off",
 }
 
 
@@ -33,8 +43,13 @@ def plugins(settings: Settings) -> None:
     home = open_home(settings.home)
     catalogue = read_catalogue(home)
     found = [_describe(entry, catalogue.versions) for entry in catalogue.entries.values()]
+    native = [_describe_native(entry) for entry in catalogue.native.values()]
     if settings.json:
-        write_out(json_bytes({"home": str(home.path), "plugins": found, "problems": catalogue.problems}, indent=2))
+        write_out(
+            json_bytes(
+                {"home": str(home.path), "plugins": found, "native": native, "problems": catalogue.problems}, indent=2
+            )
+        )
         return
     if found:
         write_table(
@@ -52,8 +67,19 @@ def plugins(settings: Settings) -> None:
                 for item in found
             ],
         )
-    else:
+    elif not native:
         write_line(f"no plugins in {home.path / 'plugins'} ({home.origin})")
+    if native:
+        write_table(
+            ("native plugin", "version", "folder", "digest", "run"),
+            [
+                (item["id"], item["version"], item["file"], item["sha256"][:8] or "-", _TRUST[item["trust"]])
+                for item in native
+            ],
+        )
+    for item in (*found, *native):
+        if item["unused"]:
+            write_line(f"{item['id']} says what this version does not use yet: {', '.join(item['unused'])}")
     for item in found:
         for wanted in item["capabilities"]:
             if not wanted["available"]:
@@ -98,4 +124,23 @@ def _describe(entry: Entry, versions: Mapping[str, str | None]) -> dict[str, Any
             for each in check_dependencies(entry.dependencies, versions)
         ],
         "limits": {} if entry.grant is None else dict(entry.grant.limits),
+        "native": False,
+        "unused": {} if manifest is None else dict(manifest.unused),
+    }
+
+
+def _describe_native(entry: NativeEntry) -> dict[str, Any]:
+    manifest = entry.folder.manifest
+    return {
+        "id": entry.id,
+        "version": manifest.version,
+        "file": entry.label,
+        "native": True,
+        "sha256": entry.digest,
+        "trust": entry.state,
+        "entry": entry.folder.entry,
+        "grant": entry.grant_state,
+        "nodes": [node.full_type for node in manifest.nodes],
+        "capabilities": [{"name": item.name, "reason": item.reason} for item in manifest.capabilities],
+        "unused": dict(manifest.unused),
     }

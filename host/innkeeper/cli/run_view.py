@@ -77,6 +77,7 @@ def run_object(outcome: RunOutcome) -> dict[str, Any]:
             node.node: {
                 "type": node.type,
                 "plugin": node.plugin,
+                "native": node.native,
                 "status": node.status,
                 "usage": None if node.usage is None else usage_object(node.usage),
                 "log": [] if node.usage is None else log_object(node.usage),
@@ -93,7 +94,7 @@ def show_logs(outcome: RunOutcome) -> None:
     for node in outcome.nodes.values():
         if node.usage is not None:
             for level, text in node.usage.log:
-                write_error(f"[{level}] {node.node}: {text}")
+                write_error(f"[{level}{', native' if node.native else ''}] {node.node}: {text}")
             if node.usage.log_dropped:
                 write_error(f"[innkeeper] {node.node}: {node.usage.log_dropped} bytes of log are not shown")
 
@@ -106,12 +107,13 @@ def show_table(outcome: RunOutcome) -> None:
 def _row(node: NodeOutcome) -> tuple[str, ...]:
     usage = node.usage
     status = node.status if node.error is None else f"{node.status} ({node.error.kind.value})"
+    plugin = f"{node.plugin} (native)" if node.native else node.plugin or "-"
     if usage is None:
-        return (node.node, node.type, node.plugin or "-", "-", "-", "-", "-", status)
+        return (node.node, node.type, plugin, "-", "-", "-", "-", status)
     return (
         node.node,
         node.type,
-        node.plugin or "-",
+        plugin,
         _milliseconds(usage.wall),
         _milliseconds(usage.cpu),
         f"{usage.memory / (1 << 20):.1f} MiB",

@@ -18,12 +18,14 @@ from innkeeper.plugins.home import Home
 from innkeeper.plugins.manifest import Dependency
 from innkeeper.plugins.module import Module
 from innkeeper.plugins.node_table import NodeTable
-from innkeeper.plugins.reading import MAX_TOTAL, Readings, read_home
+from innkeeper.plugins.reading import MAX_TOTAL, read_home
+from innkeeper.plugins.readings import FileReading, Readings
 from innkeeper.plugins.rights import NONE, Rights, effective
 from innkeeper.plugins.tables import nearest
 from innkeeper.sandbox.limits import Limits
 
 if TYPE_CHECKING:
+    from innkeeper.plugins.native.entry import NativeEntry
     from innkeeper.plugins.nodes import NodeDefinition
 
 RESERVED_NAMESPACE = "core"
@@ -78,7 +80,8 @@ class Catalogue:
     """What a home holds.
 
     Attributes:
-        entries: plugins by id.
+        entries: plugins by id, the native ones apart.
+        native: native plugins by id, whether they are run or not.
         nodes: (plugin's id, definition) by full type.
         refused_types: types that several plugins define, with the sentence that says so.
         file_problems: one text per thing that is wrong with a file or a folder.
@@ -92,6 +95,7 @@ class Catalogue:
     """
 
     entries: dict[str, Entry] = field(default_factory=dict)
+    native: dict[str, NativeEntry] = field(default_factory=dict)
     nodes: dict[str, tuple[str, NodeDefinition]] = field(default_factory=dict)
     refused_types: dict[str, str] = field(default_factory=dict)
     file_problems: list[str] = field(default_factory=list)
@@ -156,16 +160,18 @@ def compose(
         catalogue.owners[label] = None
     for label, reading in readings.files.items():
         held = reading.held
-        catalogue.owners[label] = held.plugin_id
+        # A version that is in service knows its folder by the entry's name.
+        catalogue.owners[label] = catalogue.owners[held.label or label] = held.plugin_id
         for problem in held.problems:
             catalogue.keep_away(problem, *held.names)
         if known is not None and (label not in known.files or known.files[label].held is not held):
             catalogue.news.update(held.problems)
         if held.module is not None and held.plugin_id is not None:
-            path, defaults = Path(reading.file.path), home.configuration.defaults
-            entry = Entry(held.plugin_id, label, path, held.module, _is_shipped(held.module), None, "none", defaults)
+            path, defaults = Path(held.path or reading.file.path), home.configuration.defaults
+            own = held.label or label
+            entry = Entry(held.plugin_id, own, path, held.module, _is_shipped(held.module), None, "none", defaults)
             found[held.plugin_id].append(entry)
-            in_place[label] = reading.file.shipped
+            in_place[own] = reading.file.shipped
     for label in readings.excess:
         catalogue.keep_away(f"{label}: not loaded, and nothing after it: more than {MAX_TOTAL} bytes", _stem(label))
     for place in reversed(readings.grants):
@@ -181,16 +187,59 @@ def compose(
             same = None if before is None else before.entries.get(plugin_id)
             catalogue.entries[plugin_id] = same if same is not None and same == entry else entry
     _check_dependencies(catalogue)
+    _add_native(home, readings, found, catalogue)
     table = NodeTable()
     table.update({plugin_id: entry.module.manifest for plugin_id, entry in catalogue.entries.items()})
     catalogue.nodes, catalogue.refused_types = table.nodes, table.refused
-    labels = {plugin_id: entry.label for plugin_id, entry in catalogue.entries.items()}
+    labels = {plugin_id: entry.label for plugin_id, entry in (catalogue.entries | catalogue.native).items()}
     catalogue.unused = unused_grants(readings.listing.grants, labels, catalogue.causes)
     return catalogue
 
 
+def _add_native(home: Home, readings: Readings, found: Mapping[str, object], catalogue: Catalogue) -> None:
+    """The native plugins. None takes the id of another plugin, or the namespace of Innkeeper's own."""
+    there: dict[str, list[FileReading]] = defaultdict(list)
+    for reading in readings.files.values():
+        if reading.held.native is not None and reading.held.plugin_id is not None:
+            there[reading.held.plugin_id].append(reading)
+    if there or readings.listing.trust:
+        from innkeeper.plugins.native.entry import native_entry, unused_trust
+
+        for plugin_id, several in sorted(there.items()):
+            labels = " and ".join(reading.file.label for reading in several)
+            names = (plugin_id, *(Path(reading.file.path).name for reading in several))
+            native = several[0].held.native
+            assert native is not None
+            if len(several) > 1:
+                what = f"{labels}: have the same id {plugin_id!r}, so none of them is run; give them other ids"
+                catalogue.keep_away(what, *names)
+            elif plugin_id in found:
+                what = f"{labels}: has the id {plugin_id!r}, which a Wasm plugin has; give it another id"
+                catalogue.keep_away(what, *names)
+            elif native.manifest.namespace != plugin_id or plugin_id == RESERVED_NAMESPACE:
+                space = native.manifest.namespace
+                right = f"a native plugin's is its id, and not {RESERVED_NAMESPACE!r}"
+                what = f"{labels}: its namespace is {space!r}: {right}"
+                catalogue.keep_away(what, *names)
+            else:
+                entry = native_entry(
+                    plugin_id,
+                    labels,
+                    Path(several[0].file.path),
+                    native,
+                    home=home,
+                    trusted=readings.trust.get(plugin_id),
+                    granted=catalogue.grants.get(plugin_id),
+                )
+                catalogue.native[plugin_id] = entry
+                for problem in entry.problems:
+                    catalogue.keep_away(problem, *names)
+        catalogue.file_problems += unused_trust(readings.listing.trust, catalogue.native, catalogue.causes)
+
+
 def _granted(entry: Entry, home: Home, catalogue: Catalogue) -> Entry:
-    ruling = rule(catalogue.grants.get(entry.id), entry.id, entry.module, home.configuration)
+    digest, manifest = entry.module.digest, entry.module.manifest
+    ruling = rule(catalogue.grants.get(entry.id), entry.id, digest, manifest, home.configuration)
     granted = ruled(entry, ruling)
     said = list(granted.rights.problems)
     if granted.rights.wasi:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from innkeeper.errors import LimitError
 
 if TYPE_CHECKING:
-    from innkeeper.plugins.generation import Generation
     from innkeeper.plugins.runs import RunContext
+    from innkeeper.plugins.version import Version
 
 
 class Frame:
@@ -32,7 +32,7 @@ class Frame:
     __slots__ = ("_notes", "_token", "nesting", "owner", "run", "version")
 
     def __init__(
-        self, owner: object, nesting: int, version: Generation | None = None, run: RunContext | None = None
+        self, owner: object, nesting: int, version: Version | None = None, run: RunContext | None = None
     ) -> None:
         self.owner = owner
         self.nesting = nesting

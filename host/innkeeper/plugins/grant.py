@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 from innkeeper.errors import UsageError
 from innkeeper.plugins.quantities import LIMITS, read_quantities, with_quantities
 from innkeeper.plugins.tables import SettingsError, Table, TableError, parse_toml, shown
+from innkeeper.plugins.tables import quoted as _text
 from innkeeper.sandbox.limits import Limits
 
 if TYPE_CHECKING:
@@ -45,9 +46,6 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _MAX_CONFIG = 1000
-
-_MANY_DOTS = 100
-"""Dots of one text that are written as they are: `parse_toml` refuses a line with very many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,17 +202,3 @@ def _quantity(key: str, value: int | float) -> str:
 
 def _key(text: str) -> str:
     return text if _BARE.fullmatch(text) else _text(text)
-
-
-def _text(text: str) -> str:
-    dots = text.count(".") > _MANY_DOTS
-    return f'"{"".join(_escaped(character, dots) for character in text)}"'
-
-
-def _escaped(character: str, dots: bool) -> str:
-    """A character as a string of TOML holds it; what cannot be seen, as an escape."""
-    if character in '"\\':
-        return f"\\{character}"
-    if character.isprintable() and not (dots and character == "."):
-        return character
-    return f"\\u{ord(character):04x}" if ord(character) < 0x10000 else f"\\U{ord(character):08x}"

@@ -85,13 +85,16 @@ def read_grant(place: Place, plugin_id: str) -> GrantFile | None:
         return GrantFile(content, None, _not_used(error))
 
 
-def rule(found: GrantFile | None, plugin_id: str, module: Module, configuration: Configuration) -> Ruling:
+def rule(
+    found: GrantFile | None, plugin_id: str, digest: str, manifest: Manifest | None, configuration: Configuration
+) -> Ruling:
     """What a plugin gets.
 
     Args:
         found: its grant; the operator's own goes before ours.
         plugin_id: its id.
-        module: what its file holds.
+        digest: sha256 of its bytes, as hexadecimal digits.
+        manifest: its author's words, or None.
         configuration: of the host.
     """
     if found is None:
@@ -100,8 +103,8 @@ def rule(found: GrantFile | None, plugin_id: str, module: Module, configuration:
         return Ruling(None, "unusable", configuration.defaults, found.problems)
     label, grant = grant_label(plugin_id), found.grant
     state: GrantState = "granted"
-    if grant.sha256 != module.digest:
-        if configuration.policy.new_bytes != "same" or not _asks_no_more(module.manifest, grant):
+    if grant.sha256 != digest:
+        if configuration.policy.new_bytes != "same" or not _asks_no_more(manifest, grant):
             problem = f"{label}: the file changed since it was granted; the grant is not used"
             return Ruling(None, "changed", configuration.defaults, (problem,))
         state = "carried"
@@ -109,7 +112,7 @@ def rule(found: GrantFile | None, plugin_id: str, module: Module, configuration:
         limits = grant.apply(configuration.defaults, configuration.ceiling, label)
     except InnkeeperError as error:
         return Ruling(None, "unusable", configuration.defaults, _not_used(error))
-    schema = None if module.manifest is None else module.manifest.config_schema
+    schema = None if manifest is None else manifest.config_schema
     problems = [] if schema is None else schema.problems(grant.config)
     if problems:
         said = tuple(f"{label}: {problem}; the grant is not used" for problem in problems)
@@ -119,7 +122,7 @@ def rule(found: GrantFile | None, plugin_id: str, module: Module, configuration:
 
 def rule_standing(found: GrantFile | None, plugin_id: str, module: Module, configuration: Configuration) -> Ruling:
     """As `rule`, for a version that stays in service though its file holds another by now."""
-    ruling = rule(found, plugin_id, module, configuration)
+    ruling = rule(found, plugin_id, module.digest, module.manifest, configuration)
     if ruling.state != "changed":
         return ruling
     problem = f"{grant_label(plugin_id)}: is not for the version that stays in service; the grant is not used"

@@ -31,6 +31,9 @@ from innkeeper.sandbox.interface import Engine, HostFunction
 from innkeeper.sandbox.limits import Limits
 
 if TYPE_CHECKING:
+    from innkeeper.plugins.native.hooks import Hooks
+    from innkeeper.plugins.native.plugin import NativePlugin
+    from innkeeper.plugins.native.tier import NativeTier
     from innkeeper.plugins.nodes import NodeDefinition
     from innkeeper.plugins.reload import Look, Reloader
     from innkeeper.plugins.roster import Roster
@@ -45,6 +48,7 @@ class Host:
         plugins: the home's plugins by id; each is compiled at its first call. A reload that adds or removes plugins
             puts another mapping here.
         problems: what is wrong with files of the home, one text each; none of it keeps the others from working.
+        native: native plugins in service by id; empty unless the operator turned them on. See docs/native-plugins.md.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Host:
         self.home = home
         self.engine = engine
         self._services = services
+        self._native: NativeTier | None = None
         self._reloader: Reloader | None = None
         self._loaded: list[Plugin] = []
         self.plugins: Mapping[str, Plugin] = MappingProxyType({})
@@ -71,7 +76,11 @@ class Host:
                 if entry.grant_state == "carried":
                     # By policy and not by an operator's word for these bytes, so there is a line of it each time.
                     logger.info("%s: %s", entry.label, carried_over(entry.id))
-            self._reloader = Reloader(home, self._roster, first, on_change, self._show)
+            if home.configuration.native_plugins:
+                from innkeeper.plugins.native.tier import NativeTier
+
+                self._native = NativeTier(services, self._roster.nodes)
+            self._reloader = Reloader(home, self._roster, first, on_change, self._show, self._native)
             if watch:
                 self._reloader.watch()
             self._show()
@@ -95,6 +104,24 @@ class Host:
             services = sorted(self._roster.services.items())
             self.plugins = MappingProxyType({plugin_id: service.plugin for plugin_id, service in services})
         self.problems = self._roster.problems()
+        if self._native is not None:
+            self.problems += self._native.problems()
+
+    @property
+    def native(self) -> Mapping[str, NativePlugin]:
+        # Documented with the class.
+        return {} if self._native is None else self._native.plugins
+
+    @property
+    def hooks(self) -> Hooks | None:
+        """What native plugins want to know of runs (Hooks); None where there are none."""
+        return None if self._native is None else self._native.hooks
+
+    async def load_native(self) -> None:
+        """Loads the native plugins that the operator trusts; `open_host` does it once. What keeps one away is in
+        `problems`."""
+        if self._reloader is not None:
+            await self._reloader.load_native()
 
     async def reload(self) -> list[Change]:
         """Picks up at once what changed in the home's files, also what was written a moment ago.
@@ -184,7 +211,7 @@ class Host:
         self._loaded.append(plugin)
         return plugin
 
-    def node(self, full_type: str) -> tuple[Plugin, NodeDefinition]:
+    def node(self, full_type: str) -> tuple[Plugin | NativePlugin, NodeDefinition]:
         """The plugin and the definition of a node type of the home.
 
         Args:
@@ -201,7 +228,8 @@ class Host:
             close = difflib.get_close_matches(str(full_type)[:130], self.node_types(), n=3, cutoff=0.6)
             hint = f"; did you mean {' or '.join(close)}?" if close else ""
             raise UsageError(f"no plugin has the node type {shown(full_type)}{hint}")
-        return self.plugins[found[0]], found[1]
+        native = None if self._native is None else self._native.holding(found[0])
+        return (self.plugins[found[0]] if native is None else native), found[1]
 
     def node_types(self) -> list[str]:
         """The full types of all nodes of the home, sorted."""
@@ -216,6 +244,8 @@ class Host:
         found = self.plugins.get(plugin_id)
         if found is not None:
             return found
+        if plugin_id in self.native:
+            raise UsageError(f"{plugin_id!r} is a native plugin: its nodes run in workflows, and nothing else calls it")
         causes = self._roster.why_not(plugin_id)
         if causes:
             more = f" (and {len(causes) - 1} more problems)" if len(causes) > 1 else ""
@@ -227,6 +257,8 @@ class Host:
         """Ends all shared guests and forgets all compiled code."""
         if self._reloader is not None:
             await self._reloader.aclose()
+        if self._native is not None:
+            await self._native.aclose()
         for plugin in (*self.plugins.values(), *self._loaded):
             await plugin.aclose()
 
@@ -274,6 +306,7 @@ async def open_host(
             offered = await stack.enter_async_context(services(opened))
         host = Host(opened, running, first, on_change, watch, offered)
         stack.push_async_callback(host.aclose)
+        await host.load_native()
         yield host
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from innkeeper.errors import RejectedError
 from innkeeper.plugins.tables import ManifestError, TableError, parse_toml
@@ -94,6 +94,7 @@ class Manifest:
         repository: where its source is.
         readme: what its author tells users, or the name of a file beside the module (`readme`).
         config_schema: what its configuration may be, or None for anything.
+        unused: what a plugin.json or plugin.yaml has for other parts than this host has yet, as it was written.
     """
 
     id: str
@@ -119,6 +120,7 @@ class Manifest:
     repository: str | None = None
     readme: str | None = None
     config_schema: ConfigSchema | None = None
+    unused: Mapping[str, Any] = field(default_factory=dict)
 
 
 def manifest_name(label: str) -> str:

@@ -1,23 +1,24 @@
-"""What the files of a home hold, read again only where a file changed.
-
-A reading is a value: a look makes a new one out of the old one, so a look that is given up half way harms nothing.
-"""
+"""What the files of a home hold, read again only where a file changed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from innkeeper.errors import InnkeeperError, RejectedError
-from innkeeper.plugins.grants import GrantFile, read_grant
+from innkeeper.plugins.grants import read_grant
 from innkeeper.plugins.home import Home, Place
 from innkeeper.plugins.listing import Listing, Signature, WasmFile, list_home, newest, size_of
 from innkeeper.plugins.manifest import ID, ID_RIGHT, manifest_name
 from innkeeper.plugins.module import Module, check_host, parse_plugin, read_plugin_bytes
+from innkeeper.plugins.readings import FileReading, GrantReading, Held, Readings
 from innkeeper.plugins.tables import problems_of, shown
 from innkeeper.sandbox.limits import GIB
+
+if TYPE_CHECKING:
+    from innkeeper.plugins.native.trust import TrustFile
 
 MAX_TOTAL = GIB
 """Bytes of all modules of one home: they are kept until each is compiled."""
@@ -28,88 +29,6 @@ PATIENCE = 3
 COARSE = 2.0
 """Seconds that the times of a file may be apart from the clock, or from each other and be shown as equal: the coarsest
 file systems count in steps of two. What was touched this shortly before it was read is read once more afterwards."""
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What a file held when it was read. The same object as before where a file was touched and holds the same.
-
-    Attributes:
-        content: tells it from another.
-        plugin_id: the manifest's id, or the file's stem; None where it cannot be used.
-        module: what it holds, or None where it cannot be used.
-        problems: why it cannot be used, one text each.
-        names: what somebody may call it.
-    """
-
-    content: str
-    plugin_id: str | None
-    module: Module | None
-    problems: tuple[str, ...]
-    names: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class FileReading:
-    """A file of the home, and what it held.
-
-    Attributes:
-        file: the file as it was listed when it was read.
-        held: what it held.
-        doubt: when to read it again though its signature stays (by `time.monotonic`), or None.
-    """
-
-    file: WasmFile
-    held: Held
-    doubt: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class GrantReading:
-    """As `FileReading`, for a grant."""
-
-    signature: Signature
-    held: GrantFile | None
-    doubt: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Readings:
-    """All that is known of the files of a home.
-
-    Attributes:
-        listing: the look at its folders.
-        files: what its plugins' files held, by label. One that was there a look ago is still among them.
-        grants: for each place, the grants of the plugins that are there, by id.
-        waiting: how many looks a file that changed has not been read, since it may still be written to; by label, or
-            by place and id for a grant.
-        excess: labels of files that were not kept, since all were too large together.
-    """
-
-    listing: Listing
-    files: dict[str, FileReading] = field(default_factory=dict)
-    grants: list[dict[str, GrantReading]] = field(default_factory=list)
-    waiting: dict[object, int] = field(default_factory=dict)
-    excess: tuple[str, ...] = ()
-
-    def says_the_same(self, other: Readings) -> bool:
-        """Whether nothing that a plugin or a problem is made of differs (bool)."""
-        return (
-            self.excess == other.excess
-            and _lasting(self.listing) == _lasting(other.listing)
-            and list(self.files) == list(other.files)
-            and all(
-                one.held is two.held and one.file.path == two.file.path
-                for one, two in zip(self.files.values(), other.files.values(), strict=True)
-            )
-            and [{name: one.held for name, one in each.items()} for each in self.grants]
-            == [{name: one.held for name, one in each.items()} for each in other.grants]
-        )
-
-
-def _lasting(listing: Listing) -> tuple[object, ...]:
-    names = [list(each) for each in listing.grants]
-    return listing.refused, listing.unreadable, listing.problems, names
 
 
 def read_home(
@@ -146,7 +65,8 @@ class _Look:
             self._grants(number, place, listing.grants[number], ids, unsettled)
             for number, place in enumerate(self._home.places)
         ]
-        return Readings(listing, files, grants, self._waiting, tuple(self._excess))
+        trust = self._trust(listing.trust, {each.held.plugin_id for each in files.values() if each.held.native})
+        return Readings(listing, files, grants, self._waiting, tuple(self._excess), trust)
 
     # --- files ------------------------------------------------------------------------------------------------------
 
@@ -157,14 +77,14 @@ class _Look:
         for label, file in listing.files.items():
             if file.shipped in full:
                 continue
-            if total + size_of(file.signature) > MAX_TOTAL:
+            if total + size_of(file) > MAX_TOTAL:
                 # Nothing after it in its place is read either: which ones are, must not depend on their sizes.
                 self._excess.append(label)
                 full.add(file.shipped)
                 continue
             reading = self._file(file)
             if reading is not None:
-                total += reading.held.module.size if reading.held.module is not None else 0
+                total += reading.held.size
                 files[label] = reading
         if self._before is not None and not self._at_once:
             # Whoever replaces a file by removing it first shall not make its plugin fail for a moment.
@@ -189,6 +109,8 @@ class _Look:
         return FileReading(file, held, self._doubt(file.signature, again=again))
 
     def _read(self, file: WasmFile, known: Held | None) -> Held:
+        if file.folder:
+            return self._read_folder(file, known)
         label, stem = file.label, Path(file.path).stem
         size_limit = self._home.configuration.bounds.module_size
         content = ""
@@ -208,6 +130,54 @@ class _Look:
             problems = tuple(text if text.startswith(starts) else f"{label}: {text}" for text in problems_of(error))
             return Held(content, None, None, problems, tuple(dict.fromkeys((error.plugin or stem, stem))))
         return Held(content, plugin_id, module, (), (plugin_id, stem))
+
+    def _read_folder(self, file: WasmFile, known: Held | None) -> Held:
+        configuration, name = self._home.configuration, Path(file.path).name
+        try:
+            from innkeeper.plugins.plugin_folder import read_plugin_folder
+
+            size_limit, native = configuration.bounds.module_size, configuration.native_plugins
+            found = read_plugin_folder(file, size_limit=size_limit, native=native)
+            if known is not None and known.content == found.content and not known.problems:
+                return known
+            if found.module is not None:
+                plugin_id = _identify(found.module, found.label, name)
+            else:
+                assert found.native is not None
+                plugin_id = found.native.manifest.id
+                check_host(found.native.manifest, file.label)
+        except InnkeeperError as error:
+            content = "\n".join(problems_of(error))
+            if known is not None and known.content == content:
+                return known
+            problems = tuple(
+                text if text.startswith((f"{file.label}:", f"{file.label}/")) else f"{file.label}: {text}"
+                for text in problems_of(error)
+            )
+            label = None if known is None else known.label
+            return Held(content, None, None, problems, tuple(dict.fromkeys((error.plugin or name, name))), label)
+        names = (plugin_id, name)
+        return Held(found.content, plugin_id, found.module, (), names, found.label, found.path, found.native)
+
+    # --- trust ------------------------------------------------------------------------------------------------------
+
+    def _trust(self, listed: dict[str, Signature], ids: Collection[str | None]) -> dict[str, TrustFile]:
+        """The records of native plugins. Whatever a record says by now counts at once: a trust that was taken away, or
+        that cannot be read, is none."""
+        found: dict[str, TrustFile] = {}
+        for name, signature in listed.items():
+            if name not in ids:
+                continue
+            known = None if self._before is None else self._before.trust.get(name)
+            if known is not None and known.signature == signature and self._doubt(signature, again=False) is None:
+                found[name] = known
+                continue
+            from innkeeper.plugins.native.trust import read_trust
+
+            held = read_trust(self._home.path, name, signature)
+            if held is not None:
+                found[name] = held
+        return found
 
     # --- grants -----------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -17,8 +18,12 @@ from innkeeper.plugins.catalogue import Catalogue, compose
 from innkeeper.plugins.changes import Change, Listener, logger, say
 from innkeeper.plugins.home import Home
 from innkeeper.plugins.plugin import retire
-from innkeeper.plugins.reading import Readings, read_home
+from innkeeper.plugins.reading import read_home
+from innkeeper.plugins.readings import Readings
 from innkeeper.plugins.roster import Outcome, Roster, Service
+
+if TYPE_CHECKING:
+    from innkeeper.plugins.native.tier import NativeTier
 
 INTERVAL = 0.2
 """Seconds between looks. A file is read once two looks saw the same, or at the fourth: within a second."""
@@ -77,10 +82,17 @@ class Reloader:
         first: the look that filled it.
         listener: is told of every change.
         show: is called before, so that what the listener sees of the host is what it is told of.
+        native: the native plugins in service; None where they are off.
     """
 
     def __init__(
-        self, home: Home, roster: Roster, first: Look, listener: Listener | None, show: Callable[[], None]
+        self,
+        home: Home,
+        roster: Roster,
+        first: Look,
+        listener: Listener | None,
+        show: Callable[[], None],
+        native: NativeTier | None = None,
     ) -> None:
         self._home = home
         self._roster = roster
@@ -88,6 +100,7 @@ class Reloader:
         self._catalogue = first.catalogue
         self._listener = listener
         self._show = show
+        self._native = native
         self._looking = trio.Lock()
         self._reader = trio.CapacityLimiter(1)
         self._compiling = trio.CapacityLimiter(home.configuration.bounds.compile_jobs)
@@ -122,6 +135,12 @@ class Reloader:
             raise request.failure
         self._check()
         return request.changes
+
+    async def load_native(self) -> None:
+        """Brings the native plugins of the first look into service."""
+        if self._native is not None and self._catalogue is not None:
+            async with self._looking:
+                await self._follow_native(self._catalogue)
 
     def watch(self) -> None:
         """Begins to look by itself, again and again."""
@@ -206,11 +225,18 @@ class Reloader:
                 for service in outcome.waiting:
                     self._prepare(service)
                 await self._finish(outcome)
+                await self._follow_native(found.catalogue)
             self._readings = found.readings
             for service, compile in self._compiles.items():
                 if service.candidate is None:
                     compile.scope.cancel()
             return list(self._compiles.values())
+
+    async def _follow_native(self, catalogue: Catalogue) -> None:
+        if self._native is not None:
+            changes = await self._native.apply(catalogue)
+            if changes:
+                await self._finish(Outcome(changes=changes))
 
     async def _finish(self, outcome: Outcome) -> None:
         self._show()

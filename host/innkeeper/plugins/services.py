@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
+from innkeeper.errors import UsageError
 from innkeeper.plugins.manifest import Manifest
 from innkeeper.sandbox.interface import HostFunction
 
@@ -22,9 +23,54 @@ class Services(Protocol):
         """
         ...
 
+    def native(self) -> NativeSupport:
+        """What native plugins need.
+
+        Raises:
+            UsageError: there is none.
+        """
+        ...
+
+
+class NativeSupport(Protocol):
+    """What the tier of native plugins needs of the bridge."""
+
+    async def decode(self, data: bytes) -> Any:
+        """The plain value that msgpack stands for; a large one is built in a thread, in pieces."""
+        ...
+
+    async def encode(self, value: Any, most: int) -> bytes:
+        """A plain value as msgpack; a large one is written in a thread, in pieces.
+
+        Args:
+            value: of native code; nothing but plain data is taken.
+            most: bytes that it may have.
+
+        Raises:
+            GuestError: there is something in it that is no plain data, or it is nested too deeply.
+            LimitError: it is too large.
+        """
+        ...
+
+    async def record_load(self, plugin: str, digest: str, folder: str) -> None:
+        """Keeps in the audit log that a native plugin is about to be loaded.
+
+        Args:
+            plugin: its id.
+            digest: sha256 of its files.
+            folder: its label.
+
+        Raises:
+            InnkeeperError: it could not be kept.
+        """
+        ...
+
 
 class NoServices:
     """A host without any."""
 
     def functions(self, manifest: Manifest | None, imports: Collection[str]) -> Sequence[HostFunction]:
         return ()
+
+    def native(self) -> NativeSupport:
+        raise UsageError("this host has no services, and native plugins need them; open it with innkeeper.open_host")

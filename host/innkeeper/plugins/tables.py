@@ -19,6 +19,9 @@ MAX_BYTES = 256 << 10
 _MAX_DOTS = 256
 """Dots in one line. The parser's time for a dotted key grows with the square of its parts."""
 
+_MANY_DOTS = 100
+"""Dots of one text that are written as they are: `parse_toml` refuses a line with very many."""
+
 _MAX_SHOWN = 60
 
 _MOST_PROBLEMS = 50
@@ -93,20 +96,36 @@ def nearest(word: str, known: Collection[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def parse_toml(data: bytes, where: str) -> dict[str, Any]:
+def quoted(text: str) -> str:
+    """A text as a string of TOML (str), on one line that `parse_toml` takes."""
+    dots = text.count(".") > _MANY_DOTS
+    return f'"{"".join(_escaped(character, dots) for character in text)}"'
+
+
+def _escaped(character: str, dots: bool) -> str:
+    """A character as a string of TOML holds it; what cannot be seen, as an escape."""
+    if character in '"\\':
+        return f"\\{character}"
+    if character.isprintable() and not (dots and character == "."):
+        return character
+    return f"\\u{ord(character):04x}" if ord(character) < 0x10000 else f"\\U{ord(character):08x}"
+
+
+def parse_toml(data: bytes, where: str, *, most: int = MAX_BYTES) -> dict[str, Any]:
     """The top table of a TOML file.
 
     Args:
         data: the file's bytes.
         where: the file's name, for messages.
+        most: bytes that it may have.
 
     Raises:
         TableError: too large, not UTF-8, not TOML.
     """
     import tomllib
 
-    if len(data) > MAX_BYTES:
-        raise TableError([f"{where}: is {len(data)} bytes, the most is {MAX_BYTES}"])
+    if len(data) > most:
+        raise TableError([f"{where}: is {len(data)} bytes, the most is {most}"])
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

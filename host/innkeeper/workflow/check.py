@@ -19,7 +19,7 @@ from innkeeper.workflow.graph import (
     cycles,
     topological_order,
 )
-from innkeeper.workflow.host import NodeHost, NodePlugin
+from innkeeper.workflow.host import Hooked, NodeHost, NodePlugin
 from innkeeper.workflow.payload import ExecutionNode, WorkflowPayload
 from innkeeper.workflow.problems import Problems, WorkflowError
 from innkeeper.workflow.values import misfit
@@ -63,7 +63,8 @@ class _Check:
             self._inputs_are_there(graph_node, values)
         outputs = self._interface_outputs()
         order = self._order()
-        return Graph({node: self.nodes[node] for node in order}, values, outputs)
+        hooks = self.host.hooks if isinstance(self.host, Hooked) else None
+        return Graph({node: self.nodes[node] for node in order}, values, outputs, hooks)
 
     def _interface_values(self) -> dict[str, Any]:
         values = {}

@@ -5,12 +5,15 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from innkeeper.plugins.manifest import Manifest
 from innkeeper.plugins.nodes import InputDefinition, NodeDefinition, Slot
 from innkeeper.workflow.host import NodePlugin
 from innkeeper.workflow.payload import ExecutionNode
+
+if TYPE_CHECKING:
+    from innkeeper.plugins.native.hooks import Hooks
 
 GROUP_INPUT = "core:GroupInput"
 GROUP_OUTPUT = "core:GroupOutput"
@@ -74,11 +77,13 @@ class Graph:
         nodes: id to node, in topological order, ties in the order of the payload.
         interface_values: values of the interface inputs that have one.
         interface_outputs: key to the output whose value it is.
+        hooks: what native plugins want to know of the run, or None.
     """
 
     nodes: Mapping[str, GraphNode]
     interface_values: Mapping[str, Any]
     interface_outputs: Mapping[str, Source]
+    hooks: Hooks | None = None
 
 
 def topological_order(ids: Sequence[str], successors: Mapping[str, set[str]]) -> list[str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from innkeeper.plugins.manifest import Manifest
 from innkeeper.plugins.nodes import NodeDefinition
 from innkeeper.plugins.runs import RunContext
 from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.usage import Result
+
+if TYPE_CHECKING:
+    from innkeeper.plugins.native.hooks import Hooks
 
 
 class NodePlugin(Protocol):
@@ -44,6 +47,21 @@ class NodePlugin(Protocol):
             InnkeeperError: every failure of the guest.
         """
         ...
+
+
+@runtime_checkable
+class Hooked(Protocol):
+    """A host whose native plugins want to know of runs."""
+
+    @property
+    def hooks(self) -> Hooks | None:
+        """Them, or None."""
+        ...
+
+
+def is_native(plugin: NodePlugin | None) -> bool:
+    """Whether a node is Python code of the host's own process (bool): whatever is said of it says so."""
+    return bool(getattr(plugin, "native", False))
 
 
 class NodeHost(Protocol):

@@ -25,6 +25,7 @@ class NodeOutcome:
         usage: what its call cost, or None where there was none.
         error: why it failed, or None.
         encoded: its outputs by key, as msgpack.
+        native: whether it is Python code of the host's own process, with all rights of the host.
     """
 
     node: str
@@ -34,6 +35,7 @@ class NodeOutcome:
     usage: Usage | None = None
     error: InnkeeperError | None = None
     encoded: Mapping[str, bytes] = field(default_factory=dict)
+    native: bool = False
 
     def outputs(self) -> dict[str, Any]:
         """Its outputs by key, as plain data, built anew by each call."""

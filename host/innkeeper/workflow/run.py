@@ -18,11 +18,12 @@ from innkeeper.sandbox.usage import Usage
 from innkeeper.workflow.call import NodeCodec, plain, read_answer, size_within, write_call
 from innkeeper.workflow.check import check_workflow
 from innkeeper.workflow.graph import GROUP_INPUT, Graph, GraphNode
-from innkeeper.workflow.host import NodeHost
+from innkeeper.workflow.host import NodeHost, is_native
 from innkeeper.workflow.interface import InterfaceOutputs
 from innkeeper.workflow.outcome import NodeOutcome, RunOutcome
 from innkeeper.workflow.payload import WorkflowPayload
 from innkeeper.workflow.problems import listed
+from innkeeper.workflow.told import Told, marks
 from innkeeper.workflow.values import as_text_if_scalar, default_of, from_json
 
 T = TypeVar("T")
@@ -91,12 +92,18 @@ class WorkflowRun:
             "queued",
             {},
             {
-                node.id: NodeOutcome(node.id, node.full_type, node.plugin.id if node.plugin is not None else None)
+                node.id: NodeOutcome(
+                    node.id,
+                    node.full_type,
+                    node.plugin.id if node.plugin is not None else None,
+                    native=is_native(node.plugin),
+                )
                 for node in graph.nodes.values()
             },
         )
         self._run = Run(self.outcome.prompt_id)
         self._graph = graph
+        self._told = Told(graph.hooks, self.outcome.prompt_id)
         self._on_event = on_event
         self._failure: Exception | None = None
         self._scope = trio.CancelScope()
@@ -122,6 +129,7 @@ class WorkflowRun:
         try:
             self._emit("PROMPT_ACCEPTED_RESPONSE")
             self._emit("EXECUTION_STATUS_UPDATE", status="running")
+            await self._told.run_started(self._graph)
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     self._start_ready(nursery)
@@ -134,6 +142,7 @@ class WorkflowRun:
                     node.status = "interrupted"
             outcome.status = "interrupted"
             self._emit("EXECUTION_STATUS_UPDATE", status="interrupted")
+            await self._told.run_ended(self._graph, outcome)
             raise
         failed = [node.node for node in outcome.nodes.values() if node.status == "error"]
         if failed:
@@ -146,6 +155,7 @@ class WorkflowRun:
         else:
             outcome.status = "complete"
             self._emit("EXECUTION_STATUS_UPDATE", status="complete")
+        await self._told.run_ended(self._graph, outcome)
         if self._failure is not None:
             raise self._failure
         return outcome
@@ -161,8 +171,9 @@ class WorkflowRun:
             self._failure = error
             self._scope.cancel()
 
-    def _emit_error(self, node: str, error: InnkeeperError) -> None:
-        self._emit("NODE_ERROR", nodeId=node, errorDetails={"message": error.message, "kind": error.kind.value})
+    def _emit_error(self, node: str, error: InnkeeperError, **marks: bool) -> None:
+        details = {"message": error.message, "kind": error.kind.value}
+        self._emit("NODE_ERROR", nodeId=node, errorDetails=details, **marks)
 
     def _start_ready(self, nursery: trio.Nursery) -> None:
         if self._failure is not None:
@@ -175,9 +186,10 @@ class WorkflowRun:
     async def _run_node(self, node: GraphNode, nursery: trio.Nursery) -> None:
         outcome = self.outcome.nodes[node.id]
         outcome.status = "running"
-        self._emit("NODE_EXECUTING", nodeId=node.id)
+        self._emit("NODE_EXECUTING", nodeId=node.id, **marks(outcome))
         try:
-            encoded = await self._outputs(node, outcome)
+            async with self._told.node(outcome):
+                encoded = await self._outputs(node, outcome)
             self._keep(encoded)
             output = await self._plain(encoded) if self._on_event is not None else {}
         except Exception as error:
@@ -185,7 +197,7 @@ class WorkflowRun:
         else:
             outcome.encoded = encoded
             outcome.status = "complete"
-            self._emit("NODE_COMPLETE", nodeId=node.id, output=output)
+            self._emit("NODE_COMPLETE", nodeId=node.id, output=output, **marks(outcome))
             for successor in self._successors[node.id]:
                 self._waiting[successor] -= 1
                 if self._waiting[successor] == 0:
@@ -206,7 +218,7 @@ class WorkflowRun:
         outcome.status = "error"
         if isinstance(error.usage, Usage):
             self._keep_usage(outcome, error.usage)
-        self._emit_error(node.id, error)
+        self._emit_error(node.id, error, **marks(outcome))
         behind = [node.id]
         while behind:
             for successor in self._successors[behind.pop()]:
