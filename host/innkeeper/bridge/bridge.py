@@ -12,6 +12,7 @@ import trio
 
 from innkeeper.bridge.background import Background
 from innkeeper.errors import UsageError
+from innkeeper.plugins.attendant import Attendant
 from innkeeper.plugins.capabilities import FREE
 from innkeeper.plugins.chain import calling
 from innkeeper.plugins.configuration import Configuration
@@ -20,6 +21,7 @@ from innkeeper.sandbox.interface import HostFunction
 
 if TYPE_CHECKING:
     from innkeeper.bridge.caller import Caller
+    from innkeeper.bridge.journal.keeper import JournalKeeper
     from innkeeper.bridge.metrics import Metrics
     from innkeeper.bridge.offer import Offer
     from innkeeper.plugins.host import Host
@@ -48,6 +50,7 @@ class Bridge:
         self._attempt: _Attempt | None = None
         self._closed = False
         self._offer: Offer | None = None
+        self._journals: JournalKeeper | None = None
 
     @property
     def metrics(self) -> Metrics | None:
@@ -69,6 +72,15 @@ class Bridge:
             if self._host is not None:
                 self._serve(self._offer)
         return self._offer.functions(wanted)
+
+    def attendant(self) -> Attendant | None:
+        """As `Services.attendant`."""
+        settings = self._configuration.journal
+        if settings.keep != "never" and self._journals is None:
+            from innkeeper.bridge.journal.keeper import JournalKeeper
+
+            self._journals = JournalKeeper(settings, self._open, OWNER)
+        return self._journals
 
     @asynccontextmanager
     async def serving(self, host: Host) -> AsyncIterator[None]:
@@ -128,6 +140,8 @@ class Bridge:
 
     async def aclose(self) -> None:
         """Nothing is opened any more; waits for what is being opened, and gives back what services hold."""
+        if self._journals is not None:
+            await self._journals.aclose()
         self._closed = True
         if self._offer is not None:
             await self._offer.aclose()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 from innkeeper.bridge.bridge import Bridge, open_bridge
 from innkeeper.plugins.changes import Listener
 from innkeeper.plugins.home import Home
 from innkeeper.plugins.host import Host
 from innkeeper.plugins.host import open_host as open_bare_host
+from innkeeper.plugins.settings import Keep
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.interface import Engine
 
@@ -27,6 +29,7 @@ async def open_host(
     catalogue: bool = True,
     watch: bool = True,
     on_change: Listener | None = None,
+    journal: Keep | None = None,
 ) -> AsyncIterator[Host]:
     """Opens a host for the time of an `async with`, with the services that plugins of its home may be granted.
 
@@ -39,6 +42,7 @@ async def open_host(
         watch: whether the host follows the home's files while it runs, as a program that goes on for long wants it;
             without, they are read as it opens, and by `Host.reload`.
         on_change: called on trio's thread with each `Change` that is in force; it must not block.
+        journal: which calls are kept ("never", "errors", "all"), in place of what innkeeper.toml says.
 
     Raises:
         UsageError: the home is not a folder, its innkeeper.toml has problems, or INNKEEPER_CACHE is no absolute path.
@@ -51,7 +55,10 @@ async def open_host(
 
     @asynccontextmanager
     async def services(home: Home) -> AsyncIterator[Bridge]:
-        async with open_bridge(home.path / STATE, home.configuration) as bridge:
+        configuration = home.configuration
+        if journal is not None:
+            configuration = replace(configuration, journal=replace(configuration.journal, keep=journal))
+        async with open_bridge(home.path / STATE, configuration) as bridge:
             opened.append(bridge)
             yield bridge
 
@@ -63,7 +70,7 @@ async def open_host(
             catalogue=catalogue,
             watch=watch,
             on_change=on_change,
-            services=services if catalogue else None,
+            services=services,
         )
         host = await stack.enter_async_context(bare)
         for bridge in opened:

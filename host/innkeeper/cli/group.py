@@ -40,6 +40,8 @@ _COMMANDS = {
     "grant": "Show what a plugin asks for, and give it.",
     "grants": "List the grants of the home.",
     "revoke": "Take a plugin's capabilities away.",
+    "journals": "List, show, export or delete the calls that were kept.",
+    "replay": "Run a call again that was kept, and compare.",
     "cache": "List or prune the compiled modules that are kept.",
     "bench": "Measure speed beside Extism and wasmtime-py.",
     "doctor": "Check this installation.",

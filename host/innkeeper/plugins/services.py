@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
+from innkeeper.plugins.attendant import Attendant
 from innkeeper.plugins.manifest import Manifest
 from innkeeper.sandbox.interface import HostFunction
 
@@ -22,9 +23,16 @@ class Services(Protocol):
         """
         ...
 
+    def attendant(self) -> Attendant | None:
+        """Who sees the calls of the host's plugins, or None. Asked once, as the host opens."""
+        ...
+
 
 class NoServices:
     """A host without any."""
 
     def functions(self, manifest: Manifest | None, imports: Collection[str]) -> Sequence[HostFunction]:
         return ()
+
+    def attendant(self) -> Attendant | None:
+        return None

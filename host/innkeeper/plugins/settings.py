@@ -9,6 +9,8 @@ from typing import Literal
 
 from innkeeper.sandbox.limits import MIB
 
+Keep = Literal["never", "errors", "all"]
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -33,12 +35,15 @@ class JournalSettings:
         days: for which a journal is kept.
         most_bytes: that one journal may have; a longer one is not kept, and is said to be too long.
         total_bytes: that all journals of an owner may have; the oldest go first.
+        memory: bytes that the journals of all calls under way, and of those that are being written, may have together;
+            what does not fit is not kept, so that neither guests nor a slow disk can use up the host's memory.
     """
 
-    keep: Literal["never", "errors", "all"] = "never"
+    keep: Keep = "never"
     days: float = 30.0
     most_bytes: int = 16 * MIB
     total_bytes: int = 256 * MIB
+    memory: int = 128 * MIB
 
 
 @dataclass(frozen=True, slots=True)

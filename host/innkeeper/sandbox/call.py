@@ -24,9 +24,10 @@ class Call:
         failure: what a callback found wrong, if it did; the first thing counts.
         ahead: whether it only starts a guest that nobody called yet: no host function may run then.
         orderly: whether the guest finished and reported an error of its own: it can be called again.
+        tape: `options.tape`.
     """
 
-    __slots__ = ("_log_left", "ahead", "clock", "failure", "function", "limits", "options", "orderly", "usage")
+    __slots__ = ("_log_left", "ahead", "clock", "failure", "function", "limits", "options", "orderly", "tape", "usage")
 
     def __init__(self, function: str, data: bytes, options: CallOptions) -> None:
         """Args:
@@ -38,6 +39,7 @@ class Call:
             LimitError: the input is larger than its limit.
         """
         self.options = options
+        self.tape = options.tape
         self.limits = options.limits
         self.function = function
         self.usage = Usage(bytes_in=len(data))

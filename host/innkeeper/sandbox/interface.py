@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from innkeeper.sandbox.limits import DEFAULTS, Limits
 from innkeeper.sandbox.usage import Result
+
+if TYPE_CHECKING:
+    from innkeeper.sandbox.tape import Tape
 
 
 class Value(Enum):
@@ -69,11 +72,13 @@ class CallOptions:
         limits: what it may use.
         config: what `config_get` answers (str to str).
         plugin: the plugin's id, for messages.
+        tape: records what the guest asks of the host and is answered, or answers from a recording; None: neither.
     """
 
     limits: Limits = DEFAULTS
     config: Mapping[str, str] = field(default_factory=dict)
     plugin: str | None = None
+    tape: Tape | None = None
 
 
 class Program(Protocol):
