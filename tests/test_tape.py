@@ -13,15 +13,17 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from guests import Sandbox, opened
+from guests import Sandbox, opened, wat
 from innkeeper.bridge.journal.model import Given, Journal, Printed, Raised, Wrote
 from innkeeper.bridge.journal.player import same
+from innkeeper.bridge.journal.recorder import Recorder
 from innkeeper.errors import UsageError
+from innkeeper.sandbox.capacity import Budget
 from innkeeper.sandbox.interface import CallOptions, HostFunction, Value
 from innkeeper.sandbox.oracle.engine import open_oracle
 from innkeeper.sandbox.wasi import FUNCTIONS, Preopen, WasiRights
 from innkeeper.sandbox.wasi.questions import LIVE, SHAPES
-from tapes import again, guest, record
+from tapes import EMIT, ENV, again, guest, record
 
 REAL = WasiRights(clock=True, random=True)
 B = Value.BYTES
@@ -48,7 +50,7 @@ def draws() -> float:
     return random.random()
 
 
-FUNCTIONS_OF_THE_HOST = [
+HOST = [
     HostFunction("waits", waits, (B,), B),
     HostFunction("ready", ready, (B,), B),
     HostFunction("quick", quick, (B,), B, quick=True),
@@ -57,7 +59,8 @@ FUNCTIONS_OF_THE_HOST = [
 ]
 WASI = "clock_time_get random_get fd_write poll_oneoff fd_fdstat_get fd_close"
 
-_SPIN = "(local.set $x (i64.const 3000000)) (loop (br_if 0 (i64.ne (local.tee $x (i64.sub (local.get $x) (i64.const 1))) (i64.const 0))))"
+SPIN = """(local.set $x (i64.const 3000000))
+  (loop (br_if 0 (i64.ne (local.tee $x (i64.sub (local.get $x) (i64.const 1))) (i64.const 0))))"""
 _ASKS: list[Callable[[int], str]] = [
     *(
         lambda n, name=name: f"(call $block (call ${name} (call $own (i32.const {n}) (i64.const {n % 30 + 1}))))"
@@ -65,22 +68,33 @@ _ASKS: list[Callable[[int], str]] = [
     ),
     lambda n: f"(call $word (call $numbers (i64.const {n}) (f64.const {n}.5)))",
     lambda n: "(call $word (i64.reinterpret_f64 (call $draws)))",
-    lambda n: f"""(drop (call $clock_time_get (i32.const {n % 2}) (i64.const 0) (i32.const 2048)))
-      (call $emit (i32.const 2048) (i32.const 8))""",
-    lambda n: f"""(drop (call $random_get (i32.const 4096) (i32.const {n * 200})))
-      (call $emit (i32.const 4096) (i32.const {n * 4}))""",
+    lambda n: (
+        f"""(drop (call $clock_time_get (i32.const {n % 2}) (i64.const 0) (i32.const 2048)))
+      (call $emit (i32.const 2048) (i32.const 8))"""
+    ),
+    lambda n: (
+        f"""(drop (call $random_get (i32.const 4096) (i32.const {n * 200})))
+      (call $emit (i32.const 4096) (i32.const {n * 4}))"""
+    ),
     # Prints bytes of its own.
-    lambda n: f"""(i32.store (i32.const 3000) (i32.const {n})) (i32.store (i32.const 3004) (i32.const {60 - n % 20}))
+    lambda n: (
+        f"""(i32.store (i32.const 3000) (i32.const {n})) (i32.store (i32.const 3004) (i32.const {60 - n % 20}))
       (call $word (i64.extend_i32_u (call $fd_write (i32.const {1 + n % 2}) (i32.const 3000) (i32.const 1)
-        (i32.const 3008)))) (call $emit (i32.const 3008) (i32.const 4))""",
+        (i32.const 3008)))) (call $emit (i32.const 3008) (i32.const 4))"""
+    ),
     # Sleeps a little.
-    lambda n: f"""(memory.fill (i32.const 3100) (i32.const 0) (i32.const 48)) (i64.store (i32.const 3124) (i64.const {n}))
+    lambda n: (
+        f"""(memory.fill (i32.const 3100) (i32.const 0) (i32.const 48))
+      (i64.store (i32.const 3124) (i64.const {n}))
       (call $word (i64.extend_i32_u (call $poll_oneoff (i32.const 3100) (i32.const 3200) (i32.const 1)
-        (i32.const 3300)))) (call $emit (i32.const 3200) (i32.const 32))""",
-    lambda n: f"""(call $word (i64.extend_i32_u (call $fd_fdstat_get (i32.const {n % 5}) (i32.const 3400))))
-      (call $emit (i32.const 3400) (i32.const 24))""",
+        (i32.const 3300)))) (call $emit (i32.const 3200) (i32.const 32))"""
+    ),
+    lambda n: (
+        f"""(call $word (i64.extend_i32_u (call $fd_fdstat_get (i32.const {n % 5}) (i32.const 3400))))
+      (call $emit (i32.const 3400) (i32.const 24))"""
+    ),
     lambda n: f"(call $word (i64.extend_i32_u (call $fd_close (i32.const {n % 5}))))",
-    lambda n: _SPIN,
+    lambda n: SPIN,
 ]
 STEPS = st.lists(st.tuples(st.integers(0, len(_ASKS) - 1), st.integers(0, 30)), max_size=8)
 
@@ -90,7 +104,7 @@ def body(steps: list[tuple[int, int]]) -> str:
 
 
 def made(steps: list[tuple[int, int]]) -> bytes:
-    return guest(body(steps), WASI, FUNCTIONS_OF_THE_HOST)
+    return guest(body(steps), WASI, HOST)
 
 
 def names(journal: Journal) -> list[str]:
@@ -105,7 +119,7 @@ def test_whatever_a_guest_asks_it_does_the_same_again_from_its_journal(
     async def main() -> None:
         async with opened() as sandbox:
             wasm = made(steps)
-            journal = await record(sandbox, wasm, FUNCTIONS_OF_THE_HOST, rights=REAL if real else WasiRights(), cpu=5.0)
+            journal = await record(sandbox, wasm, HOST, rights=REAL if real else WasiRights(), cpu=5.0)
             assert journal.ending.kind == "output", journal.ending
             for _ in range(2):
                 verdict = await again(sandbox, journal, wasm)
@@ -128,8 +142,8 @@ def test_a_changed_guest_is_caught_at_the_first_call_that_departs(
 ) -> None:
     async def main() -> None:
         async with opened() as sandbox:
-            journal = await record(sandbox, made([*before, one, *after]), FUNCTIONS_OF_THE_HOST, rights=REAL, cpu=5.0)
-            until = await record(sandbox, made(before), FUNCTIONS_OF_THE_HOST, rights=REAL, cpu=5.0)
+            journal = await record(sandbox, made([*before, one, *after]), HOST, rights=REAL, cpu=5.0)
+            until = await record(sandbox, made(before), HOST, rights=REAL, cpu=5.0)
             verdict = await again(sandbox, journal, made([*before, other, *after]))
             if one == other or one[0] == other[0] == 4:
                 assert verdict.same
@@ -146,32 +160,34 @@ def test_a_changed_guest_is_caught_at_the_first_call_that_departs(
 
 
 def _name(step: tuple[int, int]) -> str:
-    return FUNCTIONS_OF_THE_HOST[step[0]].name
+    return HOST[step[0]].name
 
 
 async def test_a_guest_that_asks_more_or_less_than_it_did_departs(sandbox: Sandbox) -> None:
     short, long = made([(0, 1)]), made([(0, 1), (1, 2)])
-    journal = await record(sandbox, short, FUNCTIONS_OF_THE_HOST)
+    journal = await record(sandbox, short, HOST)
     departure = (await again(sandbox, journal, long)).departure
     assert departure is not None
     assert (departure.number, departure.recorded) == (2, None)
     assert departure.now is not None
     assert departure.now.name == "ready"
-    departure = (await again(sandbox, await record(sandbox, long, FUNCTIONS_OF_THE_HOST), short)).departure
+    departure = (await again(sandbox, await record(sandbox, long, HOST), short)).departure
     assert departure is not None
     assert (departure.number, departure.now) == (2, None)
 
 
 async def test_a_guest_whose_calls_are_the_same_and_whose_end_is_not_is_told_so(sandbox: Sandbox) -> None:
-    journal = await record(sandbox, made([(0, 1), (7, 1)]), FUNCTIONS_OF_THE_HOST)
-    other = guest(body([(0, 1), (7, 2)]) + "(call $word (i64.const 7))", WASI, FUNCTIONS_OF_THE_HOST)
+    journal = await record(sandbox, made([(0, 1), (7, 1)]), HOST)
+    other = guest(body([(0, 1), (7, 2)]) + "(call $word (i64.const 7))", WASI, HOST)
     verdict = await again(sandbox, journal, other)
     assert not verdict.same
     assert verdict.departure is None
     assert [each.what for each in verdict.differences] == ["output", "log"]
-    traps = guest(body([(0, 1), (7, 1)]) + "(unreachable)", WASI, FUNCTIONS_OF_THE_HOST)
+    traps = guest(body([(0, 1), (7, 1)]) + "(unreachable)", WASI, HOST)
     verdict = await again(sandbox, journal, traps)
-    assert [(each.what, each.now) for each in verdict.differences] == [("outcome", "guest: the guest trapped: unreachable code was reached")]
+    assert [(each.what, each.now) for each in verdict.differences] == [
+        ("outcome", "guest: the guest trapped: unreachable code was reached")
+    ]
 
 
 async def test_a_guest_that_works_in_another_place_of_its_memory_is_the_same(sandbox: Sandbox) -> None:
@@ -194,7 +210,7 @@ async def test_a_guest_that_works_in_another_place_of_its_memory_is_the_same(san
 
 async def test_without_rights_nothing_of_wasi_is_recorded(sandbox: Sandbox) -> None:
     wasm = made([(5, 0), (6, 30), (7, 1), (8, 1), (10, 1)])
-    journal = await record(sandbox, wasm, FUNCTIONS_OF_THE_HOST)
+    journal = await record(sandbox, wasm, HOST)
     assert journal.calls == ()
     assert not journal.real
     assert (await again(sandbox, journal, wasm)).same
@@ -203,12 +219,14 @@ async def test_without_rights_nothing_of_wasi_is_recorded(sandbox: Sandbox) -> N
 @pytest.mark.parametrize("threads", [False, True])
 async def test_a_quick_function_is_recorded_wherever_its_guest_runs(sandbox: Sandbox, threads: bool) -> None:
     # The first call of a function runs on a worker, and so does who was long.
-    wasm = guest((_SPIN if threads else "") + "(call $word (i64.reinterpret_f64 (call $draws)))" * 3, WASI, FUNCTIONS_OF_THE_HOST)
+    wasm = guest((SPIN if threads else "") + "(call $word (i64.reinterpret_f64 (call $draws)))" * 3, WASI, HOST)
     for _ in range(4):
-        journal = await record(sandbox, wasm, FUNCTIONS_OF_THE_HOST)
+        journal = await record(sandbox, wasm, HOST)
         assert names(journal) == ["draws"] * 3
         assert journal.ending.output == b"".join(
-            __import__("struct").pack("<d", call.answer.value) for call in journal.calls if isinstance(call.answer, Given)
+            __import__("struct").pack("<d", call.answer.value)
+            for call in journal.calls
+            if isinstance(call.answer, Given)
         )
         assert (await again(sandbox, journal, wasm)).same
 
@@ -219,7 +237,8 @@ async def test_files_are_played_back_without_being_there(sandbox: Sandbox, tmp_p
     (folder / "in").write_bytes(b"what the file says")
     wasi = "path_open fd_read fd_write fd_close fd_readdir fd_seek fd_filestat_get path_unlink_file fd_renumber"
     result = "(call $word (i64.extend_i32_u {}))".format
-    opens = "(call $path_open (i32.const 3) (i32.const 0) (i32.const {}) (i32.const {}) (i32.const {}) (i64.const -1) (i64.const 0) (i32.const 0) (i32.const 2000))".format
+    opens = """(call $path_open (i32.const 3) (i32.const 0) (i32.const {}) (i32.const {}) (i32.const {}) (i64.const -1)
+      (i64.const 0) (i32.const 0) (i32.const 2000))""".format
     wasm = guest(
         # Reads "in" in two buffers, writes "out", lists, removes, and prints where a file was.
         result(opens(1100, 2, 0))
@@ -269,7 +288,7 @@ async def test_a_recording_ends_where_a_host_function_failed_and_does_not_say_wh
     async def fails(data: bytes) -> bytes:
         raise OSError("hunter2 in /etc/shadow")
 
-    functions = [FUNCTIONS_OF_THE_HOST[0], HostFunction("fails", fails, (B,), B)]
+    functions = [HOST[0], HostFunction("fails", fails, (B,), B)]
     calls = "(call $block (call $waits (call $own (i32.const 0) (i64.const 9))))(drop (call $fails (i64.const 0)))"
     wasm = guest(calls, functions=functions)
     journal = await record(sandbox, wasm, functions)
@@ -285,22 +304,22 @@ async def test_a_recording_ends_where_the_call_was_cancelled_or_took_too_long(sa
         await trio.sleep_forever()
         raise AssertionError
 
-    functions = [FUNCTIONS_OF_THE_HOST[0], HostFunction("never", never, (B,), B)]
+    functions = [HOST[0], HostFunction("never", never, (B,), B)]
     calls = "(call $block (call $waits (call $own (i32.const 0) (i64.const 9))))(drop (call $never (i64.const 0)))"
     wasm = guest(calls, functions=functions)
     await sandbox.load(wasm, functions)
     with trio.move_on_after(0.2):
         journal = await record(sandbox, wasm, functions)
     assert journal.ending.kind == "cancelled"
-    for journal in (journal, await record(sandbox, wasm, functions, wall=0.05)):
-        assert journal.calls[-1].answer is None
-        verdict = await again(sandbox, journal, wasm)
+    for each in (journal, await record(sandbox, wasm, functions, wall=0.05)):
+        assert each.calls[-1].answer is None
+        verdict = await again(sandbox, each, wasm)
         assert (verdict.same, verdict.whole, verdict.calls) == (True, False, 1)
 
 
 async def test_a_guest_that_used_up_its_time_is_the_same_as_far_as_the_journal_goes(sandbox: Sandbox) -> None:
-    wasm = guest("(call $block (call $ready (i64.const 0)))(loop (br 0))", functions=FUNCTIONS_OF_THE_HOST)
-    journal = await record(sandbox, wasm, FUNCTIONS_OF_THE_HOST, cpu=0.05)
+    wasm = guest("(call $block (call $ready (i64.const 0)))(loop (br 0))", functions=HOST)
+    journal = await record(sandbox, wasm, HOST, cpu=0.05)
     assert (journal.ending.kind, journal.ending.limit) == ("limit", "cpu")
     verdict = await again(sandbox, journal, wasm)
     assert (verdict.same, verdict.whole, verdict.calls) == (True, False, 1)
@@ -317,8 +336,8 @@ async def test_a_guest_that_used_up_its_time_is_the_same_as_far_as_the_journal_g
     ],
 )
 async def test_a_guest_that_fails_fails_the_same_way_again(sandbox: Sandbox, ends: str) -> None:
-    wasm = guest(body([(0, 3), (7, 3)]) + ends, WASI + " proc_exit", FUNCTIONS_OF_THE_HOST)
-    journal = await record(sandbox, wasm, FUNCTIONS_OF_THE_HOST)
+    wasm = guest(body([(0, 3), (7, 3)]) + ends, WASI + " proc_exit", HOST)
+    journal = await record(sandbox, wasm, HOST)
     verdict = await again(sandbox, journal, wasm)
     assert verdict.same
     assert verdict.whole
@@ -340,8 +359,8 @@ async def test_what_a_handler_does_with_its_buffer_later_is_not_in_the_journal(s
 
 
 async def test_a_journal_that_would_be_too_long_is_not_kept_and_the_call_goes_on(sandbox: Sandbox) -> None:
-    wasm = guest("(call $block (call $quick (i64.const 0)))" * 5, functions=FUNCTIONS_OF_THE_HOST)
-    journal = await record(sandbox, wasm, FUNCTIONS_OF_THE_HOST, most=20_000)
+    wasm = guest("(call $block (call $quick (i64.const 0)))" * 5, functions=HOST)
+    journal = await record(sandbox, wasm, HOST, most=20_000)
     assert journal.calls == ()
     assert "more than one journal may hold" in journal.why_not
     assert len(journal.ending.output) == 45_000
@@ -353,22 +372,19 @@ async def test_a_journal_that_would_be_too_long_is_not_kept_and_the_call_goes_on
 
 
 async def test_where_an_answer_lies_does_not_depend_on_how_long_the_guest_took(sandbox: Sandbox) -> None:
-    # Its kernel has grown and has a block to give again; a tick between would tell the host of the growth.
-    grows = """(local.set $x (call $alloc (i64.const 9000))) (drop (call $alloc (i64.const 250000)))
-      (call $free (local.get $x))"""
-    asks = "(call $word (call $quick (i64.const 0)))"
+    # Its kernel has grown and shrunk, and has a block to give again: who does not know that it has grown would find no
+    # room for the answer. A tick tells; a guest that is done before the first one is not looked at.
+    grows = """(local.set $x (call $alloc (i64.const 9000)))
+      (drop (call $alloc (i64.const 32000))) (drop (call $alloc (i64.const 8000)))
+      (call $free (call $alloc (i64.const 250000))) (call $free (local.get $x))"""
     offsets = []
-    for between in ("", _SPIN * 20):
-        from guests import assemble, wat
-        from tapes import EMIT, ENV
-
+    for between in ("", SPIN * 3):
         run = f"""(func (export "run") (local $x i64)
           (global.set $out (call $alloc (i64.const 100))) (global.set $end (global.get $out))
-          {grows} {between} {asks} (call $output_set (global.get $out) (i64.const 8)))"""
-        wasm = assemble(wat(EMIT + run, ENV + " free", functions=FUNCTIONS_OF_THE_HOST))
-        program = await sandbox.load(wasm, FUNCTIONS_OF_THE_HOST)
-        for _ in range(3):
-            offsets.append((await sandbox.call(program, cpu=5.0)).output)
+          {grows} {between} (call $word (call $quick (i64.const 0)))
+          (call $output_set (global.get $out) (i64.const 8)))"""
+        program = await sandbox.load(wat(EMIT + run, f"{ENV} free", functions=HOST), HOST)
+        offsets += [(await sandbox.call(program, cpu=5.0)).output for _ in range(4)]
     assert len(set(offsets)) == 1
 
 
@@ -387,9 +403,6 @@ def test_arguments_are_compared_bit_for_bit() -> None:
 
 
 async def test_the_engine_of_the_extism_package_refuses_to_record(sandbox: Sandbox) -> None:
-    from innkeeper.bridge.journal.recorder import Recorder
-    from innkeeper.sandbox.capacity import Budget
-
     async with open_oracle() as oracle:
         program = await oracle.load(guest(""))
         with pytest.raises(UsageError, match="neither records"):
@@ -397,11 +410,8 @@ async def test_the_engine_of_the_extism_package_refuses_to_record(sandbox: Sandb
 
 
 async def test_a_spare_guest_is_never_started_with_a_calls_recording(sandbox: Sandbox) -> None:
-    wasm = guest("(call $word (i64.const 1))", more=f'(func (export "_initialize") (local $x i64) {_SPIN})')
+    wasm = guest("(call $word (i64.const 1))", more=f'(func (export "_initialize") (local $x i64) {SPIN})')
     program = await sandbox.engine.load(wasm)
-    from innkeeper.bridge.journal.recorder import Recorder
-    from innkeeper.sandbox.capacity import Budget
-
     await program.call("run", b"", CallOptions(tape=Recorder(Budget("x", 1 << 20), 1 << 20)))
     assert program.stock.options is not None
     assert program.stock.options.tape is None
