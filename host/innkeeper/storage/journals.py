@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ _SWEEP_EVERY = 3600.0
 
 _DAY = 86400.0
 _NAME = 200
+_INSERT = insert(journals)
 _HEAD = [each for each in journals.c if each.name != "body"]
 # To be deleted: where there are several writers, no row is counted by two of them.
 _ROWS = select(journals.c.id, journals.c.owner, journals.c.size).with_for_update()
@@ -67,6 +68,22 @@ class JournalHead:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class NewJournal:
+    """A journal that is to be kept. Its attributes are those of `JournalHead`, and:
+
+    Attributes:
+        body: its bytes.
+    """
+
+    at: float
+    plugin: str
+    digest: str
+    function: str
+    outcome: str
+    body: bytes
+
+
 class JournalStore:
     """Journals by owner; those that are too old are never given, swept or not.
 
@@ -96,40 +113,47 @@ class JournalStore:
         # When the next sweep is due; only the writer's thread touches it. The first journal sweeps.
         self._due = 0.0
 
-    async def append(
-        self, owner: str, *, at: float, plugin: str, digest: str, function: str, outcome: str, body: bytes
-    ) -> int | None:
-        """Keeps a journal; the oldest of its owner go where it does not fit beside them.
+    async def append(self, owner: str, new: Sequence[NewJournal]) -> list[int | None]:
+        """Keeps journals; the oldest of their owner go where they do not fit beside them.
+
+        Args:
+            owner: whose they are.
+            new: few enough for one transaction.
 
         Returns:
-            Its id (int), or None where it alone is more than the owner's journals may have together.
+            Their ids (list of int), in order; None for one that alone is more than the owner's may have together.
         """
         check_name(owner, "owner")
-        check_name(plugin, "plugin")
-        if len(body) > self._total:
-            return None
-        names = {"plugin": plugin, "digest": digest[:64], "function": function[:_NAME], "outcome": outcome[:_NAME]}
-        values = {"owner": owner, "at": at, "size": len(body), "body": body, **names}
+        for each in new:
+            check_name(each.plugin, "plugin")
+        made: list[int | None] = []
 
-        def write(connection: Connection) -> int | None:
+        def write(connection: Connection) -> list[int | None]:
+            done: list[int | None] = []
             entries, size = _usage(connection, owner)
-            if entries and size + len(body) > self._total:
-                # In a step of its own: making room for a large one may take many small ones.
-                self._make_room(connection, owner, size + len(body) - self._total)
-                return None
-            made = connection.execute(insert(journals).values(values)).inserted_primary_key
-            assert made is not None
-            _add(connection, owner, 1, len(body))
+            added = 0
+            for each in new[len(made) :]:
+                length = len(each.body)
+                if length > self._total:
+                    done.append(None)
+                    continue
+                if entries and size + length > self._total:
+                    if not done:
+                        # In a step of its own: making room for a large one may take many small ones.
+                        self._make_room(connection, owner, size + length - self._total)
+                    break
+                done.append(_insert(connection, owner, each))
+                entries, size, added = entries + 1, size + length, added + length
+            _add(connection, owner, sum(each is not None for each in done), added)
             now = self._now()
             if now >= self._due:
                 self._due = now + _SWEEP_EVERY
                 self._sweep(connection)
-            return int(made[0])
+            return done
 
-        while True:
-            made = await self._db.write(write)
-            if made is not None:
-                return made
+        while len(made) < len(new):
+            made += await self._db.write(write)
+        return made
 
     async def list(self, owner: str, *, before: int | None = None, limit: int = 100) -> list[JournalHead]:
         """An owner's journals, newest first.
@@ -232,6 +256,14 @@ def _usage(connection: Connection, owner: str) -> tuple[int, int]:
         insert_if_missing(connection, journals_usage, {"owner": owner, "entries": 0, "bytes": 0})
         row = connection.execute(_USAGE_TO_CHANGE, {"its_owner": owner}).one()
     return int(row.entries), int(row.bytes)
+
+
+def _insert(connection: Connection, owner: str, new: NewJournal) -> int:
+    values = {"owner": owner, "at": new.at, "plugin": new.plugin, "digest": new.digest, "size": len(new.body)}
+    texts = {"function": new.function[:_NAME], "outcome": new.outcome[:_NAME]}
+    key = connection.execute(_INSERT, {**values, **texts, "body": new.body}).inserted_primary_key
+    assert key is not None
+    return int(key[0])
 
 
 def _add(connection: Connection, owner: str, entries: int, size: int) -> None:

@@ -9,7 +9,9 @@ from typing import Any, Final, TypeVar
 import msgpack
 
 from innkeeper.bridge.journal.model import (
+    EXCEPTION,
     MOST_BYTES,
+    OUTPUT,
     VERSION,
     Answered,
     AskedFunction,
@@ -22,7 +24,7 @@ from innkeeper.bridge.journal.model import (
     Wrote,
 )
 from innkeeper.bridge.scan import DataBounds, MalformedError, scan_msgpack
-from innkeeper.errors import UsageError
+from innkeeper.errors import Kind, UsageError
 from innkeeper.sandbox.interface import Value
 from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.wasi.questions import SHAPES
@@ -33,6 +35,7 @@ _TEXT: Final = 4096
 """Characters of a message or a line of log."""
 
 _VALUES: Final = {value.value: value for value in Value}
+_KINDS: Final = (OUTPUT, EXCEPTION, *(kind.value for kind in Kind))
 _NAMES: Final = tuple(each.name for each in fields(Journal))
 _LIMITS: Final = frozenset(each.name for each in fields(Limits))
 
@@ -153,7 +156,7 @@ class _Reader:
         return digest
 
     def _numbers(self, name: str) -> dict[str, int | float]:
-        return {key: _number(value, name) for key, value in self._take(name, dict).items()}
+        return {key: _number(value, name, finite=False) for key, value in self._take(name, dict).items()}
 
     def _limits(self) -> dict[str, int | float]:
         limits = self._numbers("limits")
@@ -228,6 +231,8 @@ def _line(found: Any) -> tuple[str, str]:
 
 def _ending(found: list[Any]) -> Ending:
     kind, message, output, limit, code = _parts(found, 5, "ending")
+    if kind not in _KINDS:
+        raise MalformedError("it ended in a way that there is not")
     return Ending(
         _of(kind, str, "ending"),
         _of(message, str, "ending"),
@@ -258,8 +263,8 @@ def _count(value: Any, name: str) -> int:
     return number
 
 
-def _number(value: Any, name: str) -> int | float:
-    if value.__class__ not in (int, float) or not math.isfinite(value):
+def _number(value: Any, name: str, *, finite: bool = True) -> int | float:
+    if value.__class__ not in (int, float) or (finite and not math.isfinite(value)):
         raise MalformedError(f"{name} has something that is not a number")
     number: int | float = value
     return number

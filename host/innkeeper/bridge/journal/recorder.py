@@ -21,8 +21,8 @@ _CALL: Final = 256
 """Bytes that a call counts beside what it carries: what Python takes for it, and more than it takes in a journal."""
 
 _VALUE: Final = 32
-_STEP: Final = 64 * 1024
-"""Bytes that are taken of what all journals may have at a time."""
+_STEP: Final = 256 * 1024
+"""Bytes that are taken beforehand at most of what all journals may have."""
 
 
 class Recorder:
@@ -113,7 +113,8 @@ class Recorder:
         if self._used > self._most:
             self._lose(TOO_LONG)
         elif self._used > self._taken:
-            step = min(max(self._used - self._taken, _STEP), self._most - self._taken)
+            # Twice what it was: a long one asks seldom, and a short one takes little.
+            step = min(max(self._used - self._taken, min(self._taken, _STEP)), self._most - self._taken)
             if self._budget.take_now(step):
                 self._taken += step
             else:
@@ -127,9 +128,11 @@ class Recorder:
             self._budget.give(taken)
 
     def give_away(self) -> int:
-        """The bytes that it took (int), which are the caller's to give back from now on."""
-        taken, self._taken = self._taken, 0
-        return taken
+        """The bytes that it counts (int), which are the caller's to give back from now on."""
+        size = min(self._used, self._taken)
+        self._taken -= size
+        self.release()
+        return size
 
     def _lose(self, why: str) -> None:
         self.lost = why
