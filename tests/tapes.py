@@ -104,7 +104,7 @@ async def record(
         config=config or {},
         limits=asdict(options.limits),
         rights=(),
-        real=recorder.real,
+        real=bool(recorder.real),
         why_not=recorder.lost or "",
         input=data,
         functions=tuple(function for _, function in recorder.functions.values()),

@@ -173,6 +173,24 @@ def test_a_run_follows_the_policy_too(home: Path, capfd: pytest.CaptureFixture[s
     assert "the outcome (guest) bit for bit" in said(capfd, "replay", "1")
 
 
+def test_the_nodes_of_a_run_are_kept_with_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "workflows.md").read_text()
+    (tmp_path / "hello.json").write_text(page.split("```json\n")[1].split("```")[0])
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("INNKEEPER_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    said(capfd, "run", "hello.json", "--input", "name=Ada", "--json", "--journal", "all")
+    journals = object_of(capfd, "journals")["journals"]
+    assert journals
+    for each in journals:
+        shown = object_of(capfd, "journals", "show", str(each["id"]))
+        assert shown["run"]
+        assert shown["node"]
+        assert said(capfd, "replay", str(each["id"])).startswith("the same")
+
+
 def test_a_file_that_is_called_directly_is_kept_and_run_again_from_that_file(
     home: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

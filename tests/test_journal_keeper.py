@@ -23,7 +23,7 @@ from innkeeper.bridge.journal.keeper import JournalKeeper
 from innkeeper.bridge.journal.model import Given, Journal
 from innkeeper.bridge.journal.replay import replay
 from innkeeper.bridge.journal.shelf import open_shelf
-from innkeeper.errors import GuestError, LimitError, UsageError
+from innkeeper.errors import BusyError, GuestError, LimitError, UsageError
 from innkeeper.plugins import home as home_module
 from innkeeper.plugins.attendant import Attendants, PluginCall, Proceed
 from innkeeper.plugins.home import open_home
@@ -207,6 +207,29 @@ async def test_where_nothing_can_be_written_calls_go_on_and_one_line_says_so(
                 assert (await plugin.call("asks", b"1")).output == b"answer to 1"
     (line,) = [record.getMessage() for record in caplog.records if record.name == "innkeeper.bridge"]
     assert line.startswith("a journal was not kept")
+
+
+async def test_a_host_that_closes_does_not_wait_for_each_journal_to_fail(home: Path) -> None:
+    tries = 0
+
+    async def fails() -> Database:
+        nonlocal tries
+        tries += 1
+        await trio.sleep(0.05)
+        raise BusyError("another process holds it", bound="database")
+
+    async with opened(home, "never") as (_, plugin):
+        version = plugin._present
+        keeper = JournalKeeper(JournalSettings("all"), fails, OWNER)
+
+        async def proceed(options: CallOptions) -> Result:
+            return Result(b"", Usage())
+
+        for _ in range(1000):
+            await keeper.attend(PluginCall(version, "asks", b"", version.options, None, shared=False), proceed)
+        await keeper.aclose()
+    assert (keeper.lost, tries) == (1000, 1)
+    assert keeper._budget.taken == 0
 
 
 async def never() -> Database:

@@ -84,6 +84,7 @@ class JournalKeeper:
         self._store: JournalStore | None = None
         self._queue: deque[_Waiting] = deque()
         self._idle: trio.Event | None = None
+        self._closing = False
         self._quiet_until = 0.0
         self.kept = 0
         self.lost = 0
@@ -134,6 +135,11 @@ class JournalKeeper:
                 try:
                     await self._write(batch, size)
                 except Exception as error:
+                    if self._closing:
+                        # Whoever closes a host does not wait for each of them to fail.
+                        batch += self._queue
+                        size += sum(each.size for each in self._queue)
+                        self._queue.clear()
                     self._lose(error.message if isinstance(error, InnkeeperError) else type(error).__name__, len(batch))
                 finally:
                     self._budget.give(size)
@@ -168,6 +174,7 @@ class JournalKeeper:
 
     async def aclose(self) -> None:
         """Waits until all is written. No call is made any more."""
+        self._closing = True
         while self._idle is not None:
             await self._idle.wait()
 
@@ -231,7 +238,9 @@ def _journal(call: PluginCall, at: float, recorder: Recorder, ending: Ending, us
         config=dict(options.config),
         limits=asdict(options.limits),
         rights=tuple(str(each) for each in version.rights.capabilities),
-        real=recorder.real or any(each.name in _MOVING for each in version.rights.capabilities),
+        real=any(each.name in _MOVING for each in version.rights.capabilities)
+        if recorder.real is None
+        else recorder.real,
         why_not=why_not,
         input=call.data if whole else b"",
         functions=tuple(function for _, function in recorder.functions.values()),

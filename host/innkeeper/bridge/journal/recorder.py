@@ -31,7 +31,7 @@ class Recorder:
     Attributes:
         calls: what was asked so far; empty once it is lost.
         functions: of which.
-        real: whether its guest's WASI showed anything of the real world.
+        real: whether its guest's WASI showed anything of the real world; None: it did not ask.
         lost: why it is not all there, a sentence, or None.
     """
 
@@ -42,7 +42,7 @@ class Recorder:
         """
         self.calls: list[HostCall] = []
         self.functions: dict[tuple[str, str], tuple[int, AskedFunction]] = {}
-        self.real = False
+        self.real: bool | None = None
         self.lost: str | None = None
         self._budget = budget
         self._most = most
@@ -78,9 +78,11 @@ class Recorder:
     def system(self, function: WasiFunction, wasi: Wasi, memory: GuestMemory, arguments: Sequence[int]) -> int | Later:
         """As `Tape.system`."""
         name = function.name
-        if name in LIVE or not wasi.real:
+        if name in LIVE:
             return function.handler(wasi, memory, *arguments)
-        self.real = True
+        self.real = wasi.real
+        if not self.real:
+            return function.handler(wasi, memory, *arguments)
         asked = question(name, memory, arguments)
         stream = wasi.stream(arguments[0]) if name == PRINTS else None
         call = self._add(WASI_MODULE, name, AskedFunction(WASI_MODULE, name), asked.asked)
