@@ -221,7 +221,7 @@ def test_what_somebody_sent_is_shown_without_steering_the_terminal(
         node=ESCAPE,
         rights=(ESCAPE,),
         config={ESCAPE: ESCAPE},
-        log=((ESCAPE, ESCAPE),),
+        log=((ESCAPE, ESCAPE * 1000), *[("info", "x")] * 2000),
         limits={**sent.limits, "wall": float("inf")},
         at=1e300,
         calls=tuple(replace(call, answer=Given(ESCAPE.encode() * 10_000)) for call in sent.calls),
@@ -232,7 +232,7 @@ def test_what_somebody_sent_is_shown_without_steering_the_terminal(
         text = said(capfd, "journals", "show", "sent", *more)
         assert "\x1b" not in text
         assert "\u202e" not in text
-        assert len(text) < 60_000
+        assert len(text) < 60_000 or more
     text = said(capfd, "replay", "sent", "--wasm", "home/plugins/notes.wasm", code=DEPARTS)
     assert "\x1b" not in text
     assert len(text) < 5000

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from guests import Sandbox, opened, wat
 from innkeeper.bridge.journal.model import Given, Journal, Printed, Raised, Wrote
 from innkeeper.bridge.journal.player import same
 from innkeeper.bridge.journal.recorder import Recorder
-from innkeeper.errors import UsageError
+from innkeeper.errors import InnkeeperError, UsageError
 from innkeeper.sandbox.capacity import Budget
 from innkeeper.sandbox.interface import CallOptions, HostFunction, Value
 from innkeeper.sandbox.oracle.engine import open_oracle
@@ -279,6 +281,50 @@ async def test_files_are_played_back_without_being_there(sandbox: Sandbox, tmp_p
     verdict = await again(sandbox, journal, wasm)
     assert verdict.same, verdict
     assert not folder.exists()
+
+
+_answers = (
+    st.none()
+    | st.just(Raised())
+    | st.builds(Given, st.none() | st.integers(-(1 << 63), (1 << 64) - 1) | st.floats() | st.binary(max_size=20_000))
+    | st.builds(Printed, st.sampled_from((1, 2)))
+    | st.builds(
+        Wrote,
+        st.integers(0, 76),
+        st.lists(
+            st.tuples(st.integers(0, 3), st.integers(-(1 << 40), 1 << 40) | st.integers(-9, 9), st.binary(max_size=9)),
+            max_size=3,
+        ).map(tuple),
+    )
+)
+
+
+@settings(deadline=None, max_examples=30)
+@given(data=st.data())
+def test_whatever_a_journal_answers_the_guest_stays_within_its_memory_and_the_replay_within_its_errors(
+    data: st.DataObject,
+) -> None:
+    async def main() -> None:
+        async with opened() as sandbox:
+            wasm = made([(0, 1), (2, 2), (3, 3), (4, 4), (5, 0), (6, 1), (7, 2), (8, 3)])
+            journal = await record(sandbox, wasm, HOST, rights=REAL, cpu=5.0)
+            calls = list(journal.calls)
+            for _ in range(data.draw(st.integers(1, 3))):
+                at = data.draw(st.integers(0, len(calls) - 1))
+                calls[at] = replace(calls[at], answer=data.draw(_answers))
+            with suppress(InnkeeperError):
+                await again(sandbox, replace(journal, calls=tuple(calls)), wasm)
+
+    trio.run(main)
+
+
+async def test_types_that_do_not_fit_the_module_are_not_believed(sandbox: Sandbox) -> None:
+    wasm = made([(0, 1), (3, 3)])
+    journal = await record(sandbox, wasm, HOST)
+    odd = tuple(replace(each, parameters=(Value.F32,), result=None) for each in journal.functions)
+    verdict = await again(sandbox, replace(journal, functions=odd), wasm)
+    assert verdict.departure is not None
+    assert verdict.departure.number == 1
 
 
 # --- where a recording ends -----------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ MOST: Final = 400
 
 _DECODED: Final = DataBounds(size=64 * 1024, depth=32, elements=5000)
 _MOST_VALUES: Final = 16
+_MOST_TEXT: Final = 4096
 
 
 def value_text(value: Any, most: int = MOST) -> str:
@@ -97,9 +98,11 @@ def value_object(value: Any) -> Any:
         return [value_object(each) for each in value]
     if isinstance(value, float) and value - value != 0:
         return str(value)
+    if isinstance(value, str):
+        return value[:_MOST_TEXT]
     if not isinstance(value, bytes):
         return value
-    return {"bytes": len(value), "text": value_text(value), "base64": b64encode(value[:4096]).decode()}
+    return {"bytes": len(value), "text": value_text(value), "base64": b64encode(value[:_MOST_TEXT]).decode()}
 
 
 def call_object(journal: Journal, number: int, call: HostCall) -> dict[str, Any]:

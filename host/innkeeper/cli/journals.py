@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 _LISTED = 1000
 _MOST_CALLS = 1000
-"""Calls that `show` shows."""
+"""Calls, and lines of log, that `show` shows."""
 
 
 @click.command()
@@ -236,8 +236,10 @@ def _show(journal: Journal, as_json: bool) -> None:
         write_line(f"{number:6}  {call_text(journal, call)}")
     if len(journal.calls) > _MOST_CALLS:
         write_line(f"        and {len(journal.calls) - _MOST_CALLS} calls more")
-    for level, line in journal.log:
-        write_line(f"log     [{level[:20]}] {line}")
+    for level, line in journal.log[:_MOST_CALLS]:
+        write_line(f"log     [{level[:20]}] {line[:2000]}")
+    if len(journal.log) > _MOST_CALLS:
+        write_line(f"log     and {len(journal.log) - _MOST_CALLS} lines more")
     if journal.log_dropped:
         write_line(f"log     {journal.log_dropped} bytes more were dropped")
     what = value_text(ending.output) if ending.kind == "output" else ending.message
