@@ -12,8 +12,8 @@ from innkeeper.bridge.journal.keeper import ending_of
 from innkeeper.bridge.journal.model import OUTPUT, Ending, Journal
 from innkeeper.bridge.journal.recorder import Recorder
 from innkeeper.bridge.journal.replay import Verdict, replay
+from innkeeper.bridge.journal.room import Room
 from innkeeper.errors import InnkeeperError
-from innkeeper.sandbox.capacity import Budget
 from innkeeper.sandbox.interface import CallOptions, HostFunction
 from innkeeper.sandbox.limits import MIB, Limits
 from innkeeper.sandbox.usage import Usage
@@ -79,8 +79,8 @@ async def record(
 ) -> Journal:
     """The journal of one call of `run`, as it is after having been bytes."""
     program = await sandbox.engine.load(wasm, functions=functions, plugin="taped", rights=rights)
-    budget = Budget("journals", 64 * MIB)
-    recorder = Recorder(budget, most)
+    room = Room(64 * MIB)
+    recorder = Recorder(room.of("taped"), most)
     options = CallOptions(Limits(**limits), config or {}, "taped", recorder)
     usage = Usage()
     try:
@@ -91,7 +91,7 @@ async def record(
             usage = error.usage
         ending = ending_of(error)
     recorder.release()
-    assert budget.taken == 0
+    assert room.taken == 0
     journal = Journal(
         at=1.5,
         host="tests",

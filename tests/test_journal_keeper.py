@@ -229,7 +229,7 @@ async def test_a_host_that_closes_does_not_wait_for_each_journal_to_fail(home: P
             await keeper.attend(PluginCall(version, "asks", b"", version.options, None, shared=False), proceed)
         await keeper.aclose()
     assert (keeper.lost, tries) == (1000, 1)
-    assert keeper._budget.taken == 0
+    assert keeper._room.taken == 0
 
 
 async def never() -> Database:
@@ -249,9 +249,25 @@ async def test_journals_under_way_take_no_more_memory_than_they_may(home: Path) 
         for _ in range(200):
             call = PluginCall(version, "asks", b"x" * 10_000, version.options, None, shared=False)
             assert (await keeper.attend(call, proceed)).output.endswith(b"x")
-            assert keeper._budget.taken <= 1 << 20
+            assert keeper._room.taken <= 1 << 20
         assert keeper.lost > 150
         assert len(keeper._queue) <= 30
+
+
+async def test_no_plugin_keeps_out_the_journals_of_another(home: Path) -> None:
+    async with opened(home, "never") as (host, plugin):
+        other = await host.load(assemble(NOTHING), plugin_id="other")
+        keeper = JournalKeeper(JournalSettings("all", memory=1 << 20), never, OWNER)
+
+        async def proceed(options: CallOptions) -> Result:
+            return Result(b"x" * 9_000, Usage())
+
+        for version, count in ((plugin._present, 200), (other._present, 1)):
+            for _ in range(count):
+                call = PluginCall(version, "asks", b"", version.options, None, shared=False)
+                await keeper.attend(call, proceed)
+        assert [each.journal.plugin for each in keeper._queue][-1] == "other"
+        assert keeper._room.taken <= (1 << 19) + 20_000
 
 
 async def test_a_flood_of_small_journals_is_bounded_too(home: Path) -> None:

@@ -19,8 +19,8 @@ from guests import Sandbox, opened, wat
 from innkeeper.bridge.journal.model import Given, Journal, Printed, Raised, Wrote
 from innkeeper.bridge.journal.player import same
 from innkeeper.bridge.journal.recorder import Recorder
+from innkeeper.bridge.journal.room import Room
 from innkeeper.errors import InnkeeperError, UsageError
-from innkeeper.sandbox.capacity import Budget
 from innkeeper.sandbox.interface import CallOptions, HostFunction, Value
 from innkeeper.sandbox.oracle.engine import open_oracle
 from innkeeper.sandbox.wasi import FUNCTIONS, Preopen, WasiRights
@@ -452,13 +452,26 @@ async def test_the_engine_of_the_extism_package_refuses_to_record(sandbox: Sandb
     async with open_oracle() as oracle:
         program = await oracle.load(guest(""))
         with pytest.raises(UsageError, match="neither records"):
-            await program.call("run", b"", CallOptions(tape=Recorder(Budget("x", 1 << 20), 1 << 20)))
+            await program.call("run", b"", CallOptions(tape=Recorder(Room(1 << 20).of("x"), 1 << 20)))
 
 
-async def test_a_spare_guest_is_never_started_with_a_calls_recording(sandbox: Sandbox) -> None:
-    wasm = guest("(call $word (i64.const 1))", more=f'(func (export "_initialize") (local $x i64) {SPIN})')
-    program = await sandbox.engine.load(wasm)
-    await program.call("run", b"", CallOptions(tape=Recorder(Budget("x", 1 << 20), 1 << 20)))
-    assert program.stock.options is not None
-    assert program.stock.options.tape is None
+async def test_a_spare_guest_serves_a_recorded_call_and_is_never_started_with_its_recording(sandbox: Sandbox) -> None:
+    starts = f'(func (export "_initialize") (local $x i64) {SPIN})'
+    wasm = guest(body([(0, 1), (7, 2)]), WASI, HOST, more=starts)
+    program = await sandbox.load(wasm, HOST)
+    served = False
+    for _ in range(4):
+        recorder = Recorder(Room(1 << 20).of("x"), 1 << 20)
+        served = served or len(program.stock) > 0
+        result = await program.call("run", b"", CallOptions(tape=recorder))
+        (call,) = recorder.calls
+        assert isinstance(call.answer, Given)
+        assert result.output[:-12] == call.answer.value
+        options = program.stock.options
+        assert options is not None
+        assert options.tape is None
+        with trio.move_on_after(5):
+            while not len(program.stock):  # noqa: ASYNC110 (nobody is told of a spare guest)
+                await trio.sleep(0.005)
+    assert served
     program.close()

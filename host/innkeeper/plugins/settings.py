@@ -36,7 +36,8 @@ class JournalSettings:
         most_bytes: that one journal may have; a longer one is not kept, and is said to be too long.
         total_bytes: that all journals of an owner may have; the oldest go first.
         memory: bytes that the journals of all calls under way, and of those that are being written, may have together;
-            what does not fit is not kept, so that neither guests nor a slow disk can use up the host's memory.
+            what does not fit is not kept, so that neither guests nor a slow disk can use up the host's memory. One
+            plugin's may have half of it, so that none keeps out the others'.
     """
 
     keep: Keep = "never"

@@ -20,10 +20,10 @@ import trio
 from innkeeper.bridge.journal.format import write_journal
 from innkeeper.bridge.journal.model import EXCEPTION, MOST_BYTES, OUTPUT, Ending, Journal
 from innkeeper.bridge.journal.recorder import NO_ROOM, TOO_LONG, Recorder
+from innkeeper.bridge.journal.room import Room, Share
 from innkeeper.errors import GuestError, InnkeeperError, LimitError
 from innkeeper.plugins.attendant import PluginCall, Proceed
 from innkeeper.plugins.settings import JournalSettings
-from innkeeper.sandbox.capacity import Budget
 from innkeeper.sandbox.usage import Result, Usage
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class JournalKeeper:
         self._everything = settings.keep == "all"
         self._settings = settings
         self._most = min(settings.most_bytes, MOST_BYTES)
-        self._budget = Budget("memory of journals", settings.memory)
+        self._room = Room(settings.memory)
         self._database = database
         self._owner = owner
         self._now = now
@@ -92,7 +92,8 @@ class JournalKeeper:
     @trio.lowlevel.enable_ki_protection
     async def attend(self, call: PluginCall, proceed: Proceed) -> Result:
         """As `Attendant.attend`."""
-        recorder = Recorder(self._budget, self._most)
+        share = self._room.of(call.version.id)
+        recorder = Recorder(share, self._most)
         at = self._now()
         try:
             recorder.take(_HEAD + len(call.data))
@@ -101,17 +102,19 @@ class JournalKeeper:
             # Who is cancelled has not failed.
             if self._everything or isinstance(error, Exception):
                 usage = getattr(error, "usage", None)
-                self._keep(call, at, recorder, ending_of(error), usage if isinstance(usage, Usage) else Usage())
+                self._keep(call, at, recorder, share, ending_of(error), usage if isinstance(usage, Usage) else Usage())
             raise
         else:
             if self._everything:
-                self._keep(call, at, recorder, Ending(OUTPUT, output=result.output), result.usage)
+                self._keep(call, at, recorder, share, Ending(OUTPUT, output=result.output), result.usage)
             return result
         finally:
             # What is to be written has its own by now.
             recorder.release()
 
-    def _keep(self, call: PluginCall, at: float, recorder: Recorder, ending: Ending, usage: Usage) -> None:
+    def _keep(
+        self, call: PluginCall, at: float, recorder: Recorder, share: Share, ending: Ending, usage: Usage
+    ) -> None:
         recorder.take(len(ending.output) + sum(32 + len(text) for _, text in usage.log))
         size = recorder.give_away()
         if recorder.lost == NO_ROOM:
@@ -119,7 +122,7 @@ class JournalKeeper:
             return
         if recorder.lost == TOO_LONG:
             self._lose(f"a call of {call.version.id!r} asked and was answered more than journal.most_bytes")
-        self._queue.append(_Waiting(_journal(call, at, recorder, ending, usage), size))
+        self._queue.append(_Waiting(_journal(call, at, recorder, ending, usage), size, share))
         if self._idle is None:
             self._idle = trio.Event()
             trio.lowlevel.spawn_system_task(self._write_all, self._idle)
@@ -138,11 +141,11 @@ class JournalKeeper:
                     if self._closing:
                         # Whoever closes a host does not wait for each of them to fail.
                         batch += self._queue
-                        size += sum(each.size for each in self._queue)
                         self._queue.clear()
                     self._lose(error.message if isinstance(error, InnkeeperError) else type(error).__name__, len(batch))
                 finally:
-                    self._budget.give(size)
+                    for each in batch:
+                        each.share.give(each.size)
         finally:
             self._idle = None
             idle.set()
@@ -181,10 +184,11 @@ class JournalKeeper:
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A journal to be written, and the bytes that it has of the budget."""
+    """A journal to be written, and the bytes that it has of its plugin's share."""
 
     journal: Journal
     size: int
+    share: Share
 
 
 def _coded(batch: list[_Waiting]) -> list[NewJournal]:

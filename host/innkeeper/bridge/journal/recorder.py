@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from innkeeper.bridge.journal.model import AskedFunction, Given, HostCall, Printed, Raised, Wrote
-from innkeeper.sandbox.capacity import Budget
+from innkeeper.bridge.journal.room import Share
 from innkeeper.sandbox.interface import Answer, HostFunction, Value
 from innkeeper.sandbox.wasi import WASI_MODULE
 from innkeeper.sandbox.wasi.questions import LIVE, PRINTS, WatchedMemory, question
@@ -35,16 +35,16 @@ class Recorder:
         lost: why it is not all there, a sentence, or None.
     """
 
-    def __init__(self, budget: Budget, most: int) -> None:
+    def __init__(self, share: Share, most: int) -> None:
         """Args:
-        budget: bytes that all journals may have until they are written.
+        share: bytes that all journals of the plugin may have until they are written.
         most: bytes that this one may have.
         """
         self.calls: list[HostCall] = []
         self.functions: dict[tuple[str, str], tuple[int, AskedFunction]] = {}
         self.real: bool | None = None
         self.lost: str | None = None
-        self._budget = budget
+        self._share = share
         self._most = most
         self._used = 0
         self._taken = 0
@@ -117,7 +117,7 @@ class Recorder:
         elif self._used > self._taken:
             # Twice what it was: a long one asks seldom, and a short one takes little.
             step = min(max(self._used - self._taken, min(self._taken, _STEP)), self._most - self._taken)
-            if self._budget.take_now(step):
+            if self._share.take_now(step):
                 self._taken += step
             else:
                 self._lose(NO_ROOM)
@@ -127,7 +127,7 @@ class Recorder:
         """Gives back what it took: it is written, or not wanted."""
         taken, self._taken = self._taken, 0
         if taken:
-            self._budget.give(taken)
+            self._share.give(taken)
 
     def give_away(self) -> int:
         """The bytes that it counts (int), which are the caller's to give back from now on."""
