@@ -285,6 +285,20 @@ async def test_a_flood_of_small_journals_is_bounded_too(home: Path) -> None:
         assert len(keeper._queue) <= (1 << 20) // 4096
 
 
+async def test_a_flood_of_those_that_are_too_long_is_bounded_too(home: Path) -> None:
+    async with opened(home, "never") as (_, plugin):
+        version = plugin._present
+        keeper = JournalKeeper(JournalSettings("all", memory=1 << 20, most_bytes=5000), never, OWNER)
+
+        async def proceed(options: CallOptions) -> Result:
+            return Result(b"x" * 5000, Usage())
+
+        for _ in range(500):
+            await keeper.attend(PluginCall(version, "asks", b"", version.options, None, shared=False), proceed)
+        assert 0 < len(keeper._queue) <= (1 << 20) // 4096
+        assert keeper.lost == 500
+
+
 async def test_one_that_is_too_long_is_kept_as_that(home: Path, tmp_path: Path) -> None:
     async with opened(home, "never") as (_, plugin), open_database(tmp_path / "own" / "db") as database:
         version = plugin._present

@@ -113,7 +113,7 @@ def names(journal: Journal) -> list[str]:
     return [journal.functions[call.function].name for call in journal.calls]
 
 
-@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS, real=st.booleans())
 def test_whatever_a_guest_asks_it_does_the_same_again_from_its_journal(
     steps: list[tuple[int, int]], real: bool
@@ -299,7 +299,7 @@ _answers = (
 )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 @given(data=st.data())
 def test_whatever_a_journal_answers_the_guest_stays_within_its_memory_and_the_replay_within_its_errors(
     data: st.DataObject,

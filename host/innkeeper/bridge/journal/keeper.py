@@ -19,7 +19,7 @@ import trio
 
 from innkeeper.bridge.journal.format import write_journal
 from innkeeper.bridge.journal.model import EXCEPTION, MOST_BYTES, OUTPUT, Ending, Journal
-from innkeeper.bridge.journal.recorder import NO_ROOM, TOO_LONG, Recorder
+from innkeeper.bridge.journal.recorder import TOO_LONG, Recorder
 from innkeeper.bridge.journal.room import Room, Share
 from innkeeper.errors import GuestError, InnkeeperError, LimitError
 from innkeeper.plugins.attendant import PluginCall, Proceed
@@ -117,10 +117,14 @@ class JournalKeeper:
     ) -> None:
         recorder.take(len(ending.output) + sum(32 + len(text) for _, text in usage.log))
         size = recorder.give_away()
-        if recorder.lost == NO_ROOM:
+        whole = recorder.lost is None
+        if recorder.lost == TOO_LONG and share.take_now(_HEAD):
+            # What is left of it is its head.
+            size = _HEAD
+        elif not whole:
             self._lose("there is too much to be written; raise journal.memory, or keep fewer")
             return
-        if recorder.lost == TOO_LONG:
+        if not whole:
             self._lose(f"a call of {call.version.id!r} asked and was answered more than journal.most_bytes")
         self._queue.append(_Waiting(_journal(call, at, recorder, ending, usage), size, share))
         if self._idle is None:
