@@ -81,7 +81,7 @@ async def record(
     program = await sandbox.engine.load(wasm, functions=functions, plugin="taped", rights=rights)
     room = Room(64 * MIB)
     recorder = Recorder(room.of("taped"), most)
-    options = CallOptions(Limits(**limits), config or {}, "taped", recorder)
+    options = CallOptions(Limits(**limits), config or {}, "taped", tape=recorder)
     usage = Usage()
     try:
         result = await program.call("run", data, options)

@@ -15,7 +15,7 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from guests import Sandbox, opened, wat
+from guests import Sandbox, assemble, opened, wat
 from innkeeper.bridge.journal.model import Given, Journal, Printed, Raised, Wrote
 from innkeeper.bridge.journal.player import same
 from innkeeper.bridge.journal.recorder import Recorder
@@ -389,6 +389,20 @@ async def test_a_guest_that_fails_fails_the_same_way_again(sandbox: Sandbox, end
     assert verdict.whole
     assert verdict.ending is not None
     assert verdict.ending.message == journal.ending.message
+
+
+async def test_long_lines_and_long_errors_are_compared_as_they_were(sandbox: Sandbox) -> None:
+    says = """(memory.fill (i32.const 0) (i32.const 120) (i32.const 20000))
+      (call $log_info (call $own (i32.const 0) (i64.const 9000)))
+      (call $error_set (call $own (i32.const 0) (i64.const 20000)))"""
+    run = f"""(func (export "run") (result i32) (local $x i64) {says} (i32.const 1))"""
+    wasm = assemble(wat(EMIT + run, f"{ENV} log_info error_set"))
+    journal = await record(sandbox, wasm, log_line=10_000)
+    assert [len(text) for _, text in journal.log] == [9000]
+    assert len(journal.ending.message) == 4096
+    verdict = await again(sandbox, journal, wasm)
+    assert verdict.same
+    assert verdict.whole
 
 
 async def test_what_a_handler_does_with_its_buffer_later_is_not_in_the_journal(sandbox: Sandbox) -> None:

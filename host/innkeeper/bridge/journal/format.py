@@ -11,6 +11,7 @@ import msgpack
 from innkeeper.bridge.journal.model import (
     EXCEPTION,
     MOST_BYTES,
+    MOST_MESSAGE,
     OUTPUT,
     VERSION,
     Answered,
@@ -31,9 +32,6 @@ from innkeeper.sandbox.wasi.questions import SHAPES
 
 _MARK: Final = "innkeeper_journal"
 _BOUNDS: Final = DataBounds(size=MOST_BYTES, depth=8, elements=2_500_000)
-_TEXT: Final = 4096
-"""Characters of a message or a line of log."""
-
 _VALUES: Final = {value.value: value for value in Value}
 _KINDS: Final = (OUTPUT, EXCEPTION, *(kind.value for kind in Kind))
 _NAMES: Final = tuple(each.name for each in fields(Journal))
@@ -61,7 +59,7 @@ def write_journal(journal: Journal) -> bytes:
             for each in journal.functions
         ],
         "calls": [[each.function, each.asked, _write_answer(each.answer)] for each in journal.calls],
-        "log": [[level, _clean(text)] for level, text in journal.log],
+        "log": [[level, _clean(text, None)] for level, text in journal.log],
         "ending": [ending.kind, _clean(ending.message), ending.output, ending.limit, ending.code],
     }
     try:
@@ -72,7 +70,7 @@ def write_journal(journal: Journal) -> bytes:
     return packed
 
 
-def _clean(text: str, most: int | None = _TEXT) -> str:
+def _clean(text: str, most: int | None = MOST_MESSAGE) -> str:
     return text[:most].encode("utf-8", "replace").decode()
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from innkeeper.bridge.journal.format import write_journal
-from innkeeper.bridge.journal.model import EXCEPTION, MOST_BYTES, OUTPUT, Ending, Journal
+from innkeeper.bridge.journal.model import EXCEPTION, MOST_BYTES, MOST_MESSAGE, OUTPUT, Ending, Journal
 from innkeeper.bridge.journal.recorder import TOO_LONG, Recorder
 from innkeeper.bridge.journal.room import Room, Share
 from innkeeper.errors import GuestError, InnkeeperError, LimitError
@@ -214,12 +214,10 @@ def _coded(batch: list[_Waiting]) -> list[NewJournal]:
 
 def ending_of(error: BaseException) -> Ending:
     """How a call that ended with this error is said to have ended."""
-    if isinstance(error, LimitError):
-        return Ending(error.kind.value, error.message, limit=error.limit)
-    if isinstance(error, GuestError):
-        return Ending(error.kind.value, error.message, code=error.code)
     if isinstance(error, InnkeeperError):
-        return Ending(error.kind.value, error.message)
+        limit = error.limit if isinstance(error, LimitError) else None
+        code = error.code if isinstance(error, GuestError) else None
+        return Ending(error.kind.value, error.message[:MOST_MESSAGE], limit=limit, code=code)
     if isinstance(error, Exception):
         # What it says was not meant for the guest, and may be anything.
         return Ending(EXCEPTION, f"a host function failed with {type(error).__name__}")

@@ -15,6 +15,9 @@ VERSION: Final = 1
 MOST_BYTES: Final = 64 << 20
 """Bytes of a journal, whatever its settings say."""
 
+MOST_MESSAGE: Final = 4096
+"""Characters of an error's message."""
+
 OUTPUT: Final = "output"
 """The outcome of a call that went well; every other one is the kind of an error, or `EXCEPTION`."""
 

@@ -89,7 +89,7 @@ async def replay(journal: Journal, wasm: bytes, engine: Engine, *, ceiling: Limi
     functions = await trio.to_thread.run_sync(_functions, journal, wasm)
     program = await engine.load(wasm, functions=functions, plugin=journal.plugin)
     player = Player(journal)
-    options = CallOptions(limits, dict(journal.config), journal.plugin, player)
+    options = CallOptions(limits, dict(journal.config), journal.plugin, tape=player)
     ending: Ending | None
     usage = Usage()
     try:
