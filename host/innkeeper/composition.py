@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from innkeeper.bridge.runner import Runner
     from innkeeper.plugins.changes import Listener
     from innkeeper.plugins.host import Host
+    from innkeeper.plugins.settings import Keep
     from innkeeper.sandbox.bounds import Bounds
     from innkeeper.sandbox.interface import Engine
 
@@ -28,6 +29,7 @@ def open_host(
     watch: bool = True,
     on_change: Listener | None = None,
     schedules: bool = True,
+    journal: Keep | None = None,
 ) -> AbstractAsyncContextManager[Host]:
     """Opens a host for the time of an `async with`, with the services that plugins of its home may be granted.
 
@@ -42,6 +44,7 @@ def open_host(
         on_change: called on trio's thread with each `Change` that is in force; it must not block.
         schedules: whether the host also runs what plugins scheduled or submitted before it was opened; without, it is
             what its own plugins submit meanwhile.
+        journal: which calls are kept ("never", "errors", "all"), in place of what the configuration says.
 
     Raises:
         UsageError: the home is not a folder, its innkeeper.toml has problems, or INNKEEPER_CACHE is no absolute path.
@@ -58,6 +61,7 @@ def open_host(
         watch=watch,
         on_change=on_change,
         schedules=schedules,
+        journal=journal,
         runner=_workflow_runner,
     )
 

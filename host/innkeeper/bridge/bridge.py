@@ -14,6 +14,7 @@ import trio
 from innkeeper.bridge.background import Background
 from innkeeper.bridge.free import free_services
 from innkeeper.errors import UsageError
+from innkeeper.plugins.attendant import Attendant
 from innkeeper.plugins.capabilities import FREE
 from innkeeper.plugins.chain import calling
 from innkeeper.plugins.configuration import Configuration
@@ -23,6 +24,7 @@ from innkeeper.sandbox.interface import HostFunction
 
 if TYPE_CHECKING:
     from innkeeper.bridge.caller import Caller
+    from innkeeper.bridge.journal.keeper import JournalKeeper
     from innkeeper.bridge.metrics import Metrics
     from innkeeper.bridge.offer import Offer
     from innkeeper.bridge.run_streams import RunStreams
@@ -67,6 +69,7 @@ class Bridge:
         self._closed = False
         self._offer: Offer | None = None
         self._native: NativeSupport | None = None
+        self._journals: JournalKeeper | None = None
 
     @cached_property
     def variables(self) -> RunVariables:
@@ -121,6 +124,15 @@ class Bridge:
         if self._native is None:
             self._native = NativeBridge(self._open, self._configuration.retention.audit_days)
         return self._native
+
+    def attendant(self) -> Attendant | None:
+        """As `Services.attendant`."""
+        settings = self._configuration.journal
+        if settings.keep != "never" and self._journals is None:
+            from innkeeper.bridge.journal.keeper import JournalKeeper
+
+            self._journals = JournalKeeper(settings, self._open, OWNER)
+        return self._journals
 
     @asynccontextmanager
     async def serving(self, host: Host) -> AsyncIterator[None]:
@@ -194,6 +206,8 @@ class Bridge:
 
     async def aclose(self) -> None:
         """Nothing is opened any more; waits for what is being opened, and gives back what services hold."""
+        if self._journals is not None:
+            await self._journals.aclose()
         self._closed = True
         if self._offer is not None:
             await self._offer.aclose()

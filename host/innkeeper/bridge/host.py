@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 from innkeeper.bridge.bridge import Bridge, open_bridge
 from innkeeper.bridge.runner import RunnerMaker
@@ -12,6 +13,7 @@ from innkeeper.plugins.changes import Change, Listener
 from innkeeper.plugins.home import Home
 from innkeeper.plugins.host import Host
 from innkeeper.plugins.host import open_host as open_bare_host
+from innkeeper.plugins.settings import Keep
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.interface import Engine
 
@@ -30,6 +32,7 @@ async def open_host(
     on_change: Listener | None = None,
     schedules: bool = True,
     runner: RunnerMaker | None = None,
+    journal: Keep | None = None,
 ) -> AsyncIterator[Host]:
     """As `innkeeper.open_host`, which gives it what it needs from the rooms above; the other arguments are the same.
 
@@ -40,7 +43,10 @@ async def open_host(
 
     @asynccontextmanager
     async def services(home: Home) -> AsyncIterator[Bridge]:
-        async with open_bridge(home.path / STATE, home.configuration, runner=runner, schedules=schedules) as bridge:
+        configuration = home.configuration
+        if journal is not None:
+            configuration = replace(configuration, journal=replace(configuration.journal, keep=journal))
+        async with open_bridge(home.path / STATE, configuration, runner=runner, schedules=schedules) as bridge:
             opened.append(bridge)
             yield bridge
 

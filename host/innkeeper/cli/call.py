@@ -12,12 +12,22 @@ import click
 
 from innkeeper.cli.files import read_up_to
 from innkeeper.cli.output import json_bytes, log_object, usage_object, write_log, write_out
-from innkeeper.cli.settings import Settings, is_plugin_id, json_option, key_values, pass_settings, plugin_of_home, utf8
+from innkeeper.cli.settings import (
+    Settings,
+    is_plugin_id,
+    journal_option,
+    json_option,
+    key_values,
+    pass_settings,
+    plugin_of_home,
+    utf8,
+)
 from innkeeper.errors import LimitError, UsageError
 from innkeeper.sandbox.limits import Limits, parse_duration, parse_size
 from innkeeper.sandbox.usage import Result
 
 if TYPE_CHECKING:
+    from innkeeper.plugins.settings import Keep
     from innkeeper.sandbox.interface import Engine
 
 
@@ -32,6 +42,7 @@ class _Request:
     limits: dict[str, Any]
     config: dict[str, str]
     engine: str
+    journal: Keep | None
 
 
 @click.command()
@@ -50,6 +61,7 @@ class _Request:
     show_default=True,
     help="What runs the guest; extism is the extism package in a process of its own, to compare with.",
 )
+@journal_option
 @json_option
 @pass_settings
 def call(
@@ -63,6 +75,7 @@ def call(
     wall: str | None,
     pairs: tuple[str, ...],
     engine: str,
+    journal: Keep | None,
 ) -> None:
     """Call FUNCTION of FILE, a .wasm file in any folder or the id of a plugin in the home.
 
@@ -83,7 +96,12 @@ def call(
         if value is not None:
             limits[name] = _option(f"--{name}", value, parse)
     config = key_values("--config", pairs)
-    request = _Request(settings.home, file, is_plugin_id(file), function, text, input_file, limits, config, engine)
+    if engine == "extism":
+        if journal not in (None, "never"):
+            raise UsageError("--journal: the engine 'extism' cannot record calls; leave --engine out")
+        journal = "never"
+    by_id = is_plugin_id(file)
+    request = _Request(settings.home, file, by_id, function, text, input_file, limits, config, engine, journal)
     with compiling_shown():
         result = trio.run(_call, request, restrict_keyboard_interrupt_to_checkpoints=True)
     _show(result, settings.json)
@@ -95,7 +113,14 @@ async def _call(request: _Request) -> Result:
     async with AsyncExitStack() as stack:
         engine = await _oracle(request, stack) if request.engine == "extism" else None
         host = await stack.enter_async_context(
-            open_host(request.home, engine=engine, catalogue=request.by_id, watch=False, schedules=False)
+            open_host(
+                request.home,
+                engine=engine,
+                catalogue=request.by_id,
+                watch=False,
+                schedules=False,
+                journal=request.journal,
+            )
         )
         plugin = plugin_of_home(host, request.file) if request.by_id else await host.load(request.file)
         limits = replace(plugin.limits, **request.limits)

@@ -42,6 +42,8 @@ _COMMANDS = {
     "revoke": "Take a plugin's capabilities away.",
     "trust": "Let a native plugin run, with all rights of the host.",
     "distrust": "Take a native plugin's trust away.",
+    "journals": "List, show, export or delete the calls that were kept.",
+    "replay": "Run a call again that was kept, and compare.",
     "cache": "List or prune the compiled modules that are kept.",
     "bench": "Measure speed beside Extism and wasmtime-py.",
     "config": "Show the host's settings and where each comes from.",

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from innkeeper.cli.output import error_object, is_terminal, json_bytes, write_error, write_out
-from innkeeper.cli.settings import Settings, json_option, pass_settings
+from innkeeper.cli.settings import Settings, journal_option, json_option, pass_settings
 from innkeeper.errors import Kind, UsageError
 
 if TYPE_CHECKING:
     from innkeeper.cli.progress import CompilingLine
+    from innkeeper.plugins.settings import Keep
     from innkeeper.workflow.graph import Graph
     from innkeeper.workflow.outcome import RunOutcome
     from innkeeper.workflow.payload import WorkflowPayload
@@ -32,9 +33,17 @@ _MOST_PROBLEMS = 50
     "--input-file", "files", metavar="KEY=PATH", multiple=True, help="An input from a file; - is standard input."
 )
 @click.option("--events", is_flag=True, help="Each event as one line of JSON, as it happens; the last is the status.")
+@journal_option
 @json_option
 @pass_settings
-def run(settings: Settings, workflow: str, pairs: tuple[str, ...], files: tuple[str, ...], events: bool) -> int:
+def run(
+    settings: Settings,
+    workflow: str,
+    pairs: tuple[str, ...],
+    files: tuple[str, ...],
+    events: bool,
+    journal: Keep | None,
+) -> int:
     """Run WORKFLOW, a file with an execution payload (JSON).
 
     Shows a table of the nodes and the workflow's outputs. The exit code is that of the first failed node in graph
@@ -53,18 +62,22 @@ def run(settings: Settings, workflow: str, pairs: tuple[str, ...], files: tuple[
         give_inputs(payload, pairs, files)
         # Events on a terminal would mingle with a line; the bar of a run without options says it itself.
         with compiling_shown(line=settings.json or (events and not is_terminal(sys.stdout))) as compiling:
-            return trio.run(_run, settings, payload, events, compiling, restrict_keyboard_interrupt_to_checkpoints=True)
+            return trio.run(
+                _run, settings, payload, events, compiling, journal, restrict_keyboard_interrupt_to_checkpoints=True
+            )
     except UsageError as error:
         return _refused(error, settings)
 
 
-async def _run(settings: Settings, payload: WorkflowPayload, events: bool, compiling: CompilingLine) -> int:
+async def _run(
+    settings: Settings, payload: WorkflowPayload, events: bool, compiling: CompilingLine, journal: Keep | None
+) -> int:
     from innkeeper.cli.run_view import event_object, progress, run_object, show_logs, show_outputs, show_table
     from innkeeper.composition import open_host
     from innkeeper.workflow.check import check_workflow
     from innkeeper.workflow.problems import WorkflowError
 
-    async with open_host(settings.home, watch=False, schedules=False) as host:
+    async with open_host(settings.home, watch=False, schedules=False, journal=journal) as host:
         try:
             graph = check_workflow(payload, host)
         except WorkflowError as error:

@@ -51,6 +51,15 @@ def json_option(command: _Command) -> _Command:
     )(command)
 
 
+def journal_option(command: _Command) -> _Command:
+    """Adds --journal, the argument `journal`: which calls are kept, or None for what innkeeper.toml says."""
+    return click.option(
+        "--journal",
+        type=click.Choice(["never", "errors", "all"]),
+        help="Which calls are kept, for innkeeper replay; by default what innkeeper.toml says.",
+    )(command)
+
+
 def is_plugin_id(file: str) -> bool:
     """Whether an argument FILE means a plugin of the home (bool): it is an id, and no file."""
     from innkeeper.plugins.manifest import ID

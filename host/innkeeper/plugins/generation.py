@@ -57,6 +57,11 @@ class Code:
         self._closed = False
 
     @property
+    def linked(self) -> bool:
+        """Whether it has further modules (bool), which its digest says nothing of."""
+        return bool(self._modules)
+
+    @property
     def asked_for(self) -> bool:
         """Whether somebody wanted it compiled (bool): it is, it was rejected, or it is being compiled."""
         return self.program is not None or self._rejected is not None or self._lock.locked()

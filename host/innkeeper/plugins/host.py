@@ -204,7 +204,7 @@ class Host:
             config=checked(config or {}),
             instance=instance,
         )
-        plugin = Plugin(plugin_id, configuration.ceiling, generation)
+        plugin = Plugin(plugin_id, configuration.ceiling, generation, self._services.attendant())
         await plugin.compile()
         # Whoever loads and closes for ever keeps no more than it has open.
         self._loaded = [each for each in self._loaded if each.gone is None]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from innkeeper.errors import InnkeeperError, UsageError
+from innkeeper.plugins.attendant import Attendant, PluginCall
 from innkeeper.plugins.chain import Frame, inside
 from innkeeper.plugins.generation import Generation
 from innkeeper.plugins.grant import Grant
@@ -44,8 +46,15 @@ class Plugin:
         b'HELLO'
     """
 
-    def __init__(self, id: str, ceiling: Limits, generation: Generation) -> None:
+    def __init__(self, id: str, ceiling: Limits, generation: Generation, attendant: Attendant | None = None) -> None:
+        """Args:
+        id: its id.
+        ceiling: the most that a caller may raise a limit to.
+        generation: the version that is in service.
+        attendant: sees each of its calls, or None.
+        """
         self.id = id
+        self._attendant = attendant
         self._ceiling = ceiling
         self._present = generation
         self._turn = Turn()
@@ -168,6 +177,8 @@ class Plugin:
             options = self._options(present, function, limits, config, manifest)
             present.calls += 1
             try:
+                if self._attendant is not None:
+                    return await self._attended(self._attendant, present, function, data, options, run)
                 program = present.code.program
                 if program is None:
                     program = await present.code.compile()
@@ -182,6 +193,23 @@ class Plugin:
                 error.plugin = self.id
                 error.function = function if error.function is None else error.function
             raise
+
+    async def _attended(
+        self,
+        attendant: Attendant,
+        present: Generation,
+        function: str,
+        data: bytes,
+        options: CallOptions,
+        run: RunContext | None,
+    ) -> Result:
+        async def proceed(options: CallOptions) -> Result:
+            program = present.code.program or await present.code.compile()
+            return await program.call(function, data, options)
+
+        with Frame(self, options.limits.nesting, present, run) as frame:
+            call = PluginCall(present, function, data, options, frame.run, shared=False)
+            return await attendant.attend(call, proceed)
 
     async def _call_shared(
         self,
@@ -215,7 +243,10 @@ class Plugin:
                     frame.version = present
                     present.calls += 1
                     try:
-                        return await guest.call(function, data, options)
+                        if self._attendant is None:
+                            return await guest.call(function, data, options)
+                        call = PluginCall(present, function, data, options, frame.run, shared=True)
+                        return await self._attendant.attend(call, partial(guest.call, function, data))
                     finally:
                         present.calls -= 1
                         if present.retired:

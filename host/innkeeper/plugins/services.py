@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 from innkeeper.errors import UsageError
+from innkeeper.plugins.attendant import Attendant
 from innkeeper.plugins.manifest import Manifest
 from innkeeper.sandbox.interface import HostFunction
 
@@ -29,6 +30,10 @@ class Services(Protocol):
         Raises:
             UsageError: there is none.
         """
+        ...
+
+    def attendant(self) -> Attendant | None:
+        """Who sees the calls of the host's plugins, or None. Asked once, as the host opens."""
         ...
 
 
@@ -74,3 +79,6 @@ class NoServices:
 
     def native(self) -> NativeSupport:
         raise UsageError("this host has no services, and native plugins need them; open it with innkeeper.open_host")
+
+    def attendant(self) -> Attendant | None:
+        return None

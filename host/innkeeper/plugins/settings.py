@@ -16,6 +16,7 @@ from innkeeper.sandbox.limits import MIB
 if TYPE_CHECKING:
     # Whoever reads the types has the units; every command imports this module, and few read a setting.
     from innkeeper.plugins.units import AbsolutePath, Days, ModelName, Name, Seconds, SecretName, Size, Url
+Keep = Literal["never", "errors", "all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,16 @@ class JournalSettings:
         days: for which a journal is kept.
         most_bytes: that one journal may have; a longer one is not kept, and is said to be too long.
         total_bytes: that all journals of an owner may have; the oldest go first.
+        memory: bytes that the journals of all calls under way, and of those that are being written, may have together;
+            what does not fit is not kept, so that neither guests nor a slow disk can use up the host's memory. One
+            plugin's may have half of it, so that none keeps out the others'.
     """
 
-    keep: Literal["never", "errors", "all"] = "never"
+    keep: Keep = "never"
     days: Days = 30.0
     most_bytes: Size = 16 * MIB
     total_bytes: Size = 256 * MIB
+    memory: Size = 128 * MIB
 
 
 @dataclass(frozen=True, slots=True)

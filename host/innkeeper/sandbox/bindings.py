@@ -29,16 +29,15 @@ def _ask(guest: Guest, caller: int, kind: int, key_at: int, key_length: int, at:
     call = guest.call
     call.count_system_call()
     window = guest.kernel_window()
-    window.make_room()
     if key_length > _KEY_MAX:
         return 0
     key = window.read(key_at, key_length)
     if kind == CONFIG_GET:
         found = call.options.config.get(key.decode("utf-8", "replace"))
-        return 0 if found is None else _give(guest, window, found.encode())
+        return 0 if found is None else _give_now(guest, window, found.encode())
     if kind == VAR_GET:
         value = guest.variables.get(key)
-        return 0 if value is None else _give(guest, window, value)
+        return 0 if value is None else _give_now(guest, window, value)
     if at == 0:
         guest.variables.remove(key)
     else:
@@ -46,6 +45,12 @@ def _ask(guest: Guest, caller: int, kind: int, key_at: int, key_length: int, at:
         limit = call.limits.variables
         guest.variables.set(key, window.read(at, min(length, limit + 1)), limit)
     return 0
+
+
+def _give_now(guest: Guest, window: KernelWindow, data: bytes) -> int:
+    # As `_give`, inside of a callback.
+    window.make_room(len(data))
+    return _give(guest, window, data)
 
 
 def _give(guest: Guest, window: KernelWindow, data: bytes) -> int:
@@ -100,11 +105,13 @@ def host_binding(function: HostFunction) -> Binding:
 
     def begin(guest: Guest, caller: int, *raw: Any) -> Pending:
         _count_memory(guest)
+        tape = guest.call.tape
+        asked = handler if tape is None else tape.asks(function)
         if not (takes_bytes or gives_bytes):
-            return Pending(handler, raw, name, signature)
+            return Pending(asked, raw, name, signature)
         window = guest.kernel_window()
         if not takes_bytes:
-            return Pending(handler, raw, name, signature, window=window)
+            return Pending(asked, raw, name, signature, window=window)
         total = arguments.check(guest.call, window, raw)
         held = _hold(guest, total) if total > _PAGE else 0
         try:
@@ -113,7 +120,7 @@ def host_binding(function: HostFunction) -> Binding:
             if held:
                 guest.program.places.in_flight.give(held)
             raise
-        return Pending(handler, values, name, signature, held, window=window if gives_bytes else None)
+        return Pending(asked, values, name, signature, held, window=window if gives_bytes else None)
 
     return Binding(signature, _quick(function, begin, signature, arguments) if function.quick else begin)
 
@@ -150,9 +157,11 @@ def _quick(
     def at_once(guest: Guest, caller: int, *raw: Any) -> Any:
         if guest.lent:
             pending = begin(guest, caller, *raw)
-            pending.handler = later
+            if guest.call.tape is None:
+                pending.handler = later
             return pending
         call = guest.call
+        tape = call.tape
         call.count_host_call()
         if call.token is None:
             call.enter()
@@ -160,14 +169,13 @@ def _quick(
         window = None
         if takes_bytes or gives_bytes:
             window = guest.kernel_window()
-            window.make_room()
             if takes_bytes:
                 arguments.check(call, window, raw)
                 values = arguments.read(window, raw)
         stretch = time.perf_counter() - guest.answered
         if stretch > guest.stretch:
             guest.stretch = stretch
-        value = handler(*values)
+        value = handler(*values) if tape is None else tape.quick(function, values)
         guest.answered = time.perf_counter()
         if not gives_bytes:
             try:
@@ -175,7 +183,7 @@ def _quick(
             except (TypeError, OverflowError) as error:
                 raise _wrong(name, signature, value, error) from None
         assert window is not None
-        return _give(guest, window, _bytes_of(call, name, value))
+        return _give_now(guest, window, _bytes_of(call, name, value))
 
     return at_once
 
@@ -230,9 +238,14 @@ def wasi_binding(function: WasiFunction) -> Binding:
     signature = Signature(tuple(value.value for value in function.parameters), results, signed=False)
 
     def begin(guest: Guest, caller: int, *arguments: int) -> int | Pending | None:
-        guest.call.count_system_call()
+        call = guest.call
+        call.count_system_call()
         memory: GuestMemory = guest.caller_window(caller) or _NO_MEMORY
-        outcome = handler(guest.wasi, memory, *arguments)
+        tape = call.tape
+        if tape is None:
+            outcome = handler(guest.wasi, memory, *arguments)
+        else:
+            outcome = tape.system(function, guest.wasi, memory, arguments)
         if isinstance(outcome, int):
             return outcome
         _count_memory(guest)

@@ -21,9 +21,10 @@ class Call(PresentCall):
         failure: what a callback found wrong, if it did; the first thing counts.
         ahead: whether it only starts a guest that nobody called yet: no host function may run then.
         orderly: whether the guest finished and reported an error of its own: it can be called again.
+        tape: `options.tape`.
     """
 
-    __slots__ = ("ahead", "clock", "failure", "function", "orderly")
+    __slots__ = ("ahead", "clock", "failure", "function", "orderly", "tape")
 
     def __init__(self, function: str, data: bytes, options: CallOptions) -> None:
         """Args:
@@ -35,6 +36,7 @@ class Call(PresentCall):
             LimitError: the input is larger than its limit.
         """
         super().__init__(options, len(data))
+        self.tape = options.tape
         self.function = function
         self.clock = WallClock(options.limits.wall)
         self.failure: BaseException | None = None

@@ -16,6 +16,7 @@ from innkeeper.sandbox.limits import DEFAULTS, Limits
 from innkeeper.sandbox.usage import Result
 
 if TYPE_CHECKING:
+    from innkeeper.sandbox.tape import Tape
     from innkeeper.sandbox.wasi.rights import WasiRights
 
 
@@ -74,12 +75,14 @@ class CallOptions:
         plugin: the plugin's id, for messages.
         rights: what the guest's WASI shows of the world; None: nothing. A guest that stays has those that it was
             opened with. The oracle's guests have none.
+        tape: records what the guest asks of the host and is answered, or answers from a recording; None: neither.
     """
 
     limits: Limits = DEFAULTS
     config: Mapping[str, str] = field(default_factory=dict)
     plugin: str | None = None
     rights: WasiRights | None = None
+    tape: Tape | None = None
 
 
 class Program(Protocol):

@@ -73,7 +73,7 @@ class Stock:
             self.refused = True
         elif usage.cpu >= SLOW and not self.refused and self._options is None:
             # A copy, since a caller may change the mapping that it gave.
-            self._options = replace(call.options, config=dict(call.options.config))
+            self._options = replace(call.options, config=dict(call.options.config), tape=None)
             self._program.engine.spares.want(self)
 
     def take(self, call: Call) -> Guest | None:

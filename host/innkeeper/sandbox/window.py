@@ -120,9 +120,10 @@ class KernelWindow(Window):
         self.look()
         c.memset(self.base, 0, min(self._top(), self.size, _CLEARED))
 
-    def make_room(self) -> None:
-        """Looks again if what is known of its size leaves little above the last block, so that `put` finds room."""
-        if self._top() + _ROOM > self.size:
+    def make_room(self, length: int) -> None:
+        """Looks again where, as far as is known, `length` bytes may not fit above the last block. So it is the memory's
+        real size, and no tick of a clock, that decides where `put` puts them."""
+        if self._top() + 2 * length + _ROOM > self.size:
             self.look()
 
     def put(self, data: bytes) -> int:

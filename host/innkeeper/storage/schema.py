@@ -253,3 +253,30 @@ firings: Final = Table(
     Column("at", Float(53), nullable=False),
 )
 Index("firings_at", firings.c.at)
+journals: Final = Table(
+    "journals",
+    metadata,
+    Column("id", NUMBER, primary_key=True, autoincrement=True),
+    Column("owner", ORDERED, nullable=False),
+    Column("at", Float(53), nullable=False),
+    Column("plugin", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("function", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("size", NUMBER, nullable=False),
+    # Last, so that a list need not read past it.
+    Column("body", LargeBinary, nullable=False),
+    # Numbers of deleted journals are not used again.
+    sqlite_autoincrement=True,
+)
+Index("journals_owner", journals.c.owner, journals.c.id)
+Index("journals_at", journals.c.at)
+
+journals_usage: Final = Table(
+    "journals_usage",
+    metadata,
+    Column("owner", ORDERED, primary_key=True),
+    # What `journals` holds of the owner; changed in the transactions that change `journals`.
+    Column("entries", NUMBER, nullable=False),
+    Column("bytes", NUMBER, nullable=False),
+)

@@ -158,6 +158,12 @@ class ExtismProgram:
         worker.settings = settings
 
     def _check_open(self, options: CallOptions) -> None:
+        if options.tape is not None:
+            raise UsageError(
+                "the engine 'extism' neither records calls nor plays them back: use the engine 'fibers', or keep no "
+                "journal",
+                plugin=options.plugin,
+            )
         if self._closed:
             raise UsageError("the plugin was unloaded", plugin=options.plugin)
 

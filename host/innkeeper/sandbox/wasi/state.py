@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import cached_property
 
 from innkeeper.sandbox.wasi.clocks import Clock, RealClock, StandingClock
-from innkeeper.sandbox.wasi.descriptors import DescriptorTable
+from innkeeper.sandbox.wasi.descriptors import DescriptorTable, Output
 from innkeeper.sandbox.wasi.entropy import DigestRandom, Random, SystemRandom
+from innkeeper.sandbox.wasi.errors import WasiError
 from innkeeper.sandbox.wasi.lines import LineLog, Log
 from innkeeper.sandbox.wasi.rights import NONE, WasiRights
 
@@ -26,6 +27,8 @@ class Wasi:
 
     def __init__(self, seed: bytes, rights: WasiRights = NONE, log: Log | None = None) -> None:
         self._rights = rights
+        self.real = rights.clock or rights.random or bool(rights.files)
+        """Whether it shows anything of the real world (bool): if not, the module alone decides every answer."""
         self._seed = seed
         self._outputs = (LineLog("info", log or _drop), LineLog("error", log or _drop))
         self._closed = False
@@ -44,6 +47,16 @@ class Wasi:
         if self._closed:
             table.close()
         return table
+
+    def stream(self, descriptor: int) -> int | None:
+        """1 or 2 where this number is standard output or error now, whatever it was at first; else None."""
+        try:
+            found = self.descriptors.get(descriptor)
+        except WasiError:
+            return None
+        if not isinstance(found, Output):
+            return None
+        return 1 if found.lines is self._outputs[0] else 2
 
     def flush(self) -> None:
         """Logs what was printed without a line's end. For the end of a call, however it ended."""
