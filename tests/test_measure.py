@@ -14,7 +14,7 @@ import trio
 import innkeeper
 from innkeeper.sandbox import callbacks
 from measure import __main__ as measure
-from measure import cli, fresh, guests, lag, soak, soak_course, soak_watch, waiting
+from measure import cli, fresh, guests, lag, services, soak, soak_course, soak_watch, waiting
 from measure.soak_course import Course, Plan
 
 SOME = 200
@@ -197,3 +197,17 @@ def test_20_000_guests_that_end_badly_leave_nothing(end: str) -> None:
 @counts_pages
 def test_5_000_guests_wait_at_the_same_time_and_the_next_is_refused() -> None:
     assert waiting.main()
+
+
+async def test_runs_that_wait_on_http_and_kv_at_once_all_end_well(tmp_path: Path) -> None:
+    with services.slow_server(0.01) as port:
+        services.write_home(tmp_path, port)
+        crowd, workflow = services.Crowd(), services.payload()
+        async with innkeeper.open_host(tmp_path, watch=False) as host, trio.open_nursery() as nursery:
+            for _ in range(SOME):
+                nursery.start_soon(crowd.one_after_the_other, host, workflow)
+            with trio.fail_after(60):
+                while crowd.ended < 2 * SOME:
+                    await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+    assert crowd.failures == set()
