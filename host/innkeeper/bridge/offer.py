@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from innkeeper.bridge import events, http, kv, secrets
+from innkeeper.bridge import events, http, kv, llm, secrets
 from innkeeper.bridge.caller import Caller
 from innkeeper.bridge.extism_http import extism_functions
 from innkeeper.bridge.gate import Gate
@@ -24,6 +24,7 @@ SERVICES: Final[tuple[ServiceKind, ...]] = (
         http.RATE,
         lambda needs: http.HttpService(SecretStore(needs.configuration.secrets.file)),
     ),
+    ServiceKind("llm", llm.LlmService, llm.RATE, lambda needs: llm.LlmService(needs)),
     ServiceKind("secrets", secrets.SecretsService, secrets.RATE, lambda needs: secrets.SecretsService()),
 )
 """Every service."""

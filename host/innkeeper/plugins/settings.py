@@ -94,12 +94,14 @@ class LlmEndpoint:
     Attributes:
         url: its base, such as "https://api.example.com/v1".
         secret: name of the secret that goes into its Authorization header, or None.
-        models: name that plugins use, to name at the endpoint.
+        models: name that plugins use, to name at the endpoint. No two endpoints have the same name of a model.
+        answer_limit: how the endpoint calls the bound on an answer's tokens: some know the newer name alone.
     """
 
     url: str
     secret: str | None = None
     models: Mapping[str, str] = field(default_factory=dict)
+    answer_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +112,15 @@ class LlmSettings:
         endpoints: by name.
         tokens_per_day: of one plugin and owner, prompts and answers together.
         cache: seconds for which an equal question gets the kept answer; 0: answers are not kept.
-        embeddings: bytes of embeddings that are kept by content and model.
+        cache_sampled: whether answers are kept of questions that ask for a temperature above 0, too: who does so may
+            want another answer each time.
+        embeddings: bytes of embeddings that are kept by content and model; 0: none.
     """
 
     endpoints: Mapping[str, LlmEndpoint] = field(default_factory=dict)
     tokens_per_day: int = 1_000_000
     cache: float = 0.0
+    cache_sampled: bool = False
     embeddings: int = 64 * MIB
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 """Every revision of the schema, oldest first."""
 
 metadata: Final = MetaData()
@@ -135,3 +135,17 @@ events_waiting: Final = Table(
     Column("attempts", NUMBER, nullable=False),
 )
 Index("events_waiting_event", events_waiting.c.event)
+
+llm_usage: Final = Table(
+    "llm_usage",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("plugin", Text, primary_key=True),
+    # Since 1970, in UTC.
+    Column("day", NUMBER, primary_key=True, autoincrement=False),
+    # Used, and set aside for what is under way.
+    Column("tokens", NUMBER, nullable=False),
+    # Of these, what no endpoint reported.
+    Column("estimated", NUMBER, nullable=False),
+    Column("requests", NUMBER, nullable=False),
+)
