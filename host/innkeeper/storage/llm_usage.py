@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection, and_, bindparam, delete, select, update
 
 from innkeeper.storage.database import Database
+from innkeeper.storage.llm_model import MOST_TOKENS, DayUsage, Reserved, UsedUpError
 from innkeeper.storage.names import check_name
 from innkeeper.storage.schema import llm_usage
 from innkeeper.storage.statements import insert_if_missing
 
 KEPT: Final = 90
 """Days that are kept, to be looked at."""
-
-MOST_TOKENS: Final = 1 << 40
-"""Tokens of one request: a bound for arithmetic alone."""
 
 _DAY = 86_400
 _OF_PLUGIN = and_(*(llm_usage.c[name] == bindparam(f"its_{name}") for name in ("owner", "plugin")))
@@ -38,49 +35,6 @@ _ADD = (
     )
 )
 _FORGET = delete(llm_usage).where(_OF_PLUGIN, llm_usage.c.day < bindparam("oldest"))
-
-
-class UsedUpError(Exception):
-    """The day's tokens do not suffice.
-
-    Args:
-        left: how many there are.
-    """
-
-    def __init__(self, left: int) -> None:
-        super().__init__(f"{left} tokens are left")
-        self.left = left
-
-
-@dataclass(frozen=True, slots=True)
-class Reserved:
-    """Tokens that were set aside.
-
-    Attributes:
-        owner, plugin: whose they are.
-        day: on which.
-        tokens: how many.
-    """
-
-    owner: str
-    plugin: str
-    day: int
-    tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class DayUsage:
-    """What was used on one day.
-
-    Attributes:
-        tokens: with those that are set aside.
-        estimated: those of them that no endpoint reported.
-        requests: how often an endpoint was asked.
-    """
-
-    tokens: int = 0
-    estimated: int = 0
-    requests: int = 0
 
 
 class LlmUsageStore:

@@ -12,10 +12,11 @@ import trio
 from innkeeper.bridge.caller import Caller
 from innkeeper.bridge.refusal import Refusal, ServiceError
 from innkeeper.errors import BusyError, InnkeeperError
+from innkeeper.storage.llm_model import Reserved, UsedUpError
 
 if TYPE_CHECKING:
     from innkeeper.storage.database import Database
-    from innkeeper.storage.llm_usage import LlmUsageStore, Reserved
+    from innkeeper.storage.llm_usage import LlmUsageStore
 
 logger = logging.getLogger("innkeeper.bridge")
 
@@ -55,10 +56,8 @@ class Budget:
         Raises:
             ServiceError: so many are not left, or the store is busy.
         """
-        store = await self._store()
-        from innkeeper.storage.llm_usage import UsedUpError
-
         try:
+            store = await self._store()
             return await store.reserve(caller.owner, caller.plugin, tokens, self._per_day)
         except UsedUpError as error:
             raise ServiceError(
@@ -71,6 +70,11 @@ class Budget:
             ) from None
         except BusyError:
             raise ServiceError(Refusal.BUSY, "the store is busy; try again later") from None
+        except InnkeeperError as error:
+            logger.warning("llm: nothing is asked, since tokens cannot be counted: %s", error.message)
+            raise ServiceError(
+                Refusal.FAILED, "tokens cannot be counted, so models are not asked; the host's log says why"
+            ) from None
 
     async def settle(self, reserved: Reserved, tokens: int, *, estimated: bool) -> None:
         """Puts what was used in place of what was set aside. Where that fails it is logged: there is an answer."""

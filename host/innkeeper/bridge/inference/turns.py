@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import trio
 
@@ -16,9 +16,6 @@ from innkeeper.bridge.inference.faults import EndpointError
 from innkeeper.bridge.quota import TokenBucket
 from innkeeper.bridge.refusal import Refusal, ServiceError
 from innkeeper.bridge.web.slots import Holding, Slots
-
-if TYPE_CHECKING:
-    from innkeeper.storage.llm_usage import Reserved
 
 _BUCKETS: Final = 1000
 
@@ -72,7 +69,7 @@ class Turns:
         async with self._slots.taken(caller.plugin) as holding:
             turn.append(True)
             self._pace(caller.plugin)
-            reserved: Reserved = await self._budget.reserve(caller, tokens)
+            reserved = await self._budget.reserve(caller, tokens)
             spent: list[TokenUsage] = []
             try:
                 yield holding, spent

@@ -10,7 +10,7 @@ from typing import Protocol
 import trio
 
 from innkeeper.bridge.web.dial import Dialer
-from innkeeper.bridge.web.exchange import FIRST, Exchange
+from innkeeper.bridge.web.exchange import Exchange
 from innkeeper.bridge.web.faults import Rule, WebError
 from innkeeper.bridge.web.message import Head, Headers, Request
 from innkeeper.bridge.web.reach import Reach
@@ -104,7 +104,7 @@ class WebClient:
 
     @asynccontextmanager
     async def asked(
-        self, sent: Request, reach: Reach, most: int, *, first: float = FIRST
+        self, sent: Request, reach: Reach, most: int, *, first: float | None = None
     ) -> AsyncIterator[tuple[Exchange, Head]]:
         """One request without its redirects, over a connection that is open for the time of the block. The reach is
         asked about addresses alone.
@@ -113,7 +113,7 @@ class WebClient:
             sent: as it is sent.
             reach: what may be connected to.
             most: bytes of the answer's body.
-            first: seconds from the request's end to that of the answer's head.
+            first: seconds from the request's end to that of the answer's head; by default `exchange.FIRST`.
 
         Raises:
             WebError: there is no answer.

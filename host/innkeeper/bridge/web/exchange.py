@@ -38,15 +38,15 @@ _BLANK = re.compile(rb"\n\r?\n")
 class Exchange:
     """One request over one connection. What it needs of the server is bounded; nothing is kept for another."""
 
-    def __init__(self, stream: trio.abc.Stream, most: int, *, first: float = FIRST) -> None:
+    def __init__(self, stream: trio.abc.Stream, most: int, *, first: float | None = None) -> None:
         """Args:
         stream: connected; whoever made the exchange closes it.
         most: bytes that the answer's body may have, decompressed.
-        first: seconds from the request's end to that of the answer's head.
+        first: seconds from the request's end to that of the answer's head; by default `FIRST`.
         """
         self._stream = stream
         self._most = most
-        self._first = first
+        self._first = FIRST if first is None else first
         self._wire = h11.Connection(h11.CLIENT, max_incomplete_event_size=_SLICE)
         self._pending = bytearray()
         self._way = GiveWay()
