@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from event_homes import until
-from innkeeper.bridge import llm
+from innkeeper.bridge.inference import asking
 from innkeeper.bridge.inference import limits as llm_limits
 from innkeeper.bridge.inference import streams as llm_streams
 from innkeeper.errors import InnkeeperError
@@ -239,7 +239,7 @@ async def test_a_key_in_a_stream_is_withheld_however_it_is_cut(
 )
 async def test_a_stream_that_is_none_is_a_failure(home: Path, monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     plugin(home, wasm=stream_guest())
-    monkeypatch.setattr(llm, "MOST_WIRE", 500_000)
+    monkeypatch.setattr(asking, "MOST_WIRE", 500_000)
     async with serving(streams(data)) as server:
         use_models(monkeypatch, home, models(server))
         async with opened(home) as host:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from innkeeper.bridge.caller import Caller
 from innkeeper.bridge.inference import limits
-from innkeeper.bridge.inference.answers import MOST_CHAT, TokenUsage, read_chat
 from innkeeper.bridge.inference.arguments import (
     CHAT_BOUNDS,
     EMBED_BOUNDS,
@@ -27,29 +25,15 @@ from innkeeper.bridge.inference.arguments import (
     Texts,
     Tools,
 )
-from innkeeper.bridge.inference.budget import Budget, estimate
-from innkeeper.bridge.inference.cache import Cache, key_of
-from innkeeper.bridge.inference.call_streams import streams_of_this_call
-from innkeeper.bridge.inference.client import Answered, EndpointClient
-from innkeeper.bridge.inference.embeddings import Embeddings
-from innkeeper.bridge.inference.endpoints import Model, Models
-from innkeeper.bridge.inference.question import SMALL, Question, chat_question
-from innkeeper.bridge.inference.streams import MOST_WIRE, Stream
-from innkeeper.bridge.inference.turns import Turns
 from innkeeper.bridge.needs import Needs
 from innkeeper.bridge.operation import operation
 from innkeeper.bridge.quota import Rate
-from innkeeper.bridge.secret_store import SecretStore
-from innkeeper.sandbox.limits import MIB
 
 if TYPE_CHECKING:
-    from innkeeper.bridge.web.client import WebClient
+    from innkeeper.bridge.inference.asking import Asking
 
 RATE: Final = Rate(per_second=1000, burst=2000)
 """Calls of one plugin: pieces of streams are calls too. What goes to endpoints has a bound of its own."""
-
-ANSWERS: Final = 32 * MIB
-"""Bytes of answers that are kept, where the operator has them kept."""
 
 
 class LlmService:
@@ -67,14 +51,11 @@ class LlmService:
         now: seconds since 1970; called from any thread.
         clock: seconds of a monotonic clock.
         """
-        settings = needs.configuration.llm
-        self._settings = settings
         self._needs = needs
-        self._models: Models | None = None
-        self._client = EndpointClient(SecretStore(needs.configuration.secrets.file), _make_client, now)
-        self._turns = Turns(Budget(needs.database, settings.tokens_per_day, now), clock)
-        self._answers: Cache[dict[str, Any]] = Cache(ANSWERS, settings.cache, clock)
-        self._embeddings = Embeddings(self._client, self._turns, Cache(settings.embeddings, now=clock))
+        self._now = now
+        self._clock = clock
+        self._asking: Asking | None = None
+        self._opening = trio.Lock()
 
     @operation("llm.chat", use="model", bounds=CHAT_BOUNDS)
     async def chat(
@@ -110,19 +91,9 @@ class LlmService:
             {message: {role, content: text or nil, tool_calls: list of {id, type, function: {name, arguments}}, where
             there are}, finish_reason: text or nil, usage: {prompt_tokens, completion_tokens, estimated}, model, cached}
         """
-        found = self._model(model)
-        async with self._turns.in_time(caller, timeout) as turn:
-            chosen = _chosen(temperature, stop, response_format, seed, tools)
-            question = await chat_question(found, messages, max_tokens, chosen)
-            kept = self._settings.cache > 0 and (not temperature or self._settings.cache_sampled)
-            key = key_of((caller.owner, caller.plugin, found.endpoint), question.digest)
-            known = self._answers.get(key) if kept else None
-            if known is not None:
-                return {**known, "usage": TokenUsage(0).as_value(), "cached": True}
-            answer, size = await self._answer(caller, found, question, max_tokens, turn)
-        if kept:
-            self._answers.put(key, answer, size)
-        return answer
+        asking = await self._opened()
+        chosen = _chosen(temperature, stop, response_format, seed, tools)
+        return await asking.chat(caller, model, messages, max_tokens, timeout, chosen)
 
     @operation("llm.chat", use="model", bounds=CHAT_BOUNDS)
     async def chat_open(
@@ -156,22 +127,9 @@ class LlmService:
             {stream: integer}, which means nothing in another call and is closed when this one ends. A call has at most
             4 open.
         """
-        found = self._model(model)
-        streams = streams_of_this_call(self)
-        streams.check_room()
-        async with self._turns.in_time(caller, timeout) as turn:
-            chosen = _chosen(temperature, stop, response_format, seed, tools)
-            question = await chat_question(found, messages, max_tokens, chosen, stream=True)
-            stream = Stream(timeout, question.prompt)
-            number = streams.add(stream)
-            try:
-                opened = self._opener(caller, found, question, max_tokens, stream, turn)
-                self._needs.background.start("a stream of a model", lambda: stream.run(opened))
-                await stream.begun()
-            except BaseException:
-                streams.close(number)
-                raise
-        return {"stream": number}
+        asking = await self._opened()
+        chosen = _chosen(temperature, stop, response_format, seed, tools)
+        return await asking.chat_open(caller, model, messages, max_tokens, timeout, chosen)
 
     @operation("llm.chat")
     async def chat_next(self, caller: Caller, *, stream: StreamId) -> dict[str, Any]:
@@ -185,19 +143,7 @@ class LlmService:
             usage: as `llm.chat` has it, or nil; tool_calls: list}. The last three come with the end, after which the
             stream is closed. A `delta` may be "" before the end.
         """
-        streams = streams_of_this_call(self)
-        found = streams.find(stream)
-        try:
-            text, ending = await found.next(limits.allowed(caller, limits.WHOLE))
-        except BaseException:
-            streams.close(stream)
-            raise
-        answer: dict[str, Any] = {"delta": text, "done": False, "finish_reason": None, "usage": None, "tool_calls": []}
-        if ending is not None:
-            streams.close(stream)
-            usage = ending.usage.as_value()
-            answer |= {"done": True, "finish_reason": ending.finish_reason, "usage": usage, "tool_calls": ending.calls}
-        return answer
+        return await (await self._opened()).chat_next(caller, stream)
 
     @operation("llm.chat")
     async def chat_close(self, caller: Caller, *, stream: StreamId) -> dict[str, Any]:
@@ -209,7 +155,7 @@ class LlmService:
         Returns:
             {closed: whether it was open}
         """
-        return {"closed": streams_of_this_call(self).close(stream)}
+        return (await self._opened()).chat_close(stream)
 
     @operation("llm.embed", use="model", bounds=EMBED_BOUNDS)
     async def embed(
@@ -226,52 +172,21 @@ class LlmService:
             {vectors: list of bytes, float32 in little-endian, in the order of the texts; dimensions: integer; usage:
             {prompt_tokens, completion_tokens, estimated}; model; cached: how many were known already}
         """
-        return await self._embeddings.of(caller, self._model(model), texts, timeout)
+        return await (await self._opened()).embed(caller, model, texts, timeout)
 
-    def _model(self, name: str) -> Model:
-        if self._models is None:
-            self._models = Models(self._settings)
-        return self._models.find(name)
-
-    async def _answer(
-        self, caller: Caller, model: Model, question: Question, max_tokens: int, turn: list[bool]
-    ) -> tuple[dict[str, Any], int]:
-        from innkeeper.bridge.web.client import whole
-
-        async with self._turns.spending(caller, question.prompt + max_tokens, turn) as (holding, spent):
-            async with self._client.answered(model, "/chat/completions", question.body, most=MOST_CHAT) as answered:
-                body = await whole(answered.exchange, holding)
-                if len(body) <= SMALL:
-                    chat = read_chat(body, answered.placing)
-                else:
-                    chat = await trio.to_thread.run_sync(read_chat, body, answered.placing)
-            usage = chat.usage or TokenUsage(question.prompt, estimate((chat.size,)), estimated=True)
-            spent.append(usage)
-        answer = {"message": chat.message, "finish_reason": chat.finish_reason, "usage": usage.as_value()}
-        return answer | {"model": model.name, "cached": False}, len(body)
-
-    def _opener(
-        self, caller: Caller, model: Model, question: Question, max_tokens: int, stream: Stream, turn: list[bool]
-    ) -> Callable[[], AbstractAsyncContextManager[Answered]]:
-        @asynccontextmanager
-        async def opened() -> AsyncIterator[Answered]:
-            path, body = "/chat/completions", question.body
-            async with self._turns.spending(caller, question.prompt + max_tokens, turn) as (_, spent):
-                try:
-                    async with self._client.answered(model, path, body, most=MOST_WIRE) as answered:
-                        yield answered
-                finally:
-                    # Of what was broken off, as much is counted as came; of what never began, all that was set aside.
-                    if stream.events:
-                        spent.append(stream.spent())
-
-        return opened
+    async def _opened(self) -> Asking:
+        # What it needs takes a while to import: once, in a thread, when the first plugin asks.
+        if self._asking is None:
+            async with self._opening:
+                if self._asking is None:
+                    self._asking = await trio.to_thread.run_sync(_make, self._needs, self._now, self._clock)
+        return self._asking
 
 
-def _make_client() -> WebClient:
-    from innkeeper.bridge.http import make_client
+def _make(needs: Needs, now: Callable[[], float], clock: Callable[[], float]) -> Asking:
+    from innkeeper.bridge.inference.asking import Asking
 
-    return make_client()
+    return Asking(needs, now, clock)
 
 
 def _chosen(

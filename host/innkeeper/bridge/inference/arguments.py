@@ -8,8 +8,6 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, Field
 
 from innkeeper.bridge.inference import limits
-from innkeeper.bridge.inference.embeddings import MOST_TEXT as MOST_EMBEDDED
-from innkeeper.bridge.inference.embeddings import MOST_TEXTS
 from innkeeper.bridge.inference.messages import (
     MOST_MESSAGES,
     MOST_TEXT,
@@ -23,6 +21,12 @@ from innkeeper.sandbox.limits import KIB
 
 MOST_ANSWER: Final = 131_072
 """Tokens of an answer that can be asked for."""
+
+MOST_TEXTS: Final = 64
+"""Texts that are embedded at once."""
+
+MOST_EMBEDDED: Final = 32 * KIB
+"""Bytes of each: what models with a long memory read."""
 
 CHAT_BOUNDS: Final = DataBounds(size=2 * MOST_TEXT, depth=24, elements=5000)
 EMBED_BOUNDS: Final = DataBounds(size=MOST_TEXTS * (MOST_EMBEDDED + 8) + KIB, depth=2, elements=MOST_TEXTS + 8)

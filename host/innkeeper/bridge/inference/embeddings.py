@@ -9,6 +9,7 @@ import trio
 
 from innkeeper.bridge.caller import Caller
 from innkeeper.bridge.inference.answers import TokenUsage
+from innkeeper.bridge.inference.arguments import MOST_EMBEDDED, MOST_TEXTS
 from innkeeper.bridge.inference.budget import estimate
 from innkeeper.bridge.inference.cache import Cache, key_of
 from innkeeper.bridge.inference.client import EndpointClient
@@ -17,15 +18,9 @@ from innkeeper.bridge.inference.messages import as_json
 from innkeeper.bridge.inference.turns import Turns
 from innkeeper.bridge.inference.vectors import MOST_EMBEDDINGS, read_embeddings
 from innkeeper.bridge.refusal import Refusal, ServiceError
-from innkeeper.sandbox.limits import KIB
+from innkeeper.bridge.web.client import whole
 
-MOST_TEXTS: Final = 64
-"""Texts that are embedded at once."""
-
-MOST_TEXT: Final = 32 * KIB
-"""Bytes of each: what models with a long memory read."""
-
-_MOST_BODY: Final = 2 * MOST_TEXTS * MOST_TEXT
+_MOST_BODY: Final = 2 * MOST_TEXTS * MOST_EMBEDDED
 
 
 class Embeddings:
@@ -69,8 +64,6 @@ class Embeddings:
     async def _asked(
         self, caller: Caller, model: Model, texts: Sequence[str], turn: list[bool]
     ) -> tuple[list[bytes], TokenUsage]:
-        from innkeeper.bridge.web.client import whole
-
         asked = {"model": model.remote, "input": texts, "encoding_format": "base64"}
         body = await trio.to_thread.run_sync(as_json, asked, _MOST_BODY)
         prompt = estimate(len(text.encode()) for text in texts)
@@ -87,8 +80,8 @@ def _keys(caller: Caller, model: Model, texts: Sequence[str]) -> list[bytes]:
     names = (caller.owner, caller.plugin, model.endpoint, model.remote)
     encoded = [text.encode() for text in texts]
     for at, data in enumerate(encoded):
-        if len(data) > MOST_TEXT:
+        if len(data) > MOST_EMBEDDED:
             raise ServiceError(
-                Refusal.INVALID, f"llm.embed: text {at} has {len(data):,} bytes, the most is {MOST_TEXT:,}"
+                Refusal.INVALID, f"llm.embed: text {at} has {len(data):,} bytes, the most is {MOST_EMBEDDED:,}"
             )
     return [key_of(names, data) for data in encoded]

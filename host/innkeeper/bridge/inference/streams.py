@@ -25,6 +25,7 @@ from innkeeper.bridge.inference.sse import EventParser, TooLongError
 from innkeeper.bridge.inference.withholding import Withholding
 from innkeeper.bridge.refusal import Refusal, ServiceError
 from innkeeper.bridge.secret_placing import Placing
+from innkeeper.bridge.web.giveway import GiveWay
 from innkeeper.sandbox.limits import KIB, MIB
 
 if TYPE_CHECKING:
@@ -224,8 +225,6 @@ _PART: Final = 16
 
 
 async def _events(answered: Answered) -> AsyncIterator[bytes]:
-    from innkeeper.bridge.web.giveway import GiveWay
-
     parser, way = EventParser(MOST_EVENT), GiveWay()
     async with aclosing(answered.exchange.body()) as body:
         async for piece in body:
