@@ -13,6 +13,8 @@ import pytest
 import trio
 
 from event_homes import until
+from innkeeper.bridge.bridge import FILE
+from innkeeper.bridge.host import STATE
 from innkeeper.bridge.inference import asking
 from innkeeper.bridge.inference import limits as llm_limits
 from innkeeper.bridge.inference import streams as llm_streams
@@ -100,7 +102,7 @@ async def test_an_endpoint_that_does_not_answer_as_it_must_is_a_failure_that_cos
     async with serving(speak) as server:
         use_models(monkeypatch, home, models(server))
         async with opened(home) as host:
-            refused(await chat(host, max_tokens=100, timeout=1.0), "failed")
+            refused(await chat(host, max_tokens=100, timeout=0.5), "failed")
     assert used(home)[0] > 100
 
 
@@ -140,6 +142,10 @@ NUMBERS = "[" + ",".join(["1"] * 20_000) + "]"
         b'{"data": [{"embedding": [--1]}]}',
         b'{"data": [{"embedding": ' + NUMBERS.encode() + b"}]}",
         b'{"data": [{"embedding": [1,]}]}',
+        b'{"data": [{"embedding": ' + b" " * 1_000_000,
+        b'{"data": [{"embedding": [' + b"1," * 1_000_000,
+        b'{"data": [{"embedding": "' + b"AAAA" * 1_000_000 + b'"}]}',
+        b'{"data": [{"x": "\\"embedding\\": [1.0]"}]}',
     ],
     ids=lambda body: str(body)[:40],
 )
@@ -378,6 +384,21 @@ async def test_a_flood_of_requests_that_cost_nothing_is_slowed_down(
             kinds = [(await chat(host))["error"]["kind"] for _ in range(8)]
         assert kinds == ["failed"] * 5 + ["quota"] * 3
         assert len(server.asked) == 5
+
+
+async def test_where_tokens_cannot_be_counted_nothing_is_asked(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plugin(home)
+    (home / STATE).mkdir(mode=0o700)
+    (home / STATE / FILE).write_bytes(b"no database" * 1000)
+    (home / STATE / FILE).chmod(0o600)
+    async with serving(says(answer())) as server:
+        use_models(monkeypatch, home, models(server))
+        async with opened(home) as host:
+            assert "counted" in refused(await chat(host), "failed")["message"]
+        assert server.asked == []
+    assert "damaged" in caplog.text
 
 
 async def test_the_end_of_the_host_ends_its_streams(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

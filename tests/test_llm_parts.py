@@ -11,6 +11,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from innkeeper.bridge.inference import sse
 from innkeeper.bridge.inference.cache import Cache, key_of
 from innkeeper.bridge.inference.sse import EventParser, TooLongError
 from innkeeper.bridge.inference.streams import IDLE, Stream
@@ -69,6 +70,14 @@ def test_lines_and_events_are_bounded(data: bytes) -> None:
     with pytest.raises(TooLongError):
         feed()
     assert len(parser._line) + sum(map(len, parser._data)) <= 1 << 18
+
+
+def test_lines_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "MOST_LINES", 10)
+    parser = EventParser()
+    assert list(parser.feed(b"\n" * 10)) == []
+    with pytest.raises(TooLongError):
+        list(parser.feed(b"\n"))
 
 
 def placing(value: str) -> Placing:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import trio
 
 from innkeeper.bridge.caller import Caller
 from innkeeper.bridge.inference.answers import TokenUsage
-from innkeeper.bridge.inference.arguments import MOST_EMBEDDED, MOST_TEXTS
+from innkeeper.bridge.inference.arguments import MOST_EMBEDDED
 from innkeeper.bridge.inference.budget import estimate
 from innkeeper.bridge.inference.cache import Cache, key_of
 from innkeeper.bridge.inference.client import EndpointClient
@@ -19,8 +20,7 @@ from innkeeper.bridge.inference.turns import Turns
 from innkeeper.bridge.inference.vectors import MOST_EMBEDDINGS, read_embeddings
 from innkeeper.bridge.refusal import Refusal, ServiceError
 from innkeeper.bridge.web.client import whole
-
-_MOST_BODY: Final = 2 * MOST_TEXTS * MOST_EMBEDDED
+from innkeeper.sandbox.limits import KIB
 
 
 class Embeddings:
@@ -64,9 +64,7 @@ class Embeddings:
     async def _asked(
         self, caller: Caller, model: Model, texts: Sequence[str], turn: list[bool]
     ) -> tuple[list[bytes], TokenUsage]:
-        asked = {"model": model.remote, "input": texts, "encoding_format": "base64"}
-        body = await trio.to_thread.run_sync(as_json, asked, _MOST_BODY)
-        prompt = estimate(len(text.encode()) for text in texts)
+        body, prompt = await trio.to_thread.run_sync(_asking, model, texts)
         async with self._turns.spending(caller, prompt, turn) as (holding, spent):
             async with self._client.answered(model, "/embeddings", body, most=MOST_EMBEDDINGS) as answered:
                 data = await whole(answered.exchange, holding)
@@ -74,6 +72,13 @@ class Embeddings:
             usage = reported or TokenUsage(prompt, estimated=True)
             spent.append(usage)
         return vectors, usage
+
+
+def _asking(model: Model, texts: Sequence[str]) -> tuple[bytes, int]:
+    """The body of a request, and its tokens, about. Text by text: the encoder keeps the interpreter's lock."""
+    around = as_json({"model": model.remote, "encoding_format": "base64"}, KIB)
+    written = [json.dumps(text, ensure_ascii=False).encode() for text in texts]
+    return around[:-1] + b',"input":[' + b",".join(written) + b"]}", estimate(map(len, written))
 
 
 def _keys(caller: Caller, model: Model, texts: Sequence[str]) -> list[bytes]:

@@ -235,5 +235,5 @@ async def _events(answered: Answered) -> AsyncIterator[bytes]:
                         yield event
                         await way.often()
                 except TooLongError:
-                    raise unusable("a line of its answer is too long") from None
+                    raise unusable("its answer has too long a line, or too many") from None
                 await way.often()

@@ -12,16 +12,18 @@ from typing import Final
 from innkeeper.bridge.inference.answers import TokenUsage, parsed, usage_of
 from innkeeper.bridge.inference.faults import unusable
 from innkeeper.bridge.scan import DataBounds
-from innkeeper.sandbox.limits import MIB
+from innkeeper.sandbox.limits import KIB, MIB
 
 MOST_EMBEDDINGS: Final = 16 * MIB
 """Bytes of an answer: 64 vectors of 16,384 numbers, written out."""
 
 MOST_DIMENSIONS: Final = 16_384
 
-_EMBEDDINGS = DataBounds(size=MOST_EMBEDDINGS, depth=8, elements=4_000)
-_VECTOR = re.compile(rb'("embedding"\s{0,9}:\s{0,9})\[([-+0-9.eE,\s]{0,400000})\]')
-"""A list of numbers, of `MOST_DIMENSIONS` at most as they are commonly written: some 2 ms of work."""
+_AROUND = DataBounds(size=64 * KIB, depth=8, elements=4_000)
+"""What an answer has besides its vectors."""
+
+_VECTOR = re.compile(rb'("embedding"\s{0,9}:\s{0,9})(?:\[([-+0-9.eE,\s]{0,400000})\]|"([A-Za-z0-9+/=\\]{0,100000})")')
+"""A list of numbers, of `MOST_DIMENSIONS` at most as they are commonly written, or so many in base64: some 2 ms."""
 
 
 def read_embeddings(body: bytes, count: int) -> tuple[list[bytes], TokenUsage | None]:
@@ -38,13 +40,13 @@ def read_embeddings(body: bytes, count: int) -> tuple[list[bytes], TokenUsage | 
         raise unusable("the answer is too large")
     # Vector by vector: the parser keeps the interpreter's lock for as long as one piece takes. In a JSON text a key in
     # quotes with ":" after it is never inside of a string, since a quote there has a backslash before it.
-    written: list[bytes] = []
+    written: list[re.Match[bytes]] = []
 
     def take(found: re.Match[bytes]) -> bytes:
-        written.append(found[2])
+        written.append(found)
         return b"%b%d" % (found[1], len(written) - 1)
 
-    data = parsed(_VECTOR.sub(take, body), _EMBEDDINGS)
+    data = parsed(_VECTOR.sub(take, body), _AROUND)
     items = data.get("data")
     if not isinstance(items, list) or len(items) != count:
         raise unusable("it has not as many vectors as there were texts")
@@ -59,21 +61,20 @@ def read_embeddings(body: bytes, count: int) -> tuple[list[bytes], TokenUsage | 
             or vectors[index] is not None
         ):
             raise unusable("its vectors are not in an order that can be told")
-        if isinstance(given, str):
-            vectors[index] = _from_base64(given)
-        elif isinstance(given, int) and not isinstance(given, bool) and 0 <= given < len(written):
-            vectors[index] = _from_numbers(written[given])
-        else:
+        if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < len(written):
             raise unusable("one of its vectors is none")
+        numbers, encoded = written[given][2], written[given][3]
+        vectors[index] = _from_base64(encoded) if numbers is None else _from_numbers(numbers)
     whole = [each for each in vectors if each is not None]
     if len({len(each) for each in whole}) > 1:
         raise unusable("its vectors are not of one length")
     return whole, usage_of(data)
 
 
-def _from_base64(text: str) -> bytes:
+def _from_base64(text: bytes) -> bytes:
     try:
-        vector = base64.b64decode(text, validate=True)
+        # JSON may have a backslash before each "/".
+        vector = base64.b64decode(text.replace(b"\\/", b"/"), validate=True)
     except (binascii.Error, ValueError):
         raise unusable("one of its vectors is no base64") from None
     if len(vector) % 4:
