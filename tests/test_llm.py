@@ -349,14 +349,21 @@ async def test_who_breaks_off_gets_nothing_back(home: Path, monkeypatch: pytest.
     assert requests == 2
 
 
-async def test_requests_at_once_are_bounded_and_the_rest_waits(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plugin(home)
+@pytest.mark.parametrize("bound", ["OF_ONE", "OF_ALL"])
+async def test_requests_at_once_are_bounded_and_the_rest_waits(
+    home: Path, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    for name in ("p", "q"):
+        plugin(home, name)
+    monkeypatch.setattr(llm_limits, bound, 3)
+    # Of each plugin three, or of both together.
+    places = 6 if bound == "OF_ONE" else 3
     now, most, go = [0], [0], trio.Event()
 
     async def speak(one: Asked, stream: trio.abc.Stream) -> None:
         now[0] += 1
         most[0] = max(most[0], now[0])
-        if now[0] == llm_limits.OF_ONE:
+        if now[0] == places:
             go.set()
         await go.wait()
         now[0] -= 1
@@ -366,9 +373,9 @@ async def test_requests_at_once_are_bounded_and_the_rest_waits(home: Path, monke
         use_models(monkeypatch, home, models(server))
         async with opened(home) as host, trio.open_nursery() as nursery:
             for number in range(20):
-                nursery.start_soon(lambda n=number: chat(host, seed=n))
+                nursery.start_soon(lambda n=number: chat(host, "pq"[n % 2], seed=n))
         assert len(server.asked) == 20
-    assert most[0] == llm_limits.OF_ONE
+    assert most[0] == places
 
 
 async def test_who_gets_no_turn_in_time_is_told_that_it_is_busy(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
