@@ -477,3 +477,20 @@ async def test_a_stream_that_is_closed_costs_what_came(home: Path, monkeypatch: 
     assert [set(each) for each in got] == [{"ok"}] * 4 + [{"error"}]
     assert [each["ok"]["closed"] for each in got[2:4]] == [True, False]
     refused(got[-1], "not_found")
+
+
+async def test_what_is_reported_before_the_end_is_not_believed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin(home, wasm=stream_guest())
+    little = {**piece("x" * 3000), "usage": {"prompt_tokens": 1, "completion_tokens": 0}}
+
+    async def speak(one: Asked, stream: trio.abc.Stream) -> None:
+        await stream.send_all(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + events(little, done=False)
+        )
+        await trio.sleep(60)
+
+    async with serving(speak) as server:
+        use_models(monkeypatch, home, models(server))
+        async with opened(home) as host:
+            await read(host, "close_early", max_tokens=100_000)
+            await until(lambda: 1000 < used(home)[0] < 2000)

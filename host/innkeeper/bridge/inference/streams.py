@@ -4,7 +4,7 @@ so that the endpoint waits for the guest. It ends with the call, and before it w
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -80,6 +80,7 @@ class Stream:
         self._usage: TokenUsage | None = None
         self._idle = trio.CancelScope()
         self._closed = False
+        self._over = False
         self._begun = False
         self._texts: list[str] = []
         self._size = 0
@@ -132,10 +133,12 @@ class Stream:
         return "", self._ending
 
     def spent(self) -> TokenUsage:
-        """The tokens of what came (TokenUsage): as the endpoint reports them, or by what there is."""
-        # Commonly each piece is a token.
+        """The tokens of what came (TokenUsage): as the endpoint reports them at the end, or by what there is."""
+        if self._over and self._usage is not None:
+            return self._usage
+        # Commonly each piece is a token. What is reported in between is of less than came.
         came = max(self.events, estimate((self._bytes,)))
-        return self._usage or TokenUsage(self._prompt, came, estimated=True)
+        return TokenUsage(self._prompt, came, estimated=True)
 
     # --- what the task does that reads ------------------------------------------------------------------------------
 
@@ -170,20 +173,22 @@ class Stream:
             raise unusable("it does not stream")
         withholding = Withholding(answered.placing)
         reason: str | None = None
-        async for data in _events(answered):
-            if data == b"[DONE]":
-                break
-            piece = read_piece(data)
-            self.events += 1
-            self._usage = piece.usage or self._usage
-            reason = piece.finish_reason or reason
-            self._keep_calls(piece)
-            if piece.text:
-                self._bytes += len(piece.text.encode())
-                await self._put(withholding.feed(piece.text))
-        else:
-            if reason is None:
-                raise unusable("the answer ends in the midst")
+        async with aclosing(_events(answered)) as events:
+            async for data in events:
+                if data == b"[DONE]":
+                    break
+                piece = read_piece(data)
+                self.events += 1
+                self._usage = piece.usage or self._usage
+                reason = piece.finish_reason or reason
+                self._keep_calls(piece)
+                if piece.text:
+                    self._bytes += len(piece.text.encode())
+                    await self._put(withholding.feed(piece.text))
+            else:
+                if reason is None:
+                    raise unusable("the answer ends in the midst")
+        self._over = True
         await self._put(withholding.rest())
         self._ending = Ending(reason, self._made_calls(answered.placing), self.spent())
 
@@ -224,7 +229,7 @@ _PART: Final = 16
 """Bytes that a part counts besides its text."""
 
 
-async def _events(answered: Answered) -> AsyncIterator[bytes]:
+async def _events(answered: Answered) -> AsyncGenerator[bytes, None]:
     parser, way = EventParser(MOST_EVENT), GiveWay()
     async with aclosing(answered.exchange.body()) as body:
         async for piece in body:
