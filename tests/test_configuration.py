@@ -142,6 +142,10 @@ def test_an_empty_file_is_the_built_in_configuration() -> None:
         ("[llm.endpoints.local]\nurl = 3", "llm.endpoints.local.url is not right: it must be a URL"),
         ("[llm.endpoints.l]\nurl = 'http://x'\nmodels = {'a b' = 'c'}", "llm.endpoints.l.models.a b is not right"),
         ("[llm.endpoints.l]\nurl = 'http://x'\nmodels = {a = 1}", "llm.endpoints.l.models.a is 1: it must be text"),
+        (
+            "[llm.endpoints]\nl = {url = 'http://x', models = {a = 'b'}}\nm = {url = 'http://y', models = {a = 'c'}}",
+            "llm.endpoints.m.models.a is a model that llm.endpoints.l has; give it another name",
+        ),
     ],
 )
 def test_a_wrong_value_is_one_sentence_with_its_key(text: str, sentence: str) -> None:

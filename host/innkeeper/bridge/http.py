@@ -145,11 +145,12 @@ class HttpService:
         # What speaks HTTP takes a while to import: once, in a thread, when the first plugin asks.
         async with self._making:
             if self._client is None:
-                self._client = await trio.to_thread.run_sync(_make, self._lookup, self._make_context)
+                self._client = await trio.to_thread.run_sync(make_client, self._lookup, self._make_context)
         return self._client
 
 
-def _make(lookup: Lookup | None, make_context: ContextMaker | None) -> WebClient:
+def make_client(lookup: Lookup | None = None, make_context: ContextMaker | None = None) -> WebClient:
+    """What makes requests. Imports what speaks HTTP, so it is called in a thread."""
     from innkeeper.bridge.web.client import WebClient
     from innkeeper.bridge.web.dial import Dialer, system_context
     from innkeeper.bridge.web.resolver import Resolver, system_lookup

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from innkeeper.bridge import call, config, events, http, kb, kv, log, scheduler, secrets, stream, vars
+from innkeeper.bridge import call, config, events, http, kb, kv, llm, log, scheduler, secrets, stream, vars
 from innkeeper.bridge.caller import Caller
 from innkeeper.bridge.extism_http import extism_functions
 from innkeeper.bridge.gate import Gate
@@ -29,6 +29,7 @@ SERVICES: Final[tuple[ServiceKind, ...]] = (
         http.RATE,
         lambda needs: http.HttpService(SecretStore(needs.configuration.secrets.file)),
     ),
+    ServiceKind("llm", llm.LlmService, llm.RATE, lambda needs: llm.LlmService(needs)),
     ServiceKind("secrets", secrets.SecretsService, secrets.RATE, lambda needs: secrets.SecretsService()),
     ServiceKind("kb", kb.KbService, kb.RATE, lambda needs: kb.KbService(kb.keyword_store(needs.database))),
     ServiceKind("scheduler", scheduler.SchedulerService, scheduler.RATE, scheduler.make),

@@ -100,6 +100,19 @@ class Placing:
         self.check_text(str(url))
         return replace(request, url=url)
 
+    @property
+    def forms(self) -> tuple[tuple[str, bytes], ...]:
+        """Name and bytes of each form in which a secret could come back."""
+        return tuple(self._forms)
+
+    def has_piece(self, text: str, size: int) -> bool:
+        """Whether so many characters in a row of a secret stand in a short text (bool): servers quote a part of it."""
+        return any(
+            secret.value[at : at + size] in text
+            for secret in self._secrets
+            for at in range(max(1, len(secret.value) - size + 1))
+        )
+
     def check_head(self, head: Head) -> None:
         """Raises WebError where a secret stands in an answer's headers."""
         for name, value in head.headers:

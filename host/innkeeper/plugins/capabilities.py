@@ -88,8 +88,10 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "scheduler.submit": Kind("start workflows, now or later", "none", "scheduler.submit", available=True),
     "scheduler.read": Kind("see its own workflows and their results", "none", "scheduler.read", available=True),
-    "llm.chat": Kind("talk to a language model at the operator's expense", "optional", "llm.chat:small", _MODEL),
-    "llm.embed": Kind("embed texts at the operator's expense", "optional", "llm.embed:small", _MODEL),
+    "llm.chat": Kind(
+        "talk to a language model at the operator's expense", "optional", "llm.chat:small", _MODEL, available=True
+    ),
+    "llm.embed": Kind("embed texts at the operator's expense", "optional", "llm.embed:small", _MODEL, available=True),
     "files.read": Kind(
         "read a folder and all below it", "required", "files.read:user://notes", read_files, available=True
     ),

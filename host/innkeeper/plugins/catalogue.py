@@ -256,7 +256,8 @@ def ruled(entry: Entry, ruling: Ruling) -> Entry:
     """The plugin with what a ruling gives it."""
     manifest, grant = entry.module.manifest, ruling.grant
     rights = NONE if grant is None else effective(() if manifest is None else manifest.capabilities, grant)
-    return replace(entry, grant=grant, grant_state=ruling.state, limits=ruling.limits, rights=rights)
+    limits = ruling.patient if ruling.patient is not None and rights.asks_models else ruling.limits
+    return replace(entry, grant=grant, grant_state=ruling.state, limits=limits, rights=rights)
 
 
 def _is_shipped(module: Module) -> bool:

@@ -6,6 +6,7 @@ start. Such a task can outlive the call; a frame that is over counts for nothing
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ class Frame:
         LimitError: on entry: a call that this one is inside of may not have that many inside.
     """
 
-    __slots__ = ("_notes", "_token", "nesting", "owner", "run", "version")
+    __slots__ = ("_endings", "_notes", "_token", "nesting", "owner", "run", "version")
 
     def __init__(
         self, owner: object, nesting: int, version: Version | None = None, run: RunContext | None = None
@@ -40,6 +41,7 @@ class Frame:
         self.run = run
         self._token: Token[tuple[Frame, ...]] | None = None
         self._notes: dict[object, Any] | None = None
+        self._endings: list[Callable[[], None]] | None = None
 
     @property
     def notes(self) -> dict[object, Any]:
@@ -47,6 +49,17 @@ class Frame:
         if self._notes is None:
             self._notes = {}
         return self._notes
+
+    def at_end(self, function: Callable[[], None]) -> None:
+        """Has a function called when the call ends, however it ends: what host functions left open for it is closed
+        then.
+
+        Args:
+            function: does not wait, and raises nothing.
+        """
+        if self._endings is None:
+            self._endings = []
+        self._endings.append(function)
 
     @property
     def active(self) -> bool:
@@ -75,6 +88,10 @@ class Frame:
         token, self._token = self._token, None
         assert token is not None
         _chain.reset(token)
+        if self._endings is not None:
+            endings, self._endings = self._endings, None
+            for function in endings:
+                function()
 
 
 _chain: ContextVar[tuple[Frame, ...]] = ContextVar("innkeeper_plugin_calls", default=())

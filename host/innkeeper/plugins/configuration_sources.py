@@ -98,6 +98,7 @@ def _build(found: Found, where: str) -> Configuration | None:
         if isinstance(shape, Named) or (isinstance(shape, Section) and shape.make is not None)
     }
     plain = {key[0]: value for key, value in found.values.items() if len(key) == 1}
+    found.problems += _models_twice(found, where)
     if found.problems:
         return None
     ceiling, defaults = quantities("limits"), quantities("defaults")
@@ -121,3 +122,18 @@ def _build(found: Found, where: str) -> Configuration | None:
         origins={dotted(key): found.origins[key] for key in found.values},
         **fields,
     )
+
+
+def _models_twice(found: Found, where: str) -> list[str]:
+    """A sentence for each name of a model that two endpoints have: plugins say nothing but that name."""
+    first: dict[str, tuple[str, ...]] = {}
+    problems = []
+    for key in found.values:
+        if key[:2] == ("llm", "endpoints") and key[3:4] == ("models",):
+            before = first.setdefault(key[4], key)
+            if before is not key:
+                label = found.origins[key] if found.origins[key] != FILE_NAME else where
+                problems.append(
+                    f"{label}: {dotted(key)} is a model that {dotted(before[:3])} has; give it another name"
+                )
+    return problems

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
-from typing import Literal
+from typing import Final, Literal
 
 from innkeeper.errors import InnkeeperError
 from innkeeper.plugins.configuration import Configuration
@@ -21,6 +21,10 @@ from innkeeper.plugins.tables import MAX_BYTES, nearest, problems_of, shown
 from innkeeper.sandbox.limits import Limits
 
 GrantState = Literal["none", "granted", "carried", "changed", "unusable"]
+
+PATIENCE: Final = 600.0
+"""Seconds that a call may take, and one host call in it, of a plugin that may ask language models: what one of them
+takes for a long answer on a small machine."""
 
 _MOST_UNUSED = 50
 """Grants without a plugin that are said by name. Looking for what was meant takes time for each."""
@@ -51,12 +55,14 @@ class Ruling:
             no more; "changed": it is for other bytes; "unusable".
         limits: of a call for which nobody says more.
         problems: why its grant is not used, one text each.
+        patient: `limits` if the plugin may ask language models, or None where it has no grant.
     """
 
     grant: Grant | None
     state: GrantState
     limits: Limits
     problems: tuple[str, ...] = ()
+    patient: Limits | None = None
 
 
 def grant_label(plugin_id: str) -> str:
@@ -110,6 +116,7 @@ def rule(
         state = "carried"
     try:
         limits = grant.apply(configuration.defaults, configuration.ceiling, label)
+        patient = grant.apply(patient_defaults(configuration), configuration.ceiling, label)
     except InnkeeperError as error:
         return Ruling(None, "unusable", configuration.defaults, _not_used(error))
     schema = None if manifest is None else manifest.config_schema
@@ -117,7 +124,19 @@ def rule(
     if problems:
         said = tuple(f"{label}: {problem}; the grant is not used" for problem in problems)
         return Ruling(None, "unusable", configuration.defaults, said)
-    return Ruling(grant, state, limits)
+    return Ruling(grant, state, limits, patient=patient)
+
+
+def patient_defaults(configuration: Configuration) -> Limits:
+    """The limits of a call of a plugin that may ask language models, as far as its grant says nothing: longer times
+    than others have, where the operator did not write down another default, and never above the host's own."""
+    defaults, ceiling = configuration.defaults, configuration.ceiling
+    raised = {
+        name: max(getattr(defaults, name), min(PATIENCE, getattr(ceiling, name)))
+        for name in ("wall", "host_call")
+        if f"defaults.{name}" not in configuration.origins
+    }
+    return replace(defaults, **raised)
 
 
 def rule_standing(found: GrantFile | None, plugin_id: str, module: Module, configuration: Configuration) -> Ruling:

@@ -22,6 +22,9 @@ FREE: Final = frozenset({"log", "config", "stream"})
 WASI: Final = frozenset({"clock", "random", "files.read", "files.write"})
 """Names of the capabilities that a guest uses through WASI, without a function of the bridge."""
 
+MODELS: Final = frozenset({"llm.chat", "llm.embed"})
+"""Names of the capabilities to ask language models."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rights:
@@ -63,6 +66,11 @@ class Rights:
     def wasi(self) -> bool:
         """Whether any of its capabilities is one of `WASI` (bool)."""
         return not WASI.isdisjoint(self._scopes)
+
+    @property
+    def asks_models(self) -> bool:
+        """Whether any of its capabilities is one of `MODELS` (bool)."""
+        return not MODELS.isdisjoint(self._scopes)
 
     def covers(self, wanted: Capability) -> bool:
         """Whether one of its capabilities allows all that `wanted` does (bool), such as a pattern to subscribe to."""

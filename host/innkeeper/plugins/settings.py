@@ -107,12 +107,14 @@ class LlmEndpoint:
     Attributes:
         url: its base, such as "https://api.example.com/v1".
         secret: name of the secret that goes into its Authorization header, or None.
-        models: name that plugins use, to name at the endpoint.
+        models: name that plugins use, to name at the endpoint. No two endpoints have the same name of a model.
+        answer_limit: how the endpoint calls the bound on an answer's tokens: some know the newer name alone.
     """
 
     url: Url
     secret: SecretName | None = None
     models: Mapping[ModelName, str] = field(default_factory=dict)
+    answer_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +125,15 @@ class LlmSettings:
         endpoints: by name.
         tokens_per_day: of one plugin and owner, prompts and answers together.
         cache: seconds for which an equal question gets the kept answer; 0: answers are not kept.
-        embeddings: bytes of embeddings that are kept by content and model.
+        cache_sampled: whether answers are kept of questions that ask for a temperature above 0, too: who does so may
+            want another answer each time.
+        embeddings: bytes of embeddings that are kept by content and model; 0: none.
     """
 
     endpoints: Mapping[Name, LlmEndpoint] = field(default_factory=dict)
     tokens_per_day: int = 1_000_000
     cache: Seconds = 0.0
+    cache_sampled: bool = False
     embeddings: Size = 64 * MIB
 
 

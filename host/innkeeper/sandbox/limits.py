@@ -83,9 +83,11 @@ CEILING = replace(
     memory=GIB,
     cpu=60.0,
     wall=3600.0,
+    host_call=600.0,
 )
 """What a grant or a flag may raise a limit to, unless innkeeper.toml says otherwise: 1 GiB of memory, 60 s of
-processor time, an hour, ten times the default for the others."""
+processor time, an hour, 600 s of one host call, since language models take that long, ten times the default for the
+others."""
 
 _SIZE_UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": KIB, "MIB": MIB, "GIB": GIB}
 _TIME_UNITS = {"": 1.0, "S": 1.0, "MS": 1e-3, "US": 1e-6, "MIN": 60.0, "M": 60.0, "H": 3600.0}

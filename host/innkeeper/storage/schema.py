@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 """Every revision of the schema, oldest first."""
 
 metadata: Final = MetaData()
@@ -253,6 +253,7 @@ firings: Final = Table(
     Column("at", Float(53), nullable=False),
 )
 Index("firings_at", firings.c.at)
+
 journals: Final = Table(
     "journals",
     metadata,
@@ -279,4 +280,18 @@ journals_usage: Final = Table(
     # What `journals` holds of the owner; changed in the transactions that change `journals`.
     Column("entries", NUMBER, nullable=False),
     Column("bytes", NUMBER, nullable=False),
+)
+
+llm_usage: Final = Table(
+    "llm_usage",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("plugin", Text, primary_key=True),
+    # Since 1970, in UTC.
+    Column("day", NUMBER, primary_key=True, autoincrement=False),
+    # Used, and set aside for what is under way.
+    Column("tokens", NUMBER, nullable=False),
+    # Of these, what no endpoint reported.
+    Column("estimated", NUMBER, nullable=False),
+    Column("requests", NUMBER, nullable=False),
 )

@@ -87,11 +87,11 @@ class WebClient:
         try:
             while True:
                 reach.check_url(request.url)
-                async with self._asked(dress.placed(request), reach, most) as (exchange, head):
+                async with self.asked(dress.placed(request), reach, most) as (exchange, head):
                     after = redirected(request, head) if redirects else None
                     if after is None:
                         dress.check_head(head)
-                        body = await _whole(exchange, holding)
+                        body = await whole(exchange, holding)
                         break
                 if hop == redirects:
                     raise WebError(Rule.REDIRECT, f"there are more than {redirects} redirects")
@@ -103,17 +103,40 @@ class WebClient:
         return Answer(head.status, _seen(head), body, request.url)
 
     @asynccontextmanager
-    async def _asked(self, sent: Request, reach: Reach, most: int) -> AsyncIterator[tuple[Exchange, Head]]:
+    async def asked(
+        self, sent: Request, reach: Reach, most: int, *, first: float | None = None
+    ) -> AsyncIterator[tuple[Exchange, Head]]:
+        """One request without its redirects, over a connection that is open for the time of the block. The reach is
+        asked about addresses alone.
+
+        Args:
+            sent: as it is sent.
+            reach: what may be connected to.
+            most: bytes of the answer's body.
+            first: seconds from the request's end to that of the answer's head; by default `exchange.FIRST`.
+
+        Raises:
+            WebError: there is no answer.
+        """
         stream = await self._dialer.connect(sent.url, reach)
         try:
-            exchange = Exchange(stream, most)
+            exchange = Exchange(stream, most, first=first)
             yield exchange, await exchange.ask(sent)
         finally:
             # Nothing of it is used again, so nobody waits for a farewell.
             await trio.aclose_forcefully(stream)
 
 
-async def _whole(exchange: Exchange, holding: Holding) -> bytes:
+async def whole(exchange: Exchange, holding: Holding) -> bytes:
+    """The body of an answer.
+
+    Args:
+        exchange: whose head was read.
+        holding: counts its bytes.
+
+    Raises:
+        WebError: it is too large, cut short or not what it says.
+    """
     pieces: list[bytes] = []
     async with aclosing(exchange.body()) as body:
         async for piece in body:

@@ -38,13 +38,15 @@ _BLANK = re.compile(rb"\n\r?\n")
 class Exchange:
     """One request over one connection. What it needs of the server is bounded; nothing is kept for another."""
 
-    def __init__(self, stream: trio.abc.Stream, most: int) -> None:
+    def __init__(self, stream: trio.abc.Stream, most: int, *, first: float | None = None) -> None:
         """Args:
         stream: connected; whoever made the exchange closes it.
         most: bytes that the answer's body may have, decompressed.
+        first: seconds from the request's end to that of the answer's head; by default `FIRST`.
         """
         self._stream = stream
         self._most = most
+        self._first = FIRST if first is None else first
         self._wire = h11.Connection(h11.CLIENT, max_incomplete_event_size=_SLICE)
         self._pending = bytearray()
         self._way = GiveWay()
@@ -59,12 +61,12 @@ class Exchange:
         """
         try:
             await self._send(request)
-            with trio.move_on_after(FIRST):
+            with trio.move_on_after(self._first):
                 return await self._head()
         except (h11.ProtocolError, trio.BrokenResourceError):
             # The texts of h11 have the headers in them.
             raise WebError(Rule.PROTOCOL, "the server does not answer as HTTP/1.1 has it") from None
-        raise WebError(Rule.TIME, f"the server did not begin to answer within {FIRST:g} s")
+        raise WebError(Rule.TIME, f"the server did not begin to answer within {self._first:g} s")
 
     async def _send(self, request: Request) -> None:
         headers = [("host", request.url.origin.partition("://")[2]), *request.headers]
