@@ -39,7 +39,7 @@ from llm_homes import (
     use_models,
     used,
 )
-from web_servers import Asked, home, opened, plain, serving
+from web_servers import Asked, home, kept_in, opened, plain, serving
 
 __all__ = ["home"]
 
@@ -192,17 +192,18 @@ def echo(kind: str) -> Any:
     "kind",
     ["error", "unauthorized", "html", "header", "content", "escaped", "tool", "name", "reason", "model", "broken"],
 )
-async def test_a_key_that_comes_back_reaches_neither_guest_nor_log(
+async def test_a_key_that_comes_back_reaches_neither_guest_nor_log_nor_anything_that_is_kept(
     home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     plugin(home)
     async with serving(echo(kind)) as server:
         use_models(monkeypatch, home, models(server))
         with caplog.at_level(logging.DEBUG):
-            async with opened(home) as host:
+            async with opened(home, journal="all") as host:
                 got = str(await chat(host))
         assert server.asked[0].headers["authorization"].endswith(KEY)
-    for text in (got, caplog.text, " ".join(str(vars(record)) for record in caplog.records)):
+    kept = " ".join(data.decode("latin-1") for data in kept_in(home))
+    for text in (got, kept, caplog.text, " ".join(str(vars(record)) for record in caplog.records)):
         for form in SHOWN:
             assert form not in text
 

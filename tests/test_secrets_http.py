@@ -21,7 +21,7 @@ import trio
 from innkeeper import Host
 from innkeeper.bridge import offer as offer_module
 from innkeeper.bridge.web import resolver
-from web_servers import Asked, Server, ask, echo, home, moved, opened, plain, refused, relay, serving, write
+from web_servers import Asked, Server, ask, echo, home, kept_in, moved, opened, plain, refused, relay, serving, write
 
 __all__ = ["home"]
 
@@ -54,15 +54,16 @@ def web(
 
 @asynccontextmanager
 async def watched(home: Path, caplog: pytest.LogCaptureFixture) -> AsyncIterator[Host]:
-    """A host whose log and metrics have nothing of the secret in the end."""
+    """A host whose log, metrics, journals and whatever else it keeps have nothing of the secret in the end."""
     with caplog.at_level(logging.DEBUG):
-        async with opened(home) as host:
+        async with opened(home, journal="all") as host:
             yield host
             for _, _, count in host_metrics():
                 assert not shows(repr(count))
             assert not shows(" ".join(f"{plugin} {name}" for plugin, name, _ in host_metrics()))
     assert not shows(caplog.text)
     assert not shows(" ".join(str(vars(record)) for record in caplog.records))
+    assert not any(map(shows, kept_in(home)))
 
 
 _offers: list[offer_module.Offer] = []

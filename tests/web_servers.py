@@ -20,6 +20,7 @@ from innkeeper import Host
 from innkeeper.bridge.host import open_host
 from innkeeper.bridge.offer import operations
 from innkeeper.bridge.web import addresses, reach, resolver
+from innkeeper.plugins.settings import Keep
 from innkeeper.sandbox.interface import HostFunction, Value
 
 Speak = Callable[["Asked", trio.abc.Stream], Awaitable[None]]
@@ -185,12 +186,19 @@ def write(
 
 
 @asynccontextmanager
-async def opened(home: Path) -> AsyncIterator[Host]:
+async def opened(home: Path, journal: Keep | None = None) -> AsyncIterator[Host]:
     """A host of the home, which has no problems."""
     with trio.fail_after(60):
-        async with open_host(home, watch=False) as host:
+        async with open_host(home, watch=False, journal=journal) as host:
             assert host.problems == []
             yield host
+
+
+def kept_in(home: Path) -> list[bytes]:
+    """What all files of a home hold; one of them is a database."""
+    files = [path for path in home.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".db" for path in files)
+    return [path.read_bytes() for path in files]
 
 
 async def ask(host: Host, url: str, *, plugin: str = "web", **arguments: Any) -> Any:
