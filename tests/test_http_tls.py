@@ -36,6 +36,17 @@ def _trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dial, "system_context", context)
 
 
+def test_no_variable_has_the_keys_of_connections_written_to_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    context = dial.system_context()
+    assert context.keylog_filename is None
+    assert not (tmp_path / "keys").exists()
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
 def web(home: Path, *scopes: str) -> None:
     write(home, "web", relay("http.request"), requests=["http:*"], grants=[f"http:{scope}" for scope in scopes])
 
