@@ -34,7 +34,7 @@ class Dress(Protocol):
         """Raises WebError where an answer is not to be seen."""
         ...
 
-    async def check_body(self, body: bytes) -> None:
+    async def check_body(self, body: bytes | bytearray) -> None:
         """Raises WebError where an answer is not to be seen."""
         ...
 
@@ -52,7 +52,7 @@ class Answer:
 
     status: int
     headers: Headers
-    body: bytes
+    body: bytearray
     url: Url
 
 
@@ -113,13 +113,15 @@ class WebClient:
             await trio.aclose_forcefully(stream)
 
 
-async def _whole(exchange: Exchange, holding: Holding) -> bytes:
-    pieces: list[bytes] = []
+async def _whole(exchange: Exchange, holding: Holding) -> bytearray:
+    # It grows in place: the server chooses how many pieces there are, and each kept for itself would take some 50 bytes
+    # that nobody counts.
+    whole = bytearray()
     async with aclosing(exchange.body()) as body:
         async for piece in body:
             holding.more(len(piece))
-            pieces.append(piece)
-    return b"".join(pieces)
+            whole += piece
+    return whole
 
 
 def _seen(head: Head) -> Headers:
