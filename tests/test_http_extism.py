@@ -6,17 +6,23 @@ import json
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from guests import Sandbox, assemble, wat
 from innkeeper import Host
+from innkeeper.bridge.extism_http import extism_functions
 from innkeeper.bridge.journal.format import read_journal
 from innkeeper.bridge.journal.model import Journal
 from innkeeper.bridge.journal.replay import replay
 from innkeeper.bridge.journal.shelf import open_shelf
+from innkeeper.bridge.web.message import MOST_BODY
 from innkeeper.errors import DeniedError, GuestError, InnkeeperError, RejectedError, UsageError
+from innkeeper.plugins.chain import Frame
 from innkeeper.plugins.home import open_home
+from innkeeper.plugins.version import Version
 from innkeeper.sandbox.interface import HostFunction, Value
 from innkeeper.sandbox.kernel import ENV
 from web_servers import Names, home, moved, names, opened, plain, serving, write
@@ -145,6 +151,17 @@ async def test_what_is_no_request_is_the_guests_error(home: Path, given: bytes) 
         with pytest.raises(GuestError, match="http_request") as caught:
             await host.plugins["web"].call("body", given)
         assert len(caught.value.message) < 1000
+
+
+async def test_a_body_that_is_too_large_is_refused_before_it_is_copied() -> None:
+    async def never(data: bytes) -> bytes:
+        raise AssertionError("nobody gets so far")
+
+    asks = extism_functions(HostFunction("innkeeper_http_request", never, (Value.BYTES,), Value.BYTES))[0]
+    version = SimpleNamespace(id="web")
+    too_large = "http_request: the body has 8,388,609 bytes, and at most 8,388,608"
+    with Frame(object(), 1, cast(Version, version)), pytest.raises(GuestError, match=too_large):
+        await asks.answer(b'{"url": "http://127.0.0.1/"}', b"x" * (MOST_BODY + 1))
 
 
 async def test_a_server_that_is_not_there_is_the_guests_error(home: Path) -> None:
