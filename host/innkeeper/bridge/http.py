@@ -133,7 +133,7 @@ class HttpService:
 
             grant = None if caller.version is None else caller.version.grant
             reach = GrantedReach(caller.plugin, caller.rights, () if grant is None else grant.capabilities)
-            waiting = True
+            waiting = trio.current_time() < deadline
             async with self._slots.taken(caller.plugin) as holding:
                 waiting = False
                 placing = await reveal(self._store, chosen, request)
