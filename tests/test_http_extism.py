@@ -209,6 +209,22 @@ async def test_only_functions_that_refuse_by_themselves_can_be_replaced_and_only
             await sandbox.load(GUEST, [HostFunction("http_request", replaced, parameters, result, ENV)])
 
 
+async def test_the_same_bytes_have_the_function_that_they_were_loaded_with(sandbox: Sandbox) -> None:
+    # What was compiled is remembered by what it was joined with.
+    code = HostFunction("http_status_code", lambda: 418, (), Value.I32, ENV, quick=True)
+
+    async def teapot(meta: bytes, body: bytes) -> bytes:
+        return b"teapot"
+
+    asks = HostFunction("http_request", teapot, (Value.BYTES, Value.BYTES), Value.BYTES, ENV)
+    for _ in range(2):
+        with pytest.raises(DeniedError):
+            await sandbox.call(GUEST, "body", b"x")
+        assert (await sandbox.call(GUEST, "body", b"x", functions=[asks])).output == b"teapot"
+        assert (await sandbox.call(GUEST, "status", b"x", functions=[asks])).output == bytes(8)
+        assert (await sandbox.call(GUEST, "status", b"x", functions=[asks, code])).output == b"\xa2\1\0\0" * 2
+
+
 async def test_a_linked_plugin_reaches_the_function_that_stands_for_the_abis_own(sandbox: Sandbox) -> None:
     async def http_request(meta: bytes, body: bytes) -> bytes:
         return b"given " + meta

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,13 +101,14 @@ class Folders:
         return any(_overlap(place, kept) for kept in self._kept)
 
 
-def open_folders(home: Path, configuration: Configuration, package: Path) -> Folders:
+def open_folders(home: Path, configuration: Configuration, package: Path, places: Iterable[Path] = ()) -> Folders:
     """Finds the folders that innkeeper.toml names. Links in their own paths are followed here, once. Blocks.
 
     Args:
         home: the home folder.
         configuration: what innkeeper.toml says.
         package: folder of Innkeeper's own code.
+        places: further folders of plugins and of grants.
     """
     settings = configuration.files
     if not settings.roots:
@@ -135,7 +136,7 @@ def open_folders(home: Path, configuration: Configuration, package: Path) -> Fol
         settings,
         {name: folder for name, folder in roots.items() if name not in refused},
         refused,
-        tuple(Path(os.path.realpath(each)) for each in _kept(home, configuration, package)),
+        tuple(Path(os.path.realpath(each)) for each in (*places, *_kept(home, configuration, package))),
         Path(os.path.realpath(home)),
     )
 
