@@ -492,6 +492,22 @@ async def test_what_is_no_answer_is_a_failure_that_says_nothing_of_it(home: Path
             assert "Bad" not in message
 
 
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"])
+async def test_an_answer_whose_first_line_is_long_is_refused_before_it_is_parsed(home: Path, before: bytes) -> None:
+    said = b"HTTP/1.1 200" + b" a" * 30
+
+    async def speak(asked: Asked, stream: trio.abc.Stream) -> None:
+        longer = b" a" * 500 if asked.line.split()[1] == "/long" else b""
+        await stream.send_all(before + said + longer + b"\r\nContent-Length: 0\r\n\r\n")
+
+    async with serving(speak) as server:
+        web(home, f"{server.url}/*")
+        async with opened(home) as host:
+            assert (await ask(host, server.url))["ok"]["status"] == 200
+            message = refused(await ask(host, f"{server.url}/long"), "quota", "headers", 0)
+            assert message == "the answer's first line has more than 1,024 bytes"
+
+
 async def test_an_answer_before_the_request_was_read_is_an_answer(home: Path) -> None:
     async with serving(plain(b"too much", "413 Too Large"), early=True) as server:
         web(home, f"{server.url}/*")
