@@ -311,6 +311,23 @@ def test_no_grant_of_files_reaches_what_lies_beside_the_code_of_a_checkout(
             folders.root("user", beneath)
 
 
+def test_no_grant_of_files_reaches_the_cache_that_an_option_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An option goes before the variable, and who can write to a cache decides which machine code runs.
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "innkeeper.toml").write_text(f'[files.roots]\nuser = "{tmp_path}"\n')
+    monkeypatch.setenv("INNKEEPER_CACHE", str(tmp_path / "of-the-variable"))
+    token = home_module.OPTIONS.set({"cache": str(tmp_path / "of-the-option")})
+    try:
+        folders = open_home(tmp_path / "home").folders
+    finally:
+        home_module.OPTIONS.reset(token)
+    assert folders.root("user", "of-the-variable") == tmp_path
+    with pytest.raises(ValueError, match="files of the host's own"):
+        folders.root("user", "of-the-option")
+
+
 async def test_a_plugin_has_at_most_as_many_folders_as_leave_it_descriptors(house: House) -> None:
     house.plugin(NAMES, *(f"files.read:user://{number:02}" for number in range(40)))
     async with open_host(house.home, watch=False) as host:

@@ -142,7 +142,7 @@ def open_folders(home: Path, configuration: Configuration, package: Path, places
 
 
 def _kept(home: Path, configuration: Configuration, package: Path) -> Iterator[str | Path]:
-    from innkeeper.sandbox.compilation.place import cache_folder
+    from innkeeper.sandbox.compilation.place import FILE, cache_folder
 
     yield package
     # A process has files there that say what is in its memory and in its environment.
@@ -150,7 +150,8 @@ def _kept(home: Path, configuration: Configuration, package: Path) -> Iterator[s
     # Any of them may be a link out of the home.
     for name in ("plugins", "manifests", "state", "innkeeper.toml"):
         yield home / name
-    cache, _ = cache_folder(configuration.cache)
+    # Who can write there decides which machine code runs.
+    cache, _ = cache_folder(configuration.cache, configuration.origins.get("cache", FILE))
     if cache is not None:
         yield cache
     if configuration.secrets.file is not None:
