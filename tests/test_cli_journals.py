@@ -269,3 +269,13 @@ def test_all_of_an_owner_can_be_deleted(home: Path, capfd: pytest.CaptureFixture
         said(capfd, "call", "notes", "run", "--journal", "all")
     assert said(capfd, "journals", "delete", "--all") == "deleted 3 journals\n"
     assert said(capfd, "journals") == "0 journals, 0 B\n"
+
+
+def test_a_call_is_run_again_with_the_cache_that_an_option_names(
+    home: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said(capfd, "call", "notes", "run", "--journal", "all")
+    monkeypatch.setenv("INNKEEPER_CACHE", str(tmp_path / "of-the-variable"))
+    assert said(capfd, "--set", f"cache={tmp_path / 'of-the-option'}", "replay", "1").startswith("the same")
+    assert (tmp_path / "of-the-option").is_dir()
+    assert not (tmp_path / "of-the-variable").exists()

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from guests import Sandbox, assemble, wat
 from innkeeper import Host
-from innkeeper.errors import DeniedError, GuestError, RejectedError, UsageError
+from innkeeper.bridge.extism_http import extism_functions
+from innkeeper.bridge.journal.format import read_journal
+from innkeeper.bridge.journal.model import Journal
+from innkeeper.bridge.journal.replay import replay
+from innkeeper.bridge.journal.shelf import open_shelf
+from innkeeper.bridge.web.message import MOST_BODY
+from innkeeper.errors import DeniedError, GuestError, InnkeeperError, RejectedError, UsageError
+from innkeeper.plugins.chain import Frame
+from innkeeper.plugins.home import open_home
+from innkeeper.plugins.version import Version
 from innkeeper.sandbox.interface import HostFunction, Value
 from innkeeper.sandbox.kernel import ENV
 from web_servers import Names, home, moved, names, opened, plain, serving, write
@@ -140,6 +153,17 @@ async def test_what_is_no_request_is_the_guests_error(home: Path, given: bytes) 
         assert len(caught.value.message) < 1000
 
 
+async def test_a_body_that_is_too_large_is_refused_before_it_is_copied() -> None:
+    async def never(data: bytes) -> bytes:
+        raise AssertionError("nobody gets so far")
+
+    asks = extism_functions(HostFunction("innkeeper_http_request", never, (Value.BYTES,), Value.BYTES))[0]
+    version = SimpleNamespace(id="web")
+    too_large = "http_request: the body has 8,388,609 bytes, and at most 8,388,608"
+    with Frame(object(), 1, cast(Version, version)), pytest.raises(GuestError, match=too_large):
+        await asks.answer(b'{"url": "http://127.0.0.1/"}', b"x" * (MOST_BODY + 1))
+
+
 async def test_a_server_that_is_not_there_is_the_guests_error(home: Path) -> None:
     async with serving(plain()) as server:
         pass
@@ -185,6 +209,22 @@ async def test_only_functions_that_refuse_by_themselves_can_be_replaced_and_only
             await sandbox.load(GUEST, [HostFunction("http_request", replaced, parameters, result, ENV)])
 
 
+async def test_the_same_bytes_have_the_function_that_they_were_loaded_with(sandbox: Sandbox) -> None:
+    # What was compiled is remembered by what it was joined with.
+    code = HostFunction("http_status_code", lambda: 418, (), Value.I32, ENV, quick=True)
+
+    async def teapot(meta: bytes, body: bytes) -> bytes:
+        return b"teapot"
+
+    asks = HostFunction("http_request", teapot, (Value.BYTES, Value.BYTES), Value.BYTES, ENV)
+    for _ in range(2):
+        with pytest.raises(DeniedError):
+            await sandbox.call(GUEST, "body", b"x")
+        assert (await sandbox.call(GUEST, "body", b"x", functions=[asks])).output == b"teapot"
+        assert (await sandbox.call(GUEST, "status", b"x", functions=[asks])).output == bytes(8)
+        assert (await sandbox.call(GUEST, "status", b"x", functions=[asks, code])).output == b"\xa2\1\0\0" * 2
+
+
 async def test_a_linked_plugin_reaches_the_function_that_stands_for_the_abis_own(sandbox: Sandbox) -> None:
     async def http_request(meta: bytes, body: bytes) -> bytes:
         return b"given " + meta
@@ -200,3 +240,62 @@ async def test_a_linked_plugin_reaches_the_function_that_stands_for_the_abis_own
     )
     program = await sandbox.load(guest, [function], {"other": other})
     assert (await sandbox.call(program, data=b"this")).output == b"given this"
+
+
+async def journals(home: Path, *requests: tuple[str, str]) -> list[Journal]:
+    """What was kept of calls of these functions, each asking for a URL, in a new host."""
+    (home / "innkeeper.toml").write_text('[journal]\nkeep = "all"\n')
+    async with opened(home) as host:
+        for function, url in requests:
+            with suppress(InnkeeperError):
+                await call(host, function, url=url)
+    async with open_shelf(open_home(home)) as shelf:
+        kept = [await shelf.get(head.id) for head in reversed(await shelf.list(10))]
+    return [read_journal(each[1]) for each in kept if each is not None]
+
+
+async def test_what_a_guest_of_extisms_asked_servers_is_kept_and_run_again_without_them(
+    home: Path, sandbox: Sandbox
+) -> None:
+    functions = ("body", "headers", "status", "before")
+    async with serving(plain(b"teapot", "418 I am", headers=["X-One: 1"])) as server:
+        web(home, f"{server.url}/*")
+        kept = await journals(home, *((each, server.url) for each in functions))
+    asked = len(server.asked)
+    assert [[kept.functions[each.function].name for each in kept.calls] for kept in kept] == [
+        ["http_request"],
+        ["http_request", "http_headers"],
+        ["http_status_code", "http_request", "http_status_code"],
+        ["http_headers"],
+    ]
+    for journal in kept:
+        verdict = await replay(journal, GUEST, sandbox.engine)
+        assert verdict.same
+        assert verdict.calls == verdict.recorded == len(journal.calls)
+        assert verdict.ending is not None
+        assert verdict.ending.output == journal.ending.output
+    assert len(server.asked) == asked == 3
+
+
+@pytest.mark.parametrize(("requested", "granted"), [(True, True), (True, False), (False, False)])
+async def test_a_request_of_extisms_that_was_refused_is_refused_again(
+    home: Path, sandbox: Sandbox, requested: bool, granted: bool
+) -> None:
+    web(home, *(["http://127.0.0.1:1/*"] if granted else []), requests=("http:*",) if requested else ())
+    (journal,) = await journals(home, ("body", "http://127.0.0.1:2/"))
+    assert journal.ending.kind == "denied"
+    verdict = await replay(journal, GUEST, sandbox.engine)
+    assert verdict.same
+    assert verdict.calls == len(journal.calls) - (1 if requested else 0)
+
+
+async def test_a_module_that_asks_extisms_way_only_now_departs_from_its_journal(home: Path, sandbox: Sandbox) -> None:
+    web(home, "http://127.0.0.1:1/*")
+    (journal,) = await journals(home, ("before", ""))
+    changed = replace(journal, function="body", input=b'{"url": "http://127.0.0.1:1/"}')
+    departure = (await replay(changed, GUEST, sandbox.engine)).departure
+    assert departure is not None
+    assert (departure.recorded and departure.recorded.name, departure.now and departure.now.name) == (
+        "http_headers",
+        "http_request",
+    )

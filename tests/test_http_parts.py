@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import memory_stream_pair
 
+from innkeeper.bridge.web.client import whole
 from innkeeper.bridge.web.decoding import PIECE, decoder_for
 from innkeeper.bridge.web.exchange import Exchange
 from innkeeper.bridge.web.faults import WebError
 from innkeeper.bridge.web.message import Head, Request
 from innkeeper.bridge.web.redirects import redirected
+from innkeeper.bridge.web.slots import Slots
 from innkeeper.plugins.urls import parse_url
 
 URL = parse_url("https://api.example.com/v1/a?q=1")
@@ -126,3 +131,26 @@ async def test_whatever_a_server_says_is_an_answer_or_an_error(pieces: list[byte
     except WebError as error:
         assert error.message.isprintable()  # noqa: PT017 (both ends are right)
     assert size <= MOST
+
+
+async def test_a_body_in_small_pieces_takes_no_more_memory_than_it_has_bytes() -> None:
+    class Pieces:
+        async def body(self) -> AsyncGenerator[bytes, None]:
+            for number in range(20_000):
+                yield number.to_bytes(4, "big")
+
+    slots = Slots()
+    async with slots.taken("one") as holding:
+        tracemalloc.start()
+        try:
+            body = await whole(cast(Exchange, Pieces()), holding)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert holding.bytes == len(body) == 80_000
+    assert peak < 3 * len(body)
+
+
+def test_a_url_that_takes_long_to_read_is_read_once_for_all_who_ask() -> None:
+    text = "https://example.com/" + "%25" * 100
+    assert parse_url(text) is parse_url(text)

@@ -482,9 +482,6 @@ async def test_a_server_that_never_ends_is_left(home: Path, first: bytes, again:
     ],
 )
 async def test_what_is_no_answer_is_a_failure_that_says_nothing_of_it(home: Path, said: bytes) -> None:
-    async with serving(plain(said, length=False)) as server:
-        pass
-
     async def speak(asked: Asked, stream: trio.abc.Stream) -> None:
         await stream.send_all(said)
 
@@ -493,6 +490,22 @@ async def test_what_is_no_answer_is_a_failure_that_says_nothing_of_it(home: Path
         async with opened(home) as host:
             message = refused(await ask(host, server.url), "failed", "protocol", 0)
             assert "Bad" not in message
+
+
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"])
+async def test_an_answer_whose_first_line_is_long_is_refused_before_it_is_parsed(home: Path, before: bytes) -> None:
+    said = b"HTTP/1.1 200" + b" a" * 30
+
+    async def speak(asked: Asked, stream: trio.abc.Stream) -> None:
+        longer = b" a" * 500 if asked.line.split()[1] == "/long" else b""
+        await stream.send_all(before + said + longer + b"\r\nContent-Length: 0\r\n\r\n")
+
+    async with serving(speak) as server:
+        web(home, f"{server.url}/*")
+        async with opened(home) as host:
+            assert (await ask(host, server.url))["ok"]["status"] == 200
+            message = refused(await ask(host, f"{server.url}/long"), "quota", "headers", 0)
+            assert message == "the answer's first line has more than 1,024 bytes"
 
 
 async def test_an_answer_before_the_request_was_read_is_an_answer(home: Path) -> None:
@@ -516,6 +529,28 @@ async def test_a_server_that_falls_silent_costs_the_time_that_was_allowed(home: 
             refused(await ask(host, server.url, timeout=0.2), "failed", "time")
             # The request ends before the limit of the call does, so that the guest can handle it.
             refused(await ask(host, server.url), "failed", "time")
+
+
+async def test_a_request_that_ended_before_the_host_could_begin_it_is_not_said_to_have_waited_for_others(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The first one waits until what speaks HTTP is imported.
+    import time
+
+    from innkeeper.bridge import http
+
+    made = http.make_client
+
+    def slow(*arguments: Any) -> Any:
+        time.sleep(0.1)
+        return made(*arguments)
+
+    monkeypatch.setattr(http, "make_client", slow)
+    async with serving(plain()) as server:
+        web(home, f"{server.url}/*")
+        async with opened(home) as host:
+            refused(await ask(host, server.url, timeout=0.01), "failed", "time")
+            assert (await ask(host, server.url))["ok"]["status"] == 200
 
 
 async def test_a_server_that_does_not_begin_to_answer_is_left_before_the_whole_time(

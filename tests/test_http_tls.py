@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import threading
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,44 @@ def _trusted(monkeypatch: pytest.MonkeyPatch) -> None:
         return found
 
     monkeypatch.setattr(dial, "system_context", context)
+
+
+def test_no_variable_has_the_keys_of_connections_written_to_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    context = dial.system_context()
+    assert context.keylog_filename is None
+    assert not (tmp_path / "keys").exists()
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+def test_a_server_cannot_ask_for_another_handshake() -> None:
+    assert dial.system_context().options & ssl.OP_NO_RENEGOTIATION
+
+
+async def test_a_server_that_makes_agreeing_on_keys_take_long_holds_nobody_up(
+    home: Path, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Which numbers it does that with is its choice: 8,192 bits of Diffie-Hellman take 180 ms.
+    here = threading.get_ident()
+    threads: set[bool] = set()
+    real = ssl.SSLObject.do_handshake
+
+    def agree(self: ssl.SSLObject) -> None:
+        if not self.server_side and self.cipher() is None:
+            threads.add(threading.get_ident() == here)
+        real(self)
+
+    monkeypatch.setattr(ssl.SSLObject, "do_handshake", agree)
+    names.of["api.example.com"] = [["127.0.0.77"]]
+    async with serving(plain(bytes(1 << 20)), "127.0.0.77", tls=certificate("api.example.com")) as server:
+        web(home, f"{server.named('api.example.com', 'https')}/*")
+        async with opened(home) as host:
+            answer = await ask(host, server.named("api.example.com", "https"))
+            assert answer["ok"]["body"] == bytes(1 << 20)
+    assert threads == {False}
 
 
 def web(home: Path, *scopes: str) -> None:

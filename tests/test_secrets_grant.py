@@ -51,6 +51,7 @@ def test_every_mistake_is_said_at_once_with_its_key() -> None:
         '[secrets.NONE]\nhosts = ["https://a.example"]\n'
         '[secrets.PREFIX]\nquery = "x"\nprefix = "y"\nhosts = ["https://a.example"]\n'
         '[secrets.HOST]\nheader = "hOST"\nhosts = ["https://a.example"]\n'
+        '[secrets.AGENT]\nheader = "User-Agent"\nhosts = ["https://a.example"]\n'
         '[secrets.LINES]\nheader = "X\\r\\nY"\nprefix = "a\\nb"\nhosts = []\n'
         '[secrets.FIELD]\nquery = "a&b"\n'
         '[secrets."not a name"]\nheader = "X"\nhosts = ["https://a.example"]\n'
@@ -68,6 +69,7 @@ def test_every_mistake_is_said_at_once_with_its_key() -> None:
         "secrets.NONE.",
         "secrets.PREFIX.",
         "secrets.HOST.",
+        "secrets.AGENT.",
         "secrets.LINES.header",
         "secrets.LINES.prefix",
         "secrets.LINES.hosts",

@@ -168,6 +168,7 @@ async def test_a_server_that_http_allows_and_the_secret_does_not_gets_no_request
 WAYS: dict[str, tuple[str, dict[str, Any], str]] = {
     "the same header": ('header = "Authorization"', {"headers": {"Authorization": "mine"}}, ""),
     "the same header in other letters": ('header = "Authorization"', {"headers": {"aUTHORIZATION": "mine"}}, ""),
+    "the same header with other strokes": ('header = "X-Api-Key"', {"headers": {"X_Api-Key": "mine"}}, ""),
     "the same field": ('query = "key"', {}, "?key=mine"),
     "the same field with an escape": ('query = "key"', {}, "?a=b&%6bey=mine"),
     "the same field after a semicolon": ('query = "key"', {}, "?a=b;key=mine"),
@@ -265,8 +266,21 @@ ECHOES: dict[str, Any] = {
     "as base64": repeats(lambda value: base64.b64encode(value.encode()).decode()),
     "as base64 for URLs": repeats(lambda value: base64.urlsafe_b64encode(value.encode()).decode().rstrip("=")),
     "as JSON with its strokes escaped": repeats(lambda value: json.dumps(value).replace("/", "\\/")),
+    "as JSON for HTML, by Go": repeats(lambda value: json.dumps(value).replace("&", "\\u0026")),
+    "as JSON for HTML, by .NET": repeats(
+        lambda value: value.replace("&", "\\u0026").replace('"', "\\u0022").replace("+", "\\u002B")
+    ),
     "as HTML": repeats(html.escape),
+    "as HTML in numbers": repeats(lambda value: html.escape(value).replace("&quot;", "&#34;")),
+    "as HTML in numbers, by Go": repeats(
+        lambda value: html.escape(value).replace("&quot;", "&#34;").replace("+", "&#43;")
+    ),
+    "as HTML, by a template": repeats(
+        lambda value: html.escape(value).replace("/", "&#x2F;").replace("=", "&#x3D;"), head=True
+    ),
     "percent-encoded": repeats(lambda value: quote(value, safe="")),
+    "percent-encoded as a path": repeats(quote, head=True),
+    "percent-encoded as a whole URL": repeats(lambda value: quote(value, safe=";,/?:@&=+$-_.!~*'()#")),
     "percent-encoded in small letters": repeats(lambda value: quote(value, safe="").lower()),
     "at the border of two windows": repeats(lambda value: "z" * ((1 << 18) - 100_005) + value),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,29 @@ async def test_a_file_that_is_wrong_is_not_used_and_nothing_of_it_is_quoted(
     put(file, text)
     said = await no_value(SecretStore(str(file), {}), "KEY", caplog)
     assert "hunter2" not in said
+
+
+async def test_a_file_that_is_wrong_is_read_once_until_it_changes(
+    file: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Guests ask as often as they like, and a parser takes its time.
+    read: list[str] = []
+    loads = tomllib.loads
+
+    def parse(text: str) -> dict[str, object]:
+        read.append(text)
+        return loads(text)
+
+    monkeypatch.setattr(tomllib, "loads", parse)
+    store = SecretStore(str(file), {})
+    for text in ("KEY = ", "KEY = 5\n"):
+        put(file, text)
+        assert "is not TOML" in (said := await no_value(store, "KEY", caplog)) or "keys that are not" in said
+        with pytest.raises(SecretError):
+            await store.reveal("KEY")
+    assert read == ["KEY = ", "KEY = 5\n"]
+    put(file, f'KEY = "{VALUE}"\n')
+    assert await store.reveal("KEY") == VALUE
 
 
 async def test_a_reason_is_logged_once_until_it_changes(file: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from innkeeper.bridge.host import open_host
+from innkeeper.plugins import home as home_module
+from innkeeper.plugins.home import open_home
 from innkeeper.plugins.settings import FilesSettings
 from innkeeper.sandbox.engine import FiberEngine
 from innkeeper.sandbox.wasi import Errno, tree_quota
@@ -290,6 +292,40 @@ async def test_no_grant_of_files_reaches_grants_plugins_or_what_others_keep(hous
     (house.home / "plugins").symlink_to(elsewhere)
     house.settings()
     assert "files of the host's own" in await problem_of(house, "files.write:user://elsewhere")
+
+
+@pytest.mark.parametrize("name", ["plugins", "manifests"])
+def test_no_grant_of_files_reaches_what_lies_beside_the_code_of_a_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    checkout, home = tmp_path / "checkout", tmp_path / "home"
+    monkeypatch.setattr(home_module, "_PACKAGE", checkout / "host" / "innkeeper")
+    for folder in (checkout / name / "below", checkout / "samples", home):
+        folder.mkdir(parents=True)
+    settings = home / "innkeeper.toml"
+    settings.write_text(f'[files.roots]\nuser = "{checkout}"\n')
+    folders = open_home(home).folders
+    assert folders.root("user", "samples") == checkout
+    for beneath in (name, f"{name}/below"):
+        with pytest.raises(ValueError, match="files of the host's own"):
+            folders.root("user", beneath)
+
+
+def test_no_grant_of_files_reaches_the_cache_that_an_option_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An option goes before the variable, and who can write to a cache decides which machine code runs.
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "innkeeper.toml").write_text(f'[files.roots]\nuser = "{tmp_path}"\n')
+    monkeypatch.setenv("INNKEEPER_CACHE", str(tmp_path / "of-the-variable"))
+    token = home_module.OPTIONS.set({"cache": str(tmp_path / "of-the-option")})
+    try:
+        folders = open_home(tmp_path / "home").folders
+    finally:
+        home_module.OPTIONS.reset(token)
+    assert folders.root("user", "of-the-variable") == tmp_path
+    with pytest.raises(ValueError, match="files of the host's own"):
+        folders.root("user", "of-the-option")
 
 
 async def test_a_plugin_has_at_most_as_many_folders_as_leave_it_descriptors(house: House) -> None:

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from innkeeper.sandbox.wasi import Errno
+from innkeeper.sandbox.wasi import Errno, paths
 from innkeeper.sandbox.wasi.errors import WasiError
+from innkeeper.sandbox.wasi.hostfile import DescriptorBudget
 from innkeeper.sandbox.wasi.paths import check_path, open_beneath, walk
 from test_wasi_guest import CREAT, DATA, DIRECTORY, OTHER_PATH, READ, RESULT, WRITE, Guest, guest_with
 
@@ -249,3 +250,24 @@ async def test_a_granted_folder_swapped_for_a_link_at_any_moment_never_leads_out
     assert os.listdir(outside) == ["deep"]
     assert os.listdir(outside / "deep") == []
     assert len(os.listdir("/dev/fd")) == descriptors
+
+
+def test_the_folders_on_a_way_count_among_the_descriptors_of_all_guests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Eight threads that move files between places 64 folders down would have all that a process may have.
+    (tmp_path / "a" / "b" / "c" / "d").mkdir(parents=True)
+    budget = DescriptorBudget(3)
+    monkeypatch.setattr(paths, "BUDGET", budget)
+    base = os.open(tmp_path, os.O_RDONLY)
+    try:
+        before = os.listdir("/dev/fd")
+        with walk(base, b"a/b/../b/c/d") as place:
+            assert (place.name, len(budget._free)) == (b"d", 0)
+        for path, answer in ((b"a/b/c/d/e", "NFILE"), (b"a/b/nothing/c", "No such file"), (b"a/../../b", "NOTCAPABLE")):
+            with pytest.raises((WasiError, OSError), match=answer), walk(base, path):
+                raise AssertionError
+            assert len(budget._free) == 3
+        assert os.listdir("/dev/fd") == before
+    finally:
+        os.close(base)

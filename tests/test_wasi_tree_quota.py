@@ -135,6 +135,25 @@ def test_measuring_leaves_descriptors_to_the_host(tmp_path: Path, monkeypatch: p
     assert len(BUDGET._free) > 2
 
 
+def test_each_descriptor_that_measuring_holds_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a" / "b" / "c" / "d").mkdir(parents=True)
+    budget = DescriptorBudget(100)
+    monkeypatch.setattr(tree_quota, "BUDGET", budget)
+    before = len(os.listdir("/dev/fd")) + 1  # that of the folder itself
+    held: list[tuple[int, int]] = []
+    real = os.scandir
+
+    def scanned(folder: int) -> Any:
+        entries = real(folder)
+        held.append((len(os.listdir("/dev/fd")) - before, 100 - len(budget._free)))
+        return entries
+
+    monkeypatch.setattr(os, "scandir", scanned)
+    assert sizes(tmp_path) == (0, 4)
+    assert held == [(2 * count, 2 * count) for count in range(1, 6)]
+    assert len(budget._free) == 100
+
+
 def test_no_more_is_given_than_the_folder_may_hold_whoever_asks(desk: Desk) -> None:
     assert desk.fits(900)
     assert not desk.fits(901)

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgpack
+import trio
 
 from innkeeper.bridge.codec import parse_json
 from innkeeper.bridge.refusal import Refusal
 from innkeeper.bridge.scan import DataBounds, MalformedError
-from innkeeper.bridge.web.message import MOST_HEAD, MOST_HEADERS
+from innkeeper.bridge.web.message import MOST_BODY, MOST_HEAD, MOST_HEADERS
 from innkeeper.errors import BusyError, DeniedError, GuestError, InnkeeperError
 from innkeeper.plugins.chain import calling
 from innkeeper.plugins.urls import MAX_URL
@@ -39,14 +40,21 @@ def extism_functions(request: HostFunction) -> list[HostFunction]:
             raise DeniedError("nobody calls: the call that this request belongs to is over", capability="http")
         # What the answer before left is not what this one answered.
         frame.notes.pop(http_request, None)
-        packed = await request.answer(msgpack.packb(_arguments(meta, body), use_bin_type=True))
+        # Before it is copied. What is as large as it may be takes some milliseconds each time: others have their turn
+        # between.
+        if len(body) > MOST_BODY:
+            raise GuestError(f"http_request: the body has {len(body):,} bytes, and at most {MOST_BODY:,} are taken")
+        given = msgpack.packb(_arguments(meta, body), use_bin_type=True)
+        await trio.lowlevel.checkpoint()
+        packed = await request.answer(given)
+        await trio.lowlevel.checkpoint()
         answer = msgpack.unpackb(packed, strict_map_key=True)
         if "error" in answer:
             raise _failure(answer["error"])
         found = answer["ok"]
         frame.notes[http_request] = found["status"], found["headers"]
-        given: bytes = found["body"]
-        return given
+        content: bytes = found["body"]
+        return content
 
     def noted() -> tuple[int, list[list[str]]]:
         frame = calling()

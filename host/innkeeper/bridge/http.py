@@ -125,7 +125,7 @@ class HttpService:
         limit: int,
         redirects: int,
     ) -> Answer:
-        turn = False
+        waiting = False
         with trio.CancelScope(deadline=deadline):
             client = self._client or await self._open()
             from innkeeper.bridge.secret_placing import reveal
@@ -133,13 +133,14 @@ class HttpService:
 
             grant = None if caller.version is None else caller.version.grant
             reach = GrantedReach(caller.plugin, caller.rights, () if grant is None else grant.capabilities)
+            waiting = trio.current_time() < deadline
             async with self._slots.taken(caller.plugin) as holding:
-                turn = True
+                waiting = False
                 placing = await reveal(self._store, chosen, request)
                 return await client.fetch(request, reach, placing, holding, most=limit, redirects=redirects)
-        if turn:
-            raise WebError(Rule.TIME, "the request was not over in time")
-        raise WebError(Rule.BUSY, "too many requests are under way, and this one did not get its turn in time")
+        if waiting:
+            raise WebError(Rule.BUSY, "too many requests are under way, and this one did not get its turn in time")
+        raise WebError(Rule.TIME, "the request was not over in time")
 
     async def _open(self) -> WebClient:
         # What speaks HTTP takes a while to import: once, in a thread, when the first plugin asks.

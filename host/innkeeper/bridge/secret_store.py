@@ -100,7 +100,7 @@ class _Kept:
     """What was read of the file.
 
     Attributes:
-        state: of the file then.
+        state: of the file then; empty where it could not be opened.
         values: by name.
         why: the file is not used, or "".
     """
@@ -120,7 +120,8 @@ def _read(file: str, kept: _Kept) -> _Kept:
     with open(descriptor, "rb") as opened:
         status = os.fstat(opened.fileno())
         state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        if state == kept.state and not kept.why:
+        # One that is wrong, too: guests ask as often as they like, and reading all of it takes a while.
+        if state == kept.state:
             return kept
         data = opened.read(_MOST_FILE + 1)
     return _parsed(file, data, state)
@@ -130,15 +131,15 @@ def _parsed(file: str, data: bytes, state: tuple[int, ...]) -> _Kept:
     import tomllib
 
     if len(data) > _MOST_FILE:
-        return _Kept(why=f"{file} has more than {_MOST_FILE:,} bytes")
+        return _Kept(state, why=f"{file} has more than {_MOST_FILE:,} bytes")
     try:
         table = tomllib.loads(data.decode())
     except (ValueError, RecursionError):
         # What the parser says may quote the line, and the line may be a secret.
-        return _Kept(why=f'{file} is not TOML; each line must be like NAME = "value"')
+        return _Kept(state, why=f'{file} is not TOML; each line must be like NAME = "value"')
     wrong = [key for key, value in table.items() if NAME.fullmatch(key) is None or not isinstance(value, str)]
     if wrong:
-        return _Kept(why=f'{file} has {len(wrong)} keys that are not of the form NAME = "value"')
+        return _Kept(state, why=f'{file} has {len(wrong)} keys that are not of the form NAME = "value"')
     return _Kept(state, table)
 
 

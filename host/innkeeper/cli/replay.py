@@ -51,11 +51,12 @@ def replay(settings: Settings, journal: str, file: str | None) -> int:
 
 async def _replay(home: Home, journal: Journal, wasm: bytes) -> Verdict:
     from innkeeper.bridge.journal.replay import replay as run_again
-    from innkeeper.sandbox.compilation.place import cache_folder
+    from innkeeper.sandbox.compilation.place import FILE, cache_folder
     from innkeeper.sandbox.engine import open_engine
 
     configuration = home.configuration
-    async with open_engine(configuration.bounds, cache=cache_folder(configuration.cache)[0]) as engine:
+    cache, _ = cache_folder(configuration.cache, configuration.origins.get("cache", FILE))
+    async with open_engine(configuration.bounds, cache=cache) as engine:
         return await run_again(journal, wasm, engine, ceiling=configuration.ceiling)
 
 

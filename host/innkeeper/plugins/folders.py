@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,13 +101,14 @@ class Folders:
         return any(_overlap(place, kept) for kept in self._kept)
 
 
-def open_folders(home: Path, configuration: Configuration, package: Path) -> Folders:
+def open_folders(home: Path, configuration: Configuration, package: Path, places: Iterable[Path] = ()) -> Folders:
     """Finds the folders that innkeeper.toml names. Links in their own paths are followed here, once. Blocks.
 
     Args:
         home: the home folder.
         configuration: what innkeeper.toml says.
         package: folder of Innkeeper's own code.
+        places: further folders of plugins and of grants.
     """
     settings = configuration.files
     if not settings.roots:
@@ -135,13 +136,13 @@ def open_folders(home: Path, configuration: Configuration, package: Path) -> Fol
         settings,
         {name: folder for name, folder in roots.items() if name not in refused},
         refused,
-        tuple(Path(os.path.realpath(each)) for each in _kept(home, configuration, package)),
+        tuple(Path(os.path.realpath(each)) for each in (*places, *_kept(home, configuration, package))),
         Path(os.path.realpath(home)),
     )
 
 
 def _kept(home: Path, configuration: Configuration, package: Path) -> Iterator[str | Path]:
-    from innkeeper.sandbox.compilation.place import cache_folder
+    from innkeeper.sandbox.compilation.place import FILE, cache_folder
 
     yield package
     # A process has files there that say what is in its memory and in its environment.
@@ -149,7 +150,8 @@ def _kept(home: Path, configuration: Configuration, package: Path) -> Iterator[s
     # Any of them may be a link out of the home.
     for name in ("plugins", "manifests", "state", "innkeeper.toml"):
         yield home / name
-    cache, _ = cache_folder(configuration.cache)
+    # Who can write there decides which machine code runs.
+    cache, _ = cache_folder(configuration.cache, configuration.origins.get("cache", FILE))
     if cache is not None:
         yield cache
     if configuration.secrets.file is not None:

@@ -75,7 +75,9 @@ def open_home(chosen: str | os.PathLike[str] | None = None) -> Home:
     own = Place(path / "plugins", path / "manifests", shipped=False)
     shipped = shipped_place()
     places = (shipped,) if _same(own.plugins, shipped.plugins) else (own, shipped)
-    return Home(path, origin, configuration, places, open_folders(path, configuration, _PACKAGE))
+    # In a checkout those that come with Innkeeper lie beside its code, not in it.
+    kept = [folder for place in places for folder in (place.plugins, place.manifests)]
+    return Home(path, origin, configuration, places, open_folders(path, configuration, _PACKAGE, kept))
 
 
 def shipped_place() -> Place:

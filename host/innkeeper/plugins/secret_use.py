@@ -44,6 +44,7 @@ _RESERVED = frozenset(
         "trailer",
         "transfer-encoding",
         "upgrade",
+        "user-agent",
     }
 )
 _BEARER = ("Authorization", "Bearer ")

@@ -92,14 +92,14 @@ class Piece:
     usage: TokenUsage | None = None
 
 
-def read_chat(body: bytes, placing: Placing) -> Chat:
+def read_chat(body: bytes | bytearray, placing: Placing) -> Chat:
     """An answer as a whole. May take some milliseconds.
 
     Raises:
         EndpointError: it is none.
         WebError: a secret stands in it.
     """
-    data = parsed(body, _CHAT)
+    data = parsed(bytes(body), _CHAT)
     choice = _first(data)
     if choice is None:
         raise unusable("the answer has no choice")

@@ -26,7 +26,7 @@ _VECTOR = re.compile(rb'("embedding"\s{0,9}:\s{0,9})(?:\[([-+0-9.eE,\s]{0,400000
 """A list of numbers, of `MOST_DIMENSIONS` at most as they are commonly written, or so many in base64: some 2 ms."""
 
 
-def read_embeddings(body: bytes, count: int) -> tuple[list[bytes], TokenUsage | None]:
+def read_embeddings(body: bytes | bytearray, count: int) -> tuple[list[bytes], TokenUsage | None]:
     """Vectors in the order of what was asked, as float32 in little-endian. May take some 100 ms.
 
     Args:
@@ -46,7 +46,7 @@ def read_embeddings(body: bytes, count: int) -> tuple[list[bytes], TokenUsage | 
         written.append(found)
         return b"%b%d" % (found[1], len(written) - 1)
 
-    data = parsed(_VECTOR.sub(take, body), _AROUND)
+    data = parsed(_VECTOR.sub(take, bytes(body)), _AROUND)
     items = data.get("data")
     if not isinstance(items, list) or len(items) != count:
         raise unusable("it has not as many vectors as there were texts")

@@ -8,6 +8,7 @@ from typing import Final
 
 import trio
 
+from innkeeper.bridge.extism_http import extism_functions
 from innkeeper.bridge.journal.keeper import ending_of
 from innkeeper.bridge.journal.model import OUTPUT, Ending, Journal
 from innkeeper.bridge.journal.player import Departure, Player, StoppedError
@@ -138,13 +139,20 @@ def _functions(journal: Journal, wasm: bytes) -> list[HostFunction]:
     """A function for each that the module imports: of the type that the journal says, or else the bridge, or else the
     module itself."""
     recorded = {(each.namespace, each.name): (each.parameters, each.result) for each in journal.functions}
-    usual = {(_USER, each.import_name): ((Value.BYTES,), Value.BYTES) for each in operations()}
+    usual: dict[tuple[str, str], tuple[Sequence[Value], Value | None]] = {
+        (_USER, each.import_name): ((Value.BYTES,), Value.BYTES) for each in operations()
+    }
+    # The bridge puts all of them in the place of the ABI's own, for a plugin that requests `http`, or none.
+    replaced = {(each.namespace, each.name): each for each in extism_functions(HostFunction("", _never))}
+    if not replaced.keys().isdisjoint(recorded) or any(each.partition(":")[0] == "http" for each in journal.rights):
+        usual |= {key: (each.parameters, each.result) for key, each in replaced.items()}
     found: dict[tuple[str, str], HostFunction] = {}
     for item in look(wasm, plugin=journal.plugin, size_limit=len(wasm)).info.imports:
         key = item.module, item.name
         signature = item.signature
         # What the engine itself has, or refuses, needs nothing of ours.
-        if signature is None or item.module in _OWN or len(signature[1]) > 1:
+        own = item.module in _OWN and key not in usual
+        if signature is None or own or len(signature[1]) > 1:
             continue
         for types in (recorded.get(key), usual.get(key), _plain(signature)):
             if types is not None:

@@ -11,6 +11,7 @@ import trio
 
 from innkeeper.bridge.web.addresses import IpAddress
 from innkeeper.bridge.web.faults import Rule, WebError
+from innkeeper.bridge.web.handshake import THREADS, encrypted
 from innkeeper.bridge.web.reach import Reach
 from innkeeper.bridge.web.resolver import Resolver
 from innkeeper.plugins.urls import Url
@@ -27,7 +28,12 @@ ContextMaker = Callable[[], ssl.SSLContext]
 def system_context() -> ssl.SSLContext:
     """Checks certificates against the roots that the system trusts (the variables SSL_CERT_FILE and SSL_CERT_DIR
     name others). Takes some 20 ms."""
-    context = ssl.create_default_context()
+    # Not `ssl.create_default_context`: that one writes the keys of all connections to the file that a variable of the
+    # environment names (SSLKEYLOGFILE).
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    # A server could ask for another handshake at any time, on trio's thread.
+    context.options |= ssl.OP_NO_RENEGOTIATION
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     return context
@@ -46,6 +52,7 @@ class Dialer:
         self._make_context = make_context
         self._context: ssl.SSLContext | None = None
         self._making = trio.Lock()
+        self._agreeing = trio.CapacityLimiter(THREADS)
 
     async def connect(self, url: Url, reach: Reach) -> trio.abc.Stream:
         """A connection, over TLS where the URL says https.
@@ -71,21 +78,15 @@ class Dialer:
             async with self._making:
                 if self._context is None:
                     self._context = await trio.to_thread.run_sync(self._make_context)
-        name = url.host.strip("[]")
-        encrypted: trio.SSLStream[trio.SocketStream] = trio.SSLStream(
-            stream, self._context, server_hostname=name, https_compatible=True
-        )
         try:
-            await encrypted.do_handshake()
-        except trio.BrokenResourceError as error:
-            cause = error.__cause__
-            if isinstance(cause, ssl.SSLCertVerificationError):
-                # Such as "certificate has expired"; it names no more than the host that was asked for.
-                raise WebError(
-                    Rule.TLS, f"the certificate of {url.host!r} is not valid: {cause.verify_message:.200}"
-                ) from None
+            return await encrypted(stream, self._context, url.host.strip("[]"), self._agreeing)
+        except ssl.SSLCertVerificationError as error:
+            # Such as "certificate has expired"; it names no more than the host that was asked for.
+            raise WebError(
+                Rule.TLS, f"the certificate of {url.host!r} is not valid: {error.verify_message:.200}"
+            ) from None
+        except (ssl.SSLError, trio.BrokenResourceError):
             raise WebError(Rule.TLS, f"{url.host!r} does not speak TLS as it must") from None
-        return encrypted
 
 
 async def _first(addresses: Sequence[IpAddress], url: Url) -> trio.SocketStream:

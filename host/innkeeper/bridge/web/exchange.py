@@ -32,6 +32,9 @@ _MOST_CHUNKS = 100_000
 _OVERHEAD = 1 << 20
 """Bytes on the wire beyond those of a body: sizes of its pieces."""
 
+_MOST_LINE = 1024
+"""Bytes of an answer's first line, whose words nobody reads: the parser takes some 20 ms and as many MiB for 64 KiB."""
+
 _BLANK = re.compile(rb"\n\r?\n")
 
 
@@ -110,6 +113,9 @@ class Exchange:
                 raise WebError(Rule.HEADERS, f"the answer's headers have more than {MOST_HEAD:,} bytes")
             if self._pending.count(b"\n", 0, end) > MOST_HEADERS + 2:
                 raise WebError(Rule.HEADERS, f"the answer has more than {MOST_HEADERS} headers")
+            first = self._pending.find(b"\n", 0, end)
+            if (end if first < 0 else first) > _MOST_LINE:
+                raise WebError(Rule.HEADERS, f"the answer's first line has more than {_MOST_LINE:,} bytes")
             if found is not None:
                 head = bytes(self._pending[:end])
                 del self._pending[:end]

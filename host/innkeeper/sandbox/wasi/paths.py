@@ -14,12 +14,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from innkeeper.sandbox.wasi.errors import Errno, WasiError
+from innkeeper.sandbox.wasi.hostfile import BUDGET
 
 MAX_PATH = 4096
 """Bytes of a path; Linux's own bound."""
 
 _MAX_COMPONENTS = 64
-"""A walk holds one descriptor a component."""
+"""A walk holds one descriptor a component, which counts among those of all guests: of a process that may have 1,024,
+eight threads that move files could hold as many."""
 
 _STEP = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPENED = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -80,7 +82,7 @@ def walk(base: int, path: bytes) -> Iterator[Place]:
 
     Raises:
         WasiError: NOTCAPABLE, it leads out of `base`; LOOP, a folder on the way is a link; NAMETOOLONG, it has
-            more than 64 components.
+            more than 64 components; NFILE, the guests of this process hold too many descriptors.
         OSError: a folder on the way is missing, is none, or may not be entered.
     """
     parts = [part for part in path.split(b"/") if part not in (b"", b".")]
@@ -94,13 +96,13 @@ def walk(base: int, path: bytes) -> Iterator[Place]:
             if part != b"..":
                 folders.append(_enter(folders[-1], part))
             elif len(folders) > 1:
-                os.close(folders.pop())
+                _leave(folders.pop())
             else:
                 raise WasiError(Errno.NOTCAPABLE)
         yield Place(folders[-1], name, ends_at_folder)
     finally:
         for folder in folders[1:]:
-            os.close(folder)
+            _leave(folder)
 
 
 def open_beneath(root: bytes, path: bytes, *, make: bool) -> int:
@@ -131,10 +133,23 @@ def open_beneath(root: bytes, path: bytes, *, make: bool) -> int:
 
 
 def _enter(folder: int, name: bytes) -> int:
+    BUDGET.take()
     try:
         return os.open(name, _STEP, dir_fd=folder)
-    except NotADirectoryError:
+    except BaseException as error:
+        BUDGET.give_back()
         # Linux gives the same answer for a link; the standard's is another.
-        if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+        if isinstance(error, NotADirectoryError) and _is_link(folder, name):
             raise WasiError(Errno.LOOP) from None
         raise
+
+
+def _is_link(folder: int, name: bytes) -> bool:
+    return stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+
+
+def _leave(folder: int) -> None:
+    try:
+        os.close(folder)
+    finally:
+        BUDGET.give_back()

@@ -31,7 +31,7 @@ a folder of some hundred files can use it at once. Nobody waits for the pause to
 the few threads for files."""
 
 _DEPTH = 64
-"""Folders inside of each other that are looked into; measuring holds one descriptor each. A tree that is deeper counts
+"""Folders inside of each other that are looked into; measuring holds two descriptors each. A tree that is deeper counts
 as full."""
 
 _NOT_COUNTED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES})
@@ -176,7 +176,13 @@ class _Level:
             BUDGET.give_back()
             raise
         try:
-            self._entries = os.scandir(self.folder)
+            # scandir takes a copy.
+            BUDGET.take()
+            try:
+                self._entries = os.scandir(self.folder)
+            except BaseException:
+                BUDGET.give_back()
+                raise
         except BaseException:
             self._end()
             raise
@@ -189,6 +195,7 @@ class _Level:
 
     def close(self) -> None:
         self._entries.close()
+        BUDGET.give_back()
         self._end()
 
     def _end(self) -> None:
