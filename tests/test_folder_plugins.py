@@ -99,6 +99,22 @@ def test_without_an_entry_it_is_no_plugin(house: House, entry: dict[str, Any]) -
     assert not found.entries
 
 
+def test_a_number_beyond_all_bounds_is_a_problem_of_its_plugin_and_of_no_other(
+    house: House, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shout(house)
+    for name, number in (("one", "1" + ":0" * 200 + ".5"), ("two", "0x" + "f" * 6000)):
+        house.put(f"{name}/plugin.yaml", f"id: {name}\nversion: '1'\nwasm: s.wasm\nfrontend: {number}\n")
+    found = read(house)
+    assert list(found.entries) == ["shout"]
+    assert [text.partition(": ")[0] for text in found.problems] == [
+        "plugins/one/plugin.yaml",
+        "plugins/two/plugin.yaml",
+    ]
+    assert invoke(["--home", str(house.path), "plugins", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["problems"] == found.problems
+
+
 def test_with_both_entries_it_is_no_plugin(house: House) -> None:
     shout(house, python="main:setup")
     found = read(house)
