@@ -82,6 +82,17 @@ def test_what_comfytavern_writes_is_read_and_what_has_no_counterpart_is_kept(
     assert line in capfd.readouterr().out
 
 
+@pytest.mark.parametrize(("more", "name"), [({}, None), ({"displayName": "Shout!"}, "Shout!")])
+def test_without_an_id_the_name_is_it(house: House, more: dict[str, str], name: str | None) -> None:
+    house.put("s/s.wasm", module("run"))
+    house.put("s/plugin.json", json.dumps({"name": "shout", "version": "1.0", "wasm": "s.wasm", **more}))
+    found = read(house)
+    assert found.problems == []
+    said = found.entries["shout"].module.manifest
+    assert said is not None
+    assert said.name == name
+
+
 def test_several_mistakes_are_all_said_at_once(house: House) -> None:
     manifest = {"id": "Shout", "wasm": "../s.wasm", "python": "1", "capabilities": [{"name": "everything"}]}
     house.put("s/plugin.json", json.dumps(manifest))
@@ -266,3 +277,21 @@ async def test_a_host_follows_the_files_of_a_folder(tmp_path: Path, monkeypatch:
         (inn.path / "plugins/s/bin/s.wasm").unlink()
         await inn.until("removed")
         assert "s" not in host.plugins
+
+
+async def test_a_broken_manifest_is_said_with_what_stays_whatever_the_folder_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(home_module, "_PACKAGE", tmp_path / "package")
+    inn = Inn(tmp_path / "home")
+    inn.put("plugins/box/bin/m.wasm", inn.plugin("one"))
+    inn.put("plugins/box/plugin.json", json.dumps({"id": "s", "version": "1.0", "wasm": "bin/m.wasm"}).encode())
+    async with inn.host() as host:
+        assert await answer(host.plugins["s"]) == "one"
+        for broken in (b"{", b"["):
+            inn.put("plugins/box/plugin.json", broken)
+            await host.reload()
+            assert await answer(host.plugins["s"]) == "one"
+            (problem,) = host.problems
+            assert "plugins/box/plugin.json: is not JSON" in problem
+            assert problem.endswith("; the version before it stays in service")
