@@ -156,7 +156,9 @@ class _Look:
             )
             # The version before may stay in service, under an id and an entry that only it knows.
             names, label = ((), None) if known is None else (known.names, known.label)
-            return Held(content, None, None, problems, tuple(dict.fromkeys((error.plugin or name, name, *names))), label)
+            return Held(
+                content, None, None, problems, tuple(dict.fromkeys((error.plugin or name, name, *names))), label
+            )
         names = (plugin_id, name)
         return Held(found.content, plugin_id, found.module, (), names, found.label, found.path, found.native)
 
