@@ -13,7 +13,8 @@ from innkeeper.errors import CancelledError, Kind, UsageError
 
 if TYPE_CHECKING:
     from innkeeper.plugins.catalogue import Catalogue, Entry
-    from innkeeper.plugins.consent import Item, Plan
+    from innkeeper.plugins.choice import Item
+    from innkeeper.plugins.consent import Plan
     from innkeeper.plugins.grant import Grant
     from innkeeper.plugins.grants import GrantFile
     from innkeeper.plugins.home import Home
@@ -33,6 +34,13 @@ _BYTES = {
 @click.option("--yes", is_flag=True, help="Grant it without being asked.")
 @click.option("--deny", metavar="CAPABILITY", multiple=True, help="Leave this one out; may be repeated.")
 @click.option(
+    "--only",
+    "chosen",
+    metavar="CAPABILITY",
+    multiple=True,
+    help="Give this and nothing else: what is asked for, or a part of it; may be repeated.",
+)
+@click.option(
     "--secret",
     "placed",
     metavar="NAME=PLACE@SERVER",
@@ -43,7 +51,13 @@ _BYTES = {
 @json_option
 @pass_settings
 def grant(
-    settings: Settings, plugin_id: str, yes: bool, deny: tuple[str, ...], placed: tuple[str, ...], everything: bool
+    settings: Settings,
+    plugin_id: str,
+    yes: bool,
+    deny: tuple[str, ...],
+    chosen: tuple[str, ...],
+    placed: tuple[str, ...],
+    everything: bool,
 ) -> int:
     """Show what the plugin ID asks for, why, how risky that is and what changed since the last time; then grant it.
 
@@ -65,6 +79,7 @@ def grant(
         entry.module.digest,
         before,
         deny=deny,
+        chosen=chosen,
         everything=everything,
         secrets=_secrets(placed),
     )
@@ -243,6 +258,8 @@ def _kept(grant: Grant | None) -> list[str]:
 
 
 def _show(plan: Plan, entry: Entry) -> None:
+    from innkeeper.plugins.capabilities import MAX_TEXT
+
     manifest = entry.module.manifest
     version = "no manifest" if manifest is None else f"version {manifest.version}"
     write_line(f"{plan.plugin_id} ({version}, {entry.label}, sha256 {entry.module.digest[:8]}): {_BYTES[plan.bytes]}")
@@ -255,7 +272,7 @@ def _show(plan: Plan, entry: Entry) -> None:
                     "no" if item.request.optional else "yes",
                     item.risk.level,
                     "-" if item.free else item.change,
-                    _gets(item),
+                    gets if len(gets := _gets(item)) <= MAX_TEXT else "see below",
                     item.request.reason,
                 )
                 for item in plan.items
@@ -264,6 +281,9 @@ def _show(plan: Plan, entry: Entry) -> None:
     else:
         write_line("it asks for nothing; a grant gives it the limits and the configuration that you write into it")
     for item in plan.items:
+        if len(_gets(item)) > MAX_TEXT:
+            for each in item.given:
+                write_line(f"of {item.request.name} it would get {each}")
         if item.risk.rank >= 2:
             write_line(f"{item.risk.level}: {item.request.name}: {item.risk.reason}")
         if not item.request.available:
@@ -278,6 +298,10 @@ def _show(plan: Plan, entry: Entry) -> None:
             f"the secret {name} would have no place to go to, so it would be of no use; "
             f"say it with --secret {name}=bearer@https://SERVER"
         )
+    shown = {each for item in plan.items for each in item.given}
+    for each in plan.grant.capabilities:
+        if each not in shown:
+            write_line(f"it keeps {each}, which the grant gives by name")
     for each in plan.gone:
         write_line(f"no longer asked for: {each}")
     write_line(f"risk of what it would get: {plan.risk.level}: {plan.risk.reason}")
@@ -297,7 +321,8 @@ def _gets(item: Item) -> str:
     if item.free:
         return "yes, needs no grant"
     if item.whole:
-        return "yes"
+        named = [str(each) for each in item.given if each != item.request.capability]
+        return f"yes, and {', '.join(named)} by name" if named else "yes"
     return f"only {', '.join(map(str, item.given))}" if item.given else "no"
 
 
