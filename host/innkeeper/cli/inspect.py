@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +12,13 @@ import click
 from innkeeper.cli.output import json_bytes, write_line, write_out
 from innkeeper.cli.settings import Settings, is_plugin_id, json_option, pass_settings, plugin_of_home
 from innkeeper.errors import InnkeeperError, UsageError
-from innkeeper.plugins.services import NoServices
 
 if TYPE_CHECKING:
-    from innkeeper.bridge.bridge import Bridge
     from innkeeper.plugins.home import Home
     from innkeeper.plugins.host import Host
     from innkeeper.plugins.manifest import Dependency, Manifest
     from innkeeper.plugins.module import Module
-    from innkeeper.sandbox.interface import HostFunction
+    from innkeeper.plugins.services import Services
 
 _MOST_LINES = 200
 """Exports and imports that are printed; --json has all."""
@@ -56,30 +54,33 @@ def inspect(settings: Settings, file: str) -> int:
     return 0
 
 
-class _Importable(NoServices):
-    """What plugins may import. Nothing is called, and nothing native is loaded."""
-
-    def __init__(self, bridge: Bridge) -> None:
-        self._bridge = bridge
-
-    def functions(self, manifest: Manifest | None, imports: Collection[str]) -> Sequence[HostFunction]:
-        return self._bridge.functions(manifest, imports)
-
-
 @asynccontextmanager
-async def _importable(home: Home) -> AsyncIterator[_Importable]:
+async def _importable(home: Home) -> AsyncIterator[Services]:
+    """What plugins may import. Nothing of it is called."""
     from innkeeper.bridge.bridge import open_bridge
     from innkeeper.bridge.host import STATE
 
     async with open_bridge(home.path / STATE, home.configuration, schedules=False) as bridge:
-        yield _Importable(bridge)
+        yield bridge
 
 
 async def _inspect(home: str | None, file: str, by_id: bool) -> tuple[dict[str, Any], InnkeeperError | None]:
     from innkeeper.plugins.catalogue import read_catalogue
+    from innkeeper.plugins.home import OPTIONS, open_home
     from innkeeper.plugins.host import open_host
     from innkeeper.plugins.module import read_plugin_file
 
+    entry = None
+    if by_id:
+        catalogue = read_catalogue(open_home(home))
+        if file in catalogue.native:
+            raise UsageError(
+                f"{file!r} is a native plugin, which is no module; `innkeeper plugins` and `innkeeper trust {file}` "
+                "show what it is"
+            )
+        entry = catalogue.entries.get(file)
+    # Whoever looks at a module runs no native code.
+    OPTIONS.set({**OPTIONS.get(), "native_plugins": "false"})
     async with open_host(home, catalogue=by_id, watch=False, services=_importable) as host:
         path = file
         rejected: InnkeeperError | None = None
@@ -87,10 +88,9 @@ async def _inspect(home: str | None, file: str, by_id: bool) -> tuple[dict[str, 
         if by_id:
             plugin = plugin_of_home(host, file)
             path = str(plugin.path)
-            # Its manifest may lie elsewhere than beside the module.
-            entry = read_catalogue(host.home).entries.get(file)
             if entry is None:
                 raise UsageError(f"{plugin.label}: changed meanwhile; repeat the command")
+            # Its manifest may lie elsewhere than beside the module.
             module = entry.module
             work = plugin.compile()
         else:
