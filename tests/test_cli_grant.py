@@ -300,13 +300,13 @@ def test_a_grant_with_problems_is_neither_replaced_nor_revoked(home: Home) -> No
 def test_a_grant_that_was_edited_while_it_was_asked_is_not_overwritten(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown = commands._show
+    shown = commands.show
 
     def edited(*arguments: Any) -> None:
         shown(*arguments)
         home.write(f'sha256 = "{DIGEST}"\n[limits]\ncpu = 1\n')
 
-    monkeypatch.setattr(commands, "_show", edited)
+    monkeypatch.setattr(commands, "show", edited)
     assert "changed meanwhile, so nothing was written" in home.run("grant", "demo", "--yes", code=2)
     assert home.given() == []
 

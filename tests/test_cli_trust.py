@@ -190,3 +190,18 @@ def test_inspect_runs_no_native_code_and_says_what_a_native_plugin_is(home: Home
     assert home.json("inspect", "w")["runs"]
     assert "'p' is a native plugin, which is no module" in home.run("inspect", "p", code=2)
     assert not mark.exists()
+
+
+def test_the_grant_of_a_native_plugin_is_listed_as_what_it_is(home: Home) -> None:
+    home.trust("p")
+    digest = home.json("plugins")["native"][0]["sha256"]
+    grant = home.path / "manifests/p.toml"
+    grant.write_text(f'sha256 = "{digest}"\n[config]\nmark = "?"\n')
+    assert "p native, granted highest - - config mark" in words(home.run("grants"))
+    grant.write_text(f'sha256 = "{"ab" * 32}"\n[config]\nmark = "?"\n')
+    text = words(home.run("grants"))
+    assert "p native, changed highest" in text
+    assert "problem: manifests/p.toml: the file changed since it was granted" in text
+    home.record.unlink()
+    (found,) = home.json("grants")["grants"]
+    assert (found["state"], found["risk"]["level"]) == ("native, not run", "none")
