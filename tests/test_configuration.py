@@ -459,7 +459,7 @@ def test_an_option_for_the_cache_goes_before_the_variable(
 
 CONFIG_JSON = {
     "server": {"backend": {"port": 3233}, "frontend": {"port": 5573}},
-    "execution": {"max_concurrent_workflows": 5, "logDir": "logs/\x1b[2J\nkeep = 1"},
+    "execution": {"max_concurrent_workflows": 5, "logDir": "logs/\x1b[2J\nkeep = 1\x7f"},
     "customPluginsPaths": ["/srv/a", "." * 1000],
     "userManagement": {"multiUserMode": False, "accessPasswordHash": "hunter2"},
     "security": {
