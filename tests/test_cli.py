@@ -396,7 +396,9 @@ def test_inspect_knows_the_functions_that_a_manifest_requests(run: Any, folder: 
     # Nothing was asked, so nothing was made.
     assert not (folder / "home/state").exists()
     (folder / "keeper.toml").unlink()
-    assert run("inspect", "keeper.wasm").code == 3
+    ended = run("inspect", "keeper.wasm")
+    assert ended.code == 3
+    assert "those that begin with innkeeper_ are there if the manifest requests their capability" in ended.err
 
 
 def test_inspect_and_call_agree_whether_a_file_runs(run: Any, folder: Path) -> None:
