@@ -289,6 +289,15 @@ def test_a_users_mistake_is_one_line(home: Home, arguments: tuple[str, ...], sen
     assert not home.grant_file.exists()
 
 
+@pytest.mark.parametrize(
+    "text", ["KEY=hunter2", "hunter2", "KEY=bearer:hunter2@https://a.example", "KEY=hunter2@https://a"]
+)
+def test_a_secret_on_the_command_line_by_mistake_is_not_repeated(home: Home, text: str) -> None:
+    said = home.run("grant", "demo", "--yes", "--secret", text, code=2)
+    assert "is not right" in said
+    assert "hunter2" not in said
+
+
 def test_a_grant_with_problems_is_neither_replaced_nor_revoked(home: Home) -> None:
     home.write("capabilities = [\n")
     for arguments in (("grant", "demo", "--yes"), ("revoke", "demo")):

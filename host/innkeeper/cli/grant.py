@@ -151,7 +151,9 @@ def _secrets(placed: tuple[str, ...]) -> dict[str, SecretUse]:
             if name in found:
                 raise ValueError(f"{name} is there twice; several servers are joined by commas")
         except ValueError as error:
-            raise UsageError(f"--secret {shown(text)} is not right: {error}") from None
+            # Only what stands before "=": behind it, or without one, may be the secret itself by mistake.
+            named, equals, _ = text.partition("=")
+            raise UsageError(f"--secret{f' {shown(named)}' if equals else ''} is not right: {error}") from None
         found[name] = use
     return found
 
