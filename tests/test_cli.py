@@ -376,6 +376,31 @@ def test_a_plugin_that_does_not_load_is_named_with_its_file(run: Any, folder: Pa
     assert "'env' 'nothing'" in ended.err
 
 
+def test_inspect_knows_the_functions_that_a_manifest_requests(run: Any, folder: Path) -> None:
+    wasm = wat2wasm(
+        '(module (import "extism:host/user" "innkeeper_kv_get" (func (param i64) (result i64))) (func (export "run")))'
+    )
+    request = {"name": "kv", "reason": "r"}
+    toml = 'id = "keeper"\nversion = "1"\n[[capabilities]]\nname = "kv"\nreason = "r"\n'
+    for place in (folder, folder / "home/plugins"):
+        (place / "keeper.wasm").write_bytes(wasm)
+        (place / "keeper.toml").write_text(toml)
+    (folder / "home/plugins/box/bin").mkdir(parents=True)
+    (folder / "home/plugins/box/bin/m.wasm").write_bytes(wasm)
+    manifest = {"id": "boxed", "version": "1", "wasm": "bin/m.wasm", "capabilities": [request]}
+    (folder / "home/plugins/box/plugin.json").write_text(json.dumps(manifest))
+    for name in ("keeper.wasm", "keeper", "boxed"):
+        found = run("inspect", name, "--json").json()
+        assert (found["runs"], found["reason"]) == (True, None), name
+        assert [each["name"] for each in found["manifest"]["capabilities"]] == ["kv"]
+    # Nothing was asked, so nothing was made.
+    assert not (folder / "home/state").exists()
+    (folder / "keeper.toml").unlink()
+    ended = run("inspect", "keeper.wasm")
+    assert ended.code == 3
+    assert "those that begin with innkeeper_ are there if the manifest requests their capability" in ended.err
+
+
 def test_inspect_and_call_agree_whether_a_file_runs(run: Any, folder: Path) -> None:
     (folder / "guest.toml").write_text(
         'id = "demo"\nversion = "1"\n[[capabilities]]\nname = "http.serve"\nreason = "r"\noptional = false\n'

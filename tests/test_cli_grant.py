@@ -184,6 +184,41 @@ def test_denying_what_the_plugin_needs_says_that_it_will_not_work(home: Home) ->
     assert home.given() == ["clock"]
 
 
+def test_only_what_is_said_is_given_and_shown_like_what_was_narrowed(home: Home) -> None:
+    home.plugin(WASM, "kv", "http:https://a.example/*", "clock", required="clock")
+    narrow = "http:https://a.example/v1/*"
+    said = home.run("grant", "demo", "--only", narrow, code=2)
+    assert "without clock 'demo' will not work; repeat with --yes" in said
+    text = words(home.run("grant", "demo", "--only", narrow, "--only", "clock", "--yes"))
+    assert f"http:https://a.example/* no medium new only {narrow} r" in text
+    assert "kv no low new no r" in text
+    assert "risk of what it would get: medium" in text
+    assert home.given() == [narrow, "clock"]
+    found = home.json("grants")["grants"][0]
+    assert (found["capabilities"], found["missing"]) == ([narrow, "clock"], ["kv"])
+    # It stays so for the next version, too.
+    home.plugin(NEW, "kv", "http:https://a.example/*", "clock", version="1.1")
+    assert f"same only {narrow} r" in words(home.run("grant", "demo", "--yes"))
+    assert home.given() == [narrow, "clock"]
+
+
+def test_no_part_of_what_is_given_is_cut(home: Home) -> None:
+    home.plugin(WASM, "http:*")
+    parts = [f"http:https://a{number}.example/{'x' * 60}" for number in range(6)]
+    text = home.run("grant", "demo", "--yes", *(word for each in parts for word in ("--only", each)))
+    assert all(f"of http:* it would get {each}\n" in text for each in parts)
+
+
+def test_an_address_that_the_grant_names_is_shown_as_long_as_it_is_given(home: Home) -> None:
+    home.plugin(WASM, "http:*")
+    address = "http:http://127.0.0.1:8080/*"
+    text = words(home.run("grant", "demo", "--yes", "--only", "http", "--only", address))
+    assert f"yes, and {address} by name" in text
+    home.plugin(NEW, "http:*")
+    assert f"it keeps {address}, which the grant gives by name" in home.run("grant", "demo", "--yes")
+    assert home.given() == ["http:*", address]
+
+
 def test_limits_configuration_and_instance_stay(home: Home) -> None:
     home.write(
         '# mine\nsha256 = "' + "ab" * 32 + '"\ninstance = "shared"\n[limits]\nmemory = "1MiB"\n[config]\na = "b"\n'
@@ -237,6 +272,10 @@ def test_no_part_of_a_capability_is_cut(home: Home) -> None:
         (("grant", "broken"), "the plugin 'broken' cannot be used: plugins/broken.wasm: "),
         (("grant", "demo", "--deny", "random"), "'random' cannot be denied: the plugin does not ask for it"),
         (("grant", "demo", "--deny", "x\x1b[2J"), "is not a capability"),
+        (("grant", "demo", "--only", "x\x1b[2J"), "is not a capability"),
+        (("grant", "demo", "--only", "random"), "'random' cannot be given: the plugin does not ask for it"),
+        (("grant", "demo", "--only", "kv", "--deny", "clock"), "not both"),
+        (("grant", "demo", "--only", "kv", "--all"), "not both"),
         (("revoke", "demo"), "there is no grant for 'demo'; `innkeeper grants` lists what there is"),
         (("revoke", "../innkeeper"), "'../innkeeper' is not the id of a plugin"),
         (("revoke", "/etc/passwd"), "'/etc/passwd' is not the id of a plugin"),
@@ -250,6 +289,15 @@ def test_a_users_mistake_is_one_line(home: Home, arguments: tuple[str, ...], sen
     assert not home.grant_file.exists()
 
 
+@pytest.mark.parametrize(
+    "text", ["KEY=hunter2", "hunter2", "KEY=bearer:hunter2@https://a.example", "KEY=hunter2@https://a"]
+)
+def test_a_secret_on_the_command_line_by_mistake_is_not_repeated(home: Home, text: str) -> None:
+    said = home.run("grant", "demo", "--yes", "--secret", text, code=2)
+    assert "is not right" in said
+    assert "hunter2" not in said
+
+
 def test_a_grant_with_problems_is_neither_replaced_nor_revoked(home: Home) -> None:
     home.write("capabilities = [\n")
     for arguments in (("grant", "demo", "--yes"), ("revoke", "demo")):
@@ -261,13 +309,13 @@ def test_a_grant_with_problems_is_neither_replaced_nor_revoked(home: Home) -> No
 def test_a_grant_that_was_edited_while_it_was_asked_is_not_overwritten(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown = commands._show
+    shown = commands.show
 
     def edited(*arguments: Any) -> None:
         shown(*arguments)
         home.write(f'sha256 = "{DIGEST}"\n[limits]\ncpu = 1\n')
 
-    monkeypatch.setattr(commands, "_show", edited)
+    monkeypatch.setattr(commands, "show", edited)
     assert "changed meanwhile, so nothing was written" in home.run("grant", "demo", "--yes", code=2)
     assert home.given() == []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,10 @@ def test_a_changed_plugin_is_shown_where_it_departs(
     (home / "plugins" / "notes.wasm").write_bytes((tmp_path / "other.wasm").read_bytes())
     text = said(capfd, "replay", "1", code=2)
     assert "no plugin of the home has the module that was recorded" in text
-    assert "--wasm plugins/notes.wasm" in text
+    # What it advises works from any folder.
+    advised = shlex.split(text[text.rindex("--wasm ") :])
+    assert "departs at call 2" in said(capfd, "replay", "1", *advised, code=DEPARTS)
+    assert "to compare with plugins/notes.wasm, which is another one by now" in text
 
 
 def test_a_replay_leaves_the_home_as_it_was(home: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -181,3 +181,27 @@ def test_a_native_plugin_cannot_be_called_from_the_command_line(home: Home) -> N
     home.run("trust", "p", "--yes")
     assert "'p' is a native plugin: its nodes run in workflows" in home.run("call", "p", "N", code=2)
     assert "'p' is a native plugin, which has all rights" in home.run("grant", "p", "--yes", code=2)
+
+
+def test_inspect_runs_no_native_code_and_says_what_a_native_plugin_is(home: Home, tmp_path: Path) -> None:
+    mark = tmp_path / "it-ran"
+    home.native("p", f"open({str(mark)!r}, 'w').close()\ndef setup(api): pass\n")
+    home.put("w.wasm", module("run"))
+    assert home.json("inspect", "w")["runs"]
+    assert "'p' is a native plugin, which is no module" in home.run("inspect", "p", code=2)
+    assert not mark.exists()
+
+
+def test_the_grant_of_a_native_plugin_is_listed_as_what_it_is(home: Home) -> None:
+    home.trust("p")
+    digest = home.json("plugins")["native"][0]["sha256"]
+    grant = home.path / "manifests/p.toml"
+    grant.write_text(f'sha256 = "{digest}"\n[config]\nmark = "?"\n')
+    assert "p native, granted highest - - config mark" in words(home.run("grants"))
+    grant.write_text(f'sha256 = "{"ab" * 32}"\n[config]\nmark = "?"\n')
+    text = words(home.run("grants"))
+    assert "p native, changed highest" in text
+    assert "problem: manifests/p.toml: the file changed since it was granted" in text
+    home.record.unlink()
+    (found,) = home.json("grants")["grants"]
+    assert (found["state"], found["risk"]["level"]) == ("native, not run", "none")

@@ -206,12 +206,27 @@ def test_variables_go_before_the_file_and_options_before_both() -> None:
     }
 
 
+def test_only_the_file_turns_native_plugins_on_and_everything_may_turn_them_off() -> None:
+    on, variable = "native_plugins = true\n", "INNKEEPER_NATIVE_PLUGINS"
+    for text in ("", "native_plugins = false\n", "cache = 'off'\n"):
+        for who, environment, options in (
+            (variable, {variable: "true"}, None),
+            ("--set", None, {"native_plugins": "true"}),
+            ("--set", {variable: "true"}, {"native_plugins": "true"}),
+        ):
+            (found,) = problems(text, environment, options)
+            assert found == f"{who}: native_plugins is true: only innkeeper.toml itself can turn native plugins on"
+    assert read_configuration(on.encode(), environment={variable: "true"}).native_plugins
+    assert not read_configuration(on.encode(), environment={variable: "false"}).native_plugins
+    assert not read_configuration(on.encode(), options={"native_plugins": "false"}).native_plugins
+
+
 def test_variables_mean_every_kind_of_value() -> None:
     found = read_configuration(
         None,
         environment={
             "INNKEEPER_CACHE": "off",
-            "INNKEEPER_NATIVE_PLUGINS": "true",
+            "INNKEEPER_NATIVE_PLUGINS": "false",
             "INNKEEPER_BOUNDS_LIVE_GUESTS": "7",
             "INNKEEPER_BOUNDS_GUEST_MEMORY": "2GiB",
             "INNKEEPER_LIMITS_WALL": "2h",
@@ -223,7 +238,7 @@ def test_variables_mean_every_kind_of_value() -> None:
             "INNKEEPER_JOURNAL_KEEP": "",
         },
     )
-    assert (found.cache, found.native_plugins) == ("off", True)
+    assert (found.cache, found.native_plugins) == ("off", False)
     assert (found.bounds.live_guests, found.bounds.guest_memory) == (7, 2 * GIB)
     assert (found.ceiling.wall, found.defaults.cpu, found.memo.disk) == (7200.0, 0.25, 0)
     assert (found.retention.audit_days, found.files.roots) == (1.5, {"user_notes": "/srv/notes"})
@@ -412,7 +427,7 @@ def test_every_setting_is_listed_with_where_it_comes_from(
 
 def test_one_setting_can_be_asked_for(home: Path, run: Run) -> None:
     assert run("config", "get", "journal.keep") == (0, "never\n", "")
-    assert run("--set", "native_plugins=true", "config", "get", "native_plugins") == (0, "true\n", "")
+    assert run("--set", "native_plugins=false", "config", "get", "native_plugins") == (0, "false\n", "")
     assert run("config", "get", "secrets.file") == (0, "\n", "")
     code, out, _ = run("--set", "llm.cache=5min", "config", "get", "--json", "llm.cache")
     assert (code, json.loads(out)) == (0, {"key": "llm.cache", "value": 300.0, "from": "--set"})
@@ -448,7 +463,7 @@ def test_an_option_for_the_cache_goes_before_the_variable(
 
 CONFIG_JSON = {
     "server": {"backend": {"port": 3233}, "frontend": {"port": 5573}},
-    "execution": {"max_concurrent_workflows": 5, "logDir": "logs/\x1b[2J\nkeep = 1"},
+    "execution": {"max_concurrent_workflows": 5, "logDir": "logs/\x1b[2J\nkeep = 1\x7f"},
     "customPluginsPaths": ["/srv/a", "." * 1000],
     "userManagement": {"multiUserMode": False, "accessPasswordHash": "hunter2"},
     "security": {

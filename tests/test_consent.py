@@ -40,8 +40,14 @@ def manifest(*names: str, required: tuple[str, ...] = (), version: str = "1.0") 
     return Manifest("demo", version, "demo", capabilities=requests)
 
 
-def plan(wanted: Manifest | None, before: Grant | None = None, *deny: str, everything: bool = False) -> Plan:
-    return plan_consent("demo", wanted, DIGEST, before, deny=deny, everything=everything)
+def plan(
+    wanted: Manifest | None,
+    before: Grant | None = None,
+    *deny: str,
+    everything: bool = False,
+    only: tuple[str, ...] = (),
+) -> Plan:
+    return plan_consent("demo", wanted, DIGEST, before, deny=deny, everything=everything, chosen=only)
 
 
 def given_of(found: Plan) -> list[str]:
@@ -288,6 +294,78 @@ def test_no_plan_gives_more_than_is_asked_and_none_widens_what_is_the_same(
     # Who agreed once and is shown the same again is not asked to agree to anything else.
     assert plan(manifest(*asked), found.grant).needless
     assert not plan(manifest(*asked), found.grant).more
+
+
+WIDE = manifest("log", "kv", "http:*", "http:https://api.example.com/*", "call:words", required=("kv",))
+
+
+@pytest.mark.parametrize(
+    ("only", "given"),
+    [
+        (("kv",), ["kv"]),
+        (("kv:notes", "kv:more"), ["kv:notes", "kv:more"]),
+        (("kv:notes", "kv"), ["kv"]),
+        (("http:https://api.example.com/v1/*",), ["http:https://api.example.com/v1/*"]),
+        (("http:HTTPS://API.example.com:443/v1/*",), ["http:https://api.example.com/v1/*"]),
+        (("http:https://other.example/",), ["http:https://other.example/"]),
+        (("http",), ["http:*"]),
+        (("call", "kv"), ["kv", "call:words"]),
+        (("call:words/count",), ["call:words/count"]),
+        # Whoever names an address gives more than the pattern around it.
+        (("http:*", "http:http://127.0.0.1:8080/*"), ["http:*", "http:http://127.0.0.1:8080/*"]),
+    ],
+)
+def test_only_this_is_given_as_narrow_as_it_is_said(only: tuple[str, ...], given: list[str]) -> None:
+    before = Grant(OTHER, capabilities=caps("clock", "http:http://10.0.0.1/*", "call:words"), asked=caps("http:*"))
+    for grant in (None, before):
+        found = plan(WIDE, grant, only=only)
+        assert given_of(found) == given
+        assert all(effective(WIDE.capabilities, found.grant).covers(each) for each in caps(*given))
+        assert set(found.grant.asked) == {each.capability for each in WIDE.capabilities if each.name != "log"}
+    assert bool(found.unmet) == ("kv" not in only)
+    # And so it stays, until somebody says something else.
+    again = plan(WIDE, found.grant)
+    assert again.needless
+    assert given_of(plan(WIDE, found.grant, only=("kv:x",))) == ["kv:x"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("log", "log needs no grant: every plugin has it"),
+        ("clock", "'clock' cannot be given: the plugin does not ask for it; it asks for kv, http:*, "),
+        ("call:other", "the plugin does not ask for it"),
+        ("kb.read:*", "the plugin asks for less, kb.read:world; give that, or a part of it"),
+        ("nothing", "'nothing' cannot be given: 'nothing' is not a capability"),
+        ("kv:", "has an empty scope"),
+    ],
+)
+def test_nothing_is_given_that_was_not_asked_for(text: str, sentence: str) -> None:
+    more = manifest(*(each.name for each in WIDE.capabilities), "kb.read:world")
+    with pytest.raises(UsageError) as found:
+        plan(more, None, only=("kv", text))
+    assert sentence in found.value.message
+
+
+def test_what_is_given_alone_stands_beside_nothing_that_says_otherwise() -> None:
+    for wrong in (lambda: plan(WIDE, None, "kv", only=("kv",)), lambda: plan(WIDE, everything=True, only=("kv",))):
+        with pytest.raises(UsageError, match="not both"):
+            wrong()
+    with pytest.raises(UsageError, match="at most 256"):
+        plan(WIDE, only=tuple(f"kv:a{number}" for number in range(300)))
+
+
+@given(st.lists(st.sampled_from([kind.example for kind in KINDS.values()]), unique=True), st.data())
+@settings(deadline=None, max_examples=50)
+def test_only_never_gives_more_than_is_asked(asked: list[str], data: st.DataObject) -> None:
+    wanted = manifest(*asked)
+    only = tuple(data.draw(st.lists(st.sampled_from([kind.example for kind in KINDS.values()]), min_size=1)))
+    try:
+        found = plan(wanted, only=only)
+    except UsageError:
+        assert not set(only) <= set(asked) or {"log", "config", "stream"} & set(only)
+        return
+    assert set(found.grant.capabilities) == set(caps(*only)) <= set(caps(*asked))
 
 
 def test_a_grant_in_more_pieces_than_it_can_hold_is_an_error() -> None:

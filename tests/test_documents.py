@@ -61,6 +61,14 @@ def test_any_marks_of_yaml_are_a_table_or_a_sentence(text: str) -> None:
     assert isinstance(found, dict) or all(line.startswith("f: ") for line in found)
 
 
+@given(st.text(alphabet="0123456789abfxeE_:.+-", max_size=60), st.integers(1, 300))
+@settings(deadline=None, max_examples=300)
+def test_whatever_looks_like_a_number_is_a_value_that_can_be_shown_or_a_sentence(text: str, times: int) -> None:
+    found = outcome(parse_yaml, b"a: 1" + text.encode() * times)
+    if isinstance(found, dict):
+        json.dumps(found)
+
+
 def test_a_billion_laughs_are_not_expanded() -> None:
     lines = ["a0: &a0 [lol, lol]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
@@ -89,6 +97,10 @@ def test_a_billion_laughs_are_not_expanded() -> None:
         ("a: " + "[" * 30_000, "nested too deeply"),
         ("- " * 30_000, "nested too deeply"),
         ("a: 1" + "0" * 5000, "is not YAML"),
+        ("a: 1" + ":0" * 200 + ".5", "too large a number"),
+        ("a: 1" + ":0" * 30_000, "too large a number"),
+        ("a: 0x" + "f" * 6000, "too large a number"),
+        ("a: 0b1" + "0" * 6000, "too large a number"),
     ],
 )
 def test_yaml_that_is_more_than_plain_data_is_refused(text: str, words: str) -> None:

@@ -82,6 +82,17 @@ def test_what_comfytavern_writes_is_read_and_what_has_no_counterpart_is_kept(
     assert line in capfd.readouterr().out
 
 
+@pytest.mark.parametrize(("more", "name"), [({}, None), ({"displayName": "Shout!"}, "Shout!")])
+def test_without_an_id_the_name_is_it(house: House, more: dict[str, str], name: str | None) -> None:
+    house.put("s/s.wasm", module("run"))
+    house.put("s/plugin.json", json.dumps({"name": "shout", "version": "1.0", "wasm": "s.wasm", **more}))
+    found = read(house)
+    assert found.problems == []
+    said = found.entries["shout"].module.manifest
+    assert said is not None
+    assert said.name == name
+
+
 def test_several_mistakes_are_all_said_at_once(house: House) -> None:
     manifest = {"id": "Shout", "wasm": "../s.wasm", "python": "1", "capabilities": [{"name": "everything"}]}
     house.put("s/plugin.json", json.dumps(manifest))
@@ -97,6 +108,22 @@ def test_without_an_entry_it_is_no_plugin(house: House, entry: dict[str, Any]) -
     found = read(house)
     assert "plugins/s/plugin.json: has no entry: add 'wasm'" in found.problems[0]
     assert not found.entries
+
+
+def test_a_number_beyond_all_bounds_is_a_problem_of_its_plugin_and_of_no_other(
+    house: House, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shout(house)
+    for name, number in (("one", "1" + ":0" * 200 + ".5"), ("two", "0x" + "f" * 6000)):
+        house.put(f"{name}/plugin.yaml", f"id: {name}\nversion: '1'\nwasm: s.wasm\nfrontend: {number}\n")
+    found = read(house)
+    assert list(found.entries) == ["shout"]
+    assert [text.partition(": ")[0] for text in found.problems] == [
+        "plugins/one/plugin.yaml",
+        "plugins/two/plugin.yaml",
+    ]
+    assert invoke(["--home", str(house.path), "plugins", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["problems"] == found.problems
 
 
 def test_with_both_entries_it_is_no_plugin(house: House) -> None:
@@ -250,3 +277,21 @@ async def test_a_host_follows_the_files_of_a_folder(tmp_path: Path, monkeypatch:
         (inn.path / "plugins/s/bin/s.wasm").unlink()
         await inn.until("removed")
         assert "s" not in host.plugins
+
+
+async def test_a_broken_manifest_is_said_with_what_stays_whatever_the_folder_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(home_module, "_PACKAGE", tmp_path / "package")
+    inn = Inn(tmp_path / "home")
+    inn.put("plugins/box/bin/m.wasm", inn.plugin("one"))
+    inn.put("plugins/box/plugin.json", json.dumps({"id": "s", "version": "1.0", "wasm": "bin/m.wasm"}).encode())
+    async with inn.host() as host:
+        assert await answer(host.plugins["s"]) == "one"
+        for broken in (b"{", b"["):
+            inn.put("plugins/box/plugin.json", broken)
+            await host.reload()
+            assert await answer(host.plugins["s"]) == "one"
+            (problem,) = host.problems
+            assert "plugins/box/plugin.json: is not JSON" in problem
+            assert problem.endswith("; the version before it stays in service")

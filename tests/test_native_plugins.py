@@ -299,6 +299,15 @@ async def test_a_flood_of_log_is_cut_at_the_limit(house: House) -> None:
     assert usage.log_dropped > 100_000
 
 
+async def test_empty_lines_of_a_text_of_others_are_counted_too(house: House) -> None:
+    house.native("p", node("api.log.info('\\n' * 1_000_000)", kind="def"))
+    async with house.host() as host:
+        usage = (await run(host, a="p:N")).nodes["a"].usage
+    assert usage is not None
+    assert len(usage.log) <= 64 << 10
+    assert usage.log_dropped > 900_000
+
+
 async def test_outside_of_a_call_the_log_is_the_hosts_and_marked(
     house: House, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -18,7 +18,7 @@ from innkeeper.plugins.folder_manifest import parse_folder_manifest
 from innkeeper.plugins.native import hooks, snapshot, tier, version
 from innkeeper.workflow.payload import read_payload
 from innkeeper.workflow.run import run_workflow
-from native_homes import House
+from native_homes import House, run
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SAMPLE = Path(__file__).resolve().parent.parent / "pdk-samples/native/word-count"
@@ -96,3 +96,18 @@ def test_every_part_of_the_api_and_every_figure_is_on_its_page() -> None:
     ):
         assert words in text
     assert f"{documents.MAX_YAML >> 10} KiB" in (DOCS / "plugins.md").read_text(encoding="utf-8")
+
+
+async def test_the_plugin_of_the_page_runs_as_it_stands_there(house: House) -> None:
+    page = (DOCS / "native-plugins.md").read_text()
+    blocks = dict(re.findall(r"```(yaml|python)\n(.*?)```", page, re.DOTALL))
+    house.put("weather-station/plugin.yaml", blocks["yaml"])
+    house.put("weather-station/main.py", blocks["python"])
+    house.trust("weather-station")
+    async with house.host() as host:
+        assert host.problems == []
+        shouted = await run(host, a="weather-station:Shout")
+        nodes = [{"id": "b", "fullType": "weather-station:Read"}]
+        found = await run_workflow(read_payload(json.dumps({"nodes": nodes, "edges": []}).encode()), host)
+    assert shouted.nodes["a"].outputs() == {"shouted": "HELLO!"}
+    assert found.nodes["b"].outputs() == {"celsius": 20.0}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
 import py_compile
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -439,6 +443,44 @@ async def test_a_trust_that_is_taken_away_ends_at_once(house: House) -> None:
         (house.path / "manifests/trust/p.toml").chmod(0o666)
         await host.reload()
         assert not host.native
+
+
+async def test_a_plugin_that_takes_long_to_set_up_keeps_nothing_in_force_that_was_taken_away(
+    house: House, mark: Path
+) -> None:
+    entered, hold = threading.Event(), threading.Event()
+    sys.modules["native_test_hold"] = SimpleNamespace(entered=entered, hold=hold)  # type: ignore[assignment]
+    house.put("w.wasm", module("run"))
+    house.native("a", node("return {}"))
+    grant = house.path / "manifests/w.toml"
+    grant.write_text(f'sha256 = "{hashlib.sha256(module("run")).hexdigest()}"\n')
+    try:
+        async with house.host(watch=True) as host:
+            guest = host.plugins["w"]
+            assert guest.grant is not None
+            # One that takes long, and one whose turn comes after it.
+            house.native(
+                "m", "import native_test_hold as t\ndef setup(api):\n    t.entered.set()\n    t.hold.wait(25)\n"
+            )
+            house.native("z", marking(mark))
+            with trio.fail_after(20):
+                await trio.to_thread.run_sync(entered.wait, 20)
+                grant.unlink()
+                for name in ("a", "z"):
+                    remove_trust(house.path, name)
+                await house.until("removed")
+                await house.until("changed")
+            assert guest.grant is None
+            assert not hold.is_set()
+            assert not host.native
+            hold.set()
+            await house.until("added", count=2)
+            await host.reload()
+            assert list(host.native) == ["m"]
+            assert not ran(mark)
+    finally:
+        hold.set()
+        del sys.modules["native_test_hold"]
 
 
 async def test_a_plugin_that_is_removed_is_gone_and_its_modules_with_it(house: House) -> None:

@@ -224,7 +224,7 @@ def test_the_commands_show_place_and_servers_and_never_a_value(home: Home, monke
     [
         (
             ["KEY=nowhere@https://a.example"],
-            "--secret 'KEY=nowhere@https://a.example' is not right: where it goes must",
+            "--secret 'KEY' is not right: where it goes must",
         ),
         (["OTHER=bearer@https://a.example"], "the secret 'OTHER' cannot be placed"),
         (["KEY=bearer@https://a.example", "KEY=query:k@https://a.example"], "KEY is there twice"),

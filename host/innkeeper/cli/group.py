@@ -50,7 +50,7 @@ _COMMANDS = {
     "doctor": "Check this installation.",
 }
 
-_MODULES = {"grants": "grant", "revoke": "grant", "distrust": "trust"}
+_MODULES = {"revoke": "grant", "distrust": "trust"}
 """Where a command lies that has no module of its own name."""
 
 

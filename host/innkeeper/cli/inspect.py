@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +11,14 @@ import click
 
 from innkeeper.cli.output import json_bytes, write_line, write_out
 from innkeeper.cli.settings import Settings, is_plugin_id, json_option, pass_settings, plugin_of_home
-from innkeeper.errors import InnkeeperError
+from innkeeper.errors import InnkeeperError, UsageError
 
 if TYPE_CHECKING:
+    from innkeeper.plugins.home import Home
     from innkeeper.plugins.host import Host
     from innkeeper.plugins.manifest import Dependency, Manifest
     from innkeeper.plugins.module import Module
+    from innkeeper.plugins.services import Services
 
 _MOST_LINES = 200
 """Exports and imports that are printed; --json has all."""
@@ -50,18 +54,50 @@ def inspect(settings: Settings, file: str) -> int:
     return 0
 
 
-async def _inspect(home: str | None, file: str, by_id: bool) -> tuple[dict[str, Any], InnkeeperError | None]:
-    from innkeeper.plugins.host import open_host
-    from innkeeper.plugins.module import check_host, read_plugin_file
+@asynccontextmanager
+async def _importable(home: Home) -> AsyncIterator[Services]:
+    """What plugins may import. Nothing of it is called."""
+    from innkeeper.bridge.bridge import open_bridge
+    from innkeeper.bridge.host import STATE
 
-    async with open_host(home, catalogue=by_id, watch=False) as host:
-        path = file if not by_id else str(plugin_of_home(host, file).path)
-        module = read_plugin_file(path, label=path, size_limit=host.home.configuration.bounds.module_size)
+    async with open_bridge(home.path / STATE, home.configuration, schedules=False) as bridge:
+        yield bridge
+
+
+async def _inspect(home: str | None, file: str, by_id: bool) -> tuple[dict[str, Any], InnkeeperError | None]:
+    from innkeeper.plugins.catalogue import read_catalogue
+    from innkeeper.plugins.home import OPTIONS, open_home
+    from innkeeper.plugins.host import open_host
+    from innkeeper.plugins.module import read_plugin_file
+
+    entry = None
+    if by_id:
+        catalogue = read_catalogue(open_home(home))
+        if file in catalogue.native:
+            raise UsageError(
+                f"{file!r} is a native plugin, which is no module; `innkeeper plugins` and `innkeeper trust {file}` "
+                "show what it is"
+            )
+        entry = catalogue.entries.get(file)
+    # Whoever looks at a module runs no native code.
+    OPTIONS.set({**OPTIONS.get(), "native_plugins": "false"})
+    async with open_host(home, catalogue=by_id, watch=False, services=_importable) as host:
+        path = file
         rejected: InnkeeperError | None = None
+        work: Coroutine[Any, Any, Any]
+        if by_id:
+            plugin = plugin_of_home(host, file)
+            path = str(plugin.path)
+            if entry is None:
+                raise UsageError(f"{plugin.label}: changed meanwhile; repeat the command")
+            # Its manifest may lie elsewhere than beside the module.
+            module = entry.module
+            work = plugin.compile()
+        else:
+            module = read_plugin_file(path, label=path, size_limit=host.home.configuration.bounds.module_size)
+            work = host.load(path)
         try:
-            check_host(module.manifest, file)
-            plugin = await host.load(module.wasm)
-            await plugin.aclose()
+            await work
         except InnkeeperError as error:
             rejected = error
     report = _report(file, module)
@@ -110,7 +146,7 @@ def _report(file: str, module: Module) -> dict[str, Any]:
     wasi = sorted({item.name for item in info.imports if item.module.startswith("wasi_")})
     return {
         "file": file,
-        "size": len(module.wasm),
+        "size": module.size,
         "sha256": module.digest,
         "abi": _abi({item.module for item in info.imports}, set(info.exports)),
         "wasi": wasi,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +15,7 @@ from innkeeper.errors import UsageError
 if TYPE_CHECKING:
     from innkeeper.bridge.journal.model import Journal
     from innkeeper.bridge.journal.replay import Difference, Verdict
+    from innkeeper.plugins.catalogue import Entry
     from innkeeper.plugins.home import Home
 
 DEPARTS = 1
@@ -63,13 +65,16 @@ async def _replay(home: Home, journal: Journal, wasm: bytes) -> Verdict:
 def _module(home: Home, journal: Journal) -> bytes:
     from innkeeper.plugins.catalogue import read_catalogue
 
-    other = None
+    other: Entry | None = None
     for entry in read_catalogue(home).entries.values():
         if entry.module.digest == journal.digest:
             return entry.module.wasm
         if entry.id == journal.plugin:
-            other = entry.label
-    advice = f"; to compare with {other}, which is another one by now, write --wasm {other}" if other else ""
+            other = entry
+    advice = ""
+    if other is not None:
+        file = shlex.quote(str(other.path))
+        advice = f"; to compare with {other.label}, which is another one by now, write --wasm {file}"
     raise UsageError(
         f"no plugin of the home has the module that was recorded (sha256 {journal.digest}); give its file with "
         f"--wasm{advice}"

@@ -104,7 +104,7 @@ def write_configuration(home: Path, fields: Sequence[Field]) -> Path:
         "# What config.json said, and what became of it:",
     ]
     for each in fields:
-        said = "" if each.value is None else f" = {each.value}"
+        said = "" if each.value is None else f" = {visible(each.value, _MOST_SHOWN)}"
         lines.append(f"# {visible(each.name, 200)}{said}: {each.said}")
     data = ("\n".join(lines) + "\n").encode()
     parse_configuration(data)

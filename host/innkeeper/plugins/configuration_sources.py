@@ -12,6 +12,7 @@ from innkeeper.plugins.configuration import FILE_NAME, OPTION, OTHER_VARIABLES, 
 from innkeeper.plugins.quantities import BOUNDS, LIMITS, units, with_quantities
 from innkeeper.plugins.setting_keys import (
     Found,
+    Key,
     Leaf,
     Named,
     Section,
@@ -27,6 +28,10 @@ from innkeeper.plugins.units import Unit
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.compilation.place import RIGHT, is_right
 from innkeeper.sandbox.limits import CEILING, DEFAULTS
+
+_NATIVE: Key = ("native_plugins",)
+"""Whoever lets code run unconfined says so where it stays, and where it is seen: a variable of a parent process and an
+option of a script are neither."""
 
 
 @cache
@@ -53,6 +58,7 @@ def read_sources(
             found.read_table(Table(parse_toml(data, where), where, found.problems), root(), FILE_NAME)
     except TableError as error:
         found.problems += error.problems
+    on = found.values.get(_NATIVE)
     for name, text in variables.items():
         meant = leaf_of_variable(root(), name)
         if meant is not None:
@@ -64,6 +70,10 @@ def read_sources(
             found.problems.append(f"{OPTION}: {error}")
         else:
             found.read_line(key, leaf, text, origin=OPTION, where=f"{OPTION} {dotted(key)}")
+    if found.values.get(_NATIVE) is True and on is not True:
+        found.problems.append(
+            f"{found.origins[_NATIVE]}: native_plugins is true: only {where} itself can turn native plugins on"
+        )
     configuration = _build(found, where)
     if found.problems or configuration is None:
         raise SettingsError(TableError(found.problems))

@@ -6,15 +6,15 @@ No screen here: a command, or a page of a browser, shows the plan and asks.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from innkeeper.errors import UsageError
-from innkeeper.plugins.capabilities import KINDS, Capability, parse_capability
+from innkeeper.plugins.capabilities import Capability
+from innkeeper.plugins.choice import Change, Item, only, without
+from innkeeper.plugins.files import replace_file
 from innkeeper.plugins.grant import MAX_CAPABILITIES, Grant, format_grant, parse_grant
 from innkeeper.plugins.rights import FREE, common
 from innkeeper.plugins.risk import Risk, risk, risk_of_all
@@ -24,43 +24,7 @@ if TYPE_CHECKING:
     from innkeeper.plugins.manifest import CapabilityRequest, Manifest
     from innkeeper.plugins.secret_use import SecretUse
 
-Change = Literal["new", "wider", "same", "narrower"]
 Bytes = Literal["first", "same", "changed"]
-
-_MODE = 0o644
-"""A grant is no secret: the host may run as another user than the operator."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One capability of a plan.
-
-    Attributes:
-        request: what the manifest says of it.
-        risk: of all that is asked here.
-        change: since the last consent: "new"; "wider" (more than was asked then); "same"; "narrower".
-        given: what the new grant gives of it: all, a part that an earlier grant was narrowed to, or nothing.
-    """
-
-    request: CapabilityRequest
-    risk: Risk
-    change: Change
-    given: tuple[Capability, ...]
-
-    @property
-    def free(self) -> bool:
-        """Whether it needs no grant (bool)."""
-        return self.request.capability.name in FREE
-
-    @property
-    def whole(self) -> bool:
-        """Whether all of it is given (bool)."""
-        return self.free or self.given == (self.request.capability,)
-
-    @property
-    def denied(self) -> bool:
-        """Whether nothing of it is given (bool)."""
-        return not self.free and not self.given
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +86,7 @@ def plan_consent(
     before: Grant | None,
     *,
     deny: Sequence[str] = (),
+    chosen: Sequence[str] = (),
     everything: bool = False,
     secrets: Mapping[str, SecretUse] | None = None,
 ) -> Plan:
@@ -135,21 +100,28 @@ def plan_consent(
         digest: sha256 of its file, as hexadecimal digits.
         before: the grant that there is, or None; its limits, configuration and instance stay.
         deny: capabilities that are left out, or names for all of that name.
+        chosen: capabilities that are given, and nothing else: each what is asked for or a part of it, or a name for all
+            of that name.
         everything: whether what was left out or narrowed before is given after all.
         secrets: where secrets go, by name; those of the grant that there is stay, unless they are here.
 
     Raises:
-        UsageError: something in `deny` is not asked for, needs no grant, or is only a part of what is asked for; a
-            secret is not asked for; or the grant would have too many capabilities.
+        UsageError: something in `deny` is not asked for, needs no grant, or is only a part of what is asked for;
+            something in `chosen` is not asked for, is more than that, or needs no grant, or stands beside `deny` or
+            `everything`; a secret is not asked for; or the grant would have too many capabilities.
     """
     requests = () if manifest is None else manifest.capabilities
     seen = () if before is None else tuple(dict.fromkeys((*before.asked, *before.capabilities)))
     items = [_item(request, before, seen, everything) for request in requests]
+    if chosen and (deny or everything):
+        raise UsageError("say what is given (--only), or what is left out or given after all (--deny, --all): not both")
     for text in deny:
-        items = _denied(items, text)
+        items = without(items, text)
+    if chosen:
+        items = only(items, chosen)
     wanted = [item.request.capability for item in items]
     given = _widest(tuple(dict.fromkeys(each for item in items for each in item.given)))
-    if before is not None:
+    if before is not None and not chosen:
         # Who named an address by hand gave more than the pattern around it gives.
         named = [each for each in before.capabilities if each.literal and each not in given]
         given += tuple(each for each in named if any(other.covers(each) for other in given))
@@ -192,21 +164,8 @@ def write_grant(path: Path, grant: Grant, *, label: str) -> None:
     if parse_grant(data, where=label) != grant:
         raise UsageError(f"{label}: not written, since it would not say what was granted; write it by hand")
     try:
-        target = Path(os.path.realpath(path))
-        target.parent.mkdir(parents=True, exist_ok=True)
         # A name that begins with a dot is no grant.
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".grant-")
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(data)
-                os.fchmod(file.fileno(), _MODE)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, target)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(name)
-            raise
+        replace_file(Path(os.path.realpath(path)), data, prefix=".grant-")
     except OSError as error:
         raise UsageError(f"{label}: cannot be written: {error.strerror}") from None
 
@@ -272,35 +231,3 @@ def _were_whole(wanted: Capability, before: Grant) -> bool:
     hand."""
     asked = [each for each in before.asked if each.meet(wanted) is not None]
     return bool(asked) and all(any(given.covers(each) for given in before.capabilities) for each in asked)
-
-
-def _denied(items: Sequence[Item], text: str) -> list[Item]:
-    try:
-        # "http" alone means all of that name, though a plugin could not ask for it.
-        names, denied = ({text}, None) if text in KINDS else (set[str](), parse_capability(text))
-    except ValueError as error:
-        raise UsageError(f"{shown(text)} cannot be denied: {error}") from None
-    found: list[Item] = []
-    hit = False
-    for item in items:
-        wanted = item.request.capability
-        if wanted.name in names or (denied is not None and denied.covers(wanted)):
-            if item.free:
-                raise UsageError(f"{wanted} cannot be denied: every plugin has it, and it reaches nothing else")
-            found.append(replace(item, given=()))
-            hit = True
-            continue
-        if denied is not None:
-            kept = tuple(each for each in item.given if not denied.covers(each))
-            if any(denied.meet(each) is not None for each in kept):
-                raise UsageError(
-                    f"{denied} cannot be denied: it is a part of {wanted}, which can only be denied whole; "
-                    "to narrow it, edit the grant"
-                )
-            hit = hit or len(kept) < len(item.given)
-            item = replace(item, given=kept)
-        found.append(item)
-    if not hit:
-        asked = ", ".join(str(item.request.capability) for item in items if not item.free) or "nothing"
-        raise UsageError(f"{shown(text)} cannot be denied: the plugin does not ask for it; it asks for {asked}")
-    return found

@@ -14,6 +14,10 @@ MAX_YAML = 64 << 10
 MAX_DEPTH = 32
 """Containers inside each other; also what `manifest` takes of a node."""
 
+_MOST_BITS = 1024
+"""Of a whole number in YAML. Hexadecimal ones may have more digits than Python writes as decimal ones, so whoever shows
+them would fail; no float is larger."""
+
 _SCALARS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float"))
 _TEXT = "tag:yaml.org,2002:str"
 _PLAIN = "tag:yaml.org,2002:timestamp"
@@ -179,6 +183,11 @@ class _Builder:
             value = self._loader.construct_object(yaml.ScalarNode(tag, event.value, event.start_mark))
         except (KeyError, IndexError):
             raise _WrongError(f"{at}: {shown(event.value)} is not what its tag says") from None
+        except OverflowError:
+            # "1:0:0:.5" is YAML's number of base 60, whose places may be more than a float has.
+            raise _WrongError(f"{at}: {shown(event.value)} is too large a number") from None
         if isinstance(value, float) and not math.isfinite(value):
             raise _WrongError(f"{at}: {shown(event.value)} is no number that JSON has")
+        if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+            raise _WrongError(f"{at}: {shown(event.value)} is too large a number")
         return value

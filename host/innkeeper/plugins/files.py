@@ -1,10 +1,13 @@
-"""Reading files that may be anything: bounded, regular files only, and every failure a sentence."""
+"""Reading files that may be anything: bounded, regular files only, and every failure a sentence. And replacing one
+whole."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from innkeeper.errors import RejectedError, UsageError
@@ -54,6 +57,33 @@ def read_optional(path: Path, *, most: int, label: str, follow: bool = True) -> 
     if not os.path.lexists(path):
         return None
     return read_file(path, most=most, label=label, follow=follow)
+
+
+def replace_file(path: Path, data: bytes, *, prefix: str) -> None:
+    """Writes a file, or leaves what there is: who reads meanwhile sees the old one or the new one, whole. Its folder is
+    made if it is missing, and everybody may read it: the host may run as another user than the operator.
+
+    Args:
+        path: the file.
+        data: what it shall hold.
+        prefix: of the name under which it is written first, in the same folder.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=prefix)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            os.fchmod(file.fileno(), 0o644)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise
 
 
 def _reason(error: OSError | ValueError) -> str:

@@ -83,12 +83,11 @@ def parse_folder_manifest(data: bytes, *, label: str) -> FolderManifest:
     if isinstance(own.get("nodes"), dict):
         # ComfyTavern's `nodes` names a module that defines them; here it is a list of definitions.
         unused["nodes"] = own.pop("nodes")
+    if "id" not in own and isinstance(own.get("name"), str) and ID.fullmatch(own["name"]):
+        # In ComfyTavern's manifests `name` is the id.
+        own["id"] = own.pop("name")
     if "displayName" in own:
-        title = own.pop("displayName")
-        if "id" not in own and isinstance(own.get("name"), str) and ID.fullmatch(own["name"]):
-            # There `name` is the id.
-            own["id"] = own.pop("name")
-        own.setdefault("name", title)
+        own.setdefault("name", own.pop("displayName"))
     reader = Table(own, label, problems)
     wasm = reader.text("wasm", right=_WASM_RIGHT, most=500)
     python = reader.text("python", pattern=_PYTHON, right=_PYTHON_RIGHT, most=500)

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from innkeeper.sandbox.wasi.rights import WasiRights
 
 
+_SERVICE = "innkeeper_"
+"""How the names of the functions begin behind which services are."""
+
+
 class Code:
     """A module's bytes, compiled once and at the first need. Versions that differ in their grant alone have one.
 
@@ -94,6 +98,8 @@ class Code:
             except RejectedError as error:
                 # An id does not say which file to look at: a manifest may have given it.
                 message = error.message if self._label is None else f"{self._label}: {error.message}"
+                if f"'{_SERVICE}" in message:
+                    message += f"; those that begin with {_SERVICE} are there if the manifest requests their capability"
                 self._rejected = RejectedError(message, plugin=self._plugin, function=error.function)
                 if self.users:
                     self.module.release()

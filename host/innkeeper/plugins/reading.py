@@ -154,8 +154,11 @@ class _Look:
                 text if text.startswith((f"{file.label}:", f"{file.label}/")) else f"{file.label}: {text}"
                 for text in problems_of(error)
             )
-            label = None if known is None else known.label
-            return Held(content, None, None, problems, tuple(dict.fromkeys((error.plugin or name, name))), label)
+            # The version before may stay in service, under an id and an entry that only it knows.
+            names, label = ((), None) if known is None else (known.names, known.label)
+            return Held(
+                content, None, None, problems, tuple(dict.fromkeys((error.plugin or name, name, *names))), label
+            )
         names = (plugin_id, name)
         return Held(found.content, plugin_id, found.module, (), names, found.label, found.path, found.native)
 

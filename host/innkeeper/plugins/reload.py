@@ -102,6 +102,9 @@ class Reloader:
         self._show = show
         self._native = native
         self._looking = trio.Lock()
+        # Apart from looking: a plugin that sets up for half a minute keeps no grant in force that was taken away.
+        self._setting_up = trio.Lock()
+        self._set_up: Catalogue | None = None
         self._reader = trio.CapacityLimiter(1)
         self._compiling = trio.CapacityLimiter(home.configuration.bounds.compile_jobs)
         self._compiles: dict[Service, _Compile] = {}
@@ -137,10 +140,15 @@ class Reloader:
         return request.changes
 
     async def load_native(self) -> None:
-        """Brings the native plugins of the first look into service."""
-        if self._native is not None and self._catalogue is not None:
-            async with self._looking:
-                await self._follow_native(self._catalogue)
+        """Brings the native plugins of the last look into service, if they are not."""
+        if self._native is None:
+            return
+        async with self._setting_up:
+            catalogue = self._catalogue
+            if catalogue is not None and catalogue is not self._set_up:
+                changes = await self._native.apply(catalogue)
+                self._set_up = catalogue
+                await self._finish(Outcome(changes=changes))
 
     def watch(self) -> None:
         """Begins to look by itself, again and again."""
@@ -187,6 +195,7 @@ class Reloader:
         try:
             for compile in await self._look(at_once=True):
                 await compile.done.wait()
+            await self.load_native()
         except Exception as error:
             request.failure = error
         finally:
@@ -225,18 +234,22 @@ class Reloader:
                 for service in outcome.waiting:
                     self._prepare(service)
                 await self._finish(outcome)
-                await self._follow_native(found.catalogue)
+                if self._native is not None:
+                    await self._finish(Outcome(changes=self._native.withdraw(found.catalogue)))
+                    assert self._nursery is not None
+                    self._nursery.start_soon(self._follow_native)
             self._readings = found.readings
             for service, compile in self._compiles.items():
                 if service.candidate is None:
                     compile.scope.cancel()
             return list(self._compiles.values())
 
-    async def _follow_native(self, catalogue: Catalogue) -> None:
-        if self._native is not None:
-            changes = await self._native.apply(catalogue)
-            if changes:
-                await self._finish(Outcome(changes=changes))
+    async def _follow_native(self) -> None:
+        try:
+            await self.load_native()
+        except Exception:
+            # As for a look: a defect of ours must not end the host.
+            logger.exception("loading native plugins failed")
 
     async def _finish(self, outcome: Outcome) -> None:
         self._show()

@@ -46,6 +46,7 @@ class Risk:
 
 
 NOTHING: Final = Risk("none", "it can only compute")
+NATIVE: Final = Risk("highest", "it is native code, which can do everything that the host can")
 
 
 def risk(capability: Capability) -> Risk:

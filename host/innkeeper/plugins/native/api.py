@@ -111,7 +111,8 @@ class Log:
             if call is None:
                 logger.log(_LEVELS[level], "native plugin %s: %s", self._plugin, line)
                 continue
-            size = len(line.encode("utf-8", "backslashreplace"))
+            # An empty line costs something too: text of others may have a million of them.
+            size = len(line.encode("utf-8", "backslashreplace")) + 1
             if size > call.left:
                 call.usage.log_dropped += size
             else:

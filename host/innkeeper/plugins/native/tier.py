@@ -50,6 +50,8 @@ class NativeTier:
         self._services = services
         self._nodes = nodes
         self._failed: dict[str, tuple[NativeEntry, str]] = {}
+        self._leaving: list[NativeVersion] = []
+        self._newest = Catalogue()
 
     def problems(self) -> list[str]:
         """Why plugins that are trusted could not be loaded (list of str)."""
@@ -59,18 +61,25 @@ class NativeTier:
         """The plugin that has a node type under this `holder`, or None."""
         return next((each for each in self.plugins.values() if holder(each.id) == name), None)
 
-    async def apply(self, catalogue: Catalogue) -> list[Change]:
-        """Brings the native plugins of a catalogue into service and takes those out that are not trusted any more.
+    def withdraw(self, catalogue: Catalogue) -> list[Change]:
+        """Takes those out of service whose files are not what the operator trusts by now: at once, whatever another one
+        takes for its setup. What they want to do then is done by `apply`.
 
         Returns:
-            list of Change: what to say. Nothing is raised for what a plugin does.
+            list of Change: what to say.
         """
+        self._newest = catalogue
         changes: list[Change] = []
-        trusted = {key: entry for key, entry in catalogue.native.items() if entry.state == "trusted"}
+        trusted = _trusted(catalogue)
         for plugin in list(self.plugins.values()):
             entry = trusted.get(plugin.id)
             if entry is None or not entry.same_code(plugin.version.entry):
-                changes.append(await self._stop(plugin, catalogue))
+                causes = catalogue.causes.get(plugin.id)
+                reason = causes[0] if causes else f"{plugin.label}: was removed, or changed and was trusted again"
+                self._retire(plugin, reason)
+                changes.append(
+                    Change("removed", plugin.id, f"{reason}; the native plugin {plugin.id!r} is out of service")
+                )
             else:
                 # Another grant: what it says counts from the next call on.
                 plugin.version.entry = entry
@@ -79,18 +88,33 @@ class NativeTier:
             for key, (entry, text) in self._failed.items()
             if key in trusted and trusted[key].same_code(entry)
         }
-        for entry in trusted.values():
-            if entry.id not in self.plugins and entry.id not in self._failed:
-                changes += await self._start(entry)
         return changes
+
+    async def apply(self, catalogue: Catalogue) -> list[Change]:
+        """Brings the native plugins of a catalogue into service, after `withdraw`. One at a time: not for two callers.
+
+        Returns:
+            list of Change: what to say. Nothing is raised for what a plugin does.
+        """
+        changes = self.withdraw(catalogue)
+        while True:
+            await self._part()
+            # Always by what is trusted now: the one before it may have taken half a minute.
+            there = self.plugins.keys() | self._failed.keys()
+            entry = next((each for each in _trusted(self._newest).values() if each.id not in there), None)
+            if entry is None:
+                return changes
+            changes += await self._start(entry)
+            changes += self.withdraw(self._newest)
 
     async def aclose(self) -> None:
         """Tells the plugins that the host closes. Calls that run go on."""
         # Whoever interrupted the host waits for them, but not for long.
         seconds = PARTING if trio.current_effective_deadline() == -math.inf else WALL
+        for plugin in list(self.plugins.values()):
+            self._retire(plugin, "the host is closed")
         with trio.CancelScope(shield=True, deadline=trio.current_time() + seconds):
-            for plugin in list(self.plugins.values()):
-                await self._end(plugin, "the host is closed")
+            await self._part()
 
     # --- one plugin -------------------------------------------------------------------------------------------------
 
@@ -141,29 +165,35 @@ class NativeTier:
                 modules.remove()
         return version
 
-    async def _stop(self, plugin: NativePlugin, catalogue: Catalogue) -> Change:
-        causes = catalogue.causes.get(plugin.id)
-        reason = causes[0] if causes else f"{plugin.label}: was removed, or changed and was trusted again"
-        await self._end(plugin, reason)
-        return Change("removed", plugin.id, f"{reason}; the native plugin {plugin.id!r} is out of service")
-
-    async def _end(self, plugin: NativePlugin, reason: str) -> None:
+    def _retire(self, plugin: NativePlugin, reason: str) -> None:
         plugin.stop(reason)
         self.plugins = {key: each for key, each in self.plugins.items() if each is not plugin}
         self._nodes.update({holder(plugin.id): None})
-        version = plugin.version
-        version.retired = True
-        for name, hook in version.hooks:
+        for _, hook in plugin.version.hooks:
             self.hooks.remove(hook)
-            if name == "on_stop":
-                await call_hook(name, hook)
-        version.settle()
+        self._leaving.append(plugin.version)
+
+    async def _part(self) -> None:
+        """Tells those that are out of service that they are."""
+        while self._leaving:
+            version = self._leaving.pop(0)
+            try:
+                for name, hook in version.hooks:
+                    if name == "on_stop":
+                        await call_hook(name, hook)
+            finally:
+                version.retired = True
+                version.settle()
 
     def _tell(self, plugin_id: str, manifest: Manifest) -> list[Change]:
         """Puts its nodes among the others; gives a problem for each that another plugin has."""
         self._nodes.update({holder(plugin_id): manifest})
         refused = (self._nodes.refused.get(node.full_type) for node in manifest.nodes)
         return [Change("problem", plugin_id, text) for text in refused if text is not None]
+
+
+def _trusted(catalogue: Catalogue) -> dict[str, NativeEntry]:
+    return {key: entry for key, entry in catalogue.native.items() if entry.state == "trusted"}
 
 
 def _function(module: ModuleType, name: str, function: str) -> Callable[..., Any]:

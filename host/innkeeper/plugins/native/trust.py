@@ -16,14 +16,13 @@ import errno
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from innkeeper.errors import UsageError
+from innkeeper.plugins.files import replace_file
 from innkeeper.plugins.listing import MAX_FOLDER_ENTRIES, TRUST, Signature
 from innkeeper.plugins.manifest import ID, ID_RIGHT
 from innkeeper.plugins.native.snapshot import digest_of
@@ -37,8 +36,6 @@ MAX_RECORD = 1 << 20
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_SHOWN = 3
-_MODE = 0o644
-"""Who may trust is who may write to the folder. What is trusted is no secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,20 +146,8 @@ def write_trust(home: Path, trust: Trust) -> None:
         # What is not what was agreed to must never be written.
         if len(data) > MAX_RECORD or parse_trust(data, plugin_id=trust.id) != trust:
             raise UsageError(f"{label}: not written: names of files in the folder are too long or too odd")
-        path.parent.mkdir(parents=True, exist_ok=True)
         # A name that begins with a dot is no record.
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".trust-")
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(data)
-                os.fchmod(file.fileno(), _MODE)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(name)
-            raise
+        replace_file(path, data, prefix=".trust-")
     except TableError as error:
         raise UsageError(f"{label}: not written: {error.problems[0]}") from None
     except OSError as error:
