@@ -393,6 +393,7 @@ def test_settings_that_help_an_attacker_are_said(home: Home, check: str, setting
 def test_a_key_of_a_language_model_that_travels_in_the_clear_is_bad(home: Home) -> None:
     home.settings("[llm.endpoints.far]\nurl = 'http://api.example.com/v1'\nsecret = 'KEY'\n")
     home.one("llm", "bad", "its key", "https")
+    home.one("secrets.missing", "warn", "KEY", "llm.endpoints.far")
     home.settings("[llm.endpoints.near]\nurl = 'http://127.0.0.1:1234/v1'\nsecret = 'KEY'\n")
     assert home.states("llm") == {"ok"}
 

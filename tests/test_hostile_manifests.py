@@ -150,7 +150,7 @@ def test_a_manifest_that_is_wrong_is_said_in_lines_that_are_safe_and_bounded(
     home: Path, said: Any, key: str, value: Any
 ) -> None:
     put(home, manifest(**{key: value}))
-    said((("plugins",), ("inspect", "demo"), ("grant", "demo"), ("call", "demo", "run")))
+    said((("plugins",), ("inspect", "demo")))
 
 
 def test_keys_that_nobody_knows_are_shown_safely(home: Path, said: Any) -> None:
@@ -241,3 +241,30 @@ def test_an_id_that_looks_like_another_is_no_id_or_another_plugin(home: Path, sa
     others = [each for each in found["plugins"] if each["id"] != "demo" and not each["shipped"]]
     assert all(each["grant"] == "none" and each["id"].isascii() for each in others)
     assert len(others) == (1 if twin in ("dem0", "demo.") else 0)
+
+
+def graphs(text: str) -> list[dict[str, Any]]:
+    """Workflows with the text wherever their author may write what they want: some check, some do not."""
+    node = {"id": text, "fullType": "demo:N", "inputs": {"a": text}, "displayName": text, "configValues": {text: text}}
+    interface = {"interfaceInputs": {text: slots(text)}, "interfaceOutputs": {text: slots(text)}}
+    right = {"nodes": [{"id": text, "fullType": "demo:N", "inputs": {"a": text}}], "edges": []}
+    return [
+        right,
+        {"nodes": [node], "edges": []},
+        {**right, "name": text, "metadata": {text: text}, text: text},
+        {**right, **interface, "outputInterfaceMappings": {text: {"sourceNodeId": text, "sourceSlotKey": "b"}}},
+        {"nodes": [node, node], "edges": [{"id": text, "sourceNodeId": text, "targetNodeId": text}]},
+        {"nodes": [{"id": text, "fullType": text}], "edges": [{text: text}]},
+        {"nodes": [{"id": text, "fullType": f"demo:{text}"}, text], "edges": text},
+    ]
+
+
+@pytest.mark.parametrize("text", [EVIL, FORGED, GIANT[:5000]], ids=["escapes", "lines", "giant"])
+def test_a_hostile_workflow_steers_no_terminal_either(home: Path, said: Any, tmp_path: Path, text: str) -> None:
+    put(home, talkative("t"))
+    for number, graph in enumerate(graphs(text)):
+        file = tmp_path / f"{number}.json"
+        file.write_text(json.dumps(graph))
+        run = ("run", str(file))
+        found = said((run, (*run, "--events"), (*run, "--input", f"{text}={text}"))) if number < 4 else said((run,))
+        assert any(each.strip() for each in found.values())

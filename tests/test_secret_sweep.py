@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import random
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,13 +17,19 @@ from urllib.parse import quote
 import msgpack
 import pytest
 import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from innkeeper import Host
 from innkeeper.bridge.bridge import bridge_of
 from innkeeper.bridge.host import open_host
 from innkeeper.bridge.offer import operations
+from innkeeper.bridge.secret_placing import PlacedSecret, Placing
+from innkeeper.bridge.web.faults import WebError
+from innkeeper.bridge.web.message import Head
 from innkeeper.cli.main import invoke
 from innkeeper.errors import InnkeeperError
+from innkeeper.plugins.secret_use import SecretUse
 from web_servers import Asked, Server, home, relay, serving, write
 
 __all__ = ["home"]
@@ -221,3 +228,45 @@ async def test_no_command_shows_a_secret_of_what_a_guest_tried(
 
     # Commands have a loop of their own.
     await trio.to_thread.run_sync(commands)
+
+
+def escaped(text: str, chance: random.Random, plus: bool) -> str:
+    """A text as some writer of URLs may escape it: what must be, and of the rest whatever it likes, in either case."""
+    found = ""
+    for letter in text:
+        if letter == " " and plus:
+            found += "+"
+        elif letter in " %+#" or chance.random() < 0.5:
+            found += "".join(chance.choice(("%{:02x}", "%{:02X}")).format(byte) for byte in letter.encode())
+        else:
+            found += letter
+    return found
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=8, max_size=40),
+    st.integers(0, 3),
+    st.booleans(),
+    st.randoms(use_true_random=False),
+)
+def test_a_secret_is_found_however_a_url_escapes_it(value: str, nested: int, plus: bool, chance: random.Random) -> None:
+    text = value
+    for level in range(nested):
+        text = escaped(text, chance, plus and level == nested - 1)
+    placing = Placing(
+        [PlacedSecret("KEY", SecretUse(("https://a.example",), "Authorization"), value)], "https://a.example"
+    )
+    head = Head(302, (("location", f"https://b.example/login?next={text}&a=%41"),))
+    with pytest.raises(WebError, match="has the secret 'KEY' in it"):
+        trio.run(placing.check_head, head)
+
+
+def test_long_heads_are_looked_at_away_from_trios_thread_and_found_as_well() -> None:
+    placing = Placing(
+        [PlacedSecret("KEY", SecretUse(("https://a.example",), "Authorization"), VALUE)], "https://a.example"
+    )
+    filler = "%25" * 5000
+    trio.run(placing.check_head, Head(200, (("x", filler),)))
+    with pytest.raises(WebError):
+        trio.run(placing.check_head, Head(200, (("x", filler), ("y", filler + quote(quote(VALUE))))))

@@ -11,7 +11,7 @@ import base64
 import html
 import json
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote, quote_plus, unquote_plus, unquote_to_bytes
 
@@ -124,9 +124,14 @@ class Placing:
         if b"%" not in data:
             return
         # A URL may escape as much of it as its writer likes, so it is also looked at as its reader will.
-        plain = _unescaped(data) if len(data) <= _SMALL else await trio.to_thread.run_sync(_unescaped, data)
-        for each in plain:
-            self._check(each)
+        if len(data) <= _SMALL:
+            self._check_unescaped(data)
+        else:
+            await trio.to_thread.run_sync(self._check_unescaped, data)
+
+    def _check_unescaped(self, data: bytes) -> None:
+        for plain in _unescaped(data, spaces=any(" " in secret.value for secret in self._secrets)):
+            self._check(plain)
 
     async def check_body(self, body: bytes) -> None:
         """Raises WebError where a secret stands in an answer's body."""
@@ -146,14 +151,19 @@ def _shown(name: str) -> WebError:
     return WebError(Rule.PLACING, f"the server's answer has the secret {name!r} in it, so the plugin does not get it")
 
 
-def _unescaped(data: bytes) -> list[bytes]:
-    """A text without the escapes of URLs, which may be escaped again where one stands in the query of another."""
-    found: list[bytes] = []
-    for plain in (data, data.replace(b"+", b" ")):
+def _unescaped(data: bytes, *, spaces: bool) -> Iterator[bytes]:
+    """A text without the escapes of URLs, which may be escaped again where one stands in the query of another.
+
+    Args:
+        data: the text.
+        spaces: whether it is also read with "+" for a space.
+    """
+    for plain in (data, data.replace(b"+", b" ")) if spaces else (data,):
         for _ in range(_NESTED):
             plain = unquote_to_bytes(plain)
-            found.append(plain)
-    return found
+            yield plain
+            if b"%" not in plain:
+                break
 
 
 async def _windows(body: bytes, overlap: int) -> AsyncIterator[bytes]:

@@ -17,7 +17,7 @@ CHECKS: Final = {
     "state": "what plugins keep, and journals, are nobody else's to read or change",
     "cache": "nobody else can put compiled code where it is loaded from",
     "secrets.file": "the file of secrets is one that the host uses",
-    "secrets.missing": "secrets that grants name have a value",
+    "secrets.missing": "secrets that grants and endpoints name have a value",
     "secrets.environment": "no secret stands in the environment",
     "secrets.plain": "no grant sends a secret over http",
     "files.roots": "folders for plugins are no others', and nothing of the host's is in them",

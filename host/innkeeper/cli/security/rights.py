@@ -35,7 +35,7 @@ async def check_rights(catalogue: Catalogue, configuration: Configuration) -> li
         *_risks(entries),
         *_bytes(catalogue),
         *_limits(entries, configuration),
-        *await _missing(entries, SecretStore(configuration.secrets.file)),
+        *await _missing(entries, configuration),
         *_environment(os.environ),
         *_plain(entries),
     ]
@@ -124,9 +124,14 @@ def _limits(entries: Iterable[Entry], configuration: Configuration) -> list[Find
     return or_ok("limits", found, "they are")
 
 
-async def _missing(entries: Iterable[Entry], store: SecretStore) -> list[Finding]:
+async def _missing(entries: Iterable[Entry], configuration: Configuration) -> list[Finding]:
     """By their names alone: no value is kept or compared."""
     found: list[Finding] = []
+    store = SecretStore(configuration.secrets.file)
+    for endpoint, settings in configuration.llm.endpoints.items():
+        if settings.secret is not None and (why := await store.why_missing(settings.secret)):
+            said = f"the secret {settings.secret} of llm.endpoints.{endpoint} has no value: {why}"
+            found.append(Finding("secrets.missing", "warn", said, "set it, or take the endpoint away"))
     for entry in entries:
         named = [each.scope for each in entry.rights.capabilities if each.name == "secrets"]
         for name in named:
@@ -137,7 +142,7 @@ async def _missing(entries: Iterable[Entry], store: SecretStore) -> list[Finding
             elif entry.grant is not None and name not in entry.grant.secrets:
                 said = f"the secret {name} of {entry.id} has no place to go to, so it is of no use"
                 found.append(Finding("secrets.missing", "info", said, f"`innkeeper grant {entry.id}` says how"))
-    return or_ok("secrets.missing", found, "every secret that a grant names has one")
+    return or_ok("secrets.missing", found, "every secret that is named has one")
 
 
 def _environment(environment: Iterable[str]) -> list[Finding]:
