@@ -24,6 +24,7 @@ from innkeeper.bridge.refusal import Refusal, ServiceError
 from innkeeper.errors import GuestError
 from innkeeper.plugins.capabilities import parse_capability
 from innkeeper.plugins.rights import Rights
+from innkeeper.plugins.tables import visible
 from innkeeper.sandbox.interface import HostFunction, Value
 
 logger = logging.getLogger("innkeeper.bridge")
@@ -145,7 +146,8 @@ def _within(rights: Rights, operation: Operation, use: str) -> bool:
 def _sentence(error: Exception) -> str:
     if isinstance(error, pydantic.ValidationError):
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])[:100]
+        # The name of an argument may be the guest's own.
+        where = visible(".".join(str(part) for part in first["loc"]), 100)
         return f"{where}: {first['msg']}"[:500]
     return error.message if isinstance(error, GuestError) else "what the guest gave is not msgpack"
 

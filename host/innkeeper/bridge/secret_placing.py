@@ -11,9 +11,9 @@ import base64
 import html
 import json
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from urllib.parse import quote, quote_plus, unquote_plus
+from urllib.parse import quote, quote_plus, unquote_plus, unquote_to_bytes
 
 import trio
 
@@ -49,6 +49,12 @@ _HTML: tuple[dict[str, str | int | None], ...] = (
     {"'": "&#39;", '"': "&quot;", "/": "&#x2F;", "`": "&#x60;", "=": "&#x3D;"},
 )
 """How quotation marks and others are written in HTML, by libraries of Python, Go, JavaScript, PHP, and of XML."""
+
+_NESTED = 3
+"""Times that escapes may be escaped again: a URL in the query of a URL, as in /login?next=, in that of another."""
+
+_SMALL = 1024
+"""Bytes up to which escapes are undone on trio's thread: some 0.3 ms where there is nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +122,7 @@ class Placing:
                 url = _with_field(url, use.query, secret.value)
         return replace(request, url=url, headers=tuple(headers))
 
-    def without(self, request: Request) -> Request:
+    async def without(self, request: Request) -> Request:
         """A request that a server redirected to, without the fields of the query that are the secrets' own: servers
         send on what they were asked with.
 
@@ -127,7 +133,7 @@ class Placing:
         for secret in self._secrets:
             if secret.use.query:
                 url = _without_field(url, secret.use.query)
-        self.check_text(str(url))
+        await self._check_text(str(url))
         return replace(request, url=url)
 
     @property
@@ -143,15 +149,33 @@ class Placing:
             for at in range(max(1, len(secret.value) - size + 1))
         )
 
-    def check_head(self, head: Head) -> None:
-        """Raises WebError where a secret stands in an answer's headers."""
-        # All at once: a hundred headers for each of hundreds of forms would take long.
-        self.check_text("\n".join(part for each in head.headers for part in each))
-
     def check_text(self, text: str) -> None:
-        """Raises WebError where a secret stands in it."""
+        """Raises WebError where a secret stands in a text in which no URLs are looked for."""
         if self._forms:
             self._check(text.encode("utf-8", "surrogateescape"))
+
+    async def check_head(self, head: Head) -> None:
+        """Raises WebError where a secret stands in an answer's headers."""
+        # All at once: a hundred headers for each of hundreds of forms would take long.
+        await self._check_text("\n".join(part for each in head.headers for part in each))
+
+    async def _check_text(self, text: str) -> None:
+        """Raises WebError where a secret stands in a text in which URLs may stand."""
+        if not self._forms:
+            return
+        data = text.encode("utf-8", "surrogateescape")
+        self._check(data)
+        if b"%" not in data:
+            return
+        # A URL may escape as much of it as its writer likes, so it is also looked at as its reader will.
+        if len(data) <= _SMALL:
+            self._check_unescaped(data)
+        else:
+            await trio.to_thread.run_sync(self._check_unescaped, data)
+
+    def _check_unescaped(self, data: bytes) -> None:
+        for plain in _unescaped(data, spaces=any(" " in secret.value for secret in self._secrets)):
+            self._check(plain)
 
     async def check_body(self, body: bytes | bytearray) -> None:
         """Raises WebError where a secret stands in an answer's body."""
@@ -164,9 +188,26 @@ class Placing:
     def _check(self, data: bytes | bytearray) -> None:
         for name, form in self._forms:
             if form in data:
-                raise WebError(
-                    Rule.PLACING, f"the server's answer has the secret {name!r} in it, so the plugin does not get it"
-                )
+                raise _shown(name)
+
+
+def _shown(name: str) -> WebError:
+    return WebError(Rule.PLACING, f"the server's answer has the secret {name!r} in it, so the plugin does not get it")
+
+
+def _unescaped(data: bytes, *, spaces: bool) -> Iterator[bytes]:
+    """A text without the escapes of URLs, which may be escaped again where one stands in the query of another.
+
+    Args:
+        data: the text.
+        spaces: whether it is also read with "+" for a space.
+    """
+    for plain in (data, data.replace(b"+", b" ")) if spaces else (data,):
+        for _ in range(_NESTED):
+            plain = unquote_to_bytes(plain)
+            yield plain
+            if b"%" not in plain:
+                break
 
 
 async def _windows(body: bytes | bytearray, overlap: int) -> AsyncIterator[bytes | bytearray]:

@@ -77,6 +77,10 @@ class SecretStore:
         self._said.pop(name, None)
         return value
 
+    async def why_missing(self, name: str) -> str:
+        """Why a secret has no value that the host can use (str), or "" where it has one. Logs nothing."""
+        return (await self._find(name))[1]
+
     async def _find(self, name: str) -> tuple[str | None, str]:
         if NAME.fullmatch(name) is None:
             return None, "it is no name of a secret"
@@ -108,6 +112,11 @@ class _Kept:
     state: tuple[int, ...] = ()
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
     why: str = ""
+
+
+def file_problem(file: str) -> str:
+    """Why a file of secrets is not used (str), or "" where it is. Quotes nothing of it. Blocks."""
+    return _read(file, _Kept()).why
 
 
 def _read(file: str, kept: _Kept) -> _Kept:

@@ -22,12 +22,15 @@ _PACKAGES = ("innkeeper", "wasmtime", "extism", "trio", "pydantic", "msgpack", "
 
 
 @click.command()
+@click.option("--security", is_flag=True, help="Check the configuration against the threat model instead.")
 @json_option
 @pass_settings
-def doctor(settings: Settings) -> int:
+def doctor(settings: Settings, security: bool) -> int:
     """Check this installation: versions, whether the engine works, the home, the cache, bounds and limits in force.
 
-    Ends with 70 if the engine's self-check fails.
+    Ends with 70 if the engine's self-check fails. --security looks at who else could read or change files, what
+    plugins were given, settings that help an attacker, and the machine; it changes nothing, and ends with 1 if
+    something is bad.
     """
     import trio
 
@@ -35,6 +38,11 @@ def doctor(settings: Settings) -> int:
 
     home = open_home(settings.home)
     wrong = trio.run(_self_check, home, restrict_keyboard_interrupt_to_checkpoints=True)
+    if security:
+        from innkeeper.cli.security.report import inspect_security, show_security
+
+        found = trio.run(inspect_security, home, wrong, restrict_keyboard_interrupt_to_checkpoints=True)
+        return show_security(found, as_json=settings.json)
     report = _report(home, wrong)
     if settings.json:
         write_out(json_bytes(report, indent=2))

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from innkeeper.printable import printable
+
 logger = logging.getLogger("innkeeper")
 
 Kind = Literal["added", "changed", "removed", "problem"]
@@ -39,7 +41,8 @@ def say(change: Change, listener: Listener | None) -> None:
     What a listener raises is logged and goes no further: a slip in it must not stop the plugins from following
     their files.
     """
-    logger.log(logging.WARNING if change.kind == "problem" else logging.INFO, "%s", change.text)
+    # Files are called what somebody likes, and lines of a log end on terminals.
+    logger.log(logging.WARNING if change.kind == "problem" else logging.INFO, "%s", printable(change.text))
     if listener is not None:
         try:
             listener(change)

@@ -25,6 +25,7 @@ from innkeeper.plugins.module import Module, check_host, read_module, read_plugi
 from innkeeper.plugins.plugin import Plugin, checked
 from innkeeper.plugins.services import NoServices, Services
 from innkeeper.plugins.tables import shown
+from innkeeper.printable import printable
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.compilation.progress import CacheTrouble, Compiling, listener
 from innkeeper.sandbox.interface import Engine, HostFunction
@@ -75,7 +76,7 @@ class Host:
             for entry in first.catalogue.entries.values():
                 if entry.grant_state == "carried":
                     # By policy and not by an operator's word for these bytes, so there is a line of it each time.
-                    logger.info("%s: %s", entry.label, carried_over(entry.id))
+                    logger.info("%s", printable(f"{entry.label}: {carried_over(entry.id)}"))
             if home.configuration.native_plugins:
                 from innkeeper.plugins.native.tier import NativeTier
 
@@ -312,7 +313,7 @@ async def open_host(
 
 def _log_trouble(event: Compiling | CacheTrouble) -> None:
     if isinstance(event, CacheTrouble):
-        logger.warning("%s", event.reason)
+        logger.warning("%s", printable(event.reason))
 
 
 def _read_source(source: str | os.PathLike[str] | bytes, size_limit: int) -> Module:

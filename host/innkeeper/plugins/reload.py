@@ -21,6 +21,7 @@ from innkeeper.plugins.plugin import retire
 from innkeeper.plugins.reading import read_home
 from innkeeper.plugins.readings import Readings
 from innkeeper.plugins.roster import Outcome, Roster, Service
+from innkeeper.printable import printable
 
 if TYPE_CHECKING:
     from innkeeper.plugins.native.tier import NativeTier
@@ -283,7 +284,7 @@ class Reloader:
                     await self._attempt(compile)
         except Exception:
             # As for a look: a defect of ours must not end the host.
-            logger.exception("putting %s in service failed", service.entry.label)
+            logger.exception("putting %s in service failed", printable(service.entry.label))
         finally:
             self._compiles.pop(service, None)
             compile.done.set()
@@ -302,7 +303,7 @@ class Reloader:
             except InnkeeperError as error:
                 reason = error.message
             except Exception as error:
-                logger.exception("compiling %s failed", entry.label)
+                logger.exception("compiling %s failed", printable(entry.label))
                 reason = f"could not be compiled: the host failed with {type(error).__name__}"
         wanted = service.candidate
         if wanted is None or self._roster.made_of(wanted) != compile.made_of or self._closed:

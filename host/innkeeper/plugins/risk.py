@@ -18,7 +18,7 @@ Level = Literal["none", "low", "medium", "high", "highest"]
 LEVELS: Final[tuple[Level, ...]] = ("none", "low", "medium", "high", "highest")
 """From the least to the most."""
 
-_SOURCES: Final = ("files.read", "kb.read", "secrets", "events.subscribe")
+_SOURCES: Final = ("files.read", "kb.read", "secrets", "events.subscribe", "scheduler.read")
 """What shows a plugin something that it did not bring or was not called with."""
 
 _SINKS: Final = ("http", "http.serve")

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from innkeeper.sandbox.limits import MIB
 
+MAPPINGS_TAKEN = 8
+"""Memory mappings that a guest takes at most."""
+
 _MAPPINGS_PER_GUEST = 10
 """A guest takes 6 to 8 memory mappings, and a process that runs out of them dies; ten leaves room for the host."""
 
@@ -15,24 +18,33 @@ _MAPPINGS_ASSUMED = 65_530
 """Linux's own default, used where /proc does not say."""
 
 
+def most_mappings() -> int:
+    """Memory mappings that the kernel allows one process (int)."""
+    try:
+        return int(Path("/proc/sys/vm/max_map_count").read_text())
+    except (OSError, ValueError):
+        return _MAPPINGS_ASSUMED
+
+
 def default_live_guests() -> int:
     """Guests that may be alive at once (int): the kernel's bound on mappings divided by ten."""
-    try:
-        mappings = int(Path("/proc/sys/vm/max_map_count").read_text())
-    except (OSError, ValueError):
-        mappings = _MAPPINGS_ASSUMED
-    return max(1, mappings // _MAPPINGS_PER_GUEST)
+    return max(1, most_mappings() // _MAPPINGS_PER_GUEST)
 
 
-def default_guest_memory() -> int:
-    """Bytes (int) of linear memory that all guests may have together: half of what the machine or the cgroup has."""
+def memory_of_machine() -> int:
+    """Bytes (int) of memory that the machine or the cgroup has, whichever is less."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
             total = min(total, int(Path(name).read_text()))
         except (OSError, ValueError):
             continue
-    return max(128 * MIB, total // 2)
+    return total
+
+
+def default_guest_memory() -> int:
+    """Bytes (int) of linear memory that all guests may have together: half of what the machine or the cgroup has."""
+    return max(128 * MIB, memory_of_machine() // 2)
 
 
 def default_workers() -> int:

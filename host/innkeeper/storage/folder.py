@@ -8,6 +8,8 @@ from pathlib import Path
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_MOST_LINKS = 40
+"""Links that lead to links, as many as Linux follows."""
 
 
 class UnsafeError(Exception):
@@ -48,6 +50,22 @@ def open_private(folder: Path) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def check_above(path: Path) -> None:
+    """Looks at every folder above a file or folder, and where it is a link, above what that leads to; changes nothing.
+    What is not there yet is passed over.
+
+    Raises:
+        UnsafeError: somebody else could put another in its place.
+        OSError: the way there cannot be walked.
+    """
+    ways = [path]
+    while len(ways) < _MOST_LINKS and ways[-1].is_symlink():
+        ways.append(ways[-1].parent / os.readlink(ways[-1]))
+    for above in [each for way in ways for each in _above(way)]:
+        if os.path.lexists(above):
+            _check_above(above)
 
 
 def _make(folder: Path) -> None:

@@ -13,7 +13,7 @@ from innkeeper.plugins.nodes import NodeDefinition
 from innkeeper.plugins.tables import nearest, shown
 from innkeeper.workflow.check import check_workflow
 from innkeeper.workflow.graph import Graph
-from innkeeper.workflow.host import NodeHost, NodePlugin
+from innkeeper.workflow.host import NodeHost, NodePlugin, is_native
 from innkeeper.workflow.outcome import RunOutcome
 from innkeeper.workflow.payload import WorkflowPayload, payload_of
 from innkeeper.workflow.problems import WorkflowError
@@ -106,7 +106,8 @@ def _report(graph: Graph, outcome: RunOutcome, most: int) -> Report:
 
 
 class _Still:
-    """A host that is asked from a thread while trio's thread may put other plugins into service."""
+    """A host that is asked from a thread while trio's thread may put other plugins into service, and that has no native
+    nodes: what nothing confines is not for confined plugins to start, whose author chooses its inputs."""
 
     def __init__(self, host: NodeHost) -> None:
         self._host = host
@@ -114,6 +115,9 @@ class _Still:
     def node(self, full_type: str) -> tuple[NodePlugin, NodeDefinition]:
         """As `NodeHost.node`."""
         try:
-            return self._host.node(full_type)
+            found = self._host.node(full_type)
         except (KeyError, RuntimeError):
             raise UsageError(f"the plugin of {shown(full_type)} is being replaced: try again") from None
+        if is_native(found[0]):
+            raise UsageError(f"the node type {shown(full_type)} is native code, which no plugin may start")
+        return found

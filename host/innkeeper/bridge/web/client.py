@@ -26,11 +26,11 @@ class Dress(Protocol):
         """The request as it is sent."""
         ...
 
-    def without(self, request: Request) -> Request:
+    async def without(self, request: Request) -> Request:
         """A request that a server redirected to, before it is checked."""
         ...
 
-    def check_head(self, head: Head) -> None:
+    async def check_head(self, head: Head) -> None:
         """Raises WebError where an answer is not to be seen."""
         ...
 
@@ -90,13 +90,13 @@ class WebClient:
                 async with self.asked(dress.placed(request), reach, most) as (exchange, head):
                     after = redirected(request, head) if redirects else None
                     if after is None:
-                        dress.check_head(head)
+                        await dress.check_head(head)
                         body = await whole(exchange, holding)
                         break
                 if hop == redirects:
                     raise WebError(Rule.REDIRECT, f"there are more than {redirects} redirects")
                 hop += 1
-                request = dress.without(after)
+                request = await dress.without(after)
             await dress.check_body(body)
         except WebError as error:
             raise error.at(hop) from None
