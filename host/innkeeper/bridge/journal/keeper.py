@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from importlib import metadata
+from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -156,12 +156,13 @@ class JournalKeeper:
 
     async def _write(self, batch: list[_Waiting], size: int) -> None:
         if self._store is None:
-            # It brings what speaks to databases with it.
             database = await self._database()
-            from innkeeper.storage.journals import JournalStore
-
+            # Building statements takes a while: not on trio's thread.
+            module = await trio.to_thread.run_sync(import_module, "innkeeper.storage.journals")
             settings = self._settings
-            self._store = JournalStore(database, now=self._now, days=settings.days, total_bytes=settings.total_bytes)
+            self._store = module.JournalStore(
+                database, now=self._now, days=settings.days, total_bytes=settings.total_bytes
+            )
             await trio.to_thread.run_sync(_host)
         new = _coded(batch) if size <= _SMALL else await trio.to_thread.run_sync(_coded, batch)
         for number in await self._store.append(self._owner, new):
