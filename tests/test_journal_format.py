@@ -26,6 +26,7 @@ from innkeeper.bridge.journal.model import (
 )
 from innkeeper.errors import UsageError
 from innkeeper.sandbox.interface import Value
+from innkeeper.sandbox.present import Logged
 from innkeeper.sandbox.wasi import WASI_MODULE
 
 KV = AskedFunction("extism:host/user", "innkeeper_kv_get", (Value.BYTES, Value.F64), Value.BYTES)
@@ -55,11 +56,15 @@ PLAIN = Journal(
 
 _int64 = st.integers(-(1 << 63), (1 << 64) - 1)
 _asked = st.lists(_int64 | st.binary() | st.floats(allow_nan=False))
+_lines = st.lists(st.tuples(st.sampled_from(("info", "error")), st.text(max_size=50)), max_size=5).map(tuple)
+_logged = st.builds(Logged, _lines, st.integers(0, 1 << 40), st.integers(0, 1 << 40))
 _of_host = st.builds(
     HostCall,
     st.just(0),
     _asked,
-    st.none() | st.builds(Raised) | st.builds(Given, st.none() | _int64 | st.binary() | st.floats(allow_nan=False)),
+    st.none()
+    | st.builds(Raised)
+    | st.builds(Given, st.none() | _int64 | st.binary() | st.floats(allow_nan=False), st.none() | _logged),
 )
 _written = st.lists(st.tuples(st.integers(0, 200), st.integers(-(1 << 31), 1 << 32), st.binary())).map(tuple)
 _of_wasi = st.builds(
@@ -135,6 +140,10 @@ WRONG: dict[str, dict[str, Any]] = {
     "a nest of lists": {"calls": [[1, [[[1]]], None]]},
     "an answer of WASI's for a host function": {"calls": [[0, [], ["wrote", 0, []]]]},
     "an answer of a host function for WASI": {"calls": [[1, [], ["given", b""]]]},
+    "lines that are none": {"calls": [[0, [], ["given", b"", [["info"]], 0, 0]]]},
+    "room below none": {"calls": [[0, [], ["given", b"", [], 0, -1]]]},
+    "dropped bytes of a truth": {"calls": [[0, [], ["given", b"", [], True, 0]]]},
+    "half of what was logged": {"calls": [[0, [], ["given", b"", []]]]},
     "an error number that there is not": {"calls": [[1, [], ["wrote", 1 << 20, []]]]},
     "a place below the first": {"calls": [[1, [], ["wrote", 0, [[-1, 0, b""]]]]]},
     "a stream that there is not": {"calls": [[1, [], ["printed", 3]]]},

@@ -28,6 +28,7 @@ from innkeeper.bridge.scan import DataBounds, MalformedError, scan_msgpack
 from innkeeper.errors import Kind, UsageError
 from innkeeper.sandbox.interface import Value
 from innkeeper.sandbox.limits import Limits
+from innkeeper.sandbox.present import Logged
 from innkeeper.sandbox.wasi.questions import SHAPES
 
 _MARK: Final = "innkeeper_journal"
@@ -76,7 +77,11 @@ def _clean(text: str, most: int | None = MOST_MESSAGE) -> str:
 
 def _write_answer(answer: Answered) -> Any:
     if isinstance(answer, Given):
-        return ["given", answer.value]
+        logged = answer.logged
+        if logged is None:
+            return ["given", answer.value]
+        lines = [[level, _clean(text, None)] for level, text in logged.lines]
+        return ["given", answer.value, lines, logged.dropped, logged.room]
     if isinstance(answer, Wrote):
         return ["wrote", answer.errno, [list(each) for each in answer.written]]
     if isinstance(answer, Printed):
@@ -202,10 +207,10 @@ def _call(found: Any, functions: tuple[AskedFunction, ...]) -> HostCall:
 
 def _answer(found: list[Any]) -> Answered:
     kind = found[0] if found else None
-    if kind == "given" and len(found) == 2:
+    if kind == "given" and len(found) in (2, 5):
         if found[1].__class__ not in (int, bytes, float, type(None)):
             raise MalformedError("an answer is of a type that there is not")
-        return Given(found[1])
+        return Given(found[1], _logged(*found[2:]) if len(found) == 5 else None)
     if kind == "wrote" and len(found) == 3:
         if _count(found[1], "calls") >= 1 << 16:
             raise MalformedError("an answer has an error number that there is not")
@@ -220,6 +225,11 @@ def _answer(found: list[Any]) -> Answered:
 def _written(found: Any) -> tuple[int, int, bytes]:
     place, behind, data = _parts(found, 3, "calls")
     return _count(place, "calls"), _of(behind, int, "calls"), _of(data, bytes, "calls")
+
+
+def _logged(lines: Any, dropped: Any, room: Any) -> Logged:
+    read = tuple(_line(each) for each in _of(lines, list, "calls"))
+    return Logged(read, _count(dropped, "calls"), _count(room, "calls"))
 
 
 def _line(found: Any) -> tuple[str, str]:

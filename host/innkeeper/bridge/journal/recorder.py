@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from innkeeper.bridge.journal.model import AskedFunction, Given, HostCall, Printed, Raised, Wrote
 from innkeeper.bridge.journal.room import Share
 from innkeeper.sandbox.interface import Answer, HostFunction, Value
+from innkeeper.sandbox.present import Logged, present_call
 from innkeeper.sandbox.wasi import WASI_MODULE
 from innkeeper.sandbox.wasi.questions import LIVE, PRINTS, WatchedMemory, question
 
@@ -56,12 +57,15 @@ class Recorder:
 
         async def ask(*values: Any) -> Any:
             call = self._begin(function, values)
+            present = present_call()
+            mark = None if present is None else present.log_mark()
             try:
                 value = await function.answer(*values)
             except Exception:
                 call.answer = Raised()
                 raise
-            return self._given(call, function, value)
+            logged = None if present is None or mark is None else present.logged_since(mark)
+            return self._given(call, function, value, logged)
 
         return ask
 
@@ -154,15 +158,16 @@ class Recorder:
             self.calls.append(call)
         return call
 
-    def _given(self, call: HostCall, function: HostFunction, value: Any) -> Any:
+    def _given(self, call: HostCall, function: HostFunction, value: Any, logged: Logged | None = None) -> Any:
         """The answer, as it is kept: what a handler does with its own buffer later changes nothing."""
         kept = _plain(function, value)
         if kept is _WRONG:
             # The engine says so, and ends the call.
             call.answer = Raised()
             return value
-        if self.take(_size(kept)):
-            call.answer = Given(kept)
+        lines = () if logged is None else logged.lines
+        if self.take(_size(kept) + sum(_VALUE * 4 + len(text) for _, text in lines)):
+            call.answer = Given(kept, logged)
         return kept
 
 
