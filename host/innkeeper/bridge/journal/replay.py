@@ -8,6 +8,7 @@ from typing import Final
 
 import trio
 
+from innkeeper.bridge.extism_http import extism_functions
 from innkeeper.bridge.journal.keeper import ending_of
 from innkeeper.bridge.journal.model import OUTPUT, Ending, Journal
 from innkeeper.bridge.journal.player import Departure, Player, StoppedError
@@ -138,13 +139,18 @@ def _functions(journal: Journal, wasm: bytes) -> list[HostFunction]:
     """A function for each that the module imports: of the type that the journal says, or else the bridge, or else the
     module itself."""
     recorded = {(each.namespace, each.name): (each.parameters, each.result) for each in journal.functions}
-    usual = {(_USER, each.import_name): ((Value.BYTES,), Value.BYTES) for each in operations()}
+    usual: dict[tuple[str, str], tuple[Sequence[Value], Value | None]] = {
+        (_USER, each.import_name): ((Value.BYTES,), Value.BYTES) for each in operations()
+    }
+    if _had_http(journal):
+        never = HostFunction("", _never)
+        usual |= {(each.namespace, each.name): (each.parameters, each.result) for each in extism_functions(never)}
     found: dict[tuple[str, str], HostFunction] = {}
     for item in look(wasm, plugin=journal.plugin, size_limit=len(wasm)).info.imports:
         key = item.module, item.name
         signature = item.signature
         # What the engine itself has, or refuses, needs nothing of ours.
-        if signature is None or item.module in _OWN or len(signature[1]) > 1:
+        if signature is None or len(signature[1]) > 1 or (item.module in _OWN and key not in usual):
             continue
         for types in (recorded.get(key), usual.get(key), _plain(signature)):
             if types is not None:
@@ -153,6 +159,12 @@ def _functions(journal: Journal, wasm: bytes) -> list[HostFunction]:
                     found[key] = function
                     break
     return list(found.values())
+
+
+def _had_http(journal: Journal) -> bool:
+    # Then the bridge's functions stood in the place of Extism's own, whichever of them the guest called.
+    recorded = any(each.namespace == kernel.ENV for each in journal.functions)
+    return recorded or any(each.split(":", 1)[0] == "http" for each in journal.rights)
 
 
 _USER: Final = "extism:host/user"
