@@ -24,6 +24,8 @@ from innkeeper.bridge.journal.model import (
     Raised,
     Wrote,
 )
+from innkeeper.bridge.journal.pieces import pieces
+from innkeeper.bridge.scan import CHUNK
 from innkeeper.errors import UsageError
 from innkeeper.sandbox.interface import Value
 from innkeeper.sandbox.present import Logged
@@ -176,3 +178,30 @@ def test_texts_that_are_none_are_made_some() -> None:
 def test_what_cannot_be_written_is_an_error_of_whoever_made_it() -> None:
     with pytest.raises(ValueError, match="serialize"):
         write_journal(replace(PLAIN, calls=(HostCall(0, [object()], None),)))
+
+
+_plain = st.recursive(
+    st.none() | _int64 | st.text() | st.sampled_from([b"", b"x" * CHUNK, b"x" * (CHUNK + 1), b"x" * 0x10000]),
+    lambda inner: st.lists(inner, max_size=5) | st.lists(st.integers(), min_size=60, max_size=70).map(list),
+    max_leaves=10,
+)
+
+
+@given(_plain)
+@settings(deadline=None)
+def test_what_is_packed_in_pieces_is_what_is_packed_at_once(value: Any) -> None:
+    packer = msgpack.Packer(use_bin_type=True)
+    try:
+        whole = msgpack.packb(value)
+    except OverflowError:
+        return
+    assert b"".join(pieces(packer, value)) == whole
+
+
+def test_no_piece_of_the_longest_journal_keeps_the_interpreter_busy() -> None:
+    large = [b"x" * (16 << 20), 1]
+    value = [[0, large, ["given", b"y" * CHUNK]], *[[0, [1, 2], ["wrote", 0, [[0, 0, b"z" * 300]] * 2000]]] * 3]
+    packed = [each for each in pieces(msgpack.Packer(), value) if each is not large[0]]
+    # A list of 64 that are not large themselves is the largest.
+    assert max(map(len, packed)) <= 65 * CHUNK
+    assert len(packed) > 6000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any, Final, TypeVar
 
@@ -24,6 +25,7 @@ from innkeeper.bridge.journal.model import (
     Raised,
     Wrote,
 )
+from innkeeper.bridge.journal.pieces import pieces
 from innkeeper.bridge.scan import DataBounds, MalformedError, scan_msgpack
 from innkeeper.errors import Kind, UsageError
 from innkeeper.sandbox.interface import Value
@@ -59,16 +61,28 @@ def write_journal(journal: Journal) -> bytes:
             [each.namespace, each.name, [one.value for one in each.parameters], each.result and each.result.value]
             for each in journal.functions
         ],
-        "calls": [[each.function, each.asked, _write_answer(each.answer)] for each in journal.calls],
-        "log": [[level, _clean(text, None)] for level, text in journal.log],
         "ending": [ending.kind, _clean(ending.message), ending.output, ending.limit, ending.code],
     }
+    # What there may be very much of, one after the other.
+    many: dict[str, Iterator[Any]] = {
+        "calls": ([each.function, each.asked, _write_answer(each.answer)] for each in journal.calls),
+        "log": ([level, _clean(text, None)] for level, text in journal.log),
+    }
+    packer = msgpack.Packer(use_bin_type=True)
+    # The mark first: a file says at its beginning what it is.
+    parts: list[bytes] = [packer.pack_map_header(len(found) + 1), packer.pack(_MARK), packer.pack(VERSION)]
     try:
-        # The mark first: a file says at its beginning what it is.
-        packed: bytes = msgpack.packb({_MARK: VERSION, **found}, use_bin_type=True)
+        for name, value in found.items():
+            parts.append(packer.pack(name))
+            if name in many:
+                parts.append(packer.pack_array_header(len(value)))
+                for each in many[name]:
+                    parts += pieces(packer, each)
+            else:
+                parts += pieces(packer, value)
     except (TypeError, OverflowError) as error:
         raise ValueError(str(error)) from None
-    return packed
+    return b"".join(parts)
 
 
 def _clean(text: str, most: int | None = MOST_MESSAGE) -> str:
