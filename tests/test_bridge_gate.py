@@ -31,6 +31,7 @@ class Service:
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, Mapping[str, Any]]] = []
+        self.value: object = None
         self.why: Exception = OSError("hunter2 in /etc/shadow")
 
     @operation("kv", use="space")
@@ -51,6 +52,11 @@ class Service:
     async def breaks(self, caller: Caller) -> None:
         """Breaks."""
         raise self.why
+
+    @operation("kv")
+    async def gives(self, caller: Caller) -> Any:
+        """Gives what it has."""
+        return self.value
 
     @operation("kv")
     async def refuses(self, caller: Caller) -> None:
@@ -152,6 +158,14 @@ async def test_what_breaks_in_a_service_is_logged_and_the_guest_learns_no_more_t
     assert answer == {"error": {"kind": "failed", "message": "test.breaks failed"}}
     assert "hunter2" in caplog.text
     assert desk.gate.metrics.of("demo", "test.breaks").failed == 1
+
+
+@pytest.mark.parametrize("value", [1 << 64, "\ud800", object(), {1, 2}], ids=repr)
+async def test_an_answer_that_cannot_be_written_is_a_failure_and_ends_no_call(value: object) -> None:
+    desk = Desk(rights("kv"))
+    desk.service.value = value
+    assert await desk.ask("gives") == {"error": {"kind": "failed", "message": "test.gives failed"}}
+    assert desk.gate.metrics.of("demo", "test.gives").failed == 1
 
 
 async def test_what_is_no_defect_is_said_in_one_line_with_what_to_do(caplog: pytest.LogCaptureFixture) -> None:

@@ -83,19 +83,17 @@ class Gate:
                     if not _within(caller.rights, operation, use):
                         raise _out_of_scope(operation, use)
                 value = await method(caller, **{name: getattr(arguments, name) for name in operation.described})
-                answer = {"ok": value}
+                return _packed({"ok": value})
             except ServiceError as error:
                 count.refused += 1
-                answer = {"error": error.as_value()}
+                return _packed({"error": error.as_value()})
             except Exception as error:
                 # A defect of ours, or of what stands behind the service: the guest learns that it failed, no more.
                 count.failed += 1
                 self._report(operation.full_name, caller.plugin if caller else "?", error, begun)
-                answer = {"error": ServiceError(Refusal.FAILED, f"{operation.full_name} failed").as_value()}
+                return _packed({"error": ServiceError(Refusal.FAILED, f"{operation.full_name} failed").as_value()})
             finally:
                 count.seconds += self._now() - begun
-            packed: bytes = msgpack.packb(answer, use_bin_type=True)
-            return packed
 
         return HostFunction(operation.import_name, handler, (Value.BYTES,), Value.BYTES)
 
@@ -133,6 +131,11 @@ class Gate:
                 Refusal.QUOTA,
                 f"the plugin asks {operation.service!r} more than {rate.per_second:g} times a second; ask less often",
             )
+
+
+def _packed(answer: dict[str, Any]) -> bytes:
+    packed: bytes = msgpack.packb(answer, use_bin_type=True)
+    return packed
 
 
 def _read(operation: Operation, data: bytes) -> Any:
