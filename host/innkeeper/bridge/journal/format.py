@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any, Final, TypeVar
 
@@ -12,7 +12,6 @@ import msgpack
 from innkeeper.bridge.journal.model import (
     EXCEPTION,
     MOST_BYTES,
-    MOST_MESSAGE,
     OUTPUT,
     VERSION,
     Answered,
@@ -25,7 +24,7 @@ from innkeeper.bridge.journal.model import (
     Raised,
     Wrote,
 )
-from innkeeper.bridge.journal.pieces import pieces
+from innkeeper.bridge.journal.pieces import call_value, clean, pieces
 from innkeeper.bridge.scan import DataBounds, MalformedError, scan_msgpack
 from innkeeper.errors import Kind, UsageError
 from innkeeper.sandbox.interface import Value
@@ -43,8 +42,12 @@ _LIMITS: Final = frozenset(each.name for each in fields(Limits))
 T = TypeVar("T")
 
 
-def write_journal(journal: Journal) -> bytes:
+def write_journal(journal: Journal, calls: Sequence[HostCall | bytes] | None = None) -> bytes:
     """The bytes of a journal. Texts are cut where they are too long, and made text where they are not.
+
+    Args:
+        journal: the journal.
+        calls: in place of its own, as a `Recorder` has them.
 
     Raises:
         ValueError: something in it cannot be written.
@@ -52,21 +55,22 @@ def write_journal(journal: Journal) -> bytes:
     found: dict[str, Any] = {name: getattr(journal, name) for name in _NAMES}
     ending = journal.ending
     found |= {
-        "config": {_clean(key, None): _clean(text, None) for key, text in journal.config.items()},
+        "config": {clean(key, None): clean(text, None) for key, text in journal.config.items()},
         "limits": dict(journal.limits),
         "usage": dict(journal.usage),
-        "host": _clean(journal.host),
-        "why_not": _clean(journal.why_not),
+        "host": clean(journal.host),
+        "why_not": clean(journal.why_not),
         "functions": [
             [each.namespace, each.name, [one.value for one in each.parameters], each.result and each.result.value]
             for each in journal.functions
         ],
-        "ending": [ending.kind, _clean(ending.message), ending.output, ending.limit, ending.code],
+        "ending": [ending.kind, clean(ending.message), ending.output, ending.limit, ending.code],
     }
     # What there may be very much of, one after the other.
+    found["calls"] = journal.calls if calls is None else calls
     many: dict[str, Iterator[Any]] = {
-        "calls": ([each.function, each.asked, _write_answer(each.answer)] for each in journal.calls),
-        "log": ([level, _clean(text, None)] for level, text in journal.log),
+        "calls": (each if isinstance(each, bytes) else call_value(each) for each in found["calls"]),
+        "log": ([level, clean(text, None)] for level, text in journal.log),
     }
     packer = msgpack.Packer(use_bin_type=True)
     # The mark first: a file says at its beginning what it is.
@@ -77,30 +81,13 @@ def write_journal(journal: Journal) -> bytes:
             if name in many:
                 parts.append(packer.pack_array_header(len(value)))
                 for each in many[name]:
-                    parts += pieces(packer, each)
+                    # Bytes are a call that is packed already.
+                    parts += (each,) if isinstance(each, bytes) else pieces(packer, each)
             else:
                 parts += pieces(packer, value)
     except (TypeError, OverflowError) as error:
         raise ValueError(str(error)) from None
     return b"".join(parts)
-
-
-def _clean(text: str, most: int | None = MOST_MESSAGE) -> str:
-    return text[:most].encode("utf-8", "replace").decode()
-
-
-def _write_answer(answer: Answered) -> Any:
-    if isinstance(answer, Given):
-        logged = answer.logged
-        if logged is None:
-            return ["given", answer.value]
-        lines = [[level, _clean(text, None)] for level, text in logged.lines]
-        return ["given", answer.value, lines, logged.dropped, logged.room]
-    if isinstance(answer, Wrote):
-        return ["wrote", answer.errno, [list(each) for each in answer.written]]
-    if isinstance(answer, Printed):
-        return ["printed", answer.stream]
-    return ["raised"] if isinstance(answer, Raised) else None
 
 
 def read_journal(data: bytes, what: str = "the journal") -> Journal:
