@@ -18,6 +18,7 @@ from innkeeper.bridge.gate import Gate
 from innkeeper.bridge.operation import Operation, operation, operations_of
 from innkeeper.bridge.quota import Rate, TokenBucket
 from innkeeper.bridge.refusal import Refusal, ServiceError
+from innkeeper.errors import RejectedError
 from innkeeper.plugins.capabilities import parse_capability
 from innkeeper.plugins.rights import NONE, Rights
 
@@ -30,7 +31,8 @@ class Service:
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, Mapping[str, Any]]] = []
-        self.secret = "hunter2 in /etc/shadow"
+        self.value: object = None
+        self.why: Exception = OSError("hunter2 in /etc/shadow")
 
     @operation("kv", use="space")
     async def keep(self, caller: Caller, *, number: Annotated[int, Field(ge=0)], space: Space = "default") -> int:
@@ -49,7 +51,12 @@ class Service:
     @operation("kv")
     async def breaks(self, caller: Caller) -> None:
         """Breaks."""
-        raise OSError(self.secret)
+        raise self.why
+
+    @operation("kv")
+    async def gives(self, caller: Caller) -> Any:
+        """Gives what it has."""
+        return self.value
 
     @operation("kv")
     async def refuses(self, caller: Caller) -> None:
@@ -151,6 +158,37 @@ async def test_what_breaks_in_a_service_is_logged_and_the_guest_learns_no_more_t
     assert answer == {"error": {"kind": "failed", "message": "test.breaks failed"}}
     assert "hunter2" in caplog.text
     assert desk.gate.metrics.of("demo", "test.breaks").failed == 1
+
+
+@pytest.mark.parametrize("value", [1 << 64, "\ud800", object(), {1, 2}], ids=repr)
+async def test_an_answer_that_cannot_be_written_is_a_failure_and_ends_no_call(value: object) -> None:
+    desk = Desk(rights("kv"))
+    desk.service.value = value
+    assert await desk.ask("gives") == {"error": {"kind": "failed", "message": "test.gives failed"}}
+    assert desk.gate.metrics.of("demo", "test.gives").failed == 1
+
+
+async def test_what_is_no_defect_is_said_in_one_line_with_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk(rights("kv"))
+    desk.service.why = RejectedError("the database 'inn.db' is damaged: put back a copy of it")
+    assert await desk.ask("breaks") == {"error": {"kind": "failed", "message": "test.breaks failed"}}
+    (record,) = caplog.records
+    assert record.getMessage() == "test.breaks of the plugin demo failed: " + str(desk.service.why)
+    assert record.exc_info is None
+
+
+@pytest.mark.parametrize("why", [RuntimeError("hunter2"), RejectedError("the database is damaged")])
+async def test_a_guest_that_asks_for_what_is_broken_on_and_on_does_not_fill_the_log(
+    caplog: pytest.LogCaptureFixture, why: Exception
+) -> None:
+    desk = Desk(rights("kv"))
+    desk.service.why = why
+    for minute in range(3):
+        desk.time = minute * 61.0
+        for _ in range(10):
+            await desk.ask("breaks")
+    assert len(caplog.records) == 3
+    assert desk.gate.metrics.of("demo", "test.breaks").failed == 30
 
 
 async def test_what_a_service_refuses_is_a_value_with_what_the_guests_code_needs() -> None:

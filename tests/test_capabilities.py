@@ -537,6 +537,13 @@ def test_what_covers_more_is_not_less_risky(found: tuple[Capability, Capability,
         assert risk(one).rank >= risk(two).rank
 
 
+def test_starting_any_workflow_is_at_least_as_risky_as_calling_any_one_plugin() -> None:
+    found = risk(parse_capability("scheduler.submit"))
+    assert found.level == "high"
+    assert "every node of this home, native ones apart" in found.reason
+    assert found.rank > risk(parse_capability("call:words")).rank
+
+
 def test_reading_and_reaching_out_are_worse_together_and_it_is_said_why() -> None:
     def of(*texts: str) -> tuple[str, str]:
         found = risk_of_all(map(parse_capability, texts))

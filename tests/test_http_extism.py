@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 
 from guests import Sandbox, assemble, wat
-from innkeeper import Host
+from innkeeper import Host, open_host
 from innkeeper.bridge.extism_http import extism_functions
 from innkeeper.bridge.journal.format import read_journal
 from innkeeper.bridge.journal.model import Journal
@@ -85,6 +85,29 @@ async def test_a_guest_of_extisms_gets_body_status_and_headers(home: Path) -> No
         assert server.asked[2].headers["x-mine"] == "yes"
         assert server.asked[3].line == "POST / HTTP/1.1"
         assert server.asked[3].body == b"b\0\0\0\0"
+
+
+async def test_a_request_of_extisms_is_played_back_without_a_server(home: Path) -> None:
+    async with serving(plain(b"teapot", "418 I am", headers=["X-One: 1"])) as server:
+        web(home, f"{server.url}/*")
+        async with open_host(home, watch=False, journal="all") as host:
+            for function in ("status", "headers", "before"):
+                await call(host, function, url=server.url)
+        asked = len(server.asked)
+    async with open_shelf(open_home(home)) as shelf:
+        found = [await shelf.get(head.id) for head in await shelf.list(10)]
+    assert len(found) == 3
+    async with open_host(home, watch=False) as host:
+        for each in found:
+            assert each is not None
+            journal = read_journal(each[1])
+            verdict = await replay(journal, GUEST, host.engine)
+            assert verdict.same, journal.function
+            assert verdict.calls == len(journal.calls) > 0
+        # Another module asks for what was not recorded: that is where it departs.
+        before = replace(journal, function="body")
+        assert (await replay(before, GUEST, host.engine)).departure is not None
+    assert len(server.asked) == asked
 
 
 async def test_an_empty_answer_is_an_empty_block(home: Path) -> None:

@@ -24,8 +24,11 @@ from innkeeper.bridge.journal.model import (
     Raised,
     Wrote,
 )
+from innkeeper.bridge.journal.pieces import pieces
+from innkeeper.bridge.scan import CHUNK
 from innkeeper.errors import UsageError
 from innkeeper.sandbox.interface import Value
+from innkeeper.sandbox.present import Logged
 from innkeeper.sandbox.wasi import WASI_MODULE
 
 KV = AskedFunction("extism:host/user", "innkeeper_kv_get", (Value.BYTES, Value.F64), Value.BYTES)
@@ -55,11 +58,15 @@ PLAIN = Journal(
 
 _int64 = st.integers(-(1 << 63), (1 << 64) - 1)
 _asked = st.lists(_int64 | st.binary() | st.floats(allow_nan=False))
+_lines = st.lists(st.tuples(st.sampled_from(("info", "error")), st.text(max_size=50)), max_size=5).map(tuple)
+_logged = st.builds(Logged, _lines, st.integers(0, 1 << 40), st.integers(0, 1 << 40))
 _of_host = st.builds(
     HostCall,
     st.just(0),
     _asked,
-    st.none() | st.builds(Raised) | st.builds(Given, st.none() | _int64 | st.binary() | st.floats(allow_nan=False)),
+    st.none()
+    | st.builds(Raised)
+    | st.builds(Given, st.none() | _int64 | st.binary() | st.floats(allow_nan=False), st.none() | _logged),
 )
 _written = st.lists(st.tuples(st.integers(0, 200), st.integers(-(1 << 31), 1 << 32), st.binary())).map(tuple)
 _of_wasi = st.builds(
@@ -135,6 +142,10 @@ WRONG: dict[str, dict[str, Any]] = {
     "a nest of lists": {"calls": [[1, [[[1]]], None]]},
     "an answer of WASI's for a host function": {"calls": [[0, [], ["wrote", 0, []]]]},
     "an answer of a host function for WASI": {"calls": [[1, [], ["given", b""]]]},
+    "lines that are none": {"calls": [[0, [], ["given", b"", [["info"]], 0, 0]]]},
+    "room below none": {"calls": [[0, [], ["given", b"", [], 0, -1]]]},
+    "dropped bytes of a truth": {"calls": [[0, [], ["given", b"", [], True, 0]]]},
+    "half of what was logged": {"calls": [[0, [], ["given", b"", []]]]},
     "an error number that there is not": {"calls": [[1, [], ["wrote", 1 << 20, []]]]},
     "a place below the first": {"calls": [[1, [], ["wrote", 0, [[-1, 0, b""]]]]]},
     "a stream that there is not": {"calls": [[1, [], ["printed", 3]]]},
@@ -167,3 +178,30 @@ def test_texts_that_are_none_are_made_some() -> None:
 def test_what_cannot_be_written_is_an_error_of_whoever_made_it() -> None:
     with pytest.raises(ValueError, match="serialize"):
         write_journal(replace(PLAIN, calls=(HostCall(0, [object()], None),)))
+
+
+_plain = st.recursive(
+    st.none() | _int64 | st.text() | st.sampled_from([b"", b"x" * CHUNK, b"x" * (CHUNK + 1), b"x" * 0x10000]),
+    lambda inner: st.lists(inner, max_size=5) | st.lists(st.integers(), min_size=60, max_size=70).map(list),
+    max_leaves=10,
+)
+
+
+@given(_plain)
+@settings(deadline=None)
+def test_what_is_packed_in_pieces_is_what_is_packed_at_once(value: Any) -> None:
+    packer = msgpack.Packer(use_bin_type=True)
+    try:
+        whole = msgpack.packb(value)
+    except OverflowError:
+        return
+    assert b"".join(pieces(packer, value)) == whole
+
+
+def test_no_piece_of_the_longest_journal_keeps_the_interpreter_busy() -> None:
+    large = [b"x" * (16 << 20), 1]
+    value = [[0, large, ["given", b"y" * CHUNK]], *[[0, [1, 2], ["wrote", 0, [[0, 0, b"z" * 300]] * 2000]]] * 3]
+    packed = [each for each in pieces(msgpack.Packer(), value) if each is not large[0]]
+    # A list of 64 that are not large themselves is the largest.
+    assert max(map(len, packed)) <= 65 * CHUNK
+    assert len(packed) > 6000

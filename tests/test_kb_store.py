@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 import unicodedata
 from collections.abc import AsyncIterator
@@ -225,6 +226,33 @@ async def test_a_term_that_everything_has_costs_no_more_than_its_bound(db: Datab
         assert len(await found(store, "the")) == 10
     assert len(sent) <= 20
     assert (await found(store, "the best"))[0] == f"{CANDIDATES + 20:04}"
+
+
+async def test_priority_decides_among_all_that_match_alike_however_many_they_are(db: Database) -> None:
+    store = KeywordStore(db)
+    for number in range(250):
+        await put(store, f"{number:03}", "the common", priority=number)
+    assert await found(store, "common") == [f"{number}" for number in range(249, 239, -1)]
+
+
+def collections() -> int:
+    return sum(each["collections"] for each in gc.get_stats())
+
+
+async def test_the_largest_search_and_the_largest_entry_leave_the_garbage_collector_little(db: Database) -> None:
+    # A collection of all that the process has stops trio's thread, too, for 20 ms and more.
+    store = KeywordStore(db)
+    words = " ".join(f"word{number}" for number in range(32))
+    for number in range(300):
+        await put(store, f"{number}", words)
+    gc.collect()
+    before = collections()
+    assert len(await store.search(WORLD, words, k=50, filters=ALL)) == 50
+    assert collections() - before <= 8
+    gc.collect()
+    before = collections()
+    await put(store, "large", " ".join(f"{number:x}" for number in range(MOST_TERMS)))
+    assert collections() - before <= 8
 
 
 @given(st.text(max_size=600))

@@ -16,11 +16,12 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes import FakeEngine
+from fakes import FakeEngine, module
 from innkeeper import GuestError, LimitError
 from innkeeper.bridge.codec import decode
 from innkeeper.bridge.host import open_host
 from innkeeper.bridge.native import NativeBridge
+from innkeeper.bridge.runner import Job
 from innkeeper.errors import InnkeeperError
 from innkeeper.plugins import home as home_module
 from innkeeper.plugins.host import open_host as open_bare_host
@@ -30,6 +31,7 @@ from innkeeper.storage.audit import AuditKind, AuditLog
 from innkeeper.storage.database import open_database
 from innkeeper.workflow.payload import read_payload
 from innkeeper.workflow.run import run_workflow
+from innkeeper.workflow.runner import WorkflowRunner
 from native_homes import House, node, run, workflow
 
 KV = [{"name": "kv", "reason": "remembers"}]
@@ -455,6 +457,22 @@ async def test_only_a_refusal_keeps_a_node_from_running_and_only_that_node(house
     assert error is not None
     assert error.message == "the native plugin 'h' refused to run the node: not today"
     assert found.nodes["b"].status == "complete"
+
+
+async def test_hooks_see_and_refuse_what_a_plugin_has_the_scheduler_run(house: House) -> None:
+    house.native(
+        "h",
+        "from innkeeper.native import NodeRefusedError\nseen = []\ndef setup(api):\n    @api.before_node\n"
+        "    def before(node):\n        seen.append(node.type)\n        raise NodeRefusedError('not today')\n",
+    )
+    own = 'id = "w"\nversion = "1.0"\n[[nodes]]\ntype = "N"\nfunction = "run"\n'
+    house.put("w.wasm", module("run", manifest=own))
+    async with house.host() as host:
+        job = Job({"nodes": [{"id": "a", "fullType": "w:N"}], "edges": []}, {})
+        report = await WorkflowRunner(host).run(job, "r", 1000)
+        assert sys.modules[f"{host.native['h'].version.modules.name}.main"].seen == ["w:N"]
+    assert report.failure is not None
+    assert report.failure.message == "the native plugin 'h' refused to run the node: not today"
 
 
 async def test_a_hook_that_does_not_come_back_is_given_up(

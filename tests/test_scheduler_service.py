@@ -13,15 +13,16 @@ from typing import Any
 import msgpack
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from innkeeper.bridge.caller import Caller
 from innkeeper.bridge.refusal import Refusal, ServiceError
-from innkeeper.bridge.run_loop import AGAIN, LONGEST, PARALLEL, POLL, RunLoop
+from innkeeper.bridge.run_loop import AGAIN, LONGEST, MOST_OF_ONE, PARALLEL, POLL, RunLoop
 from innkeeper.bridge.runner import Failure, Job, ProblemsError, Report
 from innkeeper.bridge.scheduler import SchedulerService
 from innkeeper.bridge.scheduler_desk import MOST_GENERATIONS, Front
-from innkeeper.errors import BusyError, LimitError
+from innkeeper.errors import BusyError, LimitError, RejectedError
 from innkeeper.plugins.rights import NONE
 from innkeeper.plugins.runs import Run, RunContext
 from innkeeper.storage import run_rows
@@ -219,7 +220,9 @@ async def test_a_few_run_at_a_time_and_who_submits_much_delays_itself(mock_clock
             (await service.submit(plugin("flood"), workflow=FLOW, inputs={"n": f"flood{number}"}))["run"]
             for number in range(10)
         ]
-        await scene.until_status(flood[PARALLEL - 1], "running", caller=plugin("flood"))
+        await scene.until_status(flood[MOST_OF_ONE - 1], "running", caller=plugin("flood"))
+        second = (await service.submit(plugin("second"), workflow=FLOW))["run"]
+        await scene.until_status(second, "running", caller=plugin("second"))
         late = (await service.submit(plugin("late"), workflow=FLOW, inputs={"n": "late"}))["run"]
         assert (await service.status(plugin("late"), run=late))["status"] == "queued"
         release.set()
@@ -228,6 +231,65 @@ async def test_a_few_run_at_a_time_and_who_submits_much_delays_itself(mock_clock
         assert scene.runner.most_running == PARALLEL
         # It did not wait for all that was there before it.
         assert scene.runner.begun.index("late") <= PARALLEL + 1
+
+
+async def test_a_plugin_whose_runs_never_end_leaves_a_place_to_others(mock_clock: MockClock, scene: Scene) -> None:
+    scene.runner.then = for_ever
+    async with scene.host() as service:
+        for _ in range(MOST_RUNS):
+            await service.submit(plugin("flood"), workflow=FLOW)
+        await scene.until(lambda: _has_running(scene, MOST_OF_ONE))
+        scene.runner.then = None
+        for _ in range(3):
+            run = (await service.submit(plugin("other"), workflow=FLOW))["run"]
+            await scene.until_status(run, "complete", caller=plugin("other"))
+        assert len(scene.runner.running) == MOST_OF_ONE
+
+
+async def _has_running(scene: Scene, count: int) -> bool:
+    return len(scene.runner.running) == count
+
+
+async def test_a_lock_that_cannot_be_made_is_said_once_and_tried_until_it_can(
+    mock_clock: MockClock, scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    in_the_way = scene.path / "state" / "scheduler.lock"
+    in_the_way.mkdir(parents=True)
+    in_the_way.parent.chmod(0o700)
+    async with scene.host() as service:
+        run = (await service.submit(plugin(), workflow=FLOW))["run"]
+        await scene.pass_time(10 * POLL)
+        assert (await service.status(plugin(), run=run))["status"] == "queued"
+        (line,) = caplog.messages
+        assert "scheduler.lock" in line
+        in_the_way.rmdir()
+        await scene.pass_time(2 * POLL)
+        await scene.until_status(run, "complete")
+    assert all(record.exc_info is None for record in caplog.records)
+
+
+async def test_a_database_that_is_damaged_is_said_once_and_asked_for_again(
+    mock_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = 0
+
+    async def database() -> Database:
+        nonlocal asked
+        asked += 1
+        raise RejectedError("the database 'inn.db' is damaged")
+
+    async def runner() -> FakeRunner:
+        return FakeRunner()
+
+    front = Front(database, runner, state=None, known=lambda: True, permitted=lambda plugin: True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(SchedulerService(front).serve)
+        for _ in range(20):
+            await trio.testing.wait_all_tasks_blocked()
+            mock_clock.jump(POLL)
+        nursery.cancel_scope.cancel()
+    assert asked > 3
+    assert caplog.messages == ["the scheduler does not run yet: the database 'inn.db' is damaged"]
 
 
 async def test_a_flood_of_submissions_meets_the_quota_and_then_the_rate(mock_clock: MockClock, scene: Scene) -> None:
@@ -253,15 +315,15 @@ async def test_a_run_that_is_queued_or_runs_can_be_cancelled_and_one_that_ended_
 ) -> None:
     scene.runner.then = for_ever
     async with scene.host() as service:
-        runs = [(await service.submit(plugin(), workflow=FLOW))["run"] for _ in range(PARALLEL + 1)]
-        await scene.until_status(runs[PARALLEL - 1], "running")
+        runs = [(await service.submit(plugin(), workflow=FLOW))["run"] for _ in range(MOST_OF_ONE + 1)]
+        await scene.until_status(runs[MOST_OF_ONE - 1], "running")
         assert await service.cancel(plugin(), run=runs[-1]) == {"status": "cancelled"}
         assert await service.cancel(plugin(), run=runs[0]) == {"status": "running"}
         found = await scene.until_status(runs[0], "cancelled")
         assert found["ended"] == scene.now()
         assert await service.cancel(plugin(), run=runs[0]) == {"status": "cancelled"}
         assert (await service.result(plugin(), run=runs[0]))["outputs"] is None
-        assert len(scene.runner.begun) == PARALLEL
+        assert len(scene.runner.begun) == MOST_OF_ONE
 
 
 @pytest.mark.parametrize(
@@ -342,13 +404,13 @@ async def test_what_was_queued_runs_after_a_restart_and_what_ran_is_interrupted(
 ) -> None:
     scene.runner.then = for_ever
     async with scene.host() as service:
-        runs = [(await service.submit(plugin(), workflow=FLOW))["run"] for _ in range(PARALLEL + 2)]
-        await scene.until_status(runs[PARALLEL - 1], "running")
+        runs = [(await service.submit(plugin(), workflow=FLOW))["run"] for _ in range(MOST_OF_ONE + 2)]
+        await scene.until_status(runs[MOST_OF_ONE - 1], "running")
     scene.runner = FakeRunner()
     async with scene.host():
-        for run in runs[PARALLEL:]:
+        for run in runs[MOST_OF_ONE:]:
             await scene.until_status(run, "complete")
-        for run in runs[:PARALLEL]:
+        for run in runs[:MOST_OF_ONE]:
             assert (await scene.until_status(run, "interrupted"))["ended"] is not None
 
 

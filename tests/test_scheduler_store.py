@@ -187,6 +187,20 @@ async def test_a_workflow_of_nothing_but_unknown_names_is_checked_away_from_trio
         await runner.check(Job({"nodes": nodes, "edges": []}, {}))
     assert caught.value.count == 400
     assert len(caught.value.lines) == MOST_LINES + 1
+    # What nobody is shown is not looked for: it takes the host milliseconds each time.
+    asked: list[str] = []
+    looked = host.node
+
+    def counting(full_type: str) -> Any:
+        asked.append(full_type)
+        return looked(full_type)
+
+    monkeypatch.setattr(host, "node", counting)
+    for _ in range(2):
+        asked.clear()
+        with pytest.raises(ProblemsError):
+            await runner.check(Job({"nodes": nodes, "edges": []}, {}))
+        assert len(asked) == MOST_LINES
     # A plugin that is replaced meanwhile is a problem like any other.
     monkeypatch.setattr(host, "node", lambda full_type: {}[full_type])
     with pytest.raises(ProblemsError, match="being replaced"):

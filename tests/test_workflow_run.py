@@ -9,6 +9,7 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import msgpack
@@ -27,6 +28,7 @@ from innkeeper.workflow import run as run_module
 from innkeeper.workflow.call import read_answer, write_call
 from innkeeper.workflow.check import check_workflow
 from innkeeper.workflow.run import INTERFACE_OUTPUTS, Event, WorkflowRun, run_workflow
+from innkeeper.workflow.turns import AT_ONCE
 from innkeeper.workflow.values import javascript_text
 from node_fakes import FakeHost, text_host, workflow
 
@@ -37,6 +39,53 @@ def one(function: Any, outputs: dict[str, Any] | None = None, **more: Any) -> Fa
     host = text_host()
     host.add("One", function, outputs={"out": "STRING"} if outputs is None else outputs, **more)
     return host
+
+
+class Passes(trio.abc.Instrument):
+    """Counts something in each pass of trio's loop."""
+
+    def __init__(self) -> None:
+        self.counts = [0]
+
+    def after_io_wait(self, timeout: float) -> None:
+        self.counts.append(0)
+
+
+async def test_a_thousand_runs_that_are_started_together_begin_a_few_in_each_pass_of_the_loop() -> None:
+    passes = Passes()
+
+    class Host(FakeHost):
+        def node(self, full_type: str) -> Any:
+            passes.counts[-1] += 1
+            return super().node(full_type)
+
+    host = Host()
+    host.add("One", lambda inputs, config, run: {"out": "x"}, outputs={"out": "STRING"})
+    payload = workflow({"a": "One"}, [])
+    trio.lowlevel.add_instrument(passes)
+    try:
+        async with trio.open_nursery() as nursery:
+            for _ in range(1000):
+                nursery.start_soon(partial(run_workflow, payload, host))
+            await trio.testing.wait_all_tasks_blocked()
+    finally:
+        trio.lowlevel.remove_instrument(passes)
+    asked = sum(passes.counts)
+    assert asked >= 1000
+    assert 0 < max(passes.counts) <= AT_ONCE * (asked // 1000)
+
+
+async def test_a_run_that_is_cancelled_before_it_begins_leaves_its_turn_to_others() -> None:
+    host, events = one(lambda inputs, config, run: {"out": "x"}), list[Event]()
+    payload = workflow({"a": "One"}, [])
+    for _ in range(2 * AT_ONCE):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await run_workflow(payload, host, on_event=events.append)
+        assert scope.cancelled_caught
+    assert events == []
+    with trio.fail_after(10):
+        assert (await run_workflow(payload, host)).status == "complete"
 
 
 async def test_a_text_goes_through_nodes_of_both_codecs_and_comes_out_of_the_interface() -> None:

@@ -193,12 +193,15 @@ class EventsService:
         while self._kept is None and not self._may_subscribe():
             self._announced.clear()
             await self._bell.wait(POLL)
+        failing = False
         while True:
             try:
                 store = await self._store()
                 break
             except InnkeeperError as error:
-                logger.warning("events are not delivered yet: %s", error)
+                if not failing:
+                    logger.warning("events are not delivered yet: %s", error)
+                failing = True
                 await trio.sleep(_AGAIN)
         days = self._needs.configuration.retention.event_days
         deliveries = Deliveries(

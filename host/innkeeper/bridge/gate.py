@@ -21,7 +21,7 @@ from innkeeper.bridge.metrics import Metrics
 from innkeeper.bridge.operation import Operation
 from innkeeper.bridge.quota import Rate, TokenBucket
 from innkeeper.bridge.refusal import Refusal, ServiceError
-from innkeeper.errors import GuestError
+from innkeeper.errors import GuestError, InnkeeperError
 from innkeeper.plugins.capabilities import parse_capability
 from innkeeper.plugins.rights import Rights
 from innkeeper.plugins.tables import visible
@@ -33,6 +33,11 @@ _SMALL = 1024
 """Bytes that cannot become much, whatever they are."""
 
 _BUCKETS = 10_000
+
+_QUIET = 60.0
+"""Seconds between two lines of the log that say that one operation fails for one plugin."""
+
+_MOST_SAID = 1000
 
 
 class Gate:
@@ -51,6 +56,7 @@ class Gate:
         self._caller = caller
         self._now = now
         self._buckets: dict[tuple[str, str], TokenBucket] = {}
+        self._said: dict[tuple[str, str], float] = {}
 
     def function(self, service: object, operation: Operation, rate: Rate | None) -> HostFunction:
         """The host function of an operation.
@@ -78,21 +84,33 @@ class Gate:
                     if not _within(caller.rights, operation, use):
                         raise _out_of_scope(operation, use)
                 value = await method(caller, **{name: getattr(arguments, name) for name in operation.described})
-                answer = {"ok": value}
+                return _packed({"ok": value})
             except ServiceError as error:
                 count.refused += 1
-                answer = {"error": error.as_value()}
-            except Exception:
+                return _packed({"error": error.as_value()})
+            except Exception as error:
                 # A defect of ours, or of what stands behind the service: the guest learns that it failed, no more.
                 count.failed += 1
-                logger.exception("%s of the plugin %s failed", operation.full_name, caller.plugin if caller else "?")
-                answer = {"error": ServiceError(Refusal.FAILED, f"{operation.full_name} failed").as_value()}
+                self._report(operation.full_name, caller.plugin if caller else "?", error, begun)
+                return _packed({"error": ServiceError(Refusal.FAILED, f"{operation.full_name} failed").as_value()})
             finally:
                 count.seconds += self._now() - begun
-            packed: bytes = msgpack.packb(answer, use_bin_type=True)
-            return packed
 
         return HostFunction(operation.import_name, handler, (Value.BYTES,), Value.BYTES)
+
+    def _report(self, operation: str, plugin: str, error: Exception, now: float) -> None:
+        # Now and then: a guest that asks on and on must not fill the log.
+        key = operation, plugin
+        if now < self._said.get(key, float("-inf")):
+            return
+        if len(self._said) >= _MOST_SAID:
+            self._said.clear()
+        self._said[key] = now + _QUIET
+        if isinstance(error, InnkeeperError):
+            # No defect of ours, such as a database that cannot be opened: it says what to do.
+            logger.warning("%s of the plugin %s failed: %s", operation, plugin, error)
+        else:
+            logger.error("%s of the plugin %s failed", operation, plugin, exc_info=error)
 
     def _admit(self, caller: Caller, operation: Operation, rate: Rate | None, now: float) -> None:
         if not caller.rights.scopes(operation.capability):
@@ -114,6 +132,11 @@ class Gate:
                 Refusal.QUOTA,
                 f"the plugin asks {operation.service!r} more than {rate.per_second:g} times a second; ask less often",
             )
+
+
+def _packed(answer: dict[str, Any]) -> bytes:
+    packed: bytes = msgpack.packb(answer, use_bin_type=True)
+    return packed
 
 
 def _read(operation: Operation, data: bytes) -> Any:

@@ -6,8 +6,10 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
+import trio
 from pydantic import Field
 
 from innkeeper.bridge.caller import Caller
@@ -257,11 +259,12 @@ def keyword_store(database: Callable[[], Awaitable[Database]]) -> Callable[[], A
     kept: list[KnowledgeBases] = []
 
     async def knowledge() -> KnowledgeBases:
-        opened = await database()
         if not kept:
-            from innkeeper.storage.knowledge import KeywordStore
-
-            kept.append(KeywordStore(opened))
+            opened = await database()
+            # Building statements takes a while: not on trio's thread.
+            module = await trio.to_thread.run_sync(import_module, "innkeeper.storage.knowledge")
+            if not kept:
+                kept.append(module.KeywordStore(opened))
         return kept[0]
 
     return knowledge

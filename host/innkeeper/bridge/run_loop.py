@@ -10,14 +10,15 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeVar
+from functools import partial
+from typing import Final, TypeVar
 
 import msgpack
 import trio
 
 from innkeeper.bridge.cron import next_due
 from innkeeper.bridge.runner import Failure, Job, ProblemsError, Report, Runner, failed
-from innkeeper.bridge.scheduler_desk import new_id
+from innkeeper.bridge.scheduler_desk import Lock, new_id
 from innkeeper.errors import InnkeeperError, Kind
 from innkeeper.storage.runs import RunStore
 from innkeeper.storage.schedules import ScheduleStore
@@ -29,6 +30,9 @@ logger = logging.getLogger("innkeeper.bridge")
 
 PARALLEL: Final = 4
 """Runs at the same time: each may have 16 guests, and programs and commands run workflows of their own besides."""
+
+MOST_OF_ONE: Final = PARALLEL - 1
+"""Of these, of one plugin: each may take as long as `LONGEST`, and others need not wait for that."""
 
 LONGEST: Final = 3600.0
 """Seconds that a run may take: as long as one call may, at most."""
@@ -44,18 +48,6 @@ _BUSY = 0.5
 _TRIES = 10
 _CLOSING = 5.0
 """Seconds for writing down, as the host closes, that a run was interrupted."""
-
-
-class Lock(Protocol):
-    """What one process at a time holds; its methods may block."""
-
-    def take(self) -> bool:
-        """Takes it if nobody has it."""
-        ...
-
-    def release(self) -> None:
-        """Lets go of it."""
-        ...
 
 
 @dataclass(slots=True)
@@ -113,6 +105,7 @@ class RunLoop:
         self._own: set[str] | None = None if everything else set()
         self._woken = trio.Event()
         self._swept = float("-inf")
+        self._failing: set[str] = set()
 
     def wake(self, submitted: str | None = None) -> None:
         """Something may begin now; what, if it was submitted in this process (id)."""
@@ -129,7 +122,7 @@ class RunLoop:
     async def run(self) -> None:
         """Goes on until it is cancelled."""
         try:
-            while not await trio.to_thread.run_sync(self._lock.take):
+            while not await self._safely("taking its lock", partial(trio.to_thread.run_sync, self._lock.take)):
                 await self._pause(POLL)
             # Before anything runs here: what is said to run then does not.
             while not await self._safely("marking what was interrupted", self._begin):
@@ -166,10 +159,15 @@ class RunLoop:
     async def _safely(self, what: str, work: Callable[[], Awaitable[T]]) -> T | None:
         # A database that is busy or a disk that is full ends neither what runs nor what is to run later.
         try:
-            return await work()
+            done = await work()
         except InnkeeperError as error:
-            logger.warning("the scheduler: %s failed, and is tried again: %s", what, error)
+            if what not in self._failing:
+                # Once, until it works again.
+                self._failing.add(what)
+                logger.warning("the scheduler: %s failed, and is tried again: %s", what, error)
             return None
+        self._failing.discard(what)
+        return done
 
     async def _pause(self, seconds: float) -> None:
         with trio.move_on_after(seconds):
@@ -232,6 +230,9 @@ class RunLoop:
             return False
         # Who has fewest running goes first: one that submits much delays itself.
         running = Counter(active.run.account for active in self.active.values())
+        queued = [each for each in queued if running[each.account] < MOST_OF_ONE]
+        if not queued:
+            return False
         run = min(queued, key=lambda each: (running[each.account], each.number))
         if not self._permitted(run.account.plugin):
             failure = Failure(Kind.DENIED.value, "the plugin may not start workflows any more")

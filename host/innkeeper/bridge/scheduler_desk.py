@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgpack
 import trio
@@ -17,7 +18,7 @@ from innkeeper.bridge.caller import Caller
 from innkeeper.bridge.quota import Rate, TokenBucket
 from innkeeper.bridge.refusal import Refusal, ServiceError
 from innkeeper.bridge.runner import Job, Runner
-from innkeeper.errors import BusyError, UsageError
+from innkeeper.errors import InnkeeperError
 from innkeeper.storage.names import check_name
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from innkeeper.storage.database import Database
     from innkeeper.storage.runs import RunStore
     from innkeeper.storage.schedules import ScheduleStore
+
+logger = logging.getLogger("innkeeper.bridge")
 
 SUBMISSIONS: Final = Rate(per_second=2, burst=16)
 """Calls of one plugin that submit or schedule something: each checks a workflow."""
@@ -86,14 +89,18 @@ class Front:
         """Runs what is queued and fires what is due, as soon as there may be something."""
         if self._make_runner is None:
             return
+        failing = False
         while True:
             earlier = self._everything and self._known() and await self._kept_something()
             if self._wanted.is_set() or earlier:
                 try:
                     desk = await self.opened()
                     break
-                except (BusyError, UsageError):
-                    # Who asks for something is told; here it is tried again.
+                except InnkeeperError as error:
+                    # Who asks for something learns that it failed; here it is tried again.
+                    if not failing:
+                        logger.warning("the scheduler does not run yet: %s", error)
+                    failing = True
                     self._wanted = trio.Event()
             with trio.move_on_after(_POLL):
                 await self._wanted.wait()
@@ -182,6 +189,18 @@ class Front:
         """There is something new to run: a run (its id) or a schedule."""
         self._wanted.set()
         desk.loop.wake(submitted)
+
+
+class Lock(Protocol):
+    """What one process at a time holds; its methods may block."""
+
+    def take(self) -> bool:
+        """Takes it if nobody has it."""
+        ...
+
+    def release(self) -> None:
+        """Lets go of it."""
+        ...
 
 
 class _Alone:

@@ -175,7 +175,9 @@ _RISKS: Final[dict[str, Callable[[Capability], Risk]]] = {
     "secrets": _always("medium", "requests that it makes carry this secret; it never sees the value"),
     "kb.read": _read_knowledge,
     "kb.write": _write_knowledge,
-    "scheduler.submit": _always("medium", "it can start workflows, whose plugins act under their own rights"),
+    "scheduler.submit": _always(
+        "high", "it can have every node of this home, native ones apart, do all that it may, with inputs of its choice"
+    ),
     "scheduler.read": _always("low", "it can see the results of workflows that it started"),
     "llm.chat": _always("medium", _SPENDS),
     "llm.embed": _always("medium", _SPENDS),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from contextvars import ContextVar, Token
+from dataclasses import dataclass
 
 from innkeeper.sandbox.interface import CallOptions
 from innkeeper.sandbox.usage import Usage
@@ -15,6 +16,21 @@ _LINE_COST = 16
 _OTHERS = 4
 """What plugins that a call calls write takes at most this part of its log: they must not silence the one that they
 work for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """What a host function added to the log of its call.
+
+    Attributes:
+        lines: level and text of each.
+        dropped: bytes beyond the limits.
+        room: bytes by which the limit `log` is nearer.
+    """
+
+    lines: tuple[tuple[str, str], ...]
+    dropped: int
+    room: int
 
 
 class PresentCall(ABC):
@@ -89,6 +105,25 @@ class PresentCall(ABC):
             before = self._log_left
             self.log(level, f"{plugin}: ".encode() + data)
             self._others += before - self._log_left
+
+    # --- where it is recorded, or run again -------------------------------------------------------------------------
+
+    def log_mark(self) -> tuple[int, int, int]:
+        """How much is logged by now, for `logged_since`."""
+        return len(self.usage.log), self.usage.log_dropped, self._log_left
+
+    def logged_since(self, mark: tuple[int, int, int]) -> Logged | None:
+        """What was logged since, or None."""
+        if mark == self.log_mark():
+            return None
+        lines, dropped, left = mark
+        return Logged(tuple(self.usage.log[lines:]), self.usage.log_dropped - dropped, left - self._log_left)
+
+    def log_again(self, logged: Logged) -> None:
+        """Logs it as it was, whatever the limits are."""
+        self.usage.log += logged.lines
+        self.usage.log_dropped += logged.dropped
+        self._log_left -= logged.room
 
 
 _present: ContextVar[PresentCall | None] = ContextVar("innkeeper_present_call", default=None)

@@ -7,6 +7,7 @@ import time
 import unicodedata
 from collections.abc import Callable
 from dataclasses import asdict
+from itertools import islice
 from typing import Any, Final
 
 import msgpack
@@ -57,6 +58,10 @@ from innkeeper.storage.statements import insert_if_missing
 
 _PER_TERM: Final = 32
 """Bytes that a term counts."""
+
+_TERMS_AT_ONCE: Final = 256
+"""Terms that one statement writes. Some ten thousand values that are there together would have the interpreter's
+garbage collector look at everything that the process has, which stops all threads."""
 
 _FEW = 100
 """Characters whose terms are found in no time."""
@@ -174,9 +179,11 @@ class KeywordStore:
                 else:
                     connection.execute(DELETE_TERMS, where)
                     connection.execute(UPDATE, {**where, **values})
-                if terms:
-                    rows = [{**names, "term": term, "rank": rank, "entry": id} for term, rank in terms.items()]
-                    connection.execute(INSERT_TERMS, rows)
+                pairs = iter(terms.items())
+                while part := [*islice(pairs, _TERMS_AT_ONCE)]:
+                    connection.execute(
+                        INSERT_TERMS, [{**names, "term": term, "rank": rank, "entry": id} for term, rank in part]
+                    )
                 _count(connection, where, entries, stored, made.version)
                 return made
 

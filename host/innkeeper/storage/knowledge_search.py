@@ -48,37 +48,45 @@ def search(
         filters: which ones.
     """
     scores: defaultdict[str, float] = defaultdict(float)
-    matches: defaultdict[str, list[tuple[float, Match]]] = defaultdict(list)
+    # Which entries have a term, and in which field. Texts and numbers alone: of what holds nothing else there may be
+    # many thousands without the interpreter's garbage collector coming by, which stops all threads for as long as it
+    # looks at everything that the process has.
+    found: list[tuple[str, float, dict[str, int]]] = []
     for term in terms:
-        found = connection.execute(POSTINGS, {**where, "its_term": term, "most": CANDIDATES}).all()
-        if not found:
+        rows = connection.execute(POSTINGS, {**where, "its_term": term, "most": CANDIDATES})
+        ranks: dict[str, int] = {entry: rank for entry, rank in rows}  # noqa: C416 (dict() would have all rows at once)
+        if not ranks:
             continue
         # Of a term that very many have, nobody counts how many.
-        frequency = entries if len(found) == CANDIDATES else len(found)
+        frequency = entries if len(ranks) == CANDIDATES else len(ranks)
         rarity = math.log(1 + entries / max(frequency, 1))
-        for entry, rank in found:
-            part = rarity * _WEIGHTS[rank]
-            scores[entry] += part
-            matches[entry].append((part, Match(term, _FIELDS[rank])))
-    candidates = sorted(scores, key=lambda entry: (-scores[entry], entry))[:CANDIDATES]
-    heads: list[Head] = []
+        for entry, rank in ranks.items():
+            scores[entry] += rarity * _WEIGHTS[rank]
+        found.append((term, rarity, ranks))
+    # One after the other, the second keeping the order of the first: a key of both would be a tuple for each.
+    ordered = sorted(scores)
+    ordered.sort(key=scores.__getitem__, reverse=True)
+    candidates = ordered[:CANDIDATES]
+    passed: list[Any] = []
     for at in range(0, len(candidates), _BATCH):
-        rows = connection.execute(HEADS, {**where, "ids": candidates[at : at + _BATCH]})
-        heads += [each for each in map(head, rows) if _passes(each, filters)]
-        if len(heads) >= k:
+        batch = candidates[at : at + _BATCH]
+        # Those that match alike are all looked at: priority decides among them.
+        if len(passed) >= k and scores[batch[0]] < scores[candidates[at - 1]]:
             break
-    best = sorted(heads, key=lambda each: (-scores[each.id], -each.priority, each.id))[:k]
+        passed += [row for row in connection.execute(HEADS, {**where, "ids": batch}) if _passes(row, filters)]
+    best = sorted(passed, key=lambda row: (-scores[row.id], -row.priority, row.id))[:k]
     if not best:
         return []
-    found_contents = connection.execute(CONTENTS, {**where, "ids": [each.id for each in best]})
+    found_contents = connection.execute(CONTENTS, {**where, "ids": [row.id for row in best]})
     contents: dict[str, str] = {row.id: row.content for row in found_contents}
-    return [Hit(each, contents[each.id], scores[each.id], _why(matches[each.id])) for each in best]
+    return [Hit(head(row), contents[row.id], scores[row.id], _why(row.id, found)) for row in best]
 
 
-def _passes(each: Head, filters: Filters) -> bool:
-    return (each.enabled or filters.disabled) and filters.source in (None, each.source)
+def _passes(row: Any, filters: Filters) -> bool:
+    return (row.enabled or filters.disabled) and filters.source in (None, row.source)
 
 
-def _why(matches: list[tuple[float, Match]]) -> tuple[Match, ...]:
-    ordered = sorted(matches, key=lambda pair: -pair[0])
-    return tuple(match for _, match in ordered[:_SHOWN])
+def _why(entry: str, found: list[tuple[str, float, dict[str, int]]]) -> tuple[Match, ...]:
+    matches = [(rarity * _WEIGHTS[ranks[entry]], term, ranks[entry]) for term, rarity, ranks in found if entry in ranks]
+    matches.sort(key=lambda match: -match[0])
+    return tuple(Match(term, _FIELDS[rank]) for _, term, rank in matches[:_SHOWN])

@@ -24,6 +24,7 @@ from innkeeper.workflow.outcome import NodeOutcome, RunOutcome
 from innkeeper.workflow.payload import WorkflowPayload
 from innkeeper.workflow.problems import listed
 from innkeeper.workflow.told import Told, marks
+from innkeeper.workflow.turns import turns
 from innkeeper.workflow.values import as_text_if_scalar, default_of, from_json
 
 T = TypeVar("T")
@@ -71,14 +72,17 @@ async def run_workflow(
 
     Raises:
         WorkflowError: the workflow does not check.
-        trio.Cancelled: the run was cancelled; its guests have ended and the status "interrupted" was sent.
+        trio.Cancelled: the run was cancelled; its guests have ended and the status "interrupted" was sent. Of one that
+            had not begun yet, nothing was sent.
 
     Example:
         >>> async def example(host):
         ...     outcome = await run_workflow(read_payload(b'{"nodes": [], "edges": []}'), host)
         ...     print(outcome.status, outcome.outputs)
     """
-    return await WorkflowRun(check_workflow(payload, host), on_event=on_event, prompt_id=prompt_id).execute()
+    async with turns():
+        run = WorkflowRun(check_workflow(payload, host), on_event=on_event, prompt_id=prompt_id)
+    return await run.execute()
 
 
 class WorkflowRun:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgpack
 import trio
@@ -13,11 +13,14 @@ from innkeeper.plugins.nodes import NodeDefinition
 from innkeeper.plugins.tables import nearest, shown
 from innkeeper.workflow.check import check_workflow
 from innkeeper.workflow.graph import Graph
-from innkeeper.workflow.host import NodeHost, NodePlugin, is_native
+from innkeeper.workflow.host import Hooked, NodeHost, NodePlugin, is_native
 from innkeeper.workflow.outcome import RunOutcome
 from innkeeper.workflow.payload import WorkflowPayload, payload_of
 from innkeeper.workflow.problems import WorkflowError
 from innkeeper.workflow.run import WorkflowRun
+
+if TYPE_CHECKING:
+    from innkeeper.plugins.native.hooks import Hooks
 
 MOST_LINES: Final = 20
 """Problems of a job that are said."""
@@ -33,7 +36,7 @@ class WorkflowRunner:
         """Args:
         host: has the nodes.
         """
-        self._host = _Still(host)
+        self._host = host
         # Looking for what an unknown node type may have meant takes long: in a thread, one after another.
         self._checking = trio.CapacityLimiter(1)
 
@@ -54,7 +57,7 @@ class WorkflowRunner:
         try:
             payload = payload_of(dict(job.workflow))
             _give_inputs(payload, job)
-            return check_workflow(payload, self._host)
+            return check_workflow(payload, _Still(self._host))
         except WorkflowError as error:
             raise _problems([str(problem) for problem in error.problems]) from None
         except UsageError as error:
@@ -106,18 +109,30 @@ def _report(graph: Graph, outcome: RunOutcome, most: int) -> Report:
 
 
 class _Still:
-    """A host that is asked from a thread while trio's thread may put other plugins into service, and that has no native
-    nodes: what nothing confines is not for confined plugins to start, whose author chooses its inputs."""
+    """A host for one check, asked from a thread while trio's thread may put other plugins into service. It has no
+    native nodes: what nothing confines is not for confined plugins to start, whose author chooses its inputs."""
 
     def __init__(self, host: NodeHost) -> None:
         self._host = host
+        self._unknown = 0
+
+    @property
+    def hooks(self) -> Hooks | None:
+        """As `Hooked.hooks`: native plugins see these runs like all others."""
+        return self._host.hooks if isinstance(self._host, Hooked) else None
 
     def node(self, full_type: str) -> tuple[NodePlugin, NodeDefinition]:
-        """As `NodeHost.node`."""
+        """As `NodeHost.node`, while nothing but what is said is looked for."""
+        if self._unknown >= MOST_LINES:
+            # Looking for what was meant takes milliseconds each time, and others' workflows wait to be checked.
+            raise UsageError("its type was not looked up, since so much is wrong before it")
         try:
             found = self._host.node(full_type)
         except (KeyError, RuntimeError):
             raise UsageError(f"the plugin of {shown(full_type)} is being replaced: try again") from None
+        except UsageError:
+            self._unknown += 1
+            raise
         if is_native(found[0]):
             raise UsageError(f"the node type {shown(full_type)} is native code, which no plugin may start")
         return found

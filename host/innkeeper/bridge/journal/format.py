@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any, Final, TypeVar
 
@@ -11,7 +12,6 @@ import msgpack
 from innkeeper.bridge.journal.model import (
     EXCEPTION,
     MOST_BYTES,
-    MOST_MESSAGE,
     OUTPUT,
     VERSION,
     Answered,
@@ -24,10 +24,12 @@ from innkeeper.bridge.journal.model import (
     Raised,
     Wrote,
 )
+from innkeeper.bridge.journal.pieces import call_value, clean, pieces
 from innkeeper.bridge.scan import DataBounds, MalformedError, scan_msgpack
 from innkeeper.errors import Kind, UsageError
 from innkeeper.sandbox.interface import Value
 from innkeeper.sandbox.limits import Limits
+from innkeeper.sandbox.present import Logged
 from innkeeper.sandbox.wasi.questions import SHAPES
 
 _MARK: Final = "innkeeper_journal"
@@ -40,8 +42,12 @@ _LIMITS: Final = frozenset(each.name for each in fields(Limits))
 T = TypeVar("T")
 
 
-def write_journal(journal: Journal) -> bytes:
+def write_journal(journal: Journal, calls: Sequence[HostCall | bytes] | None = None) -> bytes:
     """The bytes of a journal. Texts are cut where they are too long, and made text where they are not.
+
+    Args:
+        journal: the journal.
+        calls: in place of its own, as a `Recorder` has them.
 
     Raises:
         ValueError: something in it cannot be written.
@@ -49,39 +55,39 @@ def write_journal(journal: Journal) -> bytes:
     found: dict[str, Any] = {name: getattr(journal, name) for name in _NAMES}
     ending = journal.ending
     found |= {
-        "config": {_clean(key, None): _clean(text, None) for key, text in journal.config.items()},
+        "config": {clean(key, None): clean(text, None) for key, text in journal.config.items()},
         "limits": dict(journal.limits),
         "usage": dict(journal.usage),
-        "host": _clean(journal.host),
-        "why_not": _clean(journal.why_not),
+        "host": clean(journal.host),
+        "why_not": clean(journal.why_not),
         "functions": [
             [each.namespace, each.name, [one.value for one in each.parameters], each.result and each.result.value]
             for each in journal.functions
         ],
-        "calls": [[each.function, each.asked, _write_answer(each.answer)] for each in journal.calls],
-        "log": [[level, _clean(text, None)] for level, text in journal.log],
-        "ending": [ending.kind, _clean(ending.message), ending.output, ending.limit, ending.code],
+        "ending": [ending.kind, clean(ending.message), ending.output, ending.limit, ending.code],
     }
+    # What there may be very much of, one after the other.
+    found["calls"] = journal.calls if calls is None else calls
+    many: dict[str, Iterator[Any]] = {
+        "calls": (each if isinstance(each, bytes) else call_value(each) for each in found["calls"]),
+        "log": ([level, clean(text, None)] for level, text in journal.log),
+    }
+    packer = msgpack.Packer(use_bin_type=True)
+    # The mark first: a file says at its beginning what it is.
+    parts: list[bytes] = [packer.pack_map_header(len(found) + 1), packer.pack(_MARK), packer.pack(VERSION)]
     try:
-        # The mark first: a file says at its beginning what it is.
-        packed: bytes = msgpack.packb({_MARK: VERSION, **found}, use_bin_type=True)
+        for name, value in found.items():
+            parts.append(packer.pack(name))
+            if name in many:
+                parts.append(packer.pack_array_header(len(value)))
+                for each in many[name]:
+                    # Bytes are a call that is packed already.
+                    parts += (each,) if isinstance(each, bytes) else pieces(packer, each)
+            else:
+                parts += pieces(packer, value)
     except (TypeError, OverflowError) as error:
         raise ValueError(str(error)) from None
-    return packed
-
-
-def _clean(text: str, most: int | None = MOST_MESSAGE) -> str:
-    return text[:most].encode("utf-8", "replace").decode()
-
-
-def _write_answer(answer: Answered) -> Any:
-    if isinstance(answer, Given):
-        return ["given", answer.value]
-    if isinstance(answer, Wrote):
-        return ["wrote", answer.errno, [list(each) for each in answer.written]]
-    if isinstance(answer, Printed):
-        return ["printed", answer.stream]
-    return ["raised"] if isinstance(answer, Raised) else None
+    return b"".join(parts)
 
 
 def read_journal(data: bytes, what: str = "the journal") -> Journal:
@@ -202,10 +208,10 @@ def _call(found: Any, functions: tuple[AskedFunction, ...]) -> HostCall:
 
 def _answer(found: list[Any]) -> Answered:
     kind = found[0] if found else None
-    if kind == "given" and len(found) == 2:
+    if kind == "given" and len(found) in (2, 5):
         if found[1].__class__ not in (int, bytes, float, type(None)):
             raise MalformedError("an answer is of a type that there is not")
-        return Given(found[1])
+        return Given(found[1], _logged(*found[2:]) if len(found) == 5 else None)
     if kind == "wrote" and len(found) == 3:
         if _count(found[1], "calls") >= 1 << 16:
             raise MalformedError("an answer has an error number that there is not")
@@ -220,6 +226,11 @@ def _answer(found: list[Any]) -> Answered:
 def _written(found: Any) -> tuple[int, int, bytes]:
     place, behind, data = _parts(found, 3, "calls")
     return _count(place, "calls"), _of(behind, int, "calls"), _of(data, bytes, "calls")
+
+
+def _logged(lines: Any, dropped: Any, room: Any) -> Logged:
+    read = tuple(_line(each) for each in _of(lines, list, "calls"))
+    return Logged(read, _count(dropped, "calls"), _count(room, "calls"))
 
 
 def _line(found: Any) -> tuple[str, str]:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from importlib import metadata
+from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from innkeeper.bridge.journal.format import write_journal
-from innkeeper.bridge.journal.model import EXCEPTION, MOST_BYTES, MOST_MESSAGE, OUTPUT, Ending, Journal
+from innkeeper.bridge.journal.model import EXCEPTION, MOST_BYTES, MOST_MESSAGE, OUTPUT, Ending, HostCall, Journal
 from innkeeper.bridge.journal.recorder import TOO_LONG, Recorder
 from innkeeper.bridge.journal.room import Room, Share
 from innkeeper.errors import GuestError, InnkeeperError, LimitError
@@ -126,7 +126,8 @@ class JournalKeeper:
             return
         if not whole:
             self._lose(f"a call of {call.version.id!r} asked and was answered more than journal.most_bytes")
-        self._queue.append(_Waiting(_journal(call, at, recorder, ending, usage), size, share))
+        journal = _journal(call, at, recorder, ending, usage)
+        self._queue.append(_Waiting(journal, recorder.calls, size, share))
         if self._idle is None:
             self._idle = trio.Event()
             trio.lowlevel.spawn_system_task(self._write_all, self._idle)
@@ -156,12 +157,13 @@ class JournalKeeper:
 
     async def _write(self, batch: list[_Waiting], size: int) -> None:
         if self._store is None:
-            # It brings what speaks to databases with it.
             database = await self._database()
-            from innkeeper.storage.journals import JournalStore
-
+            # Building statements takes a while: not on trio's thread.
+            module = await trio.to_thread.run_sync(import_module, "innkeeper.storage.journals")
             settings = self._settings
-            self._store = JournalStore(database, now=self._now, days=settings.days, total_bytes=settings.total_bytes)
+            self._store = module.JournalStore(
+                database, now=self._now, days=settings.days, total_bytes=settings.total_bytes
+            )
             await trio.to_thread.run_sync(_host)
         new = _coded(batch) if size <= _SMALL else await trio.to_thread.run_sync(_coded, batch)
         for number in await self._store.append(self._owner, new):
@@ -188,9 +190,10 @@ class JournalKeeper:
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A journal to be written, and the bytes that it has of its plugin's share."""
+    """A journal to be written, with its calls, and the bytes that it has of its plugin's share."""
 
     journal: Journal
+    calls: Sequence[HostCall | bytes]
     size: int
     share: Share
 
@@ -206,7 +209,7 @@ def _coded(batch: list[_Waiting]) -> list[NewJournal]:
             digest=each.journal.digest,
             function=each.journal.function,
             outcome=each.journal.ending.kind,
-            body=write_journal(replace(each.journal, host=host)),
+            body=write_journal(replace(each.journal, host=host), each.calls),
         )
         for each in batch
     ]
@@ -250,7 +253,7 @@ def _journal(call: PluginCall, at: float, recorder: Recorder, ending: Ending, us
         why_not=why_not,
         input=call.data if whole else b"",
         functions=tuple(function for _, function in recorder.functions.values()),
-        calls=tuple(recorder.calls),
+        calls=(),
         log=tuple(usage.log) if whole else (),
         log_dropped=usage.log_dropped,
         usage=cost,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from innkeeper.sandbox.interface import Value
+from innkeeper.sandbox.present import Logged
 from innkeeper.sandbox.wasi import WASI_MODULE
 
 VERSION: Final = 1
@@ -56,9 +57,11 @@ class Given:
 
     Attributes:
         value: bytes, int, float or None.
+        logged: what it added to the log of the call, which is written again, or None.
     """
 
     value: bytes | int | float | None
+    logged: Logged | None = None
 
 
 @dataclass(frozen=True, slots=True)

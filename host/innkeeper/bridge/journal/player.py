@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from innkeeper.bridge.journal.model import Given, HostCall, Journal, Printed, Wrote
 from innkeeper.sandbox.interface import Answer, HostFunction
+from innkeeper.sandbox.present import present_call
 from innkeeper.sandbox.wasi import WASI_MODULE
 from innkeeper.sandbox.wasi.questions import LIVE, PRINTS, question, write_again
 
@@ -84,6 +85,9 @@ class Player:
         if not isinstance(answer, Given):
             raise self._end()
         self.position += 1
+        present = present_call()
+        if answer.logged is not None and present is not None:
+            present.log_again(answer.logged)
         return answer.value
 
     def system(self, function: WasiFunction, wasi: Wasi, memory: GuestMemory, arguments: Sequence[int]) -> int | Later:

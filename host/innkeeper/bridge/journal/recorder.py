@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+import msgpack
+
 from innkeeper.bridge.journal.model import AskedFunction, Given, HostCall, Printed, Raised, Wrote
+from innkeeper.bridge.journal.pieces import call_value
 from innkeeper.bridge.journal.room import Share
 from innkeeper.sandbox.interface import Answer, HostFunction, Value
+from innkeeper.sandbox.present import Logged, present_call
 from innkeeper.sandbox.wasi import WASI_MODULE
 from innkeeper.sandbox.wasi.questions import LIVE, PRINTS, WatchedMemory, question
 
@@ -21,6 +26,9 @@ _CALL: Final = 256
 """Bytes that a call counts beside what it carries: what Python takes for it, and more than it takes in a journal."""
 
 _VALUE: Final = 32
+_SMALL: Final = 1024
+"""Bytes of a call that is packed at once, in some 2 us."""
+
 _STEP: Final = 256 * 1024
 """Bytes that are taken beforehand at most of what all journals may have."""
 
@@ -29,7 +37,9 @@ class Recorder:
     """Implements `sandbox.tape.Tape`.
 
     Attributes:
-        calls: what was asked so far; empty once it is lost.
+        calls: what was asked so far, for `write_journal`; empty once it is lost. What is answered is packed, if it is
+            small: a guest may make very many calls, and the interpreter's garbage collector, which stops all threads,
+            looks at each object of each of them as long as there are objects.
         functions: of which.
         real: whether its guest's WASI showed anything of the real world; None: it did not ask.
         lost: why it is not all there, a sentence, or None.
@@ -40,7 +50,7 @@ class Recorder:
         share: bytes that all journals of the plugin may have until they are written.
         most: bytes that this one may have.
         """
-        self.calls: list[HostCall] = []
+        self.calls: list[HostCall | bytes] = []
         self.functions: dict[tuple[str, str], tuple[int, AskedFunction]] = {}
         self.real: bool | None = None
         self.lost: str | None = None
@@ -56,12 +66,15 @@ class Recorder:
 
         async def ask(*values: Any) -> Any:
             call = self._begin(function, values)
+            present = present_call()
+            mark = None if present is None else present.log_mark()
             try:
                 value = await function.answer(*values)
             except Exception:
                 call.answer = Raised()
                 raise
-            return self._given(call, function, value)
+            logged = None if present is None or mark is None else present.logged_since(mark)
+            return self._given(call, function, value, logged)
 
         return ask
 
@@ -91,9 +104,11 @@ class Recorder:
 
         def answered(errno: int) -> int:
             if stream is not None and not errno:
-                call.answer = Printed(stream)
-            elif self.take(sum(_VALUE * 4 + len(data) for _, _, data in watched.written)):
-                call.answer = Wrote(errno, tuple(watched.written))
+                self._answered(call, Printed(stream))
+            else:
+                size = sum(_VALUE * 4 + len(data) for _, _, data in watched.written)
+                if self.take(size):
+                    self._answered(call, Wrote(errno, tuple(watched.written)), size)
             return errno
 
         if isinstance(outcome, int):
@@ -154,16 +169,25 @@ class Recorder:
             self.calls.append(call)
         return call
 
-    def _given(self, call: HostCall, function: HostFunction, value: Any) -> Any:
+    def _given(self, call: HostCall, function: HostFunction, value: Any, logged: Logged | None = None) -> Any:
         """The answer, as it is kept: what a handler does with its own buffer later changes nothing."""
         kept = _plain(function, value)
         if kept is _WRONG:
             # The engine says so, and ends the call.
             call.answer = Raised()
             return value
-        if self.take(_size(kept)):
-            call.answer = Given(kept)
+        lines = () if logged is None else logged.lines
+        size = _size(kept) + sum(_VALUE * 4 + len(text) for _, text in lines)
+        if self.take(size):
+            self._answered(call, Given(kept, logged), size)
         return kept
+
+    def _answered(self, call: HostCall, answer: Given | Wrote | Printed, size: int = 0) -> None:
+        call.answer = answer
+        # Nothing large is copied here.
+        if size + sum(map(_size, call.asked)) <= _SMALL and self.calls and self.calls[-1] is call:
+            with suppress(TypeError, OverflowError):
+                self.calls[-1] = msgpack.packb(call_value(call))
 
 
 _WRONG: Final = object()
