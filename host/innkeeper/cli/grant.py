@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from innkeeper.cli.output import is_terminal, json_bytes, write_line, write_out, write_table
+from innkeeper.cli.records import keep_record
 from innkeeper.cli.settings import Settings, json_option, pass_settings
 from innkeeper.errors import CancelledError, Kind, UsageError
 
@@ -87,6 +88,9 @@ def grant(
     if _read(home, plugin_id) != catalogue.grants.get(plugin_id):
         raise UsageError(f"{label}: changed meanwhile, so nothing was written; repeat the command")
     write_grant(home.path / "manifests" / f"{plugin_id}.toml", plan.grant, label=label)
+    given = [str(each) for each in plan.grant.capabilities]
+    details = {"version": plan.version, "capabilities": given, "secrets": sorted(plan.grant.secrets)}
+    keep_record(home, "grant", plugin_id, plan.grant.sha256 or "", details)
     return _said(settings, plan, written=True, sentence=f"{label}: written")
 
 
@@ -157,6 +161,8 @@ def revoke(settings: Settings, plugin_id: str) -> None:
     if after != before:
         write_grant(home.path / "manifests" / f"{plugin_id}.toml", after, label=label)
     taken = [str(each) for each in before.capabilities]
+    if after != before:
+        keep_record(home, "revoke", plugin_id, before.sha256 or "", {"capabilities": taken})
     if settings.json:
         found = {"id": plugin_id, "revoked": taken, "keeps": _kept(after), "written": after != before}
         write_out(json_bytes(found, indent=2))

@@ -51,8 +51,10 @@ def inspect(settings: Settings, file: str) -> int:
 
 
 async def _inspect(home: str | None, file: str, by_id: bool) -> tuple[dict[str, Any], InnkeeperError | None]:
+    from innkeeper.cli.plugins import paused_object
     from innkeeper.plugins.host import open_host
     from innkeeper.plugins.module import check_host, read_plugin_file
+    from innkeeper.plugins.paused import read_paused
 
     async with open_host(home, catalogue=by_id, watch=False) as host:
         path = file if not by_id else str(plugin_of_home(host, file).path)
@@ -69,6 +71,10 @@ async def _inspect(home: str | None, file: str, by_id: bool) -> tuple[dict[str, 
         report["manifest"] |= _readme(module.manifest, path)
         if by_id:
             report["manifest"]["dependencies"] = _dependencies(module.manifest, host)
+    report["paused"] = None
+    if by_id:
+        paused = read_paused(host.home.state).get((file, module.digest))
+        report["paused"] = paused_object(paused)
     report["runs"] = rejected is None
     report["reason"] = None if rejected is None else rejected.message
     return report, rejected
@@ -192,6 +198,8 @@ def _lines(report: dict[str, Any]) -> list[str]:
         "imports", [f"{item['module']} {item['name']} {item['type'] or item['kind']}" for item in report["imports"]]
     )
     lines += _manifest_lines(report["manifest"])
+    if report["paused"] is not None:
+        lines.append(f"paused    {report['paused']['reason']}")
     lines.append("runs      yes" if report["runs"] else "runs      no")
     return lines
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 logger = logging.getLogger("innkeeper")
 
-Kind = Literal["added", "changed", "removed", "problem"]
+Kind = Literal["added", "changed", "removed", "problem", "paused", "resumed"]
 Part = Literal["file", "manifest", "grant"]
 
 
@@ -18,7 +18,8 @@ class Change:
     """One thing that a running host noticed. When it is said, it is in force.
 
     Attributes:
-        kind: "added", "changed" or "removed" for a plugin; "problem" for a file that cannot be used.
+        kind: "added", "changed" or "removed" for a plugin; "problem" for a file that cannot be used; "paused" for a
+            plugin that failed too often, and "resumed" where that is over.
         plugin: id of the plugin, or None where a problem is not one plugin's.
         text: a sentence for people; it names the file.
         parts: of a changed plugin, what is another: "file", "manifest", "grant".
@@ -39,7 +40,7 @@ def say(change: Change, listener: Listener | None) -> None:
     What a listener raises is logged and goes no further: a slip in it must not stop the plugins from following
     their files.
     """
-    logger.log(logging.WARNING if change.kind == "problem" else logging.INFO, "%s", change.text)
+    logger.log(logging.WARNING if change.kind in ("problem", "paused") else logging.INFO, "%s", change.text)
     if listener is not None:
         try:
             listener(change)

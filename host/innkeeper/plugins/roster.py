@@ -18,7 +18,7 @@ from innkeeper.plugins.home import Home
 from innkeeper.plugins.manifest import Instance, Manifest
 from innkeeper.plugins.node_table import NodeTable
 from innkeeper.plugins.plugin import Plugin, checked
-from innkeeper.plugins.services import Services
+from innkeeper.plugins.services import Services, prepare_all
 from innkeeper.sandbox.interface import Engine, HostFunction
 
 if TYPE_CHECKING:
@@ -248,6 +248,10 @@ class Roster:
         rejected = service.rejected
         self._swap(service, kept, service.generation.code, outcome)
         service.candidate, service.rejected, service.standing = candidate, rejected, ruling.problems
+
+    def prepare(self, catalogue: Catalogue) -> None:
+        """Does what takes long before `apply` is quick. In a thread."""
+        prepare_all(self._offered, catalogue)
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
