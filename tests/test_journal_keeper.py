@@ -122,9 +122,9 @@ async def test_where_everything_is_kept_what_went_well_is_too(home: Path) -> Non
     assert {(each.run, each.node) for each in journals} == {("r7", "n1")}
 
 
-async def test_a_host_that_keeps_nothing_makes_no_file(home: Path) -> None:
+async def test_a_host_that_keeps_nothing_makes_no_file_and_has_nobody_around_its_calls(home: Path) -> None:
     async with opened(home, "never") as (_, plugin):
-        assert not isinstance(plugin._attendant, JournalKeeper | Attendants)
+        assert plugin._attendant is None
         with pytest.raises(GuestError):
             await plugin.call("traps")
     assert not (home / STATE).exists()

@@ -143,7 +143,7 @@ async def test_zero_failures_means_that_nothing_is_ever_paused(home: Path) -> No
     (home / "innkeeper.toml").write_text("[policy]\nfailures = 0\n")
     async with opened(home) as (host, plugin):
         await traps(plugin, 70)
-        assert bridge_of(host).attendant() is None
+        assert bridge_of(host).overseer() is None
 
 
 async def test_calls_that_run_go_on_while_others_pause_the_plugin(home: Path) -> None:
@@ -173,11 +173,10 @@ async def test_a_pause_survives_a_restart_and_is_over_a_second_after_somebody_re
         await traps(plugin, MOST + 1)
     told: list[Change] = []
     now = [100.0]
-    monkeypatch.setattr(pausing.time, "monotonic", lambda: now[0])
     async with opened(home, on_change=told.append) as (host, plugin):
-        attendant = bridge_of(host).attendant()
-        assert isinstance(attendant, pausing.Pausing)
-        attendant._now = lambda: now[0]
+        overseer = bridge_of(host).overseer()
+        assert isinstance(overseer, pausing.Pausing)
+        overseer._now = lambda: now[0]
         with pytest.raises(BusyError, match="is paused"):
             await plugin.call("works")
         assert [each.plugin for each in resume(home / "state", "bad")] == ["bad"]

@@ -102,7 +102,7 @@ class AuditWriter:
             kind: the value of a `storage.audit.AuditKind`.
             plugin: id of the plugin.
             digest: sha256 of its bytes.
-            details: what JSON can say, of less than `storage.audit.MOST_DETAILS` bytes.
+            details: what JSON can say, with texts and lists of texts, which are cut where there are too many.
             once: not where the newest record of this kind and plugin says the same.
         """
         if len(self._queue) >= _QUEUE:
@@ -184,11 +184,11 @@ class AuditWriter:
         await self._log.append_all(self._new(batch))
 
     def _new(self, batch: list[_Waiting]) -> list[NewRecord]:
-        from innkeeper.storage.audit import AuditKind, NewRecord, check_record
+        from innkeeper.storage.audit import AuditKind, NewRecord, check_record, fitting
 
         found = []
         for each in batch:
-            new = NewRecord(AuditKind(each.kind), each.plugin, each.digest, each.details, each.at, each.once)
+            new = NewRecord(AuditKind(each.kind), each.plugin, each.digest, fitting(each.details), each.at, each.once)
             try:
                 check_record(new)
             except ValueError as error:

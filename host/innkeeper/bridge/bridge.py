@@ -16,7 +16,7 @@ from innkeeper.bridge.opening import LazyDatabase
 from innkeeper.bridge.pausing import Pausing
 from innkeeper.bridge.sweeper import Sweeper
 from innkeeper.errors import UsageError
-from innkeeper.plugins.attendant import Attendant, Attendants
+from innkeeper.plugins.attendant import Attendant, Overseer
 from innkeeper.plugins.capabilities import FREE
 from innkeeper.plugins.chain import calling
 from innkeeper.plugins.changes import Change, Listener, say
@@ -74,7 +74,7 @@ class Bridge:
         self._offer: Offer | None = None
         self._native: NativeSupport | None = None
         self._journals: JournalKeeper | None = None
-        self._attendant: Attendant | None = None
+        self._pausing: Pausing | None = None
         self._audit: AuditWriter | None = None
 
     @property
@@ -146,23 +146,20 @@ class Bridge:
         return self._native
 
     def attendant(self) -> Attendant | None:
-        """As `Services.attendant`. One that is paused is neither recorded nor remembered: pausing is outermost."""
-        if self._attendant is None:
-            several: list[Attendant] = []
-            failures = self._configuration.policy.failures
-            if failures or self._paused:
-                several.append(
-                    Pausing(failures, self._folder, self._paused, self._background, self._say, self._recorded)
-                )
-            settings = self._configuration.journal
-            if settings.keep != "never":
-                from innkeeper.bridge.journal.keeper import JournalKeeper
+        """As `Services.attendant`."""
+        settings = self._configuration.journal
+        if settings.keep != "never" and self._journals is None:
+            from innkeeper.bridge.journal.keeper import JournalKeeper
 
-                self._journals = JournalKeeper(settings, self._database.open, OWNER)
-                several.append(self._journals)
-            if several:
-                self._attendant = several[0] if len(several) == 1 else Attendants(several)
-        return self._attendant
+            self._journals = JournalKeeper(settings, self._database.open, OWNER)
+        return self._journals
+
+    def overseer(self) -> Overseer | None:
+        """As `Services.overseer`."""
+        failures = self._configuration.policy.failures
+        if self._pausing is None and (failures or self._paused):
+            self._pausing = Pausing(failures, self._folder, self._paused, self._background, self._say, self._recorded)
+        return self._pausing
 
     @asynccontextmanager
     async def serving(self, host: Host) -> AsyncIterator[None]:
@@ -263,8 +260,7 @@ def _wanted(manifest: Manifest | None, imports: Collection[str]) -> list[str]:
 
 def carried_details(rights: Rights) -> dict[str, Any]:
     """What the audit log says of a grant that was carried over to other bytes."""
-    # Few of many: a record has its bound.
-    return {"capabilities": [str(each)[:200] for each in rights.capabilities[:10]], "carried": True}
+    return {"capabilities": [str(each) for each in rights.capabilities], "carried": True}
 
 
 def _caller() -> Caller | None:

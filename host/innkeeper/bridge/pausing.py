@@ -23,8 +23,8 @@ from innkeeper.printable import printable
 
 if TYPE_CHECKING:
     from innkeeper.bridge.background import Background
-    from innkeeper.plugins.attendant import PluginCall, Proceed
-    from innkeeper.sandbox.usage import Result
+    from innkeeper.plugins.generation import Generation
+    from innkeeper.sandbox.interface import CallOptions
 
 logger = logging.getLogger("innkeeper.bridge")
 
@@ -82,7 +82,11 @@ class _Pause:
 
 
 class Pausing:
-    """Implements `plugins.attendant.Attendant`."""
+    """Implements `plugins.attendant.Overseer`.
+
+    Attributes:
+        paused: the pauses in force, by id and digest.
+    """
 
     def __init__(
         self,
@@ -114,26 +118,12 @@ class Pausing:
         self._now = now
         self._clock = clock
         self._failures: OrderedDict[tuple[str, str], _Failures] = OrderedDict()
-        self._paused = {(each.plugin, each.digest): _Pause(each, written=True, looked=float("-inf")) for each in found}
+        self.paused = {(each.plugin, each.digest): _Pause(each, written=True, looked=float("-inf")) for each in found}
 
-    async def attend(self, call: PluginCall, proceed: Proceed) -> Result:
-        """As `Attendant.attend`.
-
-        Raises:
-            BusyError: the plugin is paused.
-        """
-        if self._paused:
-            await self._check(call)
-        try:
-            return await proceed(call.options)
-        except InnkeeperError as error:
-            if self._most and _is_the_guests(call, error):
-                self._count(call, error)
-            raise
-
-    async def _check(self, call: PluginCall) -> None:
-        key = call.version.id, call.version.digest
-        pause = self._paused.get(key)
+    async def admit(self, version: Generation, function: str) -> None:
+        """As `Overseer.admit`."""
+        key = version.id, version.digest
+        pause = self.paused.get(key)
         if pause is None:
             return
         now = self._now()
@@ -142,18 +132,21 @@ class Pausing:
             # A disk that does not answer holds up this one call, which may be cancelled.
             there = await trio.to_thread.run_sync(is_paused, self._state, *key, abandon_on_cancel=True)
             if not there:
-                if self._paused.pop(key, None) is not None:
-                    self._say(Change("resumed", call.version.id, f"{call.version.id}: is resumed, and takes calls"))
+                if self.paused.pop(key, None) is not None:
+                    self._say(Change("resumed", version.id, f"{version.id}: is resumed, and takes calls"))
                 return
         raise BusyError(
-            f"the plugin is paused: {pause.paused.reason or 'it failed too often'}; {advice(call.version.id)}",
+            f"the plugin is paused: {pause.paused.reason or 'it failed too often'}; {advice(version.id)}",
             bound="failures",
-            plugin=call.version.id,
-            function=call.function,
+            plugin=version.id,
+            function=function,
         )
 
-    def _count(self, call: PluginCall, error: InnkeeperError) -> None:
-        key = call.version.id, call.version.digest
+    def failed(self, version: Generation, options: CallOptions, error: InnkeeperError) -> None:
+        """As `Overseer.failed`."""
+        if not self._most or not _is_the_guests(version, options, error):
+            return
+        key = version.id, version.digest
         failures = self._failures.get(key)
         if failures is None:
             if len(self._failures) >= _COUNTED:
@@ -162,16 +155,16 @@ class Pausing:
         self._failures.move_to_end(key)
         count = failures.add(int(self._now()))
         # Calls that were under way as it was paused may fail yet.
-        if count <= self._most or key in self._paused:
+        if count <= self._most or key in self.paused:
             return
         del self._failures[key]
         last = printable(error.message, 300)
         reason = f"{count} calls within a minute ended in traps or limits; the last: {last}"[:MOST_REASON]
         pause = _Pause(Paused(*key, self._clock(), reason), written=False, looked=self._now())
-        self._paused[key] = pause
-        plugin = call.version.id
+        self.paused[key] = pause
+        plugin = version.id
         self._say(Change("paused", plugin, f"{plugin}: is paused: {reason}; {advice(plugin)}"))
-        self._record("pause", plugin, call.version.digest, {"reason": reason, "failures": count})
+        self._record("pause", plugin, version.digest, {"reason": reason, "failures": count})
 
         async def keep() -> None:
             # A host that closes keeps it first.
@@ -185,14 +178,14 @@ class Pausing:
         self._background.start(f"keeping that {plugin!r} is paused", keep)
 
 
-def _is_the_guests(call: PluginCall, error: InnkeeperError) -> bool:
+def _is_the_guests(version: Generation, options: CallOptions, error: InnkeeperError) -> bool:
     """Whether a failure counts: a trap, or a limit that the caller did not make tighter than the plugin's own."""
-    if error.plugin not in (None, call.version.id):
+    if error.plugin not in (None, version.id):
         return False
     if not isinstance(error, LimitError):
         return error.trap
     if error.limit in _CALLERS:
         return False
-    asked = getattr(call.options.limits, error.limit, None)
-    own = getattr(call.version.limits, error.limit, None)
+    asked = getattr(options.limits, error.limit, None)
+    own = getattr(version.limits, error.limit, None)
     return asked is None or own is None or asked >= own

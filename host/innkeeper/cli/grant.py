@@ -89,7 +89,8 @@ def grant(
         raise UsageError(f"{label}: changed meanwhile, so nothing was written; repeat the command")
     write_grant(home.path / "manifests" / f"{plugin_id}.toml", plan.grant, label=label)
     given = [str(each) for each in plan.grant.capabilities]
-    details = {"version": plan.version, "capabilities": given, "secrets": sorted(plan.grant.secrets)}
+    wanted = [item.request.name for item in plan.items]
+    details = {"version": plan.version, "capabilities": given, "asked": wanted, "secrets": sorted(plan.grant.secrets)}
     keep_record(home, "grant", plugin_id, plan.grant.sha256 or "", details)
     return _said(settings, plan, written=True, sentence=f"{label}: written")
 

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from innkeeper.plugins.home import Home
     from innkeeper.storage.database import Database
 
-_MOST_TEXTS = 10
-"""Texts of a list that a record holds: it has its bound, and a file in the home says the rest."""
-
 
 def keep_record(home: Home, kind: str, plugin: str, digest: str, details: Mapping[str, Any]) -> None:
     """Keeps a record of what was done. Where that fails, what was done stays, and one line says so.
@@ -25,17 +22,17 @@ def keep_record(home: Home, kind: str, plugin: str, digest: str, details: Mappin
         kind: the value of a `storage.audit.AuditKind`.
         plugin: id of the plugin.
         digest: sha256 of its bytes, or "".
-        details: what JSON can say; lists of texts are cut.
+        details: what JSON can say; texts and lists of texts, which are cut where there are too many.
     """
     import trio
 
-    from innkeeper.storage.audit import AuditKind, AuditLog
+    from innkeeper.storage.audit import AuditKind, AuditLog, fitting
     from innkeeper.storage.database import open_database
 
     async def write() -> None:
         async with open_database(database_path(home), readers=1) as database:
             log = AuditLog(database, days=home.configuration.retention.audit_days)
-            await log.append(AuditKind(kind), plugin=plugin, digest=digest, details=_cut(details))
+            await log.append(AuditKind(kind), plugin=plugin, digest=digest, details=fitting(details))
 
     try:
         trio.run(write, restrict_keyboard_interrupt_to_checkpoints=True)
@@ -70,15 +67,3 @@ def database_path(home: Home) -> Any:
     from innkeeper.bridge.bridge import FILE
 
     return home.state / FILE
-
-
-def _cut(details: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in details.items():
-        if isinstance(value, list):
-            found[key] = [str(each)[:200] for each in value[:_MOST_TEXTS]]
-            if len(value) > _MOST_TEXTS:
-                found[f"{key}_more"] = len(value) - _MOST_TEXTS
-        else:
-            found[key] = value[:500] if isinstance(value, str) else value
-    return found

@@ -204,7 +204,8 @@ class Host:
             config=checked(config or {}),
             instance=instance,
         )
-        plugin = Plugin(plugin_id, configuration.ceiling, generation, self._services.attendant())
+        attendant, overseer = self._services.attendant(), self._services.overseer()
+        plugin = Plugin(plugin_id, configuration.ceiling, generation, attendant, overseer)
         await plugin.compile()
         # Whoever loads and closes for ever keeps no more than it has open.
         self._loaded = [each for each in self._loaded if each.gone is None]

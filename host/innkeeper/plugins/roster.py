@@ -85,6 +85,7 @@ class Roster:
         self._engine = engine
         self._offered = offered
         self._attendant = offered.attendant()
+        self._overseer = offered.overseer()
         self._catalogue = Catalogue()
         # Whoever still has the plugin that was removed finds it alive again when its file comes back.
         self._gone: WeakValueDictionary[str, Plugin] = WeakValueDictionary()
@@ -165,7 +166,7 @@ class Roster:
         generation = self._generation(entry, self.code_of(entry))
         plugin = self._gone.pop(entry.id, None)
         if plugin is None:
-            plugin = Plugin(entry.id, self._home.configuration.ceiling, generation, self._attendant)
+            plugin = Plugin(entry.id, self._home.configuration.ceiling, generation, self._attendant, self._overseer)
         else:
             plugin.replace(generation)
         self.services[entry.id] = Service(plugin, generation, entry)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from innkeeper.errors import UsageError
-from innkeeper.plugins.attendant import Attendant
+from innkeeper.plugins.attendant import Attendant, Overseer
 from innkeeper.plugins.manifest import Manifest
 from innkeeper.sandbox.interface import HostFunction
 
@@ -42,6 +42,10 @@ class Services(Protocol):
 
     def attendant(self) -> Attendant | None:
         """Who sees the calls of the host's plugins, or None. Asked once, as the host opens."""
+        ...
+
+    def overseer(self) -> Overseer | None:
+        """Who pauses plugins, or None."""
         ...
 
 
@@ -100,4 +104,7 @@ class NoServices:
         raise UsageError("this host has no services, and native plugins need them; open it with innkeeper.open_host")
 
     def attendant(self) -> Attendant | None:
+        return None
+
+    def overseer(self) -> Overseer | None:
         return None

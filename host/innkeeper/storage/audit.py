@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert, or_, select
+from sqlalchemy import Connection, delete, insert, select
 
 from innkeeper.storage.database import Database
 from innkeeper.storage.names import check_name
@@ -28,6 +28,9 @@ _EVERY = 256
 """Records of a kind after which a sweep is due: what there may be beyond the bound."""
 
 _DAY = 86400.0
+
+_CUTS = ((10, 250), (10, 50), (3, 40), (1, 10))
+"""Texts of a list, and characters of each, one after the other until a record fits."""
 
 
 class AuditKind(StrEnum):
@@ -195,13 +198,31 @@ class AuditLog:
     def _sweep(self, connection: Connection, kind: AuditKind) -> int:
         ids = select(audit.c.id).where(audit.c.kind == kind.value)
         newest_too_many = connection.scalar(ids.order_by(audit.c.id.desc()).offset(self._most).limit(1))
-        gone = audit.c.at < self._now() - self._kept
-        if newest_too_many is not None:
-            gone = or_(gone, audit.c.id <= newest_too_many)
-        found = list(connection.scalars(ids.where(gone).order_by(audit.c.id).limit(_STEP)))
+        # Those that were kept first are looked at, and no others: there may be many of which none is too old.
+        first = select(audit.c.id, audit.c.at).where(audit.c.kind == kind.value).order_by(audit.c.id).limit(_STEP)
+        oldest, last = self._now() - self._kept, -1 if newest_too_many is None else newest_too_many
+        found = [row.id for row in connection.execute(first) if row.at < oldest or row.id <= last]
         if found:
             connection.execute(delete(audit).where(audit.c.id.in_(found)))
         return len(found)
+
+
+def fitting(details: Mapping[str, Any]) -> dict[str, Any]:
+    """The details of a record, cut until they fit: of lists the first texts, with how many more there are, and of texts
+    the beginnings."""
+    found: dict[str, Any] = {}
+    for most, length in _CUTS:
+        found = {}
+        for key, value in details.items():
+            if isinstance(value, list | tuple):
+                found[key] = [str(each)[:length] for each in value[:most]]
+                if len(value) > most:
+                    found[f"{key}_more"] = len(value) - most
+            else:
+                found[key] = value[: 2 * length] if isinstance(value, str) else value
+        if len(json.dumps(found)) <= MOST_DETAILS:
+            break
+    return found
 
 
 def check_record(new: NewRecord) -> dict[str, Any]:
