@@ -8,12 +8,12 @@ host has closed, or counted and said to be lost.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 import trio
 
@@ -95,6 +95,7 @@ class AuditWriter:
         self._quiet_until = 0.0
         self.lost = 0
 
+    @trio.lowlevel.enable_ki_protection
     def record(self, kind: str, plugin: str, digest: str, details: Mapping[str, Any], *, once: bool = False) -> None:
         """Keeps a record, soon.
 
@@ -113,6 +114,7 @@ class AuditWriter:
             self._idle = trio.Event()
             trio.lowlevel.spawn_system_task(self._write_all, self._idle)
 
+    @trio.lowlevel.enable_ki_protection
     def refused(self, plugin: str, digest: str, capability: str, use: str) -> None:
         """Keeps that a plugin was refused something. At once, and within some microseconds."""
         now = trio.current_time()
@@ -125,7 +127,7 @@ class AuditWriter:
                 self._lose("too many plugins are refused something")
                 return
             window = self._windows[plugin] = _Window(now + WINDOW)
-        key = digest, capability, shown_use(use)
+        key = digest, capability, shown_use(capability, use)
         if key in window.again:
             window.again[key] += 1
         elif len(window.again) >= DIFFERENT:
@@ -216,12 +218,12 @@ class AuditWriter:
             await self._idle.wait()
 
 
-def shown_use(use: str) -> str:
-    """What a plugin wanted to use, without what may be secret in it: of a URL neither query, fragment nor user."""
-    if "://" in use:
-        try:
-            parts = urlsplit(use[: 10 * MOST_USE])
-            use = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-        except ValueError:
-            use = "(no URL)"
+def shown_use(capability: str, use: str) -> str:
+    """What a plugin wanted to use, without what may be secret in it: of a URL neither query, fragment nor user, also of
+    one that is none."""
+    if capability == "http":
+        use = _USER.sub(r"\1", use.partition("?")[0].partition("#")[0])
     return use[:MOST_USE]
+
+
+_USER: Final = re.compile(r"^(https?:/*)?[^/]*@", re.IGNORECASE)

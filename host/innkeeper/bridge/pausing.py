@@ -142,6 +142,7 @@ class Pausing:
             function=function,
         )
 
+    @trio.lowlevel.enable_ki_protection
     def failed(self, version: Generation, options: CallOptions, error: InnkeeperError) -> None:
         """As `Overseer.failed`."""
         if not self._most or not _is_the_guests(version, options, error):

@@ -19,6 +19,7 @@ from typing import Any, Final
 from innkeeper.errors import InnkeeperError, UsageError
 from innkeeper.plugins.files import read_file
 from innkeeper.plugins.manifest import ID
+from innkeeper.printable import printable
 
 FOLDER: Final = "paused"
 """The folder in a home's `state` in which they lie."""
@@ -136,7 +137,7 @@ def _read(path: Path, plugin: str, digest: str) -> Paused:
         if isinstance(text, Mapping):
             at, why = text.get("since"), text.get("reason")
             since = float(at) if isinstance(at, int | float) and 0 <= at < 1e11 else 0.0
-            reason = why[:MOST_REASON] if isinstance(why, str) else ""
+            reason = printable(why[:MOST_REASON]) if isinstance(why, str) else ""
     return Paused(plugin, digest, since, reason)
 
 
