@@ -15,9 +15,10 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from event_homes import House, Recorder, publish, subscribe
 from guests import assemble, wat
 from innkeeper import BusyError, Change, GuestError, Host, LimitError, Limits, Plugin, RejectedError
-from innkeeper.bridge import pausing
+from innkeeper.bridge import delivery, pausing
 from innkeeper.bridge.bridge import bridge_of
 from innkeeper.bridge.host import open_host
 from innkeeper.bridge.pausing import WINDOW, _Failures
@@ -242,20 +243,38 @@ async def test_a_shared_guest_is_paused_as_well(home: Path) -> None:
             await plugin.call("works")
 
 
-async def test_a_subscriber_hears_of_it_once(home: Path) -> None:
-    heard: list[tuple[str, Any]] = []
-    async with opened(home) as (host, plugin):
-        bridge = bridge_of(host)
-        bridge.announce = lambda topic, data: heard.append((topic, data))  # type: ignore[method-assign]
-        bridge._offer = _Offer(heard)  # type: ignore[assignment]
-        await traps(plugin, MOST + 1)
-        bridge._offer = None
-    assert heard == [("plugin.paused", {"plugin": "bad", "parts": []})]
+async def test_a_subscriber_hears_of_it_and_what_waits_for_the_paused_plugin_is_delivered_when_it_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(home_module, "_PACKAGE", tmp_path / "package")
+    monkeypatch.setattr(delivery, "NOT_NOW", 0.05)
+    monkeypatch.setattr(pausing, "LOOK", 0.0)
 
+    async def traps(guest: Any, data: bytes) -> bytes:
+        error = GuestError("the guest trapped")
+        error.trap = True
+        raise error
 
-class _Offer:
-    def __init__(self, heard: list[tuple[str, Any]]) -> None:
-        self.announce = lambda topic, data: heard.append((topic, data))
+    house, hears, bad = House(tmp_path / "home"), Recorder(), Recorder()
+    (house.path / "innkeeper.toml").write_text(f"[policy]\nfailures = {MOST}\n")
+    house.put("hears", {"on_event": hears})
+    house.put("bad", {"on_event": bad, "traps": traps})
+    async with house.host() as host:
+        await subscribe(host, "hears", "innkeeper.plugin.*")
+        await subscribe(host, "bad", "work")
+        for _ in range(MOST + 1):
+            with pytest.raises(GuestError):
+                await host.plugins["bad"].call("traps")
+        await hears.until(1)
+        await publish(host, "hears", "work", 7)
+        await until(lambda: read_paused(house.path / "state"))
+        await trio.sleep(0.2)
+        assert bad.got == []
+        assert [each.plugin for each in resume(house.path / "state", "bad")] == ["bad"]
+        assert await bad.until(1) == [7]
+        await hears.until(2)
+    topics = [(each["topic"], each["data"]) for each in hears.got]
+    assert topics == [(f"innkeeper.plugin.{kind}", {"plugin": "bad", "parts": []}) for kind in ("paused", "resumed")]
 
 
 # --- the count ------------------------------------------------------------------------------------------------------
