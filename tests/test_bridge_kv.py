@@ -22,6 +22,7 @@ from innkeeper.bridge.offer import operations
 from innkeeper.errors import RejectedError
 from innkeeper.plugins import home as home_module
 from innkeeper.sandbox.interface import HostFunction, Value
+from kept import kept_nothing
 
 KV = [each for each in operations() if each.service == "kv"]
 
@@ -118,10 +119,17 @@ async def test_a_guest_keeps_values_and_finds_them_again_in_another_host(home: P
         assert await ask(host, "notes", "list", prefix="a") == {"ok": {"keys": []}}
 
 
-async def test_a_host_whose_plugins_keep_nothing_makes_no_file(home: Path) -> None:
+async def test_a_host_whose_plugin_was_refused_keeps_that_and_nothing_else(home: Path) -> None:
     write(home, "notes", relay(), grants=None)
     async with opened(home) as host:
         refused(await ask(host, "notes", "get", key="a"), "denied")
+    assert kept_nothing(home / STATE)
+
+
+async def test_a_host_whose_plugins_keep_nothing_makes_no_file(home: Path) -> None:
+    write(home, "notes", relay())
+    async with opened(home) as host:
+        assert "error" in await ask(host, "notes", "get", nonsense=1)
     assert not (home / STATE).exists()
 
 

@@ -23,6 +23,7 @@ from innkeeper.sandbox.interface import HostFunction, Value
 from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.oracle.engine import open_oracle
 from innkeeper.sandbox.present import present_call
+from kept import kept_nothing
 
 __all__ = ["home"]
 
@@ -113,7 +114,7 @@ async def test_a_file_that_is_loaded_by_itself_was_granted_nothing_and_can_read_
         plugin = await host.load(tmp_path / "plugins" / "file.wasm")
         result = await plugin.call("kv_get", written(key="k"))
         assert refused(msgpack.unpackb(result.output), "denied")["capability"] == "kv"
-    assert not (tmp_path / "state").exists()
+    assert kept_nothing(tmp_path / "state")
 
 
 async def test_a_program_s_own_function_of_the_same_name_goes_before(home: Path) -> None:

@@ -29,6 +29,7 @@ from innkeeper.plugins.rights import NONE
 from innkeeper.sandbox.interface import HostFunction, Value
 from innkeeper.storage.database import open_database
 from innkeeper.storage.events_model import MOST_DATA, Delivery, EventBounds
+from kept import kept_nothing
 
 
 async def _never(data: bytes) -> bytes:
@@ -141,7 +142,7 @@ async def test_a_plugin_subscribes_to_what_it_was_granted_and_no_more(house: Hou
         assert await recorder.until(1) == ["for all"]
 
 
-async def test_without_a_grant_nothing_is_done_and_no_file_is_made(house: House) -> None:
+async def test_without_a_grant_nothing_is_done_and_nothing_kept(house: House) -> None:
     house.put("p", {"on_event": Recorder()}, grants=[])
     async with house.host() as host:
         for name, arguments in (
@@ -152,7 +153,7 @@ async def test_without_a_grant_nothing_is_done_and_no_file_is_made(house: House)
         ):
             assert (await ask(host, "p", name, **arguments))["error"]["kind"] == "denied"
         await trio.sleep(0.3)
-    assert not (house.path / "state").exists()
+    assert kept_nothing(house.path / "state")
 
 
 async def test_a_plugin_sees_and_ends_its_own_subscriptions_alone(house: House) -> None:

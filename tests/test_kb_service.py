@@ -22,6 +22,7 @@ from innkeeper.plugins.rights import NONE
 from innkeeper.storage.database import open_database
 from innkeeper.storage.knowledge import KeywordStore
 from innkeeper.storage.knowledge_model import Draft, Place
+from kept import kept_nothing
 from relays import ask, get, install, refused, relay
 
 BOTH = ("kb.read:world", "kb.write:world")
@@ -118,7 +119,7 @@ async def test_a_grant_for_all_bases_is_one_for_names_and_no_more(home: Path, ba
     install(home, "lore", relay("kb"), ("kb.read:*", "kb.write:*"))
     async with opened(home) as host:
         await refused(host, "lore", "put", "invalid", base=base, content="x")
-    assert not (home / STATE).exists()
+    assert kept_nothing(home / STATE)
 
 
 async def test_a_base_that_is_not_there_is_not_found_and_made_with_its_first_entry(home: Path) -> None:

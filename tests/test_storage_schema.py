@@ -17,11 +17,12 @@ from sqlalchemy import Engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from innkeeper.storage.audit import AuditKind, AuditLog
+from innkeeper.storage.audit import AuditKind, AuditLog, NewRecord
 from innkeeper.storage.database import open_database
 from innkeeper.storage.journals import JournalStore, NewJournal
 from innkeeper.storage.kv import KvStore
 from innkeeper.storage.kv_model import Quota
+from innkeeper.storage.owners import OwnerStore
 from innkeeper.storage.schema import ORDERED, REVISIONS, kv_usage, metadata
 from innkeeper.storage.statements import insert_if_missing
 from innkeeper.storage.upgrade import MIGRATIONS
@@ -98,6 +99,8 @@ async def everything(path: Path, word: str, now: list[float]) -> None:
         log = AuditLog(db, now=lambda: now[0], most=1)
         for _ in range(2):
             await log.append(AuditKind.REFUSAL, plugin=word, digest=word, details={word: word})
+        new = NewRecord(AuditKind.PAUSE, word, word, {word: word}, once=True)
+        await log.append_all([new, new])
         await log.sweep()
         (record,) = await log.read(kind=AuditKind.REFUSAL, plugin=word, before=9)
         assert record.details == {word: word}
@@ -110,6 +113,10 @@ async def everything(path: Path, word: str, now: list[float]) -> None:
         assert await journals.usage(word) == (1, 5)
         assert await journals.delete(word, 2)
         assert await journals.erase(word) == await journals.sweep() == 0
+        owners = OwnerStore(db)
+        assert await owners.owners() == [word]
+        assert (await owners.show(word)).keys() == {"kv", "kv_usage"}
+        assert (await owners.erase(word)).keys() == {"kv", "kv_usage"}
 
 
 async def test_no_text_of_a_guest_is_ever_part_of_a_statement(tmp_path: Path) -> None:

@@ -49,9 +49,11 @@ class InnkeeperError(Exception):
         function: name of the guest's function, or None.
         node: id of the workflow's node, or None outside of a workflow.
         usage: what the call had cost when it ended (`innkeeper.sandbox.usage.Usage`), or None if it did not begin.
+        trap: whether the guest's code trapped (bool), as it started or later.
     """
 
     kind: Kind = Kind.INTERNAL
+    trap: bool = False
 
     def __init__(
         self, message: str, *, plugin: str | None = None, function: str | None = None, node: str | None = None
@@ -169,7 +171,7 @@ class BusyError(InnkeeperError):
     Attributes:
         bound: name of the bound (str): "live guests", "guest memory", "calls per plugin", "bytes in flight",
             "shared guest", "worker threads", "open files", "extism workers",
-            "database", "disk", "http requests".
+            "database", "disk", "http requests"; "failures" where the plugin is paused, which only its operator ends.
     """
 
     kind = Kind.BUSY

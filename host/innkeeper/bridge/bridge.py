@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property, partial
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from innkeeper.bridge.background import Background
 from innkeeper.bridge.free import free_services
+from innkeeper.bridge.opening import LazyDatabase
+from innkeeper.bridge.pausing import Pausing
+from innkeeper.bridge.sweeper import Sweeper
 from innkeeper.errors import UsageError
-from innkeeper.plugins.attendant import Attendant
+from innkeeper.plugins.attendant import Attendant, Overseer
 from innkeeper.plugins.capabilities import FREE
 from innkeeper.plugins.chain import calling
+from innkeeper.plugins.changes import Change, Listener, say
 from innkeeper.plugins.configuration import Configuration
 from innkeeper.plugins.manifest import Manifest
-from innkeeper.plugins.rights import WASI
+from innkeeper.plugins.paused import Paused, read_paused
+from innkeeper.plugins.rights import WASI, Rights
 from innkeeper.sandbox.interface import HostFunction
 
 if TYPE_CHECKING:
+    from innkeeper.bridge.auditing import AuditWriter
     from innkeeper.bridge.caller import Caller
     from innkeeper.bridge.journal.keeper import JournalKeeper
     from innkeeper.bridge.metrics import Metrics
@@ -30,10 +35,9 @@ if TYPE_CHECKING:
     from innkeeper.bridge.run_streams import RunStreams
     from innkeeper.bridge.run_variables import RunVariables
     from innkeeper.bridge.runner import Runner, RunnerMaker
-    from innkeeper.plugins.changes import Change
     from innkeeper.plugins.host import Host
+    from innkeeper.plugins.plugin import Plugin
     from innkeeper.plugins.services import NativeSupport
-    from innkeeper.storage.database import Database
 
 OWNER = "local"
 """Whose data it is, as long as a host has one user."""
@@ -55,21 +59,32 @@ class Bridge:
         stack: AsyncExitStack,
         runner: RunnerMaker | None = None,
         schedules: bool = True,
+        paused: Iterable[Paused] = (),
     ) -> None:
+        self.listener: Listener = self.noticed
+        """Is told of each change that the services make; whoever sets another calls `noticed` in it."""
+        self._paused = tuple(paused)
         self._folder = folder
         self._configuration = configuration
         self._make_runner = runner
         self._schedules = schedules
         self._background = Background()
         self._host: Host | None = None
-        self._path = folder / FILE
-        self._stack = stack
-        self._database: Database | None = None
-        self._attempt: _Attempt | None = None
-        self._closed = False
+        self._database = LazyDatabase(folder / FILE, stack)
         self._offer: Offer | None = None
         self._native: NativeSupport | None = None
         self._journals: JournalKeeper | None = None
+        self._pausing: Pausing | None = None
+        self._audit: AuditWriter | None = None
+
+    @property
+    def audit(self) -> AuditWriter:
+        """What goes into the audit log."""
+        if self._audit is None:
+            from innkeeper.bridge.auditing import AuditWriter
+
+            self._audit = AuditWriter(self._database.open, self._configuration.retention.audit_days)
+        return self._audit
 
     @cached_property
     def variables(self) -> RunVariables:
@@ -92,9 +107,7 @@ class Bridge:
 
     def functions(self, manifest: Manifest | None, imports: Collection[str]) -> Sequence[HostFunction]:
         """As `Services.functions`."""
-        requests = () if manifest is None else manifest.capabilities
-        wanted = [name for each in requests if each.available and (name := each.capability.name) not in FREE | WASI]
-        wanted += free_services(manifest, imports)
+        wanted = _wanted(manifest, imports)
         if not wanted:
             return ()
         if self._offer is None:
@@ -102,7 +115,7 @@ class Bridge:
             from innkeeper.bridge.offer import Offer
 
             needs = Needs(
-                self._open,
+                self._database.open,
                 self._configuration,
                 self._bound,
                 self._background,
@@ -111,18 +124,25 @@ class Bridge:
                 folder=self._folder,
                 runner=None if self._make_runner is None else partial(self._runner, self._make_runner),
                 schedules=self._schedules,
+                refused=self._refused,
             )
-            self._offer = Offer(_caller, needs)
-            if self._host is not None:
-                self._serve(self._offer)
+            self._offer = Offer(_caller, needs, self._made)
         return self._offer.functions(wanted)
+
+    def prepare(self, manifest: Manifest | None, imports: Collection[str]) -> None:
+        """As `Services.prepare`."""
+        wanted = _wanted(manifest, imports)
+        if wanted:
+            from innkeeper.bridge.offer import prepare
+
+            prepare(wanted)
 
     def native(self) -> NativeSupport:
         """As `Services.native`."""
         from innkeeper.bridge.native import NativeBridge
 
         if self._native is None:
-            self._native = NativeBridge(self._open, self._configuration.retention.audit_days)
+            self._native = NativeBridge(self._database.open, self._configuration.retention.audit_days)
         return self._native
 
     def attendant(self) -> Attendant | None:
@@ -131,8 +151,15 @@ class Bridge:
         if settings.keep != "never" and self._journals is None:
             from innkeeper.bridge.journal.keeper import JournalKeeper
 
-            self._journals = JournalKeeper(settings, self._open, OWNER)
+            self._journals = JournalKeeper(settings, self._database.open, OWNER)
         return self._journals
+
+    def overseer(self) -> Overseer | None:
+        """As `Services.overseer`."""
+        failures = self._configuration.policy.failures
+        if self._pausing is None and (failures or self._paused):
+            self._pausing = Pausing(failures, self._folder, self._paused, self._background, self._say, self._recorded)
+        return self._pausing
 
     @asynccontextmanager
     async def serving(self, host: Host) -> AsyncIterator[None]:
@@ -143,7 +170,11 @@ class Bridge:
         """
         self._host = host
         if self._offer is not None:
-            self._serve(self._offer)
+            for name, service in self._offer.serving():
+                self._made(name, service)
+        sweeper = Sweeper(self._database.path, self._database.open, self._configuration)
+        self._background.start("sweeping", sweeper.run)
+        self._note_carried(*host.plugins.values())
         try:
             yield
         finally:
@@ -153,6 +184,10 @@ class Bridge:
 
     def noticed(self, change: Change) -> None:
         """Tells subscribers what became of a plugin; a problem names files, which are the operator's alone."""
+        if change.kind in ("added", "changed") and self._host is not None and change.plugin is not None:
+            plugin = self._host.plugins.get(change.plugin)
+            if plugin is not None:
+                self._note_carried(plugin)
         if self._offer is not None and change.kind != "problem":
             data = {"plugin": change.plugin, "parts": list(change.parts)}
             self._offer.announce(f"plugin.{change.kind}", data)
@@ -162,8 +197,27 @@ class Bridge:
         if self._offer is not None:
             self._offer.announce(topic, data)
 
-    def _serve(self, offer: Offer) -> None:
-        for name, service in offer.serving():
+    def _say(self, change: Change) -> None:
+        say(change, self.listener)
+
+    def _recorded(self, kind: str, plugin: str, digest: str, details: Mapping[str, Any]) -> None:
+        self.audit.record(kind, plugin, digest, details)
+
+    def _refused(self, caller: Caller, capability: str, use: str) -> None:
+        digest = "" if caller.version is None else caller.version.digest
+        self.audit.refused(caller.plugin, digest, capability, use)
+
+    def _note_carried(self, *plugins: Plugin) -> None:
+        # By policy and not by an operator's word for these bytes, so it is a record of its own; once for these bytes,
+        # however often a host is opened.
+        for plugin in plugins:
+            if plugin.grant_state == "carried" and plugin.rights.capabilities:
+                self.audit.record("grant", plugin.id, plugin.digest, carried_details(plugin.rights), once=True)
+
+    def _made(self, name: str, service: object) -> None:
+        from innkeeper.bridge.service import Serving
+
+        if self._host is not None and isinstance(service, Serving):
             self._background.start(f"the service {name!r}", service.serve)
 
     async def _runner(self, make: RunnerMaker) -> Runner:
@@ -174,47 +228,16 @@ class Bridge:
             raise UsageError("the host is not open")
         return self._host
 
-    @trio.lowlevel.enable_ki_protection
-    async def _open(self) -> Database:
-        # In a task of its own, since a call that is cancelled must neither wait for it nor leave it half done.
-        while self._database is None:
-            if self._closed:
-                raise UsageError("the host is closed")
-            if self._attempt is None:
-                self._attempt = _Attempt()
-                trio.lowlevel.spawn_system_task(self._try_to_open, self._attempt)
-            attempt = self._attempt
-            await attempt.done.wait()
-            if attempt.failure is not None:
-                raise attempt.failure.with_traceback(None)
-        return self._database
-
-    async def _try_to_open(self, attempt: _Attempt) -> None:
-        try:
-            opened = await trio.to_thread.run_sync(_opener, self._path)
-            self._database = await self._stack.enter_async_context(opened)
-        except Exception as error:
-            attempt.failure = error
-        finally:
-            attempt.done.set()
-        if attempt.failure is not None:
-            # Whoever asks again at once is told the same, and nothing is tried.
-            with attempt.pause:
-                await trio.sleep(_PAUSE)
-        self._attempt = None
-        attempt.over.set()
-
     async def aclose(self) -> None:
         """Nothing is opened any more; waits for what is being opened, and gives back what services hold."""
         if self._journals is not None:
             await self._journals.aclose()
-        self._closed = True
+        if self._audit is not None:
+            await self._audit.aclose()
+        self._database.refuse()
         if self._offer is not None:
             await self._offer.aclose()
-        attempt = self._attempt
-        if attempt is not None:
-            attempt.pause.cancel()
-            await attempt.over.wait()
+        await self._database.aclose()
 
 
 def bridge_of(host: Host) -> Bridge:
@@ -228,32 +251,16 @@ def bridge_of(host: Host) -> Bridge:
     return host.services
 
 
-class _Attempt:
-    """One try to open the database.
-
-    Attributes:
-        done: it is open, or `failure` says why not.
-        pause: for how long the failure is remembered.
-        over: another try may begin.
-    """
-
-    def __init__(self) -> None:
-        self.done, self.over = trio.Event(), trio.Event()
-        self.pause = trio.CancelScope()
-        self.failure: Exception | None = None
+def _wanted(manifest: Manifest | None, imports: Collection[str]) -> list[str]:
+    """Names of the capabilities whose functions a plugin may import."""
+    requests = () if manifest is None else manifest.capabilities
+    wanted = [name for each in requests if each.available and (name := each.capability.name) not in FREE | WASI]
+    return wanted + free_services(manifest, imports)
 
 
-_PAUSE = 1.0
-"""Seconds for which a failure to open is remembered."""
-
-
-def _opener(path: Path) -> AbstractAsyncContextManager[Database]:
-    # Importing what speaks to databases takes a while: not on trio's thread.
-    from innkeeper.storage.database import open_database
-
-    # What a service asks the database with next.
-    import_module("innkeeper.storage.kv")
-    return open_database(path)
+def carried_details(rights: Rights) -> dict[str, Any]:
+    """What the audit log says of a grant that was carried over to other bytes."""
+    return {"capabilities": [str(each) for each in rights.capabilities], "carried": True}
 
 
 def _caller() -> Caller | None:
@@ -278,8 +285,9 @@ async def open_bridge(
         runner: makes what runs the workflows that plugins submit; None: nothing does.
         schedules: whether this host runs what plugins scheduled and submitted earlier, too.
     """
+    paused = await trio.to_thread.run_sync(read_paused, folder)
     async with AsyncExitStack() as stack:
-        bridge = Bridge(folder, configuration, stack, runner, schedules)
+        bridge = Bridge(folder, configuration, stack, runner, schedules, paused.values())
         try:
             yield bridge
         finally:

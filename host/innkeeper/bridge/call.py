@@ -150,6 +150,8 @@ async def _bounded(callee: Plugin, function: str, data: bytes, run: RunContext |
 def _refusal(error: InnkeeperError) -> ServiceError:
     """What a caller learns of how a call ended: what the called guest says, and nothing of the host."""
     if isinstance(error, BusyError):
+        if error.bound == "failures":
+            return ServiceError(Refusal.BUSY, "it failed too often and is paused; try again later")
         return ServiceError(Refusal.BUSY, "the host has too much to do to start it; try again later")
     more: dict[str, str | int | float | None] = {"cause": error.kind.value}
     if isinstance(error, LimitError):

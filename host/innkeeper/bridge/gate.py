@@ -29,6 +29,9 @@ from innkeeper.sandbox.interface import HostFunction, Value
 
 logger = logging.getLogger("innkeeper.bridge")
 
+Refused = Callable[[Caller, str, str], None]
+"""Takes who was refused, the capability, and the use as the guest named it, "" where it did not come to that."""
+
 _SMALL = 1024
 """Bytes that cannot become much, whatever they are."""
 
@@ -47,13 +50,21 @@ class Gate:
         metrics: what was asked for.
     """
 
-    def __init__(self, caller: Callable[[], Caller | None], *, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        caller: Callable[[], Caller | None],
+        *,
+        refused: Refused | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Args:
         caller: says who calls, inside of a call of a guest.
+        refused: is told of what a caller has no right to; it must not take long.
         now: seconds of a monotonic clock.
         """
         self.metrics = Metrics()
         self._caller = caller
+        self._refused = refused
         self._now = now
         self._buckets: dict[tuple[str, str], TokenBucket] = {}
         self._said: dict[tuple[str, str], float] = {}
@@ -74,6 +85,7 @@ class Gate:
             caller = self._caller()
             count = self.metrics.of("" if caller is None else caller.plugin, operation.full_name)
             count.calls += 1
+            use = ""
             try:
                 if caller is None:
                     raise ServiceError(Refusal.DENIED, "nobody calls: the call that this belongs to is over")
@@ -87,6 +99,9 @@ class Gate:
                 return _packed({"ok": value})
             except ServiceError as error:
                 count.refused += 1
+                if error.why is Refusal.DENIED and caller is not None and self._refused is not None:
+                    # A service may miss another one, such as "secrets".
+                    self._refused(caller, str(error.more.get("capability") or operation.capability), use)
                 return _packed({"error": error.as_value()})
             except Exception as error:
                 # A defect of ours, or of what stands behind the service: the guest learns that it failed, no more.

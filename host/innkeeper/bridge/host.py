@@ -10,15 +10,13 @@ from dataclasses import replace
 from innkeeper.bridge.bridge import Bridge, open_bridge
 from innkeeper.bridge.runner import RunnerMaker
 from innkeeper.plugins.changes import Change, Listener
+from innkeeper.plugins.home import STATE as STATE
 from innkeeper.plugins.home import Home
 from innkeeper.plugins.host import Host
 from innkeeper.plugins.host import open_host as open_bare_host
 from innkeeper.plugins.settings import Keep
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.interface import Engine
-
-STATE = "state"
-"""The folder of a home in which the host keeps what plugins store."""
 
 
 @asynccontextmanager
@@ -46,7 +44,8 @@ async def open_host(
         configuration = home.configuration
         if journal is not None:
             configuration = replace(configuration, journal=replace(configuration.journal, keep=journal))
-        async with open_bridge(home.path / STATE, configuration, runner=runner, schedules=schedules) as bridge:
+        async with open_bridge(home.state, configuration, runner=runner, schedules=schedules) as bridge:
+            bridge.listener = noticed
             opened.append(bridge)
             yield bridge
 

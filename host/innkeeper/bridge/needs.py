@@ -14,6 +14,7 @@ from innkeeper.bridge.runner import Runner
 from innkeeper.plugins.configuration import Configuration
 
 if TYPE_CHECKING:
+    from innkeeper.bridge.caller import Caller
     from innkeeper.plugins.host import Host
     from innkeeper.storage.database import Database
 
@@ -32,6 +33,7 @@ class Needs:
         folder: where the database and whatever lies beside it are; may not exist yet. None: nowhere.
         runner: makes what runs workflows, at the first need; None: this host runs none for plugins.
         schedules: whether this host runs what plugins scheduled and submitted earlier, too.
+        refused: is told of what plugins have no right to; see `gate.Refused`.
     """
 
     database: Callable[[], Awaitable[Database]]
@@ -43,3 +45,4 @@ class Needs:
     folder: Path | None = None
     runner: Callable[[], Awaitable[Runner]] | None = None
     schedules: bool = True
+    refused: Callable[[Caller, str, str], None] | None = None

@@ -9,6 +9,7 @@ import click
 
 from innkeeper.cli.grant_view import kept, plan_object, show
 from innkeeper.cli.output import is_terminal, json_bytes, write_line, write_out
+from innkeeper.cli.records import keep_record
 from innkeeper.cli.settings import Settings, json_option, pass_settings
 from innkeeper.errors import CancelledError, Kind, UsageError
 
@@ -94,6 +95,10 @@ def grant(
     if counting(home, plugin_id) != catalogue.grants.get(plugin_id):
         raise UsageError(f"{label}: changed meanwhile, so nothing was written; repeat the command")
     write_grant(home.path / "manifests" / f"{plugin_id}.toml", plan.grant, label=label)
+    given = [str(each) for each in plan.grant.capabilities]
+    wanted = [item.request.name for item in plan.items]
+    details = {"version": plan.version, "capabilities": given, "asked": wanted, "secrets": sorted(plan.grant.secrets)}
+    keep_record(home, "grant", plugin_id, plan.grant.sha256 or "", details)
     return _said(settings, plan, written=True, sentence=f"{label}: written")
 
 
@@ -119,6 +124,8 @@ def revoke(settings: Settings, plugin_id: str) -> None:
     if after != before:
         write_grant(home.path / "manifests" / f"{plugin_id}.toml", after, label=label)
     taken = [str(each) for each in before.capabilities]
+    if after != before:
+        keep_record(home, "revoke", plugin_id, before.sha256 or "", {"capabilities": taken})
     if settings.json:
         found = {"id": plugin_id, "revoked": taken, "keeps": kept(after), "written": after != before}
         write_out(json_bytes(found, indent=2))

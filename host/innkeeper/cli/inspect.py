@@ -65,10 +65,12 @@ async def _importable(home: Home) -> AsyncIterator[Services]:
 
 
 async def _inspect(home: str | None, file: str, by_id: bool) -> tuple[dict[str, Any], InnkeeperError | None]:
+    from innkeeper.cli.plugins import paused_object
     from innkeeper.plugins.catalogue import read_catalogue
     from innkeeper.plugins.home import OPTIONS, open_home
     from innkeeper.plugins.host import open_host
     from innkeeper.plugins.module import read_plugin_file
+    from innkeeper.plugins.paused import read_paused
 
     entry = None
     if by_id:
@@ -105,6 +107,10 @@ async def _inspect(home: str | None, file: str, by_id: bool) -> tuple[dict[str, 
         report["manifest"] |= _readme(module.manifest, path)
         if by_id:
             report["manifest"]["dependencies"] = _dependencies(module.manifest, host)
+    report["paused"] = None
+    if by_id:
+        paused = read_paused(host.home.state).get((file, module.digest))
+        report["paused"] = paused_object(paused)
     report["runs"] = rejected is None
     report["reason"] = None if rejected is None else rejected.message
     return report, rejected
@@ -228,6 +234,8 @@ def _lines(report: dict[str, Any]) -> list[str]:
         "imports", [f"{item['module']} {item['name']} {item['type'] or item['kind']}" for item in report["imports"]]
     )
     lines += _manifest_lines(report["manifest"])
+    if report["paused"] is not None:
+        lines.append(f"paused    {report['paused']['reason']}")
     lines.append("runs      yes" if report["runs"] else "runs      no")
     return lines
 

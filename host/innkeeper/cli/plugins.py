@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from innkeeper.cli.output import json_bytes, write_line, write_out, write_table
+from innkeeper.cli.records import keep_record
 from innkeeper.cli.settings import Settings, json_option, pass_settings
+from innkeeper.errors import UsageError
 
 if TYPE_CHECKING:
     from innkeeper.plugins.catalogue import Entry
+    from innkeeper.plugins.home import Home
     from innkeeper.plugins.native.entry import NativeEntry
+    from innkeeper.plugins.paused import Paused
 
 _GRANTS = {
     "none": "-",
@@ -33,16 +37,57 @@ _TRUST = {
 
 
 @click.command()
+@click.argument("action", type=click.Choice(["list", "resume"]), default="list")
+@click.argument("plugin_id", metavar="[ID]", required=False)
 @json_option
 @pass_settings
-def plugins(settings: Settings) -> None:
-    """List the plugins of the home and those that come with Innkeeper, and every problem with their files."""
-    from innkeeper.plugins.catalogue import read_catalogue
+def plugins(settings: Settings, action: str, plugin_id: str | None) -> None:
+    """List the plugins of the home and those that come with Innkeeper, and every problem with their files; or resume
+    the plugin ID, which the host paused since too many of its calls ended in traps or limits.
+
+    A host that runs takes calls of it again within a second.
+    """
     from innkeeper.plugins.home import open_home
 
     home = open_home(settings.home)
+    if action == "resume":
+        if plugin_id is None:
+            raise UsageError("say which: innkeeper plugins resume ID")
+        _resume(home, plugin_id, settings.json)
+    elif plugin_id is not None:
+        raise UsageError(f"write innkeeper inspect {plugin_id[:100]}")
+    else:
+        _list(home, settings)
+
+
+def _resume(home: Home, plugin_id: str, as_json: bool) -> None:
+    from innkeeper.plugins.manifest import ID, ID_RIGHT
+    from innkeeper.plugins.paused import resume
+    from innkeeper.plugins.tables import shown
+
+    if ID.fullmatch(plugin_id) is None:
+        raise UsageError(f"{shown(plugin_id)} is not the id of a plugin: an id is {ID_RIGHT}")
+    ended = resume(home.state, plugin_id)
+    if not ended:
+        raise UsageError(f"{plugin_id!r} is not paused; `innkeeper plugins` says which are")
+    for paused in ended:
+        keep_record(home, "resume", plugin_id, paused.digest, {"reason": paused.reason})
+    if as_json:
+        write_out(json_bytes({"id": plugin_id, "resumed": [paused_object(each) for each in ended]}, indent=2))
+    else:
+        write_line(f"{plugin_id}: resumed; a host that runs takes calls of it again within a second")
+
+
+def _list(home: Home, settings: Settings) -> None:
+    from innkeeper.plugins.catalogue import read_catalogue
+    from innkeeper.plugins.paused import advice, read_paused
+
     catalogue = read_catalogue(home)
-    found = [_describe(entry, catalogue.versions) for entry in catalogue.entries.values()]
+    paused = read_paused(home.state)
+    found = [
+        _describe(entry, catalogue.versions) | {"paused": paused_object(paused.get((entry.id, entry.module.digest)))}
+        for entry in catalogue.entries.values()
+    ]
     native = [_describe_native(entry) for entry in catalogue.native.values()]
     if settings.json:
         write_out(
@@ -87,8 +132,19 @@ def plugins(settings: Settings) -> None:
         for needed in item["dependencies"]:
             if needed["optional"] and needed["state"] == "missing":
                 write_line(f"{item['id']} can also work with {needed['id']}, which is not there")
+    for item in found:
+        if item["paused"] is not None:
+            write_line(f"{item['id']} is paused: {item['paused']['reason']}; {advice(item['id'])}")
     for problem in catalogue.problems:
         write_line(f"problem: {problem}")
+
+
+def paused_object(paused: Paused | None) -> dict[str, Any] | None:
+    """A pause as JSON says it, or None."""
+    if paused is None:
+        return None
+    reason = paused.reason or "why is not known any more"
+    return {"since": paused.since, "sha256": paused.digest, "reason": reason}
 
 
 def _describe(entry: Entry, versions: Mapping[str, str | None]) -> dict[str, Any]:

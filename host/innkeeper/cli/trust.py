@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from innkeeper.cli.output import is_terminal, json_bytes, write_line, write_out, write_table
+from innkeeper.cli.records import keep_record
 from innkeeper.cli.settings import Settings, json_option, pass_settings
 from innkeeper.errors import CancelledError, Kind, UsageError
 
@@ -71,6 +72,7 @@ def trust(settings: Settings, folder: str, yes: bool) -> int:
         if click.prompt(f"Type {entry.id} to trust it", default="", show_default=False, err=True) != entry.id:
             raise CancelledError("nothing was trusted")
     write_trust(home.path, Trust(entry.id, snapshot.digests))
+    keep_record(home, "grant", entry.id, snapshot.digest, {"native": True, "folder": entry.label[:500]})
     sentence = f"{label}: written"
     if not home.configuration.native_plugins:
         sentence += f"; it is not run yet: {_OFF}"
@@ -94,6 +96,7 @@ def distrust(settings: Settings, plugin_id: str) -> None:
     home = open_home(settings.home)
     if not remove_trust(home.path, plugin_id):
         raise UsageError(f"{plugin_id!r} is not trusted; `innkeeper plugins` lists what there is")
+    keep_record(home, "revoke", plugin_id, "", {"native": True})
     if settings.json:
         write_out(json_bytes({"id": plugin_id, "removed": True}, indent=2))
     else:

@@ -6,12 +6,13 @@ as if there were none.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from innkeeper.errors import InnkeeperError
     from innkeeper.plugins.generation import Generation
     from innkeeper.plugins.runs import RunContext
     from innkeeper.sandbox.interface import CallOptions
@@ -51,6 +52,29 @@ class Attendant(Protocol):
         What `proceed` raises is to be raised on; `trio.Cancelled` at once. The call's own clock does not run here, so
         nothing may wait that is not part of the call.
         """
+        ...
+
+
+class Overseer(Protocol):
+    """Decides whether a plugin takes calls at all, by how those before ended. Unlike an attendant it costs a call that
+    goes well nothing.
+    """
+
+    @property
+    def paused(self) -> Mapping[Any, Any]:
+        """What keeps plugins from being called; `admit` is left out as long as it is empty."""
+        ...
+
+    async def admit(self, version: Generation, function: str) -> None:
+        """Lets a call begin.
+
+        Raises:
+            BusyError: the plugin is paused.
+        """
+        ...
+
+    def failed(self, version: Generation, options: CallOptions, error: InnkeeperError) -> None:
+        """A call that began ended with this error."""
         ...
 
 

@@ -11,7 +11,7 @@ from innkeeper.printable import printable
 
 logger = logging.getLogger("innkeeper")
 
-Kind = Literal["added", "changed", "removed", "problem"]
+Kind = Literal["added", "changed", "removed", "problem", "paused", "resumed"]
 Part = Literal["file", "manifest", "grant"]
 
 
@@ -20,7 +20,8 @@ class Change:
     """One thing that a running host noticed. When it is said, it is in force.
 
     Attributes:
-        kind: "added", "changed" or "removed" for a plugin; "problem" for a file that cannot be used.
+        kind: "added", "changed" or "removed" for a plugin; "problem" for a file that cannot be used; "paused" for a
+            plugin that failed too often, and "resumed" where that is over.
         plugin: id of the plugin, or None where a problem is not one plugin's.
         text: a sentence for people; it names the file.
         parts: of a changed plugin, what is another: "file", "manifest", "grant".
@@ -42,7 +43,7 @@ def say(change: Change, listener: Listener | None) -> None:
     their files.
     """
     # Files are called what somebody likes, and lines of a log end on terminals.
-    logger.log(logging.WARNING if change.kind == "problem" else logging.INFO, "%s", printable(change.text))
+    logger.log(logging.WARNING if change.kind in ("problem", "paused") else logging.INFO, "%s", printable(change.text))
     if listener is not None:
         try:
             listener(change)

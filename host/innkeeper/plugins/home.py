@@ -22,6 +22,9 @@ OPTIONS: Final[ContextVar[Mapping[str, str]]] = ContextVar("innkeeper_options", 
 """Settings that go before the home's file and the variables, text by key, for every home that is opened in this
 context: what a command was given with `--set`."""
 
+STATE: Final = "state"
+"""The folder of a home in which the host keeps what plugins store, and what it knows of them."""
+
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -57,6 +60,11 @@ class Home:
     configuration: Configuration
     places: tuple[Place, ...]
     folders: Folders = field(default_factory=Folders, compare=False)
+
+    @property
+    def state(self) -> Path:
+        """The folder in which the host keeps what it keeps (Path); made when there is something."""
+        return self.path / STATE
 
 
 def open_home(chosen: str | os.PathLike[str] | None = None) -> Home:

@@ -23,7 +23,7 @@ from innkeeper.plugins.home import Home, open_home
 from innkeeper.plugins.manifest import ID, ID_RIGHT, Instance
 from innkeeper.plugins.module import Module, check_host, read_module, read_plugin_file
 from innkeeper.plugins.plugin import Plugin, checked
-from innkeeper.plugins.services import NoServices, Services
+from innkeeper.plugins.services import NoServices, Services, prepare_all
 from innkeeper.plugins.tables import shown
 from innkeeper.printable import printable
 from innkeeper.sandbox.bounds import Bounds
@@ -179,7 +179,7 @@ class Host:
         if isinstance(source, bytearray | memoryview):
             source = bytes(source)
         path = None if isinstance(source, bytes) else Path(source)
-        module = await trio.to_thread.run_sync(_read_source, source, configuration.bounds.module_size)
+        module = await trio.to_thread.run_sync(_read_source, source, configuration.bounds.module_size, self._services)
         if plugin_id is None:
             plugin_id = module.manifest.id if module.manifest is not None else _made_up_id(path, module.digest)
         label = "bytes" if path is None else str(path)
@@ -205,7 +205,8 @@ class Host:
             config=checked(config or {}),
             instance=instance,
         )
-        plugin = Plugin(plugin_id, configuration.ceiling, generation, self._services.attendant())
+        attendant, overseer = self._services.attendant(), self._services.overseer()
+        plugin = Plugin(plugin_id, configuration.ceiling, generation, attendant, overseer)
         await plugin.compile()
         # Whoever loads and closes for ever keeps no more than it has open.
         self._loaded = [each for each in self._loaded if each.gone is None]
@@ -305,6 +306,8 @@ async def open_host(
         offered: Services = NoServices()
         if services is not None:
             offered = await stack.enter_async_context(services(opened))
+        if first is not None and first.catalogue is not None:
+            await trio.to_thread.run_sync(prepare_all, offered, first.catalogue)
         host = Host(opened, running, first, on_change, watch, offered)
         stack.push_async_callback(host.aclose)
         await host.load_native()
@@ -316,7 +319,13 @@ def _log_trouble(event: Compiling | CacheTrouble) -> None:
         logger.warning("%s", printable(event.reason))
 
 
-def _read_source(source: str | os.PathLike[str] | bytes, size_limit: int) -> Module:
+def _read_source(source: str | os.PathLike[str] | bytes, size_limit: int, services: Services) -> Module:
+    module = _read_module(source, size_limit)
+    services.prepare(module.manifest, module.imports)
+    return module
+
+
+def _read_module(source: str | os.PathLike[str] | bytes, size_limit: int) -> Module:
     if isinstance(source, bytes):
         module = read_module(source, label="the module", beside=None, size_limit=size_limit)
         check_host(module.manifest, "the module")

@@ -10,7 +10,7 @@ from pathlib import Path
 import trio
 
 from innkeeper.errors import InnkeeperError, UsageError
-from innkeeper.plugins.attendant import Attendant, PluginCall
+from innkeeper.plugins.attendant import Attendant, Overseer, PluginCall
 from innkeeper.plugins.chain import Frame, inside
 from innkeeper.plugins.generation import Generation
 from innkeeper.plugins.grant import Grant
@@ -46,15 +46,24 @@ class Plugin:
         b'HELLO'
     """
 
-    def __init__(self, id: str, ceiling: Limits, generation: Generation, attendant: Attendant | None = None) -> None:
+    def __init__(
+        self,
+        id: str,
+        ceiling: Limits,
+        generation: Generation,
+        attendant: Attendant | None = None,
+        overseer: Overseer | None = None,
+    ) -> None:
         """Args:
         id: its id.
         ceiling: the most that a caller may raise a limit to.
         generation: the version that is in service.
         attendant: sees each of its calls, or None.
+        overseer: may keep it from being called, or None.
         """
         self.id = id
         self._attendant = attendant
+        self._overseer = overseer
         self._ceiling = ceiling
         self._present = generation
         self._turn = Turn()
@@ -163,7 +172,8 @@ class Plugin:
             RejectedError: the module is not one that this host runs.
             LimitError: a limit was reached.
             DeniedError: the guest needed a capability that it lacks.
-            BusyError: a host-wide bound was not free before the deadline.
+            BusyError: a host-wide bound was not free before the deadline, or the plugin is paused: its calls ended in
+                traps or limits too often.
             BaseException: what a host function raised, as it is; `trio.Cancelled` where the caller is cancelled.
         """
         try:
@@ -175,6 +185,8 @@ class Plugin:
             if present.guest is not None:
                 return await self._call_shared(function, data, limits, config, manifest, run)
             options = self._options(present, function, limits, config, manifest)
+            if self._overseer is not None and self._overseer.paused:
+                await self._overseer.admit(present, function)
             present.calls += 1
             try:
                 if self._attendant is not None:
@@ -184,6 +196,10 @@ class Plugin:
                     program = await present.code.compile()
                 with Frame(self, options.limits.nesting, present, run):
                     return await program.call(function, data, options)
+            except InnkeeperError as error:
+                if self._overseer is not None:
+                    self._overseer.failed(present, options, error)
+                raise
             finally:
                 present.calls -= 1
                 if present.retired:
@@ -225,6 +241,8 @@ class Plugin:
             raise UsageError("the plugin is called from within its own call; its shared guest runs one call at a time")
         present = self._present
         options = self._options(present, function, limits, config, manifest)
+        if self._overseer is not None and self._overseer.paused:
+            await self._overseer.admit(present, function)
         if present.code.program is None:
             with present:
                 # The wall clock does not count compiling.
@@ -247,6 +265,10 @@ class Plugin:
                             return await guest.call(function, data, options)
                         call = PluginCall(present, function, data, options, frame.run, shared=True)
                         return await self._attendant.attend(call, partial(guest.call, function, data))
+                    except InnkeeperError as error:
+                        if self._overseer is not None:
+                            self._overseer.failed(present, options, error)
+                        raise
                     finally:
                         present.calls -= 1
                         if present.retired:

@@ -225,7 +225,7 @@ class Reloader:
             # A file system that does not answer must not keep the host from closing: such a look is given up, and
             # what it finds is nobody's.
             found = await trio.to_thread.run_sync(
-                lambda: look(self._home, self._readings, self._catalogue, at_once=at_once, in_service=in_service),
+                lambda: self._read(at_once, in_service),
                 abandon_on_cancel=True,
                 limiter=self._reader,
             )
@@ -251,6 +251,12 @@ class Reloader:
         except Exception:
             # As for a look: a defect of ours must not end the host.
             logger.exception("loading native plugins failed")
+
+    def _read(self, at_once: bool, in_service: frozenset[str]) -> Look:
+        found = look(self._home, self._readings, self._catalogue, at_once=at_once, in_service=in_service)
+        if found.catalogue is not None:
+            self._roster.prepare(found.catalogue)
+        return found
 
     async def _finish(self, outcome: Outcome) -> None:
         self._show()

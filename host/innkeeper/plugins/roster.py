@@ -18,7 +18,7 @@ from innkeeper.plugins.home import Home
 from innkeeper.plugins.manifest import Instance, Manifest
 from innkeeper.plugins.node_table import NodeTable
 from innkeeper.plugins.plugin import Plugin, checked
-from innkeeper.plugins.services import Services
+from innkeeper.plugins.services import Services, prepare_all
 from innkeeper.sandbox.interface import Engine, HostFunction
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ class Roster:
         self._engine = engine
         self._offered = offered
         self._attendant = offered.attendant()
+        self._overseer = offered.overseer()
         self._catalogue = Catalogue()
         # Whoever still has the plugin that was removed finds it alive again when its file comes back.
         self._gone: WeakValueDictionary[str, Plugin] = WeakValueDictionary()
@@ -165,7 +166,7 @@ class Roster:
         generation = self._generation(entry, self.code_of(entry))
         plugin = self._gone.pop(entry.id, None)
         if plugin is None:
-            plugin = Plugin(entry.id, self._home.configuration.ceiling, generation, self._attendant)
+            plugin = Plugin(entry.id, self._home.configuration.ceiling, generation, self._attendant, self._overseer)
         else:
             plugin.replace(generation)
         self.services[entry.id] = Service(plugin, generation, entry)
@@ -248,6 +249,10 @@ class Roster:
         rejected = service.rejected
         self._swap(service, kept, service.generation.code, outcome)
         service.candidate, service.rejected, service.standing = candidate, rejected, ruling.problems
+
+    def prepare(self, catalogue: Catalogue) -> None:
+        """Does what takes long before `apply` is quick. In a thread."""
+        prepare_all(self._offered, catalogue)
 
     # --- parts ------------------------------------------------------------------------------------------------------
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from innkeeper.errors import UsageError
-from innkeeper.plugins.attendant import Attendant
+from innkeeper.plugins.attendant import Attendant, Overseer
 from innkeeper.plugins.manifest import Manifest
 from innkeeper.sandbox.interface import HostFunction
+
+if TYPE_CHECKING:
+    from innkeeper.plugins.catalogue import Catalogue
 
 
 class Services(Protocol):
@@ -24,6 +27,11 @@ class Services(Protocol):
         """
         ...
 
+    def prepare(self, manifest: Manifest | None, imports: Collection[str]) -> None:
+        """Does what takes long before `functions` can answer the same: importing, above all. Called in a thread, so
+        that trio's does not stand still when a first plugin requests something; may be left out."""
+        ...
+
     def native(self) -> NativeSupport:
         """What native plugins need.
 
@@ -34,6 +42,10 @@ class Services(Protocol):
 
     def attendant(self) -> Attendant | None:
         """Who sees the calls of the host's plugins, or None. Asked once, as the host opens."""
+        ...
+
+    def overseer(self) -> Overseer | None:
+        """Who pauses plugins, or None."""
         ...
 
 
@@ -71,14 +83,28 @@ class NativeSupport(Protocol):
         ...
 
 
+def prepare_all(services: Services, catalogue: Catalogue) -> None:
+    """`Services.prepare` for all that lies in a home. In a thread."""
+    for entry in catalogue.entries.values():
+        services.prepare(entry.module.manifest, entry.module.imports)
+    for native in catalogue.native.values():
+        services.prepare(native.folder.manifest, ())
+
+
 class NoServices:
     """A host without any."""
 
     def functions(self, manifest: Manifest | None, imports: Collection[str]) -> Sequence[HostFunction]:
         return ()
 
+    def prepare(self, manifest: Manifest | None, imports: Collection[str]) -> None:
+        pass
+
     def native(self) -> NativeSupport:
         raise UsageError("this host has no services, and native plugins need them; open it with innkeeper.open_host")
 
     def attendant(self) -> Attendant | None:
+        return None
+
+    def overseer(self) -> Overseer | None:
         return None

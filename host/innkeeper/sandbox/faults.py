@@ -40,15 +40,22 @@ def describe(guest: Guest, trap: int, error: int, *, starting: bool) -> BaseExce
     if ran_out is not None:
         return ran_out
     if code is None:
-        return (
+        return _trapped(
             RejectedError(f"the module does not start: {_first_line(text)}")
             if starting
             else GuestError(f"the guest ended: {_first_line(text)}")
         )
     words = capi.TRAP_NAMES.get(code, f"trap {code}")
     if starting:
-        return RejectedError(f"the module trapped while it started: {words}; ask its author for one that starts")
-    return GuestError(f"the guest trapped: {words}")
+        return _trapped(
+            RejectedError(f"the module trapped while it started: {words}; ask its author for one that starts")
+        )
+    return _trapped(GuestError(f"the guest trapped: {words}"))
+
+
+def _trapped(error: InnkeeperError) -> InnkeeperError:
+    error.trap = True
+    return error
 
 
 def _from_failure(failure: BaseException) -> BaseException | None:
@@ -57,7 +64,7 @@ def _from_failure(failure: BaseException) -> BaseException | None:
             return None
         return GuestError(f"the guest exited with code {failure.code}", code=failure.code)
     if isinstance(failure, MemoryFault):
-        return GuestError("the guest gave the host an offset or a length outside of its memory")
+        return _trapped(GuestError("the guest gave the host an offset or a length outside of its memory"))
     return failure
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert, or_, select
+from sqlalchemy import Connection, delete, insert, select
 
 from innkeeper.storage.database import Database
 from innkeeper.storage.names import check_name
@@ -29,6 +29,9 @@ _EVERY = 256
 
 _DAY = 86400.0
 
+_CUTS = ((10, 250), (10, 50), (3, 40), (1, 10))
+"""Texts of a list, and characters of each, one after the other until a record fits."""
+
 
 class AuditKind(StrEnum):
     """What was done. The value is its name in the database."""
@@ -37,6 +40,8 @@ class AuditKind(StrEnum):
     REVOKE = "revoke"
     REFUSAL = "refusal"
     NATIVE_LOAD = "native_load"
+    PAUSE = "pause"
+    RESUME = "resume"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,24 @@ class Record:
     plugin: str
     digest: str
     details: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecord:
+    """A record to be kept.
+
+    Attributes:
+        kind, plugin, digest, details: as of `Record`.
+        at: when, seconds since 1970; None: as it is written.
+        once: not where the newest record of this kind and plugin says the same.
+    """
+
+    kind: AuditKind
+    plugin: str
+    digest: str
+    details: Mapping[str, Any]
+    at: float | None = None
+    once: bool = False
 
 
 class AuditLog:
@@ -93,21 +116,37 @@ class AuditLog:
             ValueError: plugin or digest cannot be a name, or the details are no JSON or above `MOST_DETAILS` bytes.
             RejectedError, BusyError, UsageError: as `Database.write`.
         """
-        check_name(plugin, "plugin")
-        check_name(digest, "digest", empty=True)
-        text = _encoded({} if details is None else dict(details))
+        row = check_record(NewRecord(kind, plugin, digest, {} if details is None else details))
+        return await self._db.write(lambda connection: self._add(connection, kind, {"at": self._now(), **row}))
 
-        def write(connection: Connection) -> int:
-            values = {"kind": kind.value, "plugin": plugin, "digest": digest, "details": text}
-            made = connection.execute(insert(audit).values(at=self._now(), **values)).inserted_primary_key
-            assert made is not None
-            due = self._due.get(kind.value, 0)
-            if due == 0:
-                self._sweep(connection, kind)
-            self._due[kind.value] = (due + 1) % _EVERY
-            return int(made[0])
+    async def append_all(self, new: Sequence[NewRecord]) -> None:
+        """Keeps several records, in their order and in one transaction, so a few at a time.
 
-        return await self._db.write(write)
+        Raises:
+            ValueError, RejectedError, BusyError, UsageError: as `append`; then none is kept.
+        """
+        rows = [(each, check_record(each)) for each in new]
+
+        def write(connection: Connection) -> None:
+            for each, row in rows:
+                if each.once:
+                    own = (audit.c.kind == each.kind.value, audit.c.plugin == each.plugin)
+                    newest = select(audit.c.digest, audit.c.details).where(*own).order_by(audit.c.id.desc()).limit(1)
+                    found = connection.execute(newest).first()
+                    if found is not None and (found.digest, found.details) == (each.digest, row["details"]):
+                        continue
+                self._add(connection, each.kind, {"at": self._now() if each.at is None else each.at, **row})
+
+        await self._db.write(write)
+
+    def _add(self, connection: Connection, kind: AuditKind, row: dict[str, Any]) -> int:
+        made = connection.execute(insert(audit).values(**row)).inserted_primary_key
+        assert made is not None
+        due = self._due.get(kind.value, 0)
+        if due == 0:
+            self._sweep(connection, kind)
+        self._due[kind.value] = (due + 1) % _EVERY
+        return int(made[0])
 
     async def read(
         self,
@@ -159,13 +198,43 @@ class AuditLog:
     def _sweep(self, connection: Connection, kind: AuditKind) -> int:
         ids = select(audit.c.id).where(audit.c.kind == kind.value)
         newest_too_many = connection.scalar(ids.order_by(audit.c.id.desc()).offset(self._most).limit(1))
-        gone = audit.c.at < self._now() - self._kept
-        if newest_too_many is not None:
-            gone = or_(gone, audit.c.id <= newest_too_many)
-        found = list(connection.scalars(ids.where(gone).order_by(audit.c.id).limit(_STEP)))
+        # Those that were kept first are looked at, and no others: there may be many of which none is too old.
+        first = select(audit.c.id, audit.c.at).where(audit.c.kind == kind.value).order_by(audit.c.id).limit(_STEP)
+        oldest, last = self._now() - self._kept, -1 if newest_too_many is None else newest_too_many
+        found = [row.id for row in connection.execute(first) if row.at < oldest or row.id <= last]
         if found:
             connection.execute(delete(audit).where(audit.c.id.in_(found)))
         return len(found)
+
+
+def fitting(details: Mapping[str, Any]) -> dict[str, Any]:
+    """The details of a record, cut until they fit: of lists the first texts, with how many more there are, and of texts
+    the beginnings."""
+    found: dict[str, Any] = {}
+    for most, length in _CUTS:
+        found = {}
+        for key, value in details.items():
+            if isinstance(value, list | tuple):
+                found[key] = [str(each)[:length] for each in value[:most]]
+                if len(value) > most:
+                    found[f"{key}_more"] = len(value) - most
+            else:
+                found[key] = value[: 2 * length] if isinstance(value, str) else value
+        if len(json.dumps(found)) <= MOST_DETAILS:
+            break
+    return found
+
+
+def check_record(new: NewRecord) -> dict[str, Any]:
+    """The columns of a record but for its time.
+
+    Raises:
+        ValueError: as `AuditLog.append`.
+    """
+    check_name(new.plugin, "plugin")
+    check_name(new.digest, "digest", empty=True)
+    values = {"kind": new.kind.value, "plugin": new.plugin, "digest": new.digest}
+    return {**values, "details": _encoded(dict(new.details))}
 
 
 def _encoded(details: dict[str, Any]) -> str:

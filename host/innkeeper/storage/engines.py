@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 
+from innkeeper.errors import BusyError
+
 BUSY: Final = 10.0
 """Seconds that a connection waits for another process's transaction, which lasts about 10 ms and its commit."""
 
@@ -64,5 +66,24 @@ def turn_on_wal(engine: Engine) -> bool:
         row = cursor.fetchone()
         cursor.close()
         return row is not None and row[0] == "wal"
+    finally:
+        connection.close()
+
+
+def vacuum(path: Path) -> None:
+    """Rewrites the file without what was deleted, and empties the log beside it; nobody else may write meanwhile."""
+    connection = writing_engine(path).raw_connection()
+    try:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA secure_delete=ON")
+        cursor.execute("VACUUM")
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        row = cursor.fetchone()
+        cursor.close()
+        if row is not None and row[0]:
+            raise BusyError(
+                f"the log beside the database {path.name!r} could not be emptied: another process reads; try again",
+                bound="database",
+            )
     finally:
         connection.close()

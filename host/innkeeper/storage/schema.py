@@ -76,6 +76,7 @@ audit: Final = Table(
     sqlite_autoincrement=True,
 )
 Index("audit_kind", audit.c.kind, audit.c.id)
+Index("audit_plugin", audit.c.plugin, audit.c.id)
 
 subscriptions: Final = Table(
     "subscriptions",

@@ -1,6 +1,8 @@
-"""Plugins that are paused, and consents."""
+"""The audit log of one plugin is read without reading all others'."""
 
 from __future__ import annotations
+
+from alembic import op
 
 revision = "0007"
 down_revision = "0006"
@@ -9,8 +11,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    pass
+    op.create_index("audit_plugin", "audit", ["plugin", "id"])
 
 
 def downgrade() -> None:
-    pass
+    op.drop_index("audit_plugin", "audit")
