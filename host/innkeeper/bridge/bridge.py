@@ -25,6 +25,7 @@ from innkeeper.sandbox.interface import HostFunction
 if TYPE_CHECKING:
     from innkeeper.bridge.caller import Caller
     from innkeeper.bridge.journal.keeper import JournalKeeper
+    from innkeeper.bridge.memo.memory import Memory
     from innkeeper.bridge.metrics import Metrics
     from innkeeper.bridge.offer import Offer
     from innkeeper.bridge.run_streams import RunStreams
@@ -70,6 +71,7 @@ class Bridge:
         self._offer: Offer | None = None
         self._native: NativeSupport | None = None
         self._journals: JournalKeeper | None = None
+        self._memory: Memory | None = None
 
     @cached_property
     def variables(self) -> RunVariables:
@@ -133,6 +135,21 @@ class Bridge:
 
             self._journals = JournalKeeper(settings, self._open, OWNER)
         return self._journals
+
+    def memory(self, costly: bool) -> Attendant | None:
+        """As `Services.memory`."""
+        memory = self.remembered
+        return None if memory is None else memory.attending(costly)
+
+    @property
+    def remembered(self) -> Memory | None:
+        """The memory of pure calls, with its counts; None where it has no room."""
+        settings = self._configuration.memo
+        if self._memory is None and (settings.memory or settings.disk):
+            from innkeeper.bridge.memo.memory import Memory
+
+            self._memory = Memory(settings, self._open, OWNER)
+        return self._memory
 
     @asynccontextmanager
     async def serving(self, host: Host) -> AsyncIterator[None]:
@@ -208,6 +225,8 @@ class Bridge:
         """Nothing is opened any more; waits for what is being opened, and gives back what services hold."""
         if self._journals is not None:
             await self._journals.aclose()
+        if self._memory is not None:
+            await self._memory.aclose()
         self._closed = True
         if self._offer is not None:
             await self._offer.aclose()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,12 +10,13 @@ from pathlib import Path
 import trio
 
 from innkeeper.errors import InnkeeperError, UsageError
-from innkeeper.plugins.attendant import Attendant, PluginCall
+from innkeeper.plugins.attendant import Attendant, Attendants, PluginCall
 from innkeeper.plugins.chain import Frame, inside
 from innkeeper.plugins.generation import Generation
 from innkeeper.plugins.grant import Grant
 from innkeeper.plugins.grants import GrantState
 from innkeeper.plugins.manifest import Instance, Manifest
+from innkeeper.plugins.memo import Memo
 from innkeeper.plugins.rights import Rights
 from innkeeper.plugins.runs import RunContext
 from innkeeper.plugins.shared import Turn
@@ -46,15 +47,25 @@ class Plugin:
         b'HELLO'
     """
 
-    def __init__(self, id: str, ceiling: Limits, generation: Generation, attendant: Attendant | None = None) -> None:
+    def __init__(
+        self,
+        id: str,
+        ceiling: Limits,
+        generation: Generation,
+        attendant: Attendant | None = None,
+        memory: Callable[[bool], Attendant | None] | None = None,
+    ) -> None:
         """Args:
         id: its id.
         ceiling: the most that a caller may raise a limit to.
         generation: the version that is in service.
         attendant: sees each of its calls, or None.
+        memory: gives who remembers its pure calls (`Services.memory`), or None.
         """
         self.id = id
         self._attendant = attendant
+        self._memory = memory
+        self._remembering: dict[Memo, Attendant | None] = {}
         self._ceiling = ceiling
         self._present = generation
         self._turn = Turn()
@@ -118,6 +129,12 @@ class Plugin:
         return self._present.instance
 
     @property
+    def pure(self) -> bool:
+        """Whether equal calls have equal results (bool), so that they can be remembered: each has a guest of its own,
+        without any capability, and no function of the host to ask but `log` and `config`."""
+        return self._present.pure
+
+    @property
     def functions(self) -> tuple[str, ...]:
         """Names of the functions that the module exports, sorted."""
         return self._present.functions
@@ -140,6 +157,7 @@ class Plugin:
         config: Mapping[str, str] | None = None,
         manifest: Manifest | None = None,
         run: RunContext | None = None,
+        memo: Memo = False,
     ) -> Result:
         """Calls a function of the guest.
 
@@ -151,6 +169,8 @@ class Plugin:
             manifest: what the input was made by. If the version in service has another by now, in which the function
                 is another node or has another codec, the call is refused.
             run: what the call belongs to; by default what the call that this one is inside of belongs to, if any.
+            memo: whether the result of an equal call may be given instead, and this one's be remembered; "costly": on
+                disk only if the call took long (`memo.disk_after`). Without effect where the plugin is not `pure`.
 
         Returns:
             Result: the output (bytes) and what the call cost.
@@ -177,8 +197,11 @@ class Plugin:
             options = self._options(present, function, limits, config, manifest)
             present.calls += 1
             try:
-                if self._attendant is not None:
-                    return await self._attended(self._attendant, present, function, data, options, run)
+                attendant = self._attendant
+                if memo and present.pure:
+                    attendant = self._remembers(memo)
+                if attendant is not None:
+                    return await self._attended(attendant, present, function, data, options, run)
                 program = present.code.program
                 if program is None:
                     program = await present.code.compile()
@@ -255,6 +278,16 @@ class Plugin:
                 turn.give()
         # It has no such guest any more.
         return await self.call(function, data, limits=options.limits, config=config, manifest=manifest, run=run)
+
+    def _remembers(self, memo: Memo) -> Attendant | None:
+        if memo not in self._remembering:
+            found = None if self._memory is None else self._memory(memo == "costly")
+            if found is None or self._attendant is None:
+                self._remembering[memo] = found or self._attendant
+            else:
+                # Whoever records calls records those that were remembered, too.
+                self._remembering[memo] = Attendants([self._attendant, found])
+        return self._remembering[memo]
 
     def _options(
         self,

@@ -36,6 +36,14 @@ class Services(Protocol):
         """Who sees the calls of the host's plugins, or None. Asked once, as the host opens."""
         ...
 
+    def memory(self, costly: bool) -> Attendant | None:
+        """Who remembers pure calls, or None. Sees those of them alone that are to be remembered.
+
+        Args:
+            costly: whether only what took long is kept on disk.
+        """
+        ...
+
 
 class NativeSupport(Protocol):
     """What the tier of native plugins needs of the bridge."""
@@ -81,4 +89,7 @@ class NoServices:
         raise UsageError("this host has no services, and native plugins need them; open it with innkeeper.open_host")
 
     def attendant(self) -> Attendant | None:
+        return None
+
+    def memory(self, costly: bool) -> Attendant | None:
         return None
