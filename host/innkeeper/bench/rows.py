@@ -115,7 +115,7 @@ _ALL = (
     Row(
         "memo-small", "a remembered call beside a fresh guest's, 64 bytes", "%", "memo", aim_own=33.3, note=_REMEMBERED
     ),
-    Row("memo-64k", "the same, 64 KB in and out", "%", "memo", aim_own=33.3, note=_REMEMBERED),
+    Row("memo-64k", "a remembered call beside a fresh guest's, 64 KB", "%", "memo", aim_own=33.3, note=_REMEMBERED),
 )
 
 ROWS = {row.name: row for row in _ALL}

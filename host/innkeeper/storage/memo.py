@@ -7,12 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from innkeeper.storage.database import Database
 from innkeeper.storage.names import check_name
 from innkeeper.storage.schema import memo, memo_usage
 from innkeeper.storage.statements import insert_if_missing
+
+MOST_BODY: Final = 4 << 20
+"""Bytes of a body; a larger one was not written here, and is not read."""
 
 ROW: Final = 256
 """Bytes that each result counts beside its body, so that many small ones cannot take more than is said."""
@@ -76,7 +79,9 @@ class MemoStore:
         """A result's body, and whether its use is to be written down again (`touch`); None if there is none."""
         check_name(owner, "owner")
         check_name(key, "key")
-        query = select(memo.c.at, memo.c.used, memo.c.body).where(memo.c.owner == owner, memo.c.key == key)
+        query = select(memo.c.at, memo.c.used, memo.c.body).where(
+            memo.c.owner == owner, memo.c.key == key, func.length(memo.c.body) <= MOST_BODY
+        )
 
         def read(connection: Connection) -> tuple[bytes, bool] | None:
             row = connection.execute(query).first()
@@ -95,12 +100,13 @@ class MemoStore:
             new: bodies by key; few enough for one transaction.
 
         Returns:
-            How many were kept (int): one that alone is more than the owner's may have together is not.
+            How many were kept (int): one above `MOST_BODY` is not, nor one that alone is more than the owner's may
+            have together.
         """
         check_name(owner, "owner")
         for key in new:
             check_name(key, "key")
-        left = [(key, body) for key, body in new.items() if len(body) + ROW <= self._total]
+        left = [(key, body) for key, body in new.items() if len(body) <= min(MOST_BODY, self._total - ROW)]
         count = len(left)
 
         def write(connection: Connection) -> int:

@@ -6,7 +6,6 @@ import hashlib
 import sys
 from dataclasses import fields
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -68,6 +67,8 @@ def implementation() -> str:
     Our own part in it is the text of the rooms that a result passes through: whoever changes a line of it, in a
     release or in a checkout, gets nothing that was computed before. Reads some 200 files, so in a thread.
     """
+    from importlib import metadata
+
     digest = hashlib.sha256()
     here = Path(__file__).resolve().parents[2]
     for room in _ROOMS:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 import trio
@@ -23,6 +24,7 @@ from innkeeper.bridge.memo.shelf import MemoShelf
 from innkeeper.plugins.attendant import PluginCall, Proceed
 from innkeeper.plugins.memo import powerless
 from innkeeper.plugins.settings import MemoSettings
+from innkeeper.sandbox.interface import CallOptions
 from innkeeper.sandbox.usage import Result
 
 if TYPE_CHECKING:
@@ -41,6 +43,22 @@ _PASS: Final = 1 << 20
 _CALL: Final = 4096
 """Bytes of input after which calls that were remembered let other tasks run, each counting so many more: about a
 millisecond. No guest runs, so nothing else would give way."""
+
+
+class _Making(NamedTuple):
+    """A call of which nothing is in memory.
+
+    Attributes:
+        key: what it depends on.
+        habit: the module's digest, and the function.
+        make: makes it.
+        erasures: how often the owner's results had been erased when it began.
+    """
+
+    key: CallKey
+    habit: tuple[str, str]
+    make: Callable[[], Awaitable[Result]]
+    erasures: int
 
 
 class Memory:
@@ -72,7 +90,7 @@ class Memory:
         self._kept = settings.days * _DAY
         self._recent = Recent(settings.memory)
         self._shelf = MemoShelf(settings, database, owner, now=now) if settings.disk else None
-        self._bases: WeakKeyDictionary[Generation, bytes] = WeakKeyDictionary()
+        self._bases: WeakKeyDictionary[Generation, tuple[bytes, dict[str, str]]] = WeakKeyDictionary()
         # Seconds that calls of a function took lately, by the module's digest and its name.
         self._habits: dict[tuple[str, str], float] = {}
         self._erasures = 0
@@ -108,37 +126,30 @@ class Memory:
                 self.hits += 1
                 return entry.result()
             self._recent.drop(key)
+        options = call.options
+        if options.config is version.config:
+            # Programs can reach it: what is kept under the key is what was computed from it, whatever becomes of it.
+            options = CallOptions(options.limits, dict(options.config), options.plugin, tape=options.tape)
+        making = _Making(key, (version.digest, call.function), partial(proceed, options), self._erasures)
         shelf = self._shelf
         if shelf is None:
-            return self._noted(call, key, await proceed(call.options), False, self._erasures)
-        if not costly:
-            return await self._after_a_look(shelf, call, key, proceed)
-        return await self._if_costly(shelf, call, key, proceed)
-
-    async def _if_costly(self, shelf: MemoShelf, call: PluginCall, key: CallKey, proceed: Proceed) -> Result:
-        least = self._settings.disk_after
-        took = self._habits.get((call.version.digest, call.function), None if least else 0.0)
+            return self._noted(making, await making.make(), on_disk=False)
+        least = self._settings.disk_after if costly else 0.0
+        took = self._habits.get(making.habit, None if least else 0.0)
         if took is None:
-            return await self._unless_it_is_brief(shelf, call, key, proceed)
+            return await self._unless_it_is_brief(shelf, making, least)
         if took >= least:
-            return await self._after_a_look(shelf, call, key, proceed)
-        erasures = self._erasures
-        result = await proceed(call.options)
-        return self._noted(call, key, result, result.usage.wall >= least, erasures)
+            entry = await self._looked_up(shelf, key)
+            if entry is not None:
+                return self._found(making, entry)
+        result = await making.make()
+        return self._noted(making, result, on_disk=result.usage.wall >= least)
 
-    async def _after_a_look(self, shelf: MemoShelf, call: PluginCall, key: CallKey, proceed: Proceed) -> Result:
-        erasures = self._erasures
-        entry = await self._looked_up(shelf, key)
-        if entry is not None:
-            return self._found(key, entry, erasures)
-        return self._noted(call, key, await proceed(call.options), True, erasures)
-
-    async def _unless_it_is_brief(self, shelf: MemoShelf, call: PluginCall, key: CallKey, proceed: Proceed) -> Result:
+    async def _unless_it_is_brief(self, shelf: MemoShelf, making: _Making, least: float) -> Result:
         """Makes a call of which nobody knows how long it takes; once it has taken long, looks on disk meanwhile."""
         found: Entry | None = None
         result: Result | None = None
         failure: BaseException | None = None
-        least, erasures = self._settings.disk_after, self._erasures
         async with trio.open_nursery() as nursery:
 
             async def look() -> None:
@@ -146,21 +157,21 @@ class Memory:
                 # This task ends here, whoever cancelled it; the call itself says what is to be raised.
                 with suppress(trio.Cancelled):
                     await trio.sleep(least)
-                    found = await self._looked_up(shelf, key)
+                    found = await self._looked_up(shelf, making.key)
                 if found is not None:
                     nursery.cancel_scope.cancel()
 
             nursery.start_soon(look)
             try:
-                result = await proceed(call.options)
+                result = await making.make()
             except BaseException as error:
                 # Kept out of the nursery, which would wrap it into a group.
                 failure = error
             nursery.cancel_scope.cancel()
         if result is not None:
-            return self._noted(call, key, result, result.usage.wall >= least, erasures)
+            return self._noted(making, result, on_disk=result.usage.wall >= least)
         if found is not None:
-            return self._found(key, found, erasures)
+            return self._found(making, found)
         assert failure is not None
         try:
             raise failure
@@ -176,35 +187,36 @@ class Memory:
             shelf.rest(f"it did not answer within {PATIENCE:g} s")
         return entry
 
-    def _found(self, key: CallKey, entry: Entry, erasures: int) -> Result:
+    def _found(self, making: _Making, entry: Entry) -> Result:
         self.hits += 1
         self.disk_hits += 1
-        if erasures == self._erasures:
-            self._recent.put(key, entry)
+        if making.erasures == self._erasures:
+            self._recent.put(making.key, entry)
         return entry.result()
 
-    def _noted(self, call: PluginCall, key: CallKey, result: Result, on_disk: bool, erasures: int) -> Result:
+    def _noted(self, making: _Making, result: Result, *, on_disk: bool) -> Result:
         self.misses += 1
-        habit = (call.version.digest, call.function)
-        if habit not in self._habits and len(self._habits) >= _HABITS:
-            self._habits.clear()
-        self._habits[habit] = max(result.usage.wall, self._habits.get(habit, 0.0) / 2)
+        habits, habit = self._habits, making.habit
+        if habit not in habits and len(habits) >= _HABITS:
+            habits.clear()
+        habits[habit] = max(result.usage.wall, habits.get(habit, 0.0) / 2)
         # What was begun before the owner's data was erased is not kept.
-        entry = Entry.of(result, self._now()) if erasures == self._erasures else None
+        entry = Entry.of(result, self._now()) if making.erasures == self._erasures else None
         if entry is not None:
-            self._recent.put(key, entry)
+            self._recent.put(making.key, entry)
             if on_disk and self._shelf is not None:
-                self._shelf.put(key, entry)
+                self._shelf.put(making.key, entry)
         return result
 
     def _basis(self, call: PluginCall) -> bytes:
         version, options = call.version, call.options
         if options.limits is not version.limits or options.config is not version.config:
             return basis_of(call, self._owner)
-        basis = self._bases.get(version)
-        if basis is None:
-            basis = self._bases[version] = basis_of(call, self._owner)
-        return basis
+        known = self._bases.get(version)
+        if known is None or known[1] != options.config:
+            # A plugin's configuration is a dict that programs can reach.
+            known = self._bases[version] = basis_of(call, self._owner), dict(options.config)
+        return known[0]
 
     async def _give_way(self, size: int) -> None:
         self._debt += size + _CALL

@@ -9,10 +9,11 @@ from innkeeper.bridge.memo.entry import Entry
 
 
 class CallKey(NamedTuple):
-    """All that a pure call depends on. Two are equal if their parts are, byte for byte: nothing rests on a hash.
+    """All that a pure call depends on. Function and input are compared byte for byte, which is quicker than a hash that
+    one could rely on.
 
     Attributes:
-        basis: what does not change from call to call (`key.basis_of`).
+        basis: sha256 of what does not change from call to call (`key.basis_of`).
         function: of the guest.
         data: its input.
     """
@@ -21,9 +22,21 @@ class CallKey(NamedTuple):
     function: str
     data: bytes
 
+    @property
+    def size(self) -> int:
+        """Bytes that it counts (int)."""
+        return len(self.data) + len(self.function)
+
+
+_Key = tuple[bytes, str, bytes]
+_Entry = tuple[bytes, tuple[float, ...], tuple[tuple[str, str], ...], float, int]
+
 
 class Recent:
     """Results by what they depend on.
+
+    All of it is plain tuples of bytes, text and numbers: Python's collector stops looking at those, and does not hold
+    up trio's thread for tens of milliseconds where there are many.
 
     Args:
         most: bytes that they may have together, what they depend on included.
@@ -31,7 +44,7 @@ class Recent:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._entries: OrderedDict[CallKey, Entry] = OrderedDict()
+        self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
         self.size = 0
         """Bytes that they have (int)."""
 
@@ -41,27 +54,29 @@ class Recent:
     def get(self, key: CallKey) -> Entry | None:
         """The result of an equal call, or None."""
         entry = self._entries.get(key)
-        if entry is not None:
-            self._entries.move_to_end(key)
-        return entry
+        if entry is None:
+            return None
+        self._entries.move_to_end(key)
+        return Entry._make(entry)
 
     def put(self, key: CallKey, entry: Entry) -> None:
         """Keeps a result; those that were used longest ago go."""
         self.drop(key)
-        size = entry.size + len(key.data)
+        size = entry.size + key.size
         if size > self._most:
             return
-        self._entries[key] = entry
+        plain = (entry.output, entry.numbers, entry.log, entry.at, entry.size)
+        self._entries[key.basis, key.function, key.data] = plain
         self.size += size
         while self.size > self._most:
             old, gone = self._entries.popitem(last=False)
-            self.size -= gone.size + len(old.data)
+            self.size -= Entry._make(gone).size + CallKey._make(old).size
 
     def drop(self, key: CallKey) -> None:
         """Forgets a result, if there is one."""
         gone = self._entries.pop(key, None)
         if gone is not None:
-            self.size -= gone.size + len(key.data)
+            self.size -= Entry._make(gone).size + key.size
 
     def clear(self) -> None:
         """Forgets all."""

@@ -103,7 +103,7 @@ class MemoShelf:
 
     def put(self, key: CallKey, entry: Entry) -> None:
         """Has a result written, soon. Nobody waits for it."""
-        size = entry.size + len(key.data)
+        size = entry.size + key.size
         if self._closing or key in self._queue:
             return
         if self._waiting + size > WAITING:
@@ -124,7 +124,7 @@ class MemoShelf:
                 batch: dict[CallKey, Entry] = {}
                 size = 0
                 for key, entry in self._queue.items():
-                    size += entry.size + len(key.data)
+                    size += entry.size + key.size
                     if batch and (size > _BATCH_BYTES or len(batch) >= _BATCH):
                         break
                     batch[key] = entry
@@ -142,7 +142,7 @@ class MemoShelf:
                     # It may have been erased meanwhile.
                     if self._queue.get(key) is entry:
                         del self._queue[key]
-                        self._waiting -= entry.size + len(key.data)
+                        self._waiting -= entry.size + key.size
         finally:
             self._idle = None
             idle.set()
@@ -152,7 +152,7 @@ class MemoShelf:
         if used:
             await store.touch(self._owner, used)
         if batch:
-            size = sum(entry.size + len(key.data) for key, entry in batch.items())
+            size = sum(entry.size + key.size for key, entry in batch.items())
             bodies = self._coded(batch) if size <= _SMALL else await trio.to_thread.run_sync(self._coded, batch)
             async with self._writing:
                 if all(self._queue.get(key) is entry for key, entry in batch.items()):
