@@ -21,6 +21,7 @@ from innkeeper.bench import (
     go,
     hostcalls,
     loads,
+    memo,
     modules,
     peer_extism,
     processes,
@@ -386,3 +387,18 @@ async def test_made_modules_have_about_the_sizes_that_were_asked_for_and_all_dif
             except InnkeeperError as error:
                 pytest.fail(str(error))
             assert (await plugin.call("echo", b"x")).output == b"x"
+
+
+@pytest.mark.parametrize("name", ["memo-small", "memo-64k"])
+def test_a_remembered_call_is_timed_beside_a_fresh_one(name: str, workspace: Workspace) -> None:
+    measured = memo.measure(name, workspace)
+    assert set(measured.figures) == {INNKEEPER}
+    hit, fresh = measured.extra["remembered_us"], measured.extra["fresh_us"]
+    assert measured.figures[INNKEEPER].median == pytest.approx(100 * hit / fresh)
+
+
+def test_no_other_row_remembers_anything() -> None:
+    folder = ROOT / "host" / "innkeeper" / "bench"
+    assert [path.name for path in sorted(folder.glob("*.py")) if "memo=" in path.read_text(encoding="utf-8")] == [
+        "memo.py"
+    ]

@@ -29,6 +29,14 @@ INPUTS = {
 Run = Callable[..., tuple[int, str, list[str]]]
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is remembered in the checkout, which would be the home."""
+    folder = tmp_path / "its-home"
+    folder.mkdir()
+    monkeypatch.setenv("INNKEEPER_HOME", str(folder))
+
+
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
     fake = text_host()

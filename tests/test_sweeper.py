@@ -18,7 +18,7 @@ from innkeeper.bridge import sweeper as sweeper_module
 from innkeeper.bridge.sweeper import EVERY, FIRST, Sweeper
 from innkeeper.errors import BusyError
 from innkeeper.plugins.configuration import Configuration
-from innkeeper.plugins.settings import JournalSettings, Retention
+from innkeeper.plugins.settings import JournalSettings, MemoSettings, Retention
 from innkeeper.storage import sweeping
 from innkeeper.storage.audit import AuditKind, AuditLog
 from innkeeper.storage.database import Database, open_database
@@ -26,6 +26,8 @@ from innkeeper.storage.events import EventStore
 from innkeeper.storage.journals import JournalStore, NewJournal
 from innkeeper.storage.kv import KvStore
 from innkeeper.storage.kv_model import Quota
+from innkeeper.storage.llm_usage import LlmUsageStore
+from innkeeper.storage.memo import MemoStore
 from innkeeper.storage.runs import RunStore
 from innkeeper.storage.schedules_model import KEPT, Account
 from kept import rows
@@ -36,6 +38,7 @@ SETTINGS = replace(
     Configuration(),
     retention=Retention(audit_days=10.0, event_days=2.0),
     journal=JournalSettings(days=5.0),
+    memo=MemoSettings(days=6.0),
 )
 
 
@@ -65,6 +68,8 @@ async def fill(db: Database, now: Callable[[], float]) -> None:
     runs = RunStore(db)
     await runs.submit(Account("o", "p"), "r", "", 1, b"job", now())
     await runs.cancel(Account("o", "p"), "r", now())
+    await MemoStore(db, now=now).put("o", {"0" * 64: b"result"})
+    await LlmUsageStore(db, now=now).reserve("o", "p", 1, 10)
 
 
 async def test_what_has_had_its_time_goes_and_what_has_not_stays(db: Database, tmp_path: Path) -> None:
@@ -78,11 +83,15 @@ async def test_what_has_had_its_time_goes_and_what_has_not_stays(db: Database, t
     assert (await sweeper.sweep())["events"] >= 1
     now[0] += 3 * DAY
     assert await sweeper.sweep() == {"journals": 1}
-    now[0] += 5 * DAY
+    now[0] += 1 * DAY
+    assert await sweeper.sweep() == {"remembered results": 1}
+    now[0] += 4 * DAY
     assert await sweeper.sweep() == {"records of the audit log": 1}
+    now[0] += 90 * DAY
+    assert await sweeper.sweep() == {"counts of tokens": 1}
     left = rows(tmp_path / "state")
     assert left.pop("kv") == 1
-    assert left.keys() <= {"kv_usage", "journals_usage"}, left
+    assert left.keys() <= {"kv_usage", "journals_usage", "memo_usage"}, left
 
 
 async def test_it_goes_in_steps_between_which_others_write(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from innkeeper.bridge.auditing import AuditWriter
     from innkeeper.bridge.caller import Caller
     from innkeeper.bridge.journal.keeper import JournalKeeper
+    from innkeeper.bridge.memo.memory import Memory
     from innkeeper.bridge.metrics import Metrics
     from innkeeper.bridge.offer import Offer
     from innkeeper.bridge.run_streams import RunStreams
@@ -76,6 +77,7 @@ class Bridge:
         self._journals: JournalKeeper | None = None
         self._pausing: Pausing | None = None
         self._audit: AuditWriter | None = None
+        self._memory: Memory | None = None
 
     @property
     def audit(self) -> AuditWriter:
@@ -161,6 +163,21 @@ class Bridge:
             self._pausing = Pausing(failures, self._folder, self._paused, self._background, self._say, self._recorded)
         return self._pausing
 
+    def memory(self, costly: bool) -> Attendant | None:
+        """As `Services.memory`."""
+        memory = self.remembered
+        return None if memory is None else memory.attending(costly)
+
+    @property
+    def remembered(self) -> Memory | None:
+        """The memory of pure calls, with its counts; None where it has no room."""
+        settings = self._configuration.memo
+        if self._memory is None and (settings.memory or settings.disk):
+            from innkeeper.bridge.memo.memory import Memory
+
+            self._memory = Memory(settings, self._database.open, OWNER)
+        return self._memory
+
     @asynccontextmanager
     async def serving(self, host: Host) -> AsyncIterator[None]:
         """What services do by themselves goes on inside of the block.
@@ -234,6 +251,8 @@ class Bridge:
             await self._journals.aclose()
         if self._audit is not None:
             await self._audit.aclose()
+        if self._memory is not None:
+            await self._memory.aclose()
         self._database.refuse()
         if self._offer is not None:
             await self._offer.aclose()

@@ -82,6 +82,7 @@ class Sweeper:
             audit_days=settings.retention.audit_days,
             event_days=settings.retention.event_days,
             journal_days=settings.journal.days,
+            memo_days=settings.memo.days,
         )
         gone: dict[str, int] = {}
         for sweep in sweeping.sweeps(database, kept, now=self._now):

@@ -43,6 +43,7 @@ class _Request:
     config: dict[str, str]
     engine: str
     journal: Keep | None
+    memo: bool
 
 
 @click.command()
@@ -61,6 +62,7 @@ class _Request:
     show_default=True,
     help="What runs the guest; extism is the extism package in a process of its own, to compare with.",
 )
+@click.option("--memo", is_flag=True, help="Give what an equal call gave before, if the plugin has no capability.")
 @journal_option
 @json_option
 @pass_settings
@@ -75,6 +77,7 @@ def call(
     wall: str | None,
     pairs: tuple[str, ...],
     engine: str,
+    memo: bool,
     journal: Keep | None,
 ) -> None:
     """Call FUNCTION of FILE, a .wasm file in any folder or the id of a plugin in the home.
@@ -100,8 +103,10 @@ def call(
         if journal not in (None, "never"):
             raise UsageError("--journal: the engine 'extism' cannot record calls; leave --engine out")
         journal = "never"
+        if memo:
+            raise UsageError("--memo: nothing is known of what the engine 'extism' answers; leave --engine out")
     by_id = is_plugin_id(file)
-    request = _Request(settings.home, file, by_id, function, text, input_file, limits, config, engine, journal)
+    request = _Request(settings.home, file, by_id, function, text, input_file, limits, config, engine, journal, memo)
     with compiling_shown():
         result = trio.run(_call, request, restrict_keyboard_interrupt_to_checkpoints=True)
     _show(result, settings.json)
@@ -129,7 +134,7 @@ async def _call(request: _Request) -> Result:
         except LimitError as error:
             error.plugin = plugin.id
             raise
-        return await plugin.call(request.function, data, limits=limits, config=request.config)
+        return await plugin.call(request.function, data, limits=limits, config=request.config, memo=request.memo)
 
 
 async def _oracle(request: _Request, stack: AsyncExitStack) -> Engine:

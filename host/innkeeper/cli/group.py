@@ -46,6 +46,7 @@ _COMMANDS = {
     "owner": "Show how much is kept of an owner, or erase it.",
     "journals": "List, show, export or delete the calls that were kept.",
     "replay": "Run a call again that was kept, and compare.",
+    "memo": "Count or erase the results of calls that are remembered.",
     "cache": "List or prune the compiled modules that are kept.",
     "bench": "Measure speed beside Extism and wasmtime-py.",
     "config": "Show the host's settings and where each comes from.",

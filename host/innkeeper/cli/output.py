@@ -153,6 +153,7 @@ def usage_object(usage: Usage) -> dict[str, Any]:
         "bytes_in": usage.bytes_in,
         "bytes_out": usage.bytes_out,
         "log_dropped": usage.log_dropped,
+        "remembered": usage.remembered,
     }
 
 

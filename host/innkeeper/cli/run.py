@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -33,6 +33,7 @@ _MOST_PROBLEMS = 50
     "--input-file", "files", metavar="KEY=PATH", multiple=True, help="An input from a file; - is standard input."
 )
 @click.option("--events", is_flag=True, help="Each event as one line of JSON, as it happens; the last is the status.")
+@click.option("--no-memo", is_flag=True, help="Run each node, also where an equal call of it is remembered.")
 @journal_option
 @json_option
 @pass_settings
@@ -42,6 +43,7 @@ def run(
     pairs: tuple[str, ...],
     files: tuple[str, ...],
     events: bool,
+    no_memo: bool,
     journal: Keep | None,
 ) -> int:
     """Run WORKFLOW, a file with an execution payload (JSON).
@@ -62,22 +64,28 @@ def run(
         give_inputs(payload, pairs, files)
         # Events on a terminal would mingle with a line; the bar of a run without options says it itself.
         with compiling_shown(line=settings.json or (events and not is_terminal(sys.stdout))) as compiling:
+            options = _Options(events, not no_memo, journal)
             return trio.run(
-                _run, settings, payload, events, compiling, journal, restrict_keyboard_interrupt_to_checkpoints=True
+                _run, settings, payload, options, compiling, restrict_keyboard_interrupt_to_checkpoints=True
             )
     except UsageError as error:
         return _refused(error, settings)
 
 
-async def _run(
-    settings: Settings, payload: WorkflowPayload, events: bool, compiling: CompilingLine, journal: Keep | None
-) -> int:
+@dataclass(frozen=True)
+class _Options:
+    events: bool
+    memo: bool
+    journal: Keep | None
+
+
+async def _run(settings: Settings, payload: WorkflowPayload, options: _Options, compiling: CompilingLine) -> int:
     from innkeeper.cli.run_view import event_object, progress, run_object, show_logs, show_outputs, show_table
     from innkeeper.composition import open_host
     from innkeeper.workflow.check import check_workflow
     from innkeeper.workflow.problems import WorkflowError
 
-    async with open_host(settings.home, watch=False, schedules=False, journal=journal) as host:
+    async with open_host(settings.home, watch=False, schedules=False, journal=options.journal) as host:
         try:
             graph = check_workflow(payload, host)
         except WorkflowError as error:
@@ -85,14 +93,14 @@ async def _run(
                 # Their file may be one that has a problem.
                 _show_problems(host.problems)
             raise
-        if events:
-            outcome = await _execute(graph, lambda event: write_out(json_bytes(event_object(event))))
+        if options.events:
+            outcome = await _execute(graph, options.memo, lambda event: write_out(json_bytes(event_object(event))))
         elif settings.json:
-            outcome = await _execute(graph, None)
+            outcome = await _execute(graph, options.memo, None)
             write_out(json_bytes(run_object(outcome)))
         else:
             with progress(len(graph.nodes), compiling) as receive:
-                outcome = await _execute(graph, receive)
+                outcome = await _execute(graph, options.memo, receive)
             show_logs(outcome)
             show_table(outcome)
             show_outputs(outcome, graph)
@@ -107,13 +115,13 @@ async def _run(
     return outcome.first_error.kind.exit_code if outcome.first_error is not None else 0
 
 
-async def _execute(graph: Graph, on_event: Callable[[Event], None] | None) -> RunOutcome:
+async def _execute(graph: Graph, memo: bool, on_event: Callable[[Event], None] | None) -> RunOutcome:
     """Runs to the end or to the first Ctrl-C, which interrupts the run and leaves time to say what became of it."""
     import trio
 
     from innkeeper.workflow.run import WorkflowRun
 
-    run = WorkflowRun(graph, on_event=on_event)
+    run = WorkflowRun(graph, on_event=on_event, memo=memo)
     failure: list[Exception] = []
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:

@@ -107,6 +107,8 @@ def show_table(outcome: RunOutcome) -> None:
 def _row(node: NodeOutcome) -> tuple[str, ...]:
     usage = node.usage
     status = node.status if node.error is None else f"{node.status} ({node.error.kind.value})"
+    if usage is not None and usage.remembered:
+        status = f"{status} (remembered)"
     plugin = f"{node.plugin} (native)" if node.native else node.plugin or "-"
     if usage is None:
         return (node.node, node.type, plugin, "-", "-", "-", "-", status)

@@ -16,10 +16,11 @@ from innkeeper.errors import RejectedError, UsageError
 from innkeeper.plugins.grant import Grant
 from innkeeper.plugins.grants import GrantState
 from innkeeper.plugins.manifest import Instance, Manifest
+from innkeeper.plugins.memo import powerless
 from innkeeper.plugins.module import Module
 from innkeeper.plugins.rights import NONE, Rights
 from innkeeper.plugins.shared import SharedGuest
-from innkeeper.sandbox.interface import CallOptions, Engine, HostFunction, Program
+from innkeeper.sandbox.interface import CallOptions, Deterministic, Engine, HostFunction, Program
 from innkeeper.sandbox.limits import Limits
 
 if TYPE_CHECKING:
@@ -33,8 +34,14 @@ _SERVICE = "innkeeper_"
 class Code:
     """A module's bytes, compiled once and at the first need. Versions that differ in their grant alone have one.
 
+    Args:
+        asks: whether its guests may call a function of the host whose answer depends on more than their own call
+            (`memo.asks`).
+
     Attributes:
         program: the compiled module, or None as long as there is none.
+        fingerprint: of the engine, if what a fresh guest without rights does depends on that, on the module and on
+            its call alone; else None.
         users: versions that it belongs to; `drop` forgets the compiled code with the last.
     """
 
@@ -47,8 +54,10 @@ class Code:
         label: str | None,
         functions: Sequence[HostFunction] = (),
         modules: Mapping[str, bytes] | None = None,
+        asks: bool = True,
     ) -> None:
         self.module = module
+        self.fingerprint = engine.fingerprint if isinstance(engine, Deterministic) and not asks else None
         self.program: Program | None = None
         self.users = 0
         self._engine = engine
@@ -56,6 +65,9 @@ class Code:
         self._label = label
         self._functions = tuple(functions)
         self._modules = modules
+        if modules:
+            # The digest says nothing of them.
+            self.fingerprint = None
         self._lock = trio.Lock()
         self._rejected: RejectedError | None = None
         self._closed = False
@@ -144,6 +156,8 @@ class Generation:
     Attributes:
         rights: what it may do: what its manifest requests and its grant gives.
         options: of a call for which nobody says more.
+        pure: whether equal calls of it have equal results: their guests are fresh, have no capability, and ask the
+            host for nothing.
         over: why nobody may call it, or None.
         calls: calls that are in it; whoever counts one down calls `settle` if the version was replaced meanwhile.
         retired: whether it has been replaced.
@@ -186,6 +200,7 @@ class Generation:
         self.guest: SharedGuest | None = None
         if instance == "shared":
             self.guest = guest or SharedGuest(code.compile, self.options)
+        self.pure = code.fingerprint is not None and instance == "fresh" and wasi is None and powerless(rights)
         self.over: str | None = None
         self.calls = 0
         self.retired = False

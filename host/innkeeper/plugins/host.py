@@ -21,6 +21,7 @@ from innkeeper.plugins.generation import Code, Generation
 from innkeeper.plugins.grants import carried_over, meant
 from innkeeper.plugins.home import Home, open_home
 from innkeeper.plugins.manifest import ID, ID_RIGHT, Instance
+from innkeeper.plugins.memo import asks
 from innkeeper.plugins.module import Module, check_host, read_module, read_plugin_file
 from innkeeper.plugins.plugin import Plugin, checked
 from innkeeper.plugins.services import NoServices, Services, prepare_all
@@ -194,6 +195,7 @@ class Host:
             label=None if path is None else label,
             functions=[*functions, *more],
             modules=modules,
+            asks=asks(module.info, functions, more),
         )
         generation = Generation(
             code,
@@ -206,7 +208,8 @@ class Host:
             instance=instance,
         )
         attendant, overseer = self._services.attendant(), self._services.overseer()
-        plugin = Plugin(plugin_id, configuration.ceiling, generation, attendant, overseer)
+        memory = self._services.memory
+        plugin = Plugin(plugin_id, configuration.ceiling, generation, attendant, overseer, memory)
         await plugin.compile()
         # Whoever loads and closes for ever keeps no more than it has open.
         self._loaded = [each for each in self._loaded if each.gone is None]

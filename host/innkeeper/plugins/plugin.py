@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,12 +10,13 @@ from pathlib import Path
 import trio
 
 from innkeeper.errors import InnkeeperError, UsageError
-from innkeeper.plugins.attendant import Attendant, Overseer, PluginCall
+from innkeeper.plugins.attendant import Attendant, Attendants, Overseer, PluginCall
 from innkeeper.plugins.chain import Frame, inside
 from innkeeper.plugins.generation import Generation
 from innkeeper.plugins.grant import Grant
 from innkeeper.plugins.grants import GrantState
 from innkeeper.plugins.manifest import Instance, Manifest
+from innkeeper.plugins.memo import Memo
 from innkeeper.plugins.rights import Rights
 from innkeeper.plugins.runs import RunContext
 from innkeeper.plugins.shared import Turn
@@ -53,6 +54,7 @@ class Plugin:
         generation: Generation,
         attendant: Attendant | None = None,
         overseer: Overseer | None = None,
+        memory: Callable[[bool], Attendant | None] | None = None,
     ) -> None:
         """Args:
         id: its id.
@@ -60,10 +62,13 @@ class Plugin:
         generation: the version that is in service.
         attendant: sees each of its calls, or None.
         overseer: may keep it from being called, or None.
+        memory: gives who remembers its pure calls (`Services.memory`), or None.
         """
         self.id = id
         self._attendant = attendant
         self._overseer = overseer
+        self._memory = memory
+        self._remembering: dict[Memo, Attendant | None] = {}
         self._ceiling = ceiling
         self._present = generation
         self._turn = Turn()
@@ -127,6 +132,12 @@ class Plugin:
         return self._present.instance
 
     @property
+    def pure(self) -> bool:
+        """Whether equal calls have equal results (bool), so that they can be remembered: each has a guest of its own,
+        without any capability, and no function of the host to ask but `log` and `config`."""
+        return self._present.pure
+
+    @property
     def functions(self) -> tuple[str, ...]:
         """Names of the functions that the module exports, sorted."""
         return self._present.functions
@@ -149,6 +160,7 @@ class Plugin:
         config: Mapping[str, str] | None = None,
         manifest: Manifest | None = None,
         run: RunContext | None = None,
+        memo: Memo = False,
     ) -> Result:
         """Calls a function of the guest.
 
@@ -160,6 +172,8 @@ class Plugin:
             manifest: what the input was made by. If the version in service has another by now, in which the function
                 is another node or has another codec, the call is refused.
             run: what the call belongs to; by default what the call that this one is inside of belongs to, if any.
+            memo: whether the result of an equal call may be given instead, and this one's be remembered; "costly": on
+                disk only if the call took long (`memo.disk_after`). Without effect where the plugin is not `pure`.
 
         Returns:
             Result: the output (bytes) and what the call cost.
@@ -189,8 +203,11 @@ class Plugin:
                 await self._overseer.admit(present, function)
             present.calls += 1
             try:
-                if self._attendant is not None:
-                    return await self._attended(self._attendant, present, function, data, options, run)
+                attendant = self._attendant
+                if memo and present.pure:
+                    attendant = self._remembers(memo)
+                if attendant is not None:
+                    return await self._attended(attendant, present, function, data, options, run)
                 program = present.code.program
                 if program is None:
                     program = await present.code.compile()
@@ -277,6 +294,16 @@ class Plugin:
                 turn.give()
         # It has no such guest any more.
         return await self.call(function, data, limits=options.limits, config=config, manifest=manifest, run=run)
+
+    def _remembers(self, memo: Memo) -> Attendant | None:
+        if memo not in self._remembering:
+            found = None if self._memory is None else self._memory(memo == "costly")
+            if found is None or self._attendant is None:
+                self._remembering[memo] = found or self._attendant
+            else:
+                # Whoever records calls records those that were remembered, too.
+                self._remembering[memo] = Attendants([self._attendant, found])
+        return self._remembering[memo]
 
     def _options(
         self,

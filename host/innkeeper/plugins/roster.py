@@ -16,6 +16,7 @@ from innkeeper.plugins.generation import Code, Generation
 from innkeeper.plugins.grants import Ruling, carried_over, grant_label, rule_standing
 from innkeeper.plugins.home import Home
 from innkeeper.plugins.manifest import Instance, Manifest
+from innkeeper.plugins.memo import asks
 from innkeeper.plugins.node_table import NodeTable
 from innkeeper.plugins.plugin import Plugin, checked
 from innkeeper.plugins.services import Services, prepare_all
@@ -166,7 +167,8 @@ class Roster:
         generation = self._generation(entry, self.code_of(entry))
         plugin = self._gone.pop(entry.id, None)
         if plugin is None:
-            plugin = Plugin(entry.id, self._home.configuration.ceiling, generation, self._attendant, self._overseer)
+            ceiling, memory = self._home.configuration.ceiling, self._offered.memory
+            plugin = Plugin(entry.id, ceiling, generation, self._attendant, self._overseer, memory)
         else:
             plugin.replace(generation)
         self.services[entry.id] = Service(plugin, generation, entry)
@@ -264,7 +266,14 @@ class Roster:
     def code_of(self, entry: Entry) -> Code:
         """What is to be made of the bytes of an entry."""
         functions = self._functions(entry)
-        return Code(self._engine, entry.module, plugin=entry.id, label=entry.label, functions=functions)
+        return Code(
+            self._engine,
+            entry.module,
+            plugin=entry.id,
+            label=entry.label,
+            functions=functions,
+            asks=asks(entry.module.info, (), functions),
+        )
 
     def _functions(self, entry: Entry) -> Sequence[HostFunction]:
         return self._offered.functions(entry.module.manifest, entry.module.imports)

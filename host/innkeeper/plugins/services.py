@@ -48,6 +48,14 @@ class Services(Protocol):
         """Who pauses plugins, or None."""
         ...
 
+    def memory(self, costly: bool) -> Attendant | None:
+        """Who remembers pure calls, or None. Sees those of them alone that are to be remembered.
+
+        Args:
+            costly: whether only what took long is kept on disk.
+        """
+        ...
+
 
 class NativeSupport(Protocol):
     """What the tier of native plugins needs of the bridge."""
@@ -107,4 +115,7 @@ class NoServices:
         return None
 
     def overseer(self) -> Overseer | None:
+        return None
+
+    def memory(self, costly: bool) -> Attendant | None:
         return None

@@ -60,13 +60,17 @@ class MemoSettings:
 
     Attributes:
         memory: bytes of results that are kept in memory; 0: none.
-        disk: bytes of results that are kept on disk; 0: none.
-        days: for which a result is kept on disk.
+        disk: bytes of an owner's results that are kept on disk; 0: none.
+        days: for which a result is kept.
+        disk_after: seconds that a node of a workflow must have taken for its result to go to disk, or to be looked for
+            there: what takes less is computed again sooner than a database is opened. 0: each. Who asks for a
+            call to be remembered has it on disk however short it was.
     """
 
     memory: Size = 64 * MIB
     disk: Size = 256 * MIB
     days: Days = 30.0
+    disk_after: Seconds = 0.02
 
 
 @dataclass(frozen=True, slots=True)

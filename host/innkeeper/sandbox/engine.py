@@ -119,6 +119,11 @@ class FiberEngine:
         self.closed = False
         _engines.add(self)
 
+    @property
+    def fingerprint(self) -> str:
+        """As `interface.Deterministic`."""
+        return self.compilation.fingerprint
+
     def spot(self, layout: Layout, limits: Limits) -> Spot:
         """Where a new guest lives. The caller holds `lock`, and counts it there."""
         pooled = self._pooled

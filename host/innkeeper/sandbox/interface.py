@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from innkeeper.sandbox.limits import DEFAULTS, Limits
 from innkeeper.sandbox.usage import Result
@@ -129,6 +129,16 @@ class Session(Protocol):
 
     async def aclose(self) -> None:
         """Ends the guest."""
+        ...
+
+
+@runtime_checkable
+class Deterministic(Protocol):
+    """An engine on which a fresh guest that asks the host for nothing answers equal calls alike."""
+
+    @property
+    def fingerprint(self) -> str:
+        """The engine's version and settings, and the machine's, as far as an answer may depend on them."""
         ...
 
 

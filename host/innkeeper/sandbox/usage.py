@@ -19,6 +19,7 @@ class Usage:
         bytes_out: bytes of output.
         log_dropped: bytes of log beyond the limit.
         log: the lines that the guest logged, as (level, text); levels are "trace", "debug", "info", "warn", "error".
+        remembered: whether no guest ran, since an equal call had before; the rest is then what that one used.
     """
 
     cpu: float = 0.0
@@ -30,6 +31,7 @@ class Usage:
     bytes_out: int = 0
     log_dropped: int = 0
     log: list[tuple[str, str]] = field(default_factory=list)
+    remembered: bool = False
 
 
 @dataclass(slots=True)

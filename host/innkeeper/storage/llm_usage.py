@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from sqlalchemy import Connection, and_, bindparam, delete, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
 
 from innkeeper.storage.database import Database
 from innkeeper.storage.llm_model import MOST_TOKENS, DayUsage, Reserved, UsedUpError
@@ -34,6 +34,8 @@ _ADD = (
         requests=llm_usage.c.requests + bindparam("more_requests"),
     )
 )
+_OLDEST = select(func.min(llm_usage.c.day)).where(llm_usage.c.day < bindparam("oldest")).scalar_subquery()
+_FORGET_DAY = delete(llm_usage).where(llm_usage.c.day == _OLDEST)
 _FORGET = delete(llm_usage).where(_OF_PLUGIN, llm_usage.c.day < bindparam("oldest"))
 
 
@@ -107,6 +109,11 @@ class LlmUsageStore:
             return DayUsage() if row is None else DayUsage(row.tokens, row.estimated, row.requests)
 
         return await self._db.read(read)
+
+    async def sweep(self) -> int:
+        """Deletes the counts of one day that is too long ago: a row for each plugin; gives how many (int)."""
+        oldest = int(self._now() // _DAY) - KEPT
+        return await self._db.write(lambda connection: connection.execute(_FORGET_DAY, {"oldest": oldest}).rowcount)
 
 
 def _more(tokens: int, estimated: int, requests: int) -> dict[str, int]:

@@ -296,3 +296,27 @@ llm_usage: Final = Table(
     Column("estimated", NUMBER, nullable=False),
     Column("requests", NUMBER, nullable=False),
 )
+
+memo: Final = Table(
+    "memo",
+    metadata,
+    Column("owner", ORDERED, primary_key=True),
+    # sha256 of all that the result depends on, hexadecimal.
+    Column("key", ORDERED, primary_key=True),
+    Column("at", Float(53), nullable=False),
+    Column("used", Float(53), nullable=False),
+    # Of the body, and what a row takes beside it.
+    Column("size", NUMBER, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+Index("memo_used", memo.c.owner, memo.c.used)
+Index("memo_at", memo.c.at)
+
+memo_usage: Final = Table(
+    "memo_usage",
+    metadata,
+    Column("owner", ORDERED, primary_key=True),
+    # What `memo` holds of the owner; changed in the transactions that change `memo`.
+    Column("entries", NUMBER, nullable=False),
+    Column("bytes", NUMBER, nullable=False),
+)

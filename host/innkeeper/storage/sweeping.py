@@ -11,6 +11,8 @@ from innkeeper.storage.database import Database
 from innkeeper.storage.events import EventStore
 from innkeeper.storage.journals import JournalStore
 from innkeeper.storage.kv import KvStore
+from innkeeper.storage.llm_usage import LlmUsageStore
+from innkeeper.storage.memo import MemoStore
 from innkeeper.storage.runs import RunStore
 from innkeeper.storage.schedules import ScheduleStore
 
@@ -23,11 +25,13 @@ class Kept:
         audit_days: records of the audit log.
         event_days: events that nobody took.
         journal_days: journals of calls.
+        memo_days: remembered results of pure calls.
     """
 
     audit_days: float
     event_days: float
     journal_days: float
+    memo_days: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ def sweeps(database: Database, kept: Kept, *, now: Callable[[], float] = time.ti
         Sweep("records of the audit log", AuditLog(database, now=now, days=kept.audit_days).sweep),
         Sweep("events", lambda: events.sweep(kept.event_days)),
         Sweep("journals", JournalStore(database, now=now, days=kept.journal_days).sweep),
+        Sweep("remembered results", MemoStore(database, now=now, days=kept.memo_days).sweep),
+        Sweep("counts of tokens", LlmUsageStore(database, now=now).sweep),
         Sweep("runs", lambda: runs.sweep(now())),
         Sweep("firings of schedules", lambda: schedules.sweep(now())),
     )

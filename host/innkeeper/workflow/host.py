@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeGuard, runtime_checkable
 
 from innkeeper.plugins.manifest import Manifest
+from innkeeper.plugins.memo import Memo
 from innkeeper.plugins.nodes import NodeDefinition
 from innkeeper.plugins.runs import RunContext
 from innkeeper.sandbox.limits import Limits
@@ -47,6 +48,37 @@ class NodePlugin(Protocol):
             InnkeeperError: every failure of the guest.
         """
         ...
+
+
+@runtime_checkable
+class MemoPlugin(Protocol):
+    """A plugin some of whose calls can be remembered."""
+
+    @property
+    def pure(self) -> bool:
+        """Whether equal calls have equal results, as it is now."""
+        ...
+
+    async def call(
+        self,
+        function: str,
+        data: bytes,
+        *,
+        manifest: Manifest | None = None,
+        run: RunContext | None = None,
+        memo: Memo = False,
+    ) -> Result:
+        """As `NodePlugin.call`.
+
+        Args:
+            memo: whether the result of an equal call will do.
+        """
+        ...
+
+
+def is_pure(plugin: NodePlugin) -> TypeGuard[MemoPlugin]:
+    """Whether equal calls of a plugin, as it is now, have equal results (bool)."""
+    return isinstance(plugin, MemoPlugin) and plugin.pure
 
 
 @runtime_checkable

@@ -12,13 +12,14 @@ import trio
 from innkeeper.bridge.codec import encode
 from innkeeper.bridge.scan import CHUNK
 from innkeeper.errors import GuestError, InnkeeperError, InternalError, LimitError
+from innkeeper.plugins.memo import Memo
 from innkeeper.plugins.runs import Run, RunContext
 from innkeeper.sandbox.limits import MIB
 from innkeeper.sandbox.usage import Usage
 from innkeeper.workflow.call import NodeCodec, plain, read_answer, size_within, write_call
 from innkeeper.workflow.check import check_workflow
 from innkeeper.workflow.graph import GROUP_INPUT, Graph, GraphNode
-from innkeeper.workflow.host import NodeHost, is_native
+from innkeeper.workflow.host import NodeHost, is_native, is_pure
 from innkeeper.workflow.interface import InterfaceOutputs
 from innkeeper.workflow.outcome import NodeOutcome, RunOutcome
 from innkeeper.workflow.payload import WorkflowPayload
@@ -58,6 +59,7 @@ async def run_workflow(
     *,
     on_event: Callable[[Event], None] | None = None,
     prompt_id: str | None = None,
+    memo: bool = True,
 ) -> RunOutcome:
     """Checks a workflow and runs it.
 
@@ -66,6 +68,7 @@ async def run_workflow(
         host: what its nodes run on.
         on_event: gets each event as it happens; must not block. What it raises ends the run.
         prompt_id: the run's id; by default a new one.
+        memo: whether nodes of plugins that are `pure` may give what an equal call gave before.
 
     Returns:
         What became of it, failed nodes included: a failed node is no exception.
@@ -81,7 +84,7 @@ async def run_workflow(
         ...     print(outcome.status, outcome.outputs)
     """
     async with turns():
-        run = WorkflowRun(check_workflow(payload, host), on_event=on_event, prompt_id=prompt_id)
+        run = WorkflowRun(check_workflow(payload, host), on_event=on_event, prompt_id=prompt_id, memo=memo)
     return await run.execute()
 
 
@@ -89,7 +92,12 @@ class WorkflowRun:
     """One execution of a checked workflow. `outcome` can be read at any time, also after a cancellation."""
 
     def __init__(
-        self, graph: Graph, *, on_event: Callable[[Event], None] | None = None, prompt_id: str | None = None
+        self,
+        graph: Graph,
+        *,
+        on_event: Callable[[Event], None] | None = None,
+        prompt_id: str | None = None,
+        memo: bool = True,
     ) -> None:
         self.outcome = RunOutcome(
             prompt_id if prompt_id is not None else secrets.token_urlsafe(16),
@@ -109,6 +117,7 @@ class WorkflowRun:
         self._graph = graph
         self._told = Told(graph.hooks, self.outcome.prompt_id)
         self._on_event = on_event
+        self._memo = memo
         self._failure: Exception | None = None
         self._scope = trio.CancelScope()
         self._decoding = trio.CapacityLimiter(_DECODING)
@@ -240,10 +249,24 @@ class WorkflowRun:
         codec: NodeCodec = "json" if manifest is not None and manifest.codec == "json" else "msgpack"
         inputs = self._inputs(node)
         size = size_within(inputs, plugin, definition.function)
-        arguments = codec, inputs, node.config, self.outcome.prompt_id, node.id
-        data = await self._maybe_in_thread(size, lambda: write_call(*arguments))
         context = RunContext(self._run, node.id)
-        result = await plugin.call(definition.function, data, manifest=manifest, run=context)
+
+        async def written(pure: bool) -> bytes:
+            # Which run it is would be all that tells equal calls apart.
+            about = ("", "") if pure else (self.outcome.prompt_id, node.id)
+            return await self._maybe_in_thread(size, lambda: write_call(codec, inputs, node.config, *about))
+
+        pure = is_pure(plugin)
+        data = await written(pure)
+        while is_pure(plugin) != pure:
+            # It changed meanwhile. From here to where the call takes the version in service nothing can change.
+            pure = not pure
+            data = await written(pure)
+        if is_pure(plugin):
+            memo: Memo = "costly" if self._memo else False
+            result = await plugin.call(definition.function, data, manifest=manifest, run=context, memo=memo)
+        else:
+            result = await plugin.call(definition.function, data, manifest=manifest, run=context)
         self._keep_usage(outcome, result.usage)
         answer = result.output
         return await self._maybe_in_thread(len(answer), lambda: read_answer(codec, answer, node.outputs))

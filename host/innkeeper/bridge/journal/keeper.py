@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("innkeeper.bridge")
 
+REMEMBERED: Final = "its result was remembered, so no guest ran; run it without memory to record one"
 SHARED: Final = "its guest had served calls before, which are not part of it"
 LINKED: Final = "its plugin consists of several modules"
 
@@ -230,11 +231,13 @@ def ending_of(error: BaseException) -> Ending:
 def _journal(call: PluginCall, at: float, recorder: Recorder, ending: Ending, usage: Usage) -> Journal:
     version, options, run = call.version, call.options, call.run
     why_not = SHARED if call.shared else LINKED if version.code.linked else ""
+    if usage.remembered:
+        why_not = REMEMBERED
     if recorder.lost is not None:
         why_not = f"it is not whole: {recorder.lost}"
     whole = recorder.lost is None
     cost = asdict(replace(usage, log=[]))
-    del cost["log"], cost["log_dropped"]
+    del cost["log"], cost["log_dropped"], cost["remembered"]
     return Journal(
         at=at,
         host="",

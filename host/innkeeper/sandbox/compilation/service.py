@@ -45,6 +45,11 @@ class Compilation:
         self._cache = cache
         self._trouble_told = False
 
+    @property
+    def fingerprint(self) -> str:
+        """What compiled code depends on besides its Wasm (str, 64 hexadecimal digits)."""
+        return self._compiler.fingerprint
+
     async def load(
         self,
         wasm: bytes,

@@ -1,0 +1,51 @@
+"""The remembered results of a home, for whoever looks at them without running a host."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from innkeeper.bridge.bridge import FILE, OWNER
+from innkeeper.bridge.host import STATE
+from innkeeper.plugins.home import Home
+from innkeeper.storage.database import open_database
+from innkeeper.storage.memo import MemoStore
+
+
+class Stored:
+    """The results of one owner on disk. Made by `open_stored`."""
+
+    def __init__(self, store: MemoStore | None) -> None:
+        self._store = store
+
+    async def usage(self) -> tuple[int, int]:
+        """How many there are, and what they count (bytes); some of those that are too old are deleted before."""
+        if self._store is None:
+            return 0, 0
+        await self._store.sweep()
+        return await self._store.usage(OWNER)
+
+    async def erase(self) -> int:
+        """Deletes all; gives how many (int). A host that runs goes on with those that it has in memory."""
+        return 0 if self._store is None else await self._store.erase(OWNER)
+
+
+@asynccontextmanager
+async def open_stored(home: Home) -> AsyncIterator[Stored]:
+    """The results of a home for the time of an `async with`. Where nothing was ever kept, nothing is made.
+
+    Raises:
+        RejectedError, BusyError, UsageError: as `storage.database.open_database`.
+    """
+    path = home.path / STATE / FILE
+    if not _is_there(path):
+        yield Stored(None)
+        return
+    async with open_database(path, readers=1) as database:
+        yield Stored(MemoStore(database, days=home.configuration.memo.days))
+
+
+def _is_there(path: Path) -> bool:
+    return os.path.lexists(path)
