@@ -100,7 +100,8 @@ class Inn:
         """Makes the home folder."""
         for folder in ("plugins", "manifests"):
             (self.path / folder).mkdir()
-        (self.path / "innkeeper.toml").write_text(f'cache = "{self.path / "cache"}"\n')
+        # Every plugin here fails thousands of times on purpose.
+        (self.path / "innkeeper.toml").write_text(f'cache = "{self.path / "cache"}"\n[policy]\nfailures = 0\n')
         self.put("ends", guests.ends())
         self.put("rough", guests.ends(1))
         self.put("swings", guests.says("a"))
