@@ -14,6 +14,8 @@ from typing import Final
 
 from innkeeper.plugins.tables import Table, shown
 from innkeeper.plugins.urls import normal_host, origin, split_url
+from innkeeper.plugins.web_headers import HOSTS
+from innkeeper.plugins.web_headers import NAME as HEADER
 
 NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 """A name of a secret."""
@@ -26,27 +28,9 @@ MOST_SECRETS: Final = 64
 MOST_HOSTS: Final = 16
 """Servers that one secret is for."""
 
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _PREFIX = re.compile(r"(?:[!-~][ -~]{0,63})?")
 _FIELD = re.compile(r"[A-Za-z0-9._~-]{1,64}")
-_RESERVED = frozenset(
-    {
-        "accept-encoding",
-        "connection",
-        "content-length",
-        "content-type",
-        "expect",
-        "host",
-        "keep-alive",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "user-agent",
-    }
-)
+_RESERVED = HOSTS | {"content-type", "user-agent"}
 _BEARER = ("Authorization", "Bearer ")
 
 
@@ -95,7 +79,7 @@ def read_secrets(table: Table) -> dict[str, SecretUse]:
 def _read(table: Table) -> SecretUse | None:
     before = len(table.problems)
     table.only(("header", "prefix", "query", "hosts"))
-    header = table.text("header", pattern=_HEADER, right='the name of a header, such as "Authorization"')
+    header = table.text("header", pattern=HEADER, right='the name of a header, such as "Authorization"')
     query = table.text("query", pattern=_FIELD, right='the name of a field of the query, such as "key"')
     prefix = table.text("prefix", pattern=_PREFIX, right='text such as "Bearer "') or ""
     hosts = _hosts(table)
@@ -170,7 +154,7 @@ def parse_option(text: str) -> tuple[str, SecretUse]:
     hosts = tuple(dict.fromkeys(read_origin(each) for each in origins.split(",", MOST_HOSTS)))
     if place == "bearer":
         return name, SecretUse(hosts, *_BEARER)
-    if kind == "header" and _HEADER.fullmatch(where) is not None:
+    if kind == "header" and HEADER.fullmatch(where) is not None:
         return name, checked(SecretUse(hosts, header=where))
     if kind == "query" and _FIELD.fullmatch(where) is not None:
         return name, checked(SecretUse(hosts, query=where))

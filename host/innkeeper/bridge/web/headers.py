@@ -8,30 +8,10 @@ from typing import Final
 
 from innkeeper.bridge.web.faults import Rule, WebError
 from innkeeper.bridge.web.message import MOST_HEAD, MOST_HEADERS, Headers
-
-NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
-"""A name of a header."""
+from innkeeper.plugins.web_headers import HOSTS, NAME
 
 VALUE: Final = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
 """What a header may have: what can be seen, and blanks between. No line break, so one header never becomes two."""
-
-HOSTS: Final = frozenset(
-    {
-        "accept-encoding",
-        "connection",
-        "content-length",
-        "expect",
-        "host",
-        "keep-alive",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-"""Headers, in lower case, that the host alone writes: they say where a message ends, and whom it is for."""
 
 _AGENT = "innkeeper"
 
