@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select
 
 from innkeeper.storage.database import Database
 from innkeeper.storage.names import check_name
+from innkeeper.storage.owner_usage import OwnerUsage
 from innkeeper.storage.schema import journals, journals_usage
-from innkeeper.storage.statements import insert_if_missing
 
 MOST_LISTED: Final = 1000
 """Journals that one `list` gives."""
@@ -30,19 +30,7 @@ _INSERT = insert(journals)
 _HEAD = [each for each in journals.c if each.name != "body"]
 # To be deleted: where there are several writers, no row is counted by two of them.
 _ROWS = select(journals.c.id, journals.c.owner, journals.c.size).with_for_update()
-_USAGE = select(journals_usage.c.entries, journals_usage.c.bytes).where(
-    journals_usage.c.owner == bindparam("its_owner")
-)
-# SQLite has one writer at a time and leaves this out.
-_USAGE_TO_CHANGE = _USAGE.with_for_update()
-_ADD = (
-    update(journals_usage)
-    .where(journals_usage.c.owner == bindparam("its_owner"))
-    .values(
-        entries=journals_usage.c.entries + bindparam("more_entries"),
-        bytes=journals_usage.c.bytes + bindparam("more_bytes"),
-    )
-)
+_USAGE = OwnerUsage(journals_usage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +118,7 @@ class JournalStore:
 
         def write(connection: Connection) -> list[int | None]:
             done: list[int | None] = []
-            entries, size = _usage(connection, owner)
+            entries, size = _USAGE.lock(connection, owner)
             added = 0
             for each in new[len(made) :]:
                 length = len(each.body)
@@ -144,7 +132,7 @@ class JournalStore:
                     break
                 done.append(_insert(connection, owner, each))
                 entries, size, added = entries + 1, size + length, added + length
-            _add(connection, owner, sum(each is not None for each in done), added)
+            _USAGE.add(connection, owner, sum(each is not None for each in done), added)
             now = self._now()
             if now >= self._due:
                 self._due = now + _SWEEP_EVERY
@@ -193,7 +181,7 @@ class JournalStore:
         _checked(id)
 
         def write(connection: Connection) -> bool:
-            _usage(connection, owner)
+            _USAGE.lock(connection, owner)
             rows = connection.execute(_ROWS.where(journals.c.owner == owner, journals.c.id == id)).all()
             _remove(connection, rows)
             return bool(rows)
@@ -205,12 +193,12 @@ class JournalStore:
         check_name(owner, "owner")
 
         def write(connection: Connection) -> int:
-            _usage(connection, owner)
+            _USAGE.lock(connection, owner)
             query = _ROWS.where(journals.c.owner == owner)
             rows = connection.execute(query.order_by(journals.c.id).limit(_STEP)).all()
             _remove(connection, rows)
             if not rows:
-                connection.execute(delete(journals_usage).where(journals_usage.c.owner == owner))
+                _USAGE.forget(connection, owner)
             return len(rows)
 
         total = 0
@@ -226,11 +214,7 @@ class JournalStore:
         """How many journals an owner has on disk, and their bytes."""
         check_name(owner, "owner")
 
-        def read(connection: Connection) -> tuple[int, int]:
-            row = connection.execute(_USAGE, {"its_owner": owner}).first()
-            return (0, 0) if row is None else (int(row.entries), int(row.bytes))
-
-        return await self._db.read(read)
+        return await self._db.read(lambda connection: _USAGE.read(connection, owner))
 
     def _sweep(self, connection: Connection) -> int:
         old = _ROWS.where(journals.c.at < self._now() - self._kept)
@@ -249,25 +233,12 @@ class JournalStore:
         _remove(connection, oldest)
 
 
-def _usage(connection: Connection, owner: str) -> tuple[int, int]:
-    # First of all in a transaction that changes it: on PostgreSQL this is what makes writers of one owner take turns.
-    row = connection.execute(_USAGE_TO_CHANGE, {"its_owner": owner}).first()
-    if row is None:
-        insert_if_missing(connection, journals_usage, {"owner": owner, "entries": 0, "bytes": 0})
-        row = connection.execute(_USAGE_TO_CHANGE, {"its_owner": owner}).one()
-    return int(row.entries), int(row.bytes)
-
-
 def _insert(connection: Connection, owner: str, new: NewJournal) -> int:
     values = {"owner": owner, "at": new.at, "plugin": new.plugin, "digest": new.digest, "size": len(new.body)}
     texts = {"function": new.function[:_NAME], "outcome": new.outcome[:_NAME]}
     key = connection.execute(_INSERT, {**values, **texts, "body": new.body}).inserted_primary_key
     assert key is not None
     return int(key[0])
-
-
-def _add(connection: Connection, owner: str, entries: int, size: int) -> None:
-    connection.execute(_ADD, {"its_owner": owner, "more_entries": entries, "more_bytes": size})
 
 
 def _remove(connection: Connection, rows: Any) -> None:
@@ -279,7 +250,7 @@ def _remove(connection: Connection, rows: Any) -> None:
         entries[row.owner] += 1
         sizes[row.owner] += row.size
     for owner in sorted(entries):
-        _add(connection, owner, -entries[owner], -sizes[owner])
+        _USAGE.add(connection, owner, -entries[owner], -sizes[owner])
 
 
 def _head(row: Any) -> JournalHead:

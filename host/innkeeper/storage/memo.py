@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from innkeeper.storage.database import Database
 from innkeeper.storage.names import check_name
+from innkeeper.storage.owner_usage import OwnerUsage
 from innkeeper.storage.schema import memo, memo_usage
-from innkeeper.storage.statements import insert_if_missing
 
 MOST_BODY: Final = 4 << 20
 """Bytes of a body; a larger one was not written here, and is not read."""
@@ -33,17 +33,7 @@ _DAY = 86400.0
 _INSERT = insert(memo)
 # To be deleted: where there are several writers, no row is counted by two of them.
 _ROWS = select(memo.c.owner, memo.c.key, memo.c.size).with_for_update()
-_USAGE = select(memo_usage.c.entries, memo_usage.c.bytes).where(memo_usage.c.owner == bindparam("its_owner"))
-# SQLite has one writer at a time and leaves this out.
-_USAGE_TO_CHANGE = _USAGE.with_for_update()
-_ADD = (
-    update(memo_usage)
-    .where(memo_usage.c.owner == bindparam("its_owner"))
-    .values(
-        entries=memo_usage.c.entries + bindparam("more_entries"),
-        bytes=memo_usage.c.bytes + bindparam("more_bytes"),
-    )
-)
+_USAGE = OwnerUsage(memo_usage)
 
 
 class MemoStore:
@@ -110,7 +100,7 @@ class MemoStore:
         count = len(left)
 
         def write(connection: Connection) -> int:
-            _, size = _usage(connection, owner)
+            _, size = _USAGE.lock(connection, owner)
             same = _ROWS.where(memo.c.owner == owner, memo.c.key.in_([key for key, _ in left]))
             size -= _remove(connection, connection.execute(same).all())
             done = 0
@@ -126,7 +116,7 @@ class MemoStore:
                 row = {"owner": owner, "key": key, "at": now, "used": now, "size": length, "body": body}
                 connection.execute(_INSERT, row)
                 done, size, added = done + 1, size + length, added + length
-            _add(connection, owner, done, added)
+            _USAGE.add(connection, owner, done, added)
             if now >= self._due:
                 self._due = now + _SWEEP_EVERY
                 self._sweep(connection)
@@ -156,12 +146,12 @@ class MemoStore:
         check_name(owner, "owner")
 
         def write(connection: Connection) -> int:
-            _usage(connection, owner)
+            _USAGE.lock(connection, owner)
             query = _ROWS.where(memo.c.owner == owner)
             rows = connection.execute(query.order_by(memo.c.key).limit(_STEP)).all()
             _remove(connection, rows)
             if not rows:
-                connection.execute(delete(memo_usage).where(memo_usage.c.owner == owner))
+                _USAGE.forget(connection, owner)
             return len(rows)
 
         total = 0
@@ -177,11 +167,7 @@ class MemoStore:
         """How many results an owner has on disk, and what they count (bytes)."""
         check_name(owner, "owner")
 
-        def read(connection: Connection) -> tuple[int, int]:
-            row = connection.execute(_USAGE, {"its_owner": owner}).first()
-            return (0, 0) if row is None else (int(row.entries), int(row.bytes))
-
-        return await self._db.read(read)
+        return await self._db.read(lambda connection: _USAGE.read(connection, owner))
 
     def _sweep(self, connection: Connection) -> int:
         old = _ROWS.where(memo.c.at < self._now() - self._kept)
@@ -200,19 +186,6 @@ class MemoStore:
         _remove(connection, oldest)
 
 
-def _usage(connection: Connection, owner: str) -> tuple[int, int]:
-    # First of all in a transaction that changes it: on PostgreSQL this is what makes writers of one owner take turns.
-    row = connection.execute(_USAGE_TO_CHANGE, {"its_owner": owner}).first()
-    if row is None:
-        insert_if_missing(connection, memo_usage, {"owner": owner, "entries": 0, "bytes": 0})
-        row = connection.execute(_USAGE_TO_CHANGE, {"its_owner": owner}).one()
-    return int(row.entries), int(row.bytes)
-
-
-def _add(connection: Connection, owner: str, entries: int, size: int) -> None:
-    connection.execute(_ADD, {"its_owner": owner, "more_entries": entries, "more_bytes": size})
-
-
 def _remove(connection: Connection, rows: Any) -> int:
     """Deletes rows and counts them; gives what they counted together (bytes)."""
     keys: dict[str, list[str]] = {}
@@ -222,5 +195,5 @@ def _remove(connection: Connection, rows: Any) -> int:
         sizes[row.owner] += row.size
     for owner in sorted(keys):
         connection.execute(delete(memo).where(memo.c.owner == owner, memo.c.key.in_(keys[owner])))
-        _add(connection, owner, -len(keys[owner]), -sizes[owner])
+        _USAGE.add(connection, owner, -len(keys[owner]), -sizes[owner])
     return sum(sizes.values())
