@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,11 +145,11 @@ async def test_more_records_than_may_wait_are_counted_and_take_no_memory(monkeyp
 
 
 async def test_what_came_after_the_first_refusal_is_told_as_its_minute_ends(
-    tmp_path: Path, autojump_clock: trio.testing.MockClock
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[dict[str, Any]] = []
     writer = AuditWriter(Closed(), 90.0)
-    writer.record = lambda kind, plugin, digest, details, once=False: said.append(dict(details))  # type: ignore
+    monkeypatch.setattr(writer, "record", lambda kind, plugin, digest, details, once=False: said.append(dict(details)))
     for _ in range(3):
         writer.refused("p", "", "kv", "a")
     assert [each["count"] for each in said] == [1]
@@ -234,8 +235,7 @@ async def test_a_log_shows_nothing_that_steers_a_terminal(home: Path, run: Run) 
 
         details = {"use": "\x1b[2J\u202e", "capability": "kv\n"}
         await AuditLog(database).append(AuditKind.REFUSAL, plugin="p", details=details)
-    command = lambda: run("--home", str(home), "audit")  # noqa: E731
-    code, out, _ = await trio.to_thread.run_sync(command)
+    code, out, _ = await trio.to_thread.run_sync(partial(run, "--home", str(home), "audit"))
     assert code == 0
     assert "\x1b" not in out
     assert "\u202e" not in out
