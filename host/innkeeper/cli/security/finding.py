@@ -56,6 +56,16 @@ class Finding:
     advice: str = ""
 
 
-def or_ok(check: str, found: list[Finding], what: str) -> list[Finding]:
-    """What was found, or that all is well (list of Finding)."""
-    return found or [Finding(check, "ok", what)]
+def fine(check: str, what: str = "") -> Finding:
+    """That all is well (Finding): in the words of `CHECKS`, unless there is more to say.
+
+    Args:
+        check: a key of `CHECKS`.
+        what: a sentence that can be understood beside any check's name.
+    """
+    return Finding(check, "ok", what or CHECKS[check])
+
+
+def or_fine(check: str, found: list[Finding], what: str = "") -> list[Finding]:
+    """What was found, or as `fine` (list of Finding)."""
+    return found or [fine(check, what)]
