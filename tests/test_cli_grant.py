@@ -325,7 +325,7 @@ def test_a_grant_that_was_edited_while_it_was_asked_is_not_overwritten(
 
 def test_all_grants_are_listed_with_their_state(home: Home) -> None:
     text = words(home.run("grants"))
-    assert "demo none none - kv, clock -" in text
+    assert "demo none none - kv - clock" in text
     home.run("grant", "demo", "--yes", "--deny", "clock")
     (home.path / "manifests/other.toml").write_text(f'sha256 = "{DIGEST}"\ncapabilities = ["kv"]\n[limits]\ncpu = 1\n')
     text = words(home.run("grants"))
@@ -341,6 +341,16 @@ def test_all_grants_are_listed_with_their_state(home: Home) -> None:
     assert "the file changed since it was granted" in found["problems"][0]
     home.write("sha256 = 1\n")
     assert home.json("grants")["grants"][0]["state"] == "unusable"
+
+
+def test_the_list_of_grants_leaves_out_nothing_that_a_plugin_has(home: Home) -> None:
+    names = [f"http:https://a{number:02}.example/{'x' * 150}" for number in range(12)]
+    home.plugin(WASM, *names)
+    assert words(home.run("grants")).endswith(f"demo none none - {names[0]} - {' '.join(names[1:])}")
+    home.run("grant", "demo", "--yes", "--deny", names[5])
+    shown = words(home.run("grants"))
+    assert all(shown.count(name) == 1 for name in names)
+    assert f" {names[0]} {names[5]} - {names[1]} " in shown
 
 
 def test_what_a_grant_gives_beyond_the_requests_is_named(home: Home) -> None:
