@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from innkeeper.cli.security.finding import Finding, fine, or_fine
-from innkeeper.cli.security.rights import leaves_in_clear
 from innkeeper.plugins.configuration import Configuration
 from innkeeper.plugins.configuration_sources import strange_variables
 from innkeeper.plugins.units import show_size
+from innkeeper.plugins.urls import leaves_in_clear
 from innkeeper.sandbox.bounds import MAPPINGS_TAKEN, Bounds, memory_of_machine, most_mappings
 
 _AUDIT_DAYS = 7.0

@@ -13,7 +13,7 @@ from innkeeper.plugins.catalogue import Catalogue, Entry
 from innkeeper.plugins.configuration import Configuration
 from innkeeper.plugins.risk import risk, risk_of_all
 from innkeeper.plugins.scopes import FileScope, NameScope, TopicScope, WebScope
-from innkeeper.plugins.urls import split_url
+from innkeeper.plugins.urls import leaves_in_clear
 from innkeeper.sandbox.limits import CEILING, Limits
 
 _NEAR = 0.8
@@ -168,26 +168,6 @@ def _plain(entries: Iterable[Entry]) -> list[Finding]:
         if leaves_in_clear(host)
     ]
     return or_fine("secrets.plain", found)
-
-
-def leaves_in_clear(url: str) -> bool:
-    """Whether what is sent there leaves this machine unencrypted (bool)."""
-    try:
-        scheme, host, *_ = split_url(url)
-    except ValueError:
-        return False
-    return scheme == "http" and not _loopback(host)
-
-
-def _loopback(host: str) -> bool:
-    import ipaddress
-
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _named(names: Iterable[str]) -> str:
