@@ -343,6 +343,24 @@ def test_all_grants_are_listed_with_their_state(home: Home) -> None:
     assert home.json("grants")["grants"][0]["state"] == "unusable"
 
 
+def test_the_list_of_plugins_says_whether_a_plugin_has_what_it_asks_for(home: Home) -> None:
+    def said() -> str:
+        row = next(line for line in home.run("plugins").splitlines() if line.startswith("demo "))
+        return row.partition(" fresh ")[2].split(maxsplit=1)[1]
+
+    assert said() == "no: `innkeeper grant demo`"
+    home.run("grant", "demo", "--yes", "--deny", "clock")
+    assert said() == "in part"
+    listed = next(item for item in home.json("plugins")["plugins"] if item["id"] == "demo")
+    assert (listed["grant"], listed["has"], listed["missing"]) == ("granted", ["kv"], ["clock"])
+    home.run("grant", "demo", "--yes", "--all")
+    assert said() == "yes"
+    home.run("revoke", "demo")
+    assert said() == "nothing of what it asks for"
+    home.plugin(NEW, "kv")
+    assert said() == "no: the file changed since it was granted"
+
+
 def test_the_list_of_grants_leaves_out_nothing_that_a_plugin_has(home: Home) -> None:
     names = [f"http:https://a{number:02}.example/{'x' * 150}" for number in range(12)]
     home.plugin(WASM, *names)
