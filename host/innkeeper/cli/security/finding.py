@@ -19,7 +19,7 @@ CHECKS: Final = {
     "secrets.file": "the file of secrets is one that the host uses",
     "secrets.missing": "secrets that grants and endpoints name have a value",
     "secrets.environment": "no secret stands in the environment",
-    "secrets.plain": "no grant sends a secret over http",
+    "secrets.plain": "no grant sends a secret off this machine unencrypted",
     "files.roots": "folders for plugins are no others', and nothing of the host's is in them",
     "native": "no native plugin runs, and none changed since it was trusted",
     "grants.risk": "no plugin has rights of the highest risk, or without a bound",
