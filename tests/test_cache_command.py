@@ -80,7 +80,7 @@ def test_prune_removes_what_it_is_asked_to(
     folder: Path, capfd: pytest.CaptureFixture[str], arguments: tuple[str, ...], left: list[str]
 ) -> None:
     text = out(capfd, "prune", *arguments)
-    assert text.startswith(f"removed {3 - len(left)} files, ")
+    assert text.startswith(f"removed {3 - len(left)} file")
     assert sorted(path.name[:2] for path in (folder / "compiled").iterdir()) == left
 
 

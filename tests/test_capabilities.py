@@ -79,6 +79,17 @@ def pairs(draw: st.DrawFn) -> tuple[Capability, Capability, str]:
     return draw(capabilities(name)), draw(capabilities(name)), draw(USES[name])
 
 
+def test_nobody_is_on_the_way_to_this_machine_and_somebody_may_be_on_each_other_way() -> None:
+    for host, clear in {
+        "localhost": False,
+        "127.0.0.1": False,
+        "[::1]": False,
+        "192.168.0.1": True,
+        "a.b": True,
+    }.items():
+        assert ("who is on the way" in risk(parse_capability(f"http:http://{host}:8080")).reason) is clear
+
+
 @quick
 @given(pairs())
 def test_the_text_of_a_capability_is_read_as_the_same_capability(found: tuple[Capability, Capability, str]) -> None:
@@ -511,6 +522,12 @@ def test_writing_is_not_reading() -> None:
         ("http:https://*", "highest"),
         ("http:*", "highest"),
         ("http:https://localhost", "high"),
+        ("http:http://localhost:8080/v1/*", "high"),
+        ("http:http://127.0.0.1:8080/*", "high"),
+        ("http:http://[::1]:8080", "high"),
+        ("http:http://192.168.0.1", "highest"),
+        ("http:http://127.example.com", "high"),
+        ("http:http://localhost.example.com", "high"),
         ("http:https://printer", "high"),
         ("http:https://nas.local", "high"),
         ("http:https://192.168.0.1", "high"),

@@ -325,7 +325,7 @@ def test_a_grant_that_was_edited_while_it_was_asked_is_not_overwritten(
 
 def test_all_grants_are_listed_with_their_state(home: Home) -> None:
     text = words(home.run("grants"))
-    assert "demo none none - kv, clock -" in text
+    assert "demo none none - kv - clock" in text
     home.run("grant", "demo", "--yes", "--deny", "clock")
     (home.path / "manifests/other.toml").write_text(f'sha256 = "{DIGEST}"\ncapabilities = ["kv"]\n[limits]\ncpu = 1\n')
     text = words(home.run("grants"))
@@ -341,6 +341,34 @@ def test_all_grants_are_listed_with_their_state(home: Home) -> None:
     assert "the file changed since it was granted" in found["problems"][0]
     home.write("sha256 = 1\n")
     assert home.json("grants")["grants"][0]["state"] == "unusable"
+
+
+def test_the_list_of_plugins_says_whether_a_plugin_has_what_it_asks_for(home: Home) -> None:
+    def said() -> str:
+        row = next(line for line in home.run("plugins").splitlines() if line.startswith("demo "))
+        return row.partition(" fresh ")[2].split(maxsplit=1)[1]
+
+    assert said() == "no: `innkeeper grant demo`"
+    home.run("grant", "demo", "--yes", "--deny", "clock")
+    assert said() == "in part"
+    listed = next(item for item in home.json("plugins")["plugins"] if item["id"] == "demo")
+    assert (listed["grant"], listed["has"], listed["missing"]) == ("granted", ["kv"], ["clock"])
+    home.run("grant", "demo", "--yes", "--all")
+    assert said() == "yes"
+    home.run("revoke", "demo")
+    assert said() == "nothing of what it asks for"
+    home.plugin(NEW, "kv")
+    assert said() == "no: the file changed since it was granted"
+
+
+def test_the_list_of_grants_leaves_out_nothing_that_a_plugin_has(home: Home) -> None:
+    names = [f"http:https://a{number:02}.example/{'x' * 150}" for number in range(12)]
+    home.plugin(WASM, *names)
+    assert words(home.run("grants")).endswith(f"demo none none - {names[0]} - {' '.join(names[1:])}")
+    home.run("grant", "demo", "--yes", "--deny", names[5])
+    shown = words(home.run("grants"))
+    assert all(shown.count(name) == 1 for name in names)
+    assert f" {names[0]} {names[5]} - {names[1]} " in shown
 
 
 def test_what_a_grant_gives_beyond_the_requests_is_named(home: Home) -> None:

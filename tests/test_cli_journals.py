@@ -100,7 +100,7 @@ def test_a_call_is_kept_listed_shown_run_again_exported_and_deleted(
     lines = said(capfd, "journals").splitlines()
     assert lines[0].split() == ["journal", "when", "plugin", "sha256", "function", "outcome", "size"]
     assert lines[1].split()[0] == "1"
-    assert lines[-1].startswith("1 journals, ")
+    assert lines[-1].startswith("1 journal, ")
     shown = said(capfd, "journals", "show", "1")
     assert '1  innkeeper_kv_put({"key":"a","value":"dg=="}) -> {"ok":{"version":1}}' in shown
     assert "mode=" in shown

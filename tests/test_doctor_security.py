@@ -86,6 +86,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 def test_where_nothing_is_wrong_each_check_says_so_once(home: Home) -> None:
     found = home.all()
     assert [(each.check, each.state) for each in found] == [(check, "ok") for check in CHECKS]
+    for each in found:
+        first, *more = each.what.split()
+        assert first not in ("it", "they", "there", "none", "as"), "beside a check's name that says nothing"
+        assert len(more) > 1, each
 
 
 def test_a_home_that_is_not_there_has_nothing_wrong(

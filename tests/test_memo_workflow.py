@@ -250,7 +250,7 @@ def test_what_is_on_disk_is_counted_and_erased(home: Path, capfd: pytest.Capture
     found = json.loads(memo("--json"))
     assert (found["entries"], found["max_size"], found["days"]) == (1, 256 << 20, 30)
     assert 0 < found["size"] < 2000
-    assert memo("erase") == "erased 1 results; hosts that run still have theirs in memory\n"
+    assert memo("erase") == "erased 1 result; hosts that run still have theirs in memory\n"
     assert json.loads(memo("--json"))["size"] == 0
     assert invoke(["--home", ".", "run", "merge.json"]) == 0
     assert "(remembered)" not in capfd.readouterr().out

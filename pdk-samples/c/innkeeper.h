@@ -101,8 +101,9 @@ void ik_write_map(ik_writer *writer, uint32_t pairs);   /* then key, value, key,
 void ik_write_bytes(ik_writer *writer, ik_text bytes);
 int32_t ik_finish(ik_writer *writer);
 
-/* Input and output of a plugin whose manifest says codec = "raw", in place of `ik_begin` and `ik_finish`. NULL bytes
- * and false where memory ran out. */
+/* Input and output of a plugin whose manifest says codec = "raw", in place of `ik_begin` and `ik_finish`. Like
+ * `ik_begin`, `ik_raw_input` frees what `ik_alloc` gave before, what a writer holds included: call it first. NULL bytes
+ * where memory ran out. */
 ik_text ik_raw_input(void);
 int32_t ik_raw_output(ik_text bytes);
 

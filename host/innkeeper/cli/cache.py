@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from innkeeper.cli.output import json_bytes, write_line, write_out, write_table
+from innkeeper.cli.output import counted, json_bytes, write_line, write_out, write_table
 from innkeeper.cli.settings import Settings, json_option, pass_settings
 from innkeeper.errors import UsageError
 from innkeeper.sandbox.limits import parse_duration, parse_size
@@ -111,7 +111,7 @@ def _list(place: _Place, as_json: bool) -> None:
             ],
         )
     most = _bytes(place.cache.max_bytes)
-    write_line(f"{len(kept)} modules, {_bytes(total)} of {most} in {place.cache.folder} ({place.origin})")
+    write_line(f"{counted(len(kept), 'module')}, {_bytes(total)} of {most} in {place.cache.folder} ({place.origin})")
 
 
 def _report(place: _Place, kept: list[Kept], total: int) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def _prune(place: _Place, everything: bool, age: float | None, size: int | None,
     if as_json:
         write_out(json_bytes({"removed": count, "bytes": freed}, indent=2))
     else:
-        write_line(f"removed {count} files, {_bytes(freed)}")
+        write_line(f"removed {counted(count, 'file')}, {_bytes(freed)}")
 
 
 _CURRENT = "current"

@@ -23,6 +23,7 @@ _BYTES = {
 def show(plan: Plan, entry: Entry) -> None:
     """Writes what is asked for, why, how risky it is and what would be given."""
     from innkeeper.plugins.capabilities import MAX_TEXT
+    from innkeeper.plugins.urls import leaves_in_clear
 
     manifest = entry.module.manifest
     version = "no manifest" if manifest is None else f"version {manifest.version}"
@@ -55,7 +56,7 @@ def show(plan: Plan, entry: Entry) -> None:
     for name, use in plan.grant.secrets.items():
         write_line(f"the secret {name} goes {use}")
         for host in use.hosts:
-            if host.startswith("http:"):
+            if leaves_in_clear(host):
                 write_line(f"high: who is on the way to {host} can read the secret {name} (no https)")
     for name in plan.placeless:
         write_line(

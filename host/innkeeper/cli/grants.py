@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,8 @@ from innkeeper.cli.output import json_bytes, write_line, write_out, write_table
 from innkeeper.cli.settings import Settings, json_option, pass_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from innkeeper.plugins.catalogue import Catalogue, Entry
     from innkeeper.plugins.grant import Grant
     from innkeeper.plugins.home import Home
@@ -43,17 +46,7 @@ def grants(settings: Settings) -> None:
     if found:
         write_table(
             ("id", "state", "risk", "has", "lacks", "also"),
-            [
-                (
-                    item["id"],
-                    item["state"],
-                    item["risk"]["level"],
-                    ", ".join(item["capabilities"]) or "-",
-                    ", ".join(item["missing"]) or "-",
-                    ", ".join(item["keeps"]) or "-",
-                )
-                for item in found
-            ],
+            [row for item in found for row in _rows(item)],
         )
     else:
         write_line(f"no grants in {home.path / 'manifests'}, and no plugin asks for one ({home.origin})")
@@ -65,6 +58,14 @@ def grants(settings: Settings) -> None:
             write_line(f"{item['id']} has {folder['folder']} as {folder['guest']} ({folder['access']})")
     for problem in problems:
         write_line(f"problem: {problem}")
+
+
+def _rows(item: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """A line for each capability: a table cuts long cells, and nothing that a plugin has may be left out."""
+    lists = [item[key] or ["-"] for key in ("capabilities", "missing", "keeps")]
+    first = (item["id"], item["state"], item["risk"]["level"])
+    for number, each in enumerate(zip_longest(*lists, fillvalue="")):
+        yield (*(first if number == 0 else ("", "", "")), *each)
 
 
 def _matters(entry: Entry) -> bool:

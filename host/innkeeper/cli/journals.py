@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from innkeeper.cli.files import read_up_to
-from innkeeper.cli.output import json_bytes, write_line, write_out, write_table
+from innkeeper.cli.output import counted, json_bytes, write_line, write_out, write_table
 from innkeeper.cli.settings import Settings, json_option, pass_settings
 from innkeeper.errors import UsageError
 
@@ -149,7 +149,7 @@ def _list(settings: Settings) -> None:
                 for head in heads
             ],
         )
-    write_line(f"{count} journals, {size_text(size)}")
+    write_line(f"{counted(count, 'journal')}, {size_text(size)}")
 
 
 def _delete(settings: Settings, journal: str | None) -> None:
@@ -166,7 +166,7 @@ def _delete(settings: Settings, journal: str | None) -> None:
     if settings.json:
         write_out(json_bytes({"deleted": gone}))
     else:
-        write_line(f"deleted {gone} journals" if number is None else f"deleted journal {number}")
+        write_line(f"deleted {counted(gone, 'journal')}" if number is None else f"deleted journal {number}")
 
 
 def _export(data: bytes, file: str, as_json: bool) -> None:

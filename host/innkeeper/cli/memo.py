@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from innkeeper.cli.output import json_bytes, write_line, write_out
+from innkeeper.cli.output import counted, json_bytes, write_line, write_out
 from innkeeper.cli.settings import Settings, json_option, pass_settings
 
 
@@ -32,7 +32,7 @@ async def _memo(settings: Settings, erase: bool) -> None:
             if settings.json:
                 write_out(json_bytes({"erased": count}, indent=2))
             else:
-                write_line(f"erased {count:,} results; hosts that run still have theirs in memory")
+                write_line(f"erased {counted(count, 'result')}; hosts that run still have theirs in memory")
             return
         count, size = await stored.usage()
     limits = home.configuration.memo
@@ -41,6 +41,5 @@ async def _memo(settings: Settings, erase: bool) -> None:
         write_out(json_bytes(found, indent=2))
         return
     mebibyte = 1 << 20
-    write_line(
-        f"{count:,} results, {size / mebibyte:.1f} of {limits.disk / mebibyte:g} MiB, each for {limits.days:g} days"
-    )
+    room = f"{size / mebibyte:.1f} of {limits.disk / mebibyte:g} MiB"
+    write_line(f"{counted(count, 'result')}, {room}, each for {limits.days:g} days")

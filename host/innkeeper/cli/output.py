@@ -85,6 +85,11 @@ def write_log(lines: Iterable[tuple[str, str]], dropped: int = 0) -> None:
         write_error(f"[innkeeper] {dropped} bytes of log are not shown: the limit 'log' was reached")
 
 
+def counted(number: int, noun: str) -> str:
+    """How many there are of something (str): "1 journal", "2 journals"; the noun's plural must have an s."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def write_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on standard output: drawn on a terminal, columns set by spaces elsewhere."""
     safe = [[printable(cell, 200) for cell in row] for row in rows]

@@ -107,7 +107,7 @@ def _list(home: Home, settings: Settings) -> None:
                     item["codec"],
                     item["instance"] if item["instance"] == item["wants"] else f"{item['instance']} (asks for shared)",
                     item["sha256"][:8],
-                    _GRANTS[item["grant"]],
+                    _given(item),
                 )
                 for item in found
             ],
@@ -147,10 +147,22 @@ def paused_object(paused: Paused | None) -> dict[str, Any] | None:
     return {"since": paused.since, "sha256": paused.digest, "reason": reason}
 
 
+def _given(item: dict[str, Any]) -> str:
+    """What the table says of a grant: one that is in force and gives nothing of what is asked for is no yes."""
+    if item["missing"]:
+        if item["grant"] == "none":
+            return f"no: `innkeeper grant {item['id']}`"
+        if item["grant"] == "granted":
+            return "in part" if item["has"] else "nothing of what it asks for"
+    return _GRANTS[item["grant"]]
+
+
 def _describe(entry: Entry, versions: Mapping[str, str | None]) -> dict[str, Any]:
     from innkeeper.plugins.dependencies import check_dependencies
+    from innkeeper.plugins.rights import effective
 
     manifest = entry.module.manifest
+    rights = effective(() if manifest is None else manifest.capabilities, entry.grant)
     return {
         "id": entry.id,
         "version": None if manifest is None else manifest.version,
@@ -162,6 +174,8 @@ def _describe(entry: Entry, versions: Mapping[str, str | None]) -> dict[str, Any
         "instance": "shared" if entry.shared else "fresh",
         "wants": "fresh" if manifest is None else manifest.instance,
         "grant": entry.grant_state,
+        "has": [str(each) for each in rights.capabilities],
+        "missing": [str(each) for each in rights.missing],
         "nodes": [] if manifest is None else [node.full_type for node in manifest.nodes],
         "capabilities": []
         if manifest is None

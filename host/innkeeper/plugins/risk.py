@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from innkeeper.plugins.capabilities import Capability
 from innkeeper.plugins.scopes import CallScope, FileScope, NameScope, TopicScope, WebScope
+from innkeeper.plugins.urls import is_loopback
 
 Level = Literal["none", "low", "medium", "high", "highest"]
 
@@ -122,7 +123,7 @@ def _http(capability: Capability) -> Risk:
         level, reason = "high", f"it can send anything to every server below {scope.host[2:]}"
     elif _is_local(scope.host):
         level, reason = "high", f"it can reach {scope.host}, which is this machine or its network"
-    if scope.scheme == "http":
+    if scope.scheme == "http" and not is_loopback(scope.host):
         return Risk(_raised(level), f"{reason}, and who is on the way can read and change it (no https)")
     return Risk(level, reason)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -129,6 +129,23 @@ def normal_host(text: str) -> str:
         except AddressValueError:
             raise ValueError("a host that ends in a number must be an IPv4 address such as 192.0.2.7") from None
     return name
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host in normal form is this machine and nothing on the way to it (bool)."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def leaves_in_clear(url: str) -> bool:
+    """Whether what is sent to a URL leaves this machine unencrypted (bool); of what is no URL nothing does."""
+    try:
+        scheme, host, *_ = split_url(url)
+    except ValueError:
+        return False
+    return scheme == "http" and not is_loopback(host)
 
 
 def normal_path(text: str) -> str:

@@ -19,7 +19,7 @@ CHECKS: Final = {
     "secrets.file": "the file of secrets is one that the host uses",
     "secrets.missing": "secrets that grants and endpoints name have a value",
     "secrets.environment": "no secret stands in the environment",
-    "secrets.plain": "no grant sends a secret over http",
+    "secrets.plain": "no grant sends a secret off this machine unencrypted",
     "files.roots": "folders for plugins are no others', and nothing of the host's is in them",
     "native": "no native plugin runs, and none changed since it was trusted",
     "grants.risk": "no plugin has rights of the highest risk, or without a bound",
@@ -56,6 +56,16 @@ class Finding:
     advice: str = ""
 
 
-def or_ok(check: str, found: list[Finding], what: str) -> list[Finding]:
-    """What was found, or that all is well (list of Finding)."""
-    return found or [Finding(check, "ok", what)]
+def fine(check: str, what: str = "") -> Finding:
+    """That all is well (Finding): in the words of `CHECKS`, unless there is more to say.
+
+    Args:
+        check: a key of `CHECKS`.
+        what: a sentence that can be understood beside any check's name.
+    """
+    return Finding(check, "ok", what or CHECKS[check])
+
+
+def or_fine(check: str, found: list[Finding], what: str = "") -> list[Finding]:
+    """What was found, or as `fine` (list of Finding)."""
+    return found or [fine(check, what)]

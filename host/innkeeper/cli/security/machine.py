@@ -7,11 +7,11 @@ import resource
 from collections.abc import Mapping
 from pathlib import Path
 
-from innkeeper.cli.security.finding import Finding, or_ok
-from innkeeper.cli.security.rights import leaves_in_clear
+from innkeeper.cli.security.finding import Finding, fine, or_fine
 from innkeeper.plugins.configuration import Configuration
 from innkeeper.plugins.configuration_sources import strange_variables
 from innkeeper.plugins.units import show_size
+from innkeeper.plugins.urls import leaves_in_clear
 from innkeeper.sandbox.bounds import MAPPINGS_TAKEN, Bounds, memory_of_machine, most_mappings
 
 _AUDIT_DAYS = 7.0
@@ -49,13 +49,13 @@ def _policy(configuration: Configuration) -> list[Finding]:
         days = configuration.retention.audit_days
         said = f"retention.audit_days = {days:g}: what was granted and refused is forgotten before anybody looks"
         found.append(Finding("policy", "warn", said, "retention.audit_days = 90"))
-    return or_ok("policy", found, "as it should be")
+    return or_fine("policy", found)
 
 
 def _journal(configuration: Configuration) -> list[Finding]:
     journal = configuration.journal
     if journal.keep != "all":
-        return [Finding("journal", "ok", f"journal.keep = {journal.keep}")]
+        return [fine("journal", f"journal.keep = {journal.keep}")]
     said = f"journal.keep = all: inputs and answers of every call lie in state/ for {journal.days:g} days, unencrypted"
     return [Finding("journal", "warn", said, "journal.keep = errors, or fewer journal.days")]
 
@@ -72,7 +72,7 @@ def _llm(configuration: Configuration) -> list[Finding]:
         for name, endpoint in configuration.llm.endpoints.items()
         if leaves_in_clear(endpoint.url)
     ]
-    return or_ok("llm", found, "they do" if configuration.llm.endpoints else "no endpoint is configured")
+    return or_fine("llm", found, "" if configuration.llm.endpoints else "no endpoint of a language model is configured")
 
 
 def _variables(environment: Mapping[str, str]) -> list[Finding]:
@@ -83,17 +83,17 @@ def _variables(environment: Mapping[str, str]) -> list[Finding]:
     if environment.get("INNKEEPER_TRACEBACK") == "1":
         said = "INNKEEPER_TRACEBACK=1: errors show Python's own traces, with paths and what they carry"
         found.append(Finding("variables", "warn", said, "unset it where others read the output"))
-    return or_ok("variables", found, "none is")
+    return or_fine("variables", found)
 
 
 def _engine(wrong: list[str]) -> list[Finding]:
     advice = "install the wasmtime that Innkeeper asks for, or a newer one; run nothing until then"
-    return or_ok("engine", [Finding("engine", "bad", text, advice) for text in wrong], "it is, and it does")
+    return or_fine("engine", [Finding("engine", "bad", text, advice) for text in wrong])
 
 
 def _user() -> list[Finding]:
     if os.geteuid() != 0:
-        return [Finding("user", "ok", "it does not")]
+        return [fine("user")]
     said = "the host runs as root: a fault of the engine, or a native plugin, has the whole machine"
     return [Finding("user", "warn", said, "run it as a user of its own")]
 
@@ -109,7 +109,7 @@ def _core() -> list[Finding]:
     if piped:
         said = "the system hands the memory of a process that crashes to a program (kernel.core_pattern)"
         return [Finding("core", "info", said, "look at what that program keeps, and for whom")]
-    return [Finding("core", "ok", "none is written")]
+    return [fine("core")]
 
 
 def _mappings(bounds: Bounds) -> list[Finding]:
@@ -120,7 +120,7 @@ def _mappings(bounds: Bounds) -> list[Finding]:
         )
         advice = f"raise vm.max_map_count, or set bounds.live_guests to {most // 10:,}"
         return [Finding("mappings", "bad", said, advice)]
-    return [Finding("mappings", "ok", f"{most:,}, for {bounds.live_guests:,} live guests")]
+    return [fine("mappings", f"the kernel allows {most:,} mappings, for {bounds.live_guests:,} live guests")]
 
 
 def _memory(bounds: Bounds) -> list[Finding]:
@@ -133,4 +133,4 @@ def _memory(bounds: Bounds) -> list[Finding]:
     if together > there:
         said = f"guests and compiling may use {show_size(together)} of {show_size(there)} together"
         return [Finding("memory", "warn", said, "lower bounds.guest_memory, compile_jobs or compile_memory")]
-    return [Finding("memory", "ok", f"at most {show_size(together)} of {show_size(there)}")]
+    return [fine("memory", f"guests and compiling may use {show_size(together)} of {show_size(there)} at most")]

@@ -10,7 +10,7 @@ from pathlib import Path
 from innkeeper.bridge.bridge import FILE as DATABASE
 from innkeeper.bridge.host import STATE
 from innkeeper.bridge.secret_store import file_problem
-from innkeeper.cli.security.finding import Finding, State, or_ok
+from innkeeper.cli.security.finding import Finding, State, fine, or_fine
 from innkeeper.plugins.configuration import FILE_NAME, Configuration
 from innkeeper.plugins.home import Home
 from innkeeper.plugins.listing import MAX_ENTRIES
@@ -39,7 +39,7 @@ def check_places(home: Home) -> list[Finding]:
 def _home(home: Home) -> list[Finding]:
     path = home.path
     if not path.is_dir():
-        return [Finding("home", "ok", f"{path} does not exist yet")]
+        return [fine("home", f"{path} does not exist yet")]
     found = [*_above("home", path), *_who("home", path, path.stat(), strangers="warn")]
     shared = [each for each in Path(os.path.realpath(path)).parents if each.stat().st_mode & _SHARED == _SHARED]
     if shared:
@@ -51,7 +51,7 @@ def _home(home: Home) -> list[Finding]:
                 "move it to a folder of your own",
             )
         )
-    return or_ok("home", found, f"{path} is yours")
+    return or_fine("home", found, f"{path} is yours")
 
 
 def _files(home: Home) -> list[Finding]:
@@ -64,8 +64,8 @@ def _files(home: Home) -> list[Finding]:
     carried = home.configuration.policy.new_bytes == "same" or home.configuration.native_plugins
     plugins = _tree("plugins.files", home.path / "plugins", "bad" if carried else "warn", home)
     return [
-        *or_ok("grants.files", decisions, "manifests/ and innkeeper.toml can be written by nobody else"),
-        *or_ok("plugins.files", plugins, "plugins/ can be written by nobody else"),
+        *or_fine("grants.files", decisions, "manifests/ and innkeeper.toml can be written by nobody else"),
+        *or_fine("plugins.files", plugins, "plugins/ can be written by nobody else"),
     ]
 
 
@@ -152,7 +152,7 @@ def _private(check: str, path: Path) -> list[Finding]:
 
 def _state(folder: Path) -> list[Finding]:
     if not os.path.lexists(folder):
-        return [Finding("state", "ok", f"{folder} does not exist yet")]
+        return [fine("state", f"{folder} does not exist yet")]
     found = [*_above("state", folder), *_private("state", folder)]
     for name in (DATABASE, *(f"{DATABASE}-{part}" for part in ("wal", "shm", "journal"))):
         path = folder / name
@@ -165,26 +165,26 @@ def _state(folder: Path) -> list[Finding]:
             continue
         except OSError as error:
             found.append(Finding("state", "warn", f"{path} cannot be looked at: {error.strerror}"))
-    return or_ok("state", found, f"{folder} and the database in it are closed to others")
+    return or_fine("state", found, f"{folder} and the database in it are closed to others")
 
 
 def _cache(configuration: Configuration) -> list[Finding]:
     folder, origin = cache_folder(configuration.cache, configuration.origins.get("cache", FILE))
     if folder is None:
-        return [Finding("cache", "ok", f"off ({origin}): each process compiles for itself")]
+        return [fine("cache", f"off ({origin}): each process compiles for itself")]
     if not os.path.lexists(folder):
-        return [Finding("cache", "ok", f"{folder} does not exist yet")]
+        return [fine("cache", f"{folder} does not exist yet")]
     found = [*_above("cache", folder), *_private("cache", folder)]
-    return or_ok("cache", found, f"{folder} is closed to others")
+    return or_fine("cache", found, f"{folder} is closed to others")
 
 
 def _secrets(home: Home) -> list[Finding]:
     file = home.configuration.secrets.file
     if file is None:
-        return [Finding("secrets.file", "ok", "there is none")]
+        return [fine("secrets.file", "no file of secrets is configured")]
     problem = file_problem(file)
     if not problem:
-        return [Finding("secrets.file", "ok", f"{file} is closed to others")]
+        return [fine("secrets.file", f"{file} is closed to others")]
     missing = not os.path.lexists(file)
     advice = "make it, with mode 600" if missing else "mend it; what others may have read is a secret no more"
     return [Finding("secrets.file", "warn" if missing else "bad", problem, advice)]
@@ -193,7 +193,7 @@ def _secrets(home: Home) -> list[Finding]:
 def _roots(home: Home) -> list[Finding]:
     roots = home.configuration.files.roots
     if not roots:
-        return [Finding("files.roots", "ok", "no folder is open to plugins")]
+        return [fine("files.roots", "no folder is open to plugins")]
     own = os.path.realpath(os.path.expanduser("~"))
     found: list[Finding] = []
     for name, folder in roots.items():
@@ -212,6 +212,6 @@ def _roots(home: Home) -> list[Finding]:
         if os.path.commonpath((own, real)) == real:
             said = f"{name}:// is {folder}, in which your own folder lies with its keys and settings"
             found.append(Finding("files.roots", "warn", said, "choose a folder that holds nothing else"))
-    return or_ok(
+    return or_fine(
         "files.roots", found, f"{', '.join(f'{name}://' for name in roots)}: nothing of the host's is in there"
     )

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import fields
 
 from innkeeper.bridge.secret_store import VARIABLE, SecretStore
-from innkeeper.cli.security.finding import Finding, or_ok
+from innkeeper.cli.security.finding import Finding, fine, or_fine
 from innkeeper.plugins.capabilities import Capability
 from innkeeper.plugins.catalogue import Catalogue, Entry
 from innkeeper.plugins.configuration import Configuration
 from innkeeper.plugins.risk import risk, risk_of_all
 from innkeeper.plugins.scopes import FileScope, NameScope, TopicScope, WebScope
-from innkeeper.plugins.urls import split_url
+from innkeeper.plugins.urls import leaves_in_clear
 from innkeeper.sandbox.limits import CEILING, Limits
 
 _NEAR = 0.8
@@ -43,7 +43,7 @@ async def check_rights(catalogue: Catalogue, configuration: Configuration) -> li
 
 def _native(catalogue: Catalogue, configuration: Configuration) -> list[Finding]:
     if not configuration.native_plugins:
-        return [Finding("native", "ok", "native plugins are off")]
+        return [fine("native", "native plugins are off")]
     trusted = [entry.id for entry in catalogue.native.values() if entry.state == "trusted"]
     said = f"native plugins are on; what you trust runs with all your rights: {_named(trusted) or 'none yet'}"
     found = [Finding("native", "warn", said, "turn them off (native_plugins = false) if you need none")]
@@ -75,7 +75,7 @@ def _risks(entries: Iterable[Entry]) -> list[Finding]:
             continue
         advice = f"narrow it in manifests/{entry.id}.toml, or `innkeeper revoke {entry.id}`"
         found.append(Finding("grants.risk", "warn", said, advice))
-    return or_ok("grants.risk", found, "none has")
+    return or_fine("grants.risk", found)
 
 
 def _unbounded(capability: Capability) -> bool:
@@ -102,7 +102,7 @@ def _bytes(catalogue: Catalogue) -> list[Finding]:
     for plugin_id, text in catalogue.unused:
         what = text.rpartition("; ")[0] or text
         found.append(Finding("grants.bytes", "info", what, f"remove manifests/{plugin_id}.toml" if plugin_id else ""))
-    return or_ok("grants.bytes", found, "they are")
+    return or_fine("grants.bytes", found)
 
 
 def _limits(entries: Iterable[Entry], configuration: Configuration) -> list[Finding]:
@@ -121,7 +121,7 @@ def _limits(entries: Iterable[Entry], configuration: Configuration) -> list[Find
     if above:
         said = f"grants may raise limits beyond what Innkeeper was tried with: {_named(above)}"
         found.append(Finding("limits", "warn", said, "lower them in the section [limits] of innkeeper.toml"))
-    return or_ok("limits", found, "they are")
+    return or_fine("limits", found)
 
 
 async def _missing(entries: Iterable[Entry], configuration: Configuration) -> list[Finding]:
@@ -142,13 +142,13 @@ async def _missing(entries: Iterable[Entry], configuration: Configuration) -> li
             elif entry.grant is not None and name not in entry.grant.secrets:
                 said = f"the secret {name} of {entry.id} has no place to go to, so it is of no use"
                 found.append(Finding("secrets.missing", "info", said, f"`innkeeper grant {entry.id}` says how"))
-    return or_ok("secrets.missing", found, "every secret that is named has one")
+    return or_fine("secrets.missing", found, "every secret that is named has one")
 
 
 def _environment(environment: Iterable[str]) -> list[Finding]:
     names = sorted(name for name in environment if name.startswith(VARIABLE))
     if not names:
-        return [Finding("secrets.environment", "ok", "there is none")]
+        return [fine("secrets.environment")]
     said = f"every process of your user can read {_named(names)}"
     return [Finding("secrets.environment", "info", said, "put them into the file that secrets.file names")]
 
@@ -167,27 +167,7 @@ def _plain(entries: Iterable[Entry]) -> list[Finding]:
         for host in use.hosts
         if leaves_in_clear(host)
     ]
-    return or_ok("secrets.plain", found, "none does")
-
-
-def leaves_in_clear(url: str) -> bool:
-    """Whether what is sent there leaves this machine unencrypted (bool)."""
-    try:
-        scheme, host, *_ = split_url(url)
-    except ValueError:
-        return False
-    return scheme == "http" and not _loopback(host)
-
-
-def _loopback(host: str) -> bool:
-    import ipaddress
-
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    return or_fine("secrets.plain", found)
 
 
 def _named(names: Iterable[str]) -> str:
