@@ -64,9 +64,10 @@ def import_(settings: Settings, file: str) -> None:
     """
     from innkeeper.cli.files import read_up_to
     from innkeeper.plugins.comfytavern import MAX_BYTES, read_config_json, write_configuration
-    from innkeeper.plugins.home import find_home
+    from innkeeper.plugins.home import doubt_of, find_home, refuse_doubted
 
     home, origin = find_home(settings.home)
+    refuse_doubted(home, doubt_of(home, origin))
     data, size = read_up_to("FILE", file, MAX_BYTES)
     if len(data) > MAX_BYTES:
         raise UsageError(f"{file}: is {'more than ' if size is None else ''}{size or MAX_BYTES:,} bytes; too large")
@@ -86,10 +87,11 @@ def _show(settings: Settings) -> None:
     from innkeeper.plugins.configuration_sources import strange_variables
     from innkeeper.plugins.effective import effective_settings
     from innkeeper.plugins.home import open_home
+    from innkeeper.plugins.listing import unused_decisions
 
     home = open_home(settings.home)
     rows = effective_settings(home.configuration)
-    warnings = strange_variables(os.environ)
+    warnings = [*strange_variables(os.environ), *unused_decisions(home)]
     path = home.path / FILE_NAME
     if settings.json:
         report = {
