@@ -19,6 +19,7 @@ import trio
 
 import innkeeper
 from guests import assemble
+from innkeeper.bridge import host as bridge_host
 from innkeeper.cli.home import LATER
 from innkeeper.cli.main import invoke
 from innkeeper.cli.security.places import check_places
@@ -332,6 +333,24 @@ async def test_a_grant_that_comes_later_is_said_and_not_used(clone: Clone) -> No
         assert host.plugins["thief"].grant_state == "none"
 
 
+@pytest.mark.parametrize("accepted", [False, True])
+async def test_what_lies_scheduled_in_a_folder_is_run_only_if_it_is_believed(
+    clone: Clone, monkeypatch: pytest.MonkeyPatch, accepted: bool
+) -> None:
+    if accepted:
+        accept_home(clone.path)
+    asked: list[bool] = []
+    original = bridge_host.open_bridge
+
+    def opening(*arguments: Any, schedules: bool, **more: Any) -> Any:
+        asked.append(schedules)
+        return original(*arguments, schedules=schedules, **more)
+
+    monkeypatch.setattr(bridge_host, "open_bridge", opening)
+    async with innkeeper.open_host(watch=False, schedules=True):
+        assert asked == [accepted]
+
+
 # --- commands -------------------------------------------------------------------------------------------------------
 
 
@@ -347,6 +366,7 @@ def test_commands_say_it_once_and_only_where_something_would_count(clone: Clone,
         (("plugins",), 0),
         (("grants",), 0),
         (("config",), 0),
+        (("config", "get", "native_plugins"), 0),
         (("doctor",), 0),
     )
     for command, code in commands:
@@ -459,8 +479,8 @@ def test_doctor_finds_an_accepted_folder_or_a_list_that_others_can_write_to(clon
     accept_home(clone.path)
     clone.path.chmod(0o777)
     states = found()
-    assert [state for state, _ in states] == ["info", "bad"]
-    assert "innkeeper home forget" in states[0][1]
+    assert [state for state, _ in states] == ["bad", "info"]
+    assert "innkeeper home forget" in states[1][1]
     clone.list.chmod(0o666)
     # The home itself is not the matter here.
     assert ("bad", True) in [(state, "others may write to it" in text) for state, text in found(open_home("."))]

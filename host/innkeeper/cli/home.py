@@ -41,7 +41,8 @@ def home(settings: Settings, action: str, folder: str | None, yes: bool) -> int:
         chosen = Path(folder or settings.home or Path.cwd()).absolute()
     except OSError:
         raise UsageError("the working directory is gone; give the whole path") from None
-    return _accept(settings, chosen, yes) if action == "accept" else _forget(settings, chosen)
+    # What is shown is what is accepted, whatever becomes of a link on the way meanwhile.
+    return _accept(settings, chosen.resolve(), yes) if action == "accept" else _forget(settings, chosen)
 
 
 def _show(settings: Settings) -> None:
@@ -127,7 +128,7 @@ def _object(opened: Home) -> dict[str, Any]:
     listing = list_home(opened)
     rows = effective_settings(opened.configuration)
     return {
-        "home": str(opened.path.resolve()),
+        "home": str(opened.path),
         "settings": {row.key: row.shown for row in rows if row.origin == FILE_NAME},
         "grants": list(listing.grants[0]),
         "trusted": list(listing.trust),

@@ -22,7 +22,6 @@ from innkeeper.storage.folder import UnsafeError, check_above
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _SHARED = stat.S_IWOTH | stat.S_ISVTX
-_MOST_ACCEPTED = 100
 _MOST_NAMED = 5
 """Files of one folder that are named: who sees five knows where to look."""
 
@@ -61,20 +60,23 @@ def _home(home: Home) -> list[Finding]:
 def _accepted(home: Home) -> list[Finding]:
     """The list of accepted homes, and folders on it that others could fill."""
     accepted = read_accepted()
-    found: list[Finding] = []
+    found, gone = list[Finding](), list[Finding]()
     if accepted.problem:
         advice = "look at what is in it, then make it yours alone; until then no working directory is believed"
         found.append(Finding("home.accepted", "bad", accepted.problem, advice))
-    for folder in accepted.homes[:_MOST_ACCEPTED]:
+    for folder in accepted.homes:
         path = Path(folder)
+        if len(found) >= _MOST_NAMED:
+            break
         try:
             status = path.stat()
         except OSError:
             said = f"{folder} is accepted as a home, and is not there"
             advice = f"innkeeper home forget {shlex.quote(folder)}"
-            found.append(Finding("home.accepted", "info", said, advice))
+            gone.append(Finding("home.accepted", "info", said, advice))
             continue
         found += [*_above("home.accepted", path), *_who("home.accepted", path, status)]
+    found += gone[:_MOST_NAMED]
     for said in unused_decisions(home):
         found.append(Finding("home.accepted", "info", *said.rsplit(": ", 1)))
     count = len(accepted.homes)
