@@ -17,6 +17,7 @@ from innkeeper.sandbox.limits import DEFAULTS
 _own = tempfile.mkdtemp(prefix="innkeeper-tests-")
 os.environ["INNKEEPER_CACHE"] = f"{_own}/cache"
 os.environ["XDG_DATA_HOME"] = f"{_own}/data"
+os.environ["XDG_CONFIG_HOME"] = f"{_own}/config"
 os.environ.pop("INNKEEPER_HOME", None)
 _owner = os.getpid()
 

@@ -6,10 +6,13 @@ import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from innkeeper.bridge.codec import decode, encode
 from innkeeper.errors import UsageError
+from innkeeper.plugins.configuration import Configuration
+from innkeeper.plugins.home import Home
 from innkeeper.plugins.manifest import Manifest
 from innkeeper.plugins.nodes import NodeDefinition
 from innkeeper.plugins.runs import RunContext
@@ -53,6 +56,7 @@ class FakeHost:
         codecs: tuple[NodeCodec, ...] = ("msgpack", "json")
         self.plugins = {each: FakePlugin(f"fake-{each}", Manifest("fake", "1", "t", codec=each)) for each in codecs}
         self.problems: list[str] = []
+        self.home = Home(Path("home"), "--home", Configuration(), ())
         self.definitions: dict[str, tuple[FakePlugin, NodeDefinition]] = {}
 
     def add(

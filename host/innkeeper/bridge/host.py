@@ -44,7 +44,9 @@ async def open_host(
         configuration = home.configuration
         if journal is not None:
             configuration = replace(configuration, journal=replace(configuration.journal, keep=journal))
-        async with open_bridge(home.state, configuration, runner=runner, schedules=schedules) as bridge:
+        # What is stored in a folder that somebody else filled was perhaps never scheduled by a plugin of ours.
+        earlier = schedules and home.believed
+        async with open_bridge(home.state, configuration, runner=runner, schedules=earlier) as bridge:
             bridge.listener = noticed
             opened.append(bridge)
             yield bridge

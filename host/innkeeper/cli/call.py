@@ -20,6 +20,7 @@ from innkeeper.cli.settings import (
     key_values,
     pass_settings,
     plugin_of_home,
+    say_unused,
     utf8,
 )
 from innkeeper.errors import LimitError, UsageError
@@ -127,6 +128,7 @@ async def _call(request: _Request) -> Result:
                 journal=request.journal,
             )
         )
+        await say_unused(host.home)
         plugin = plugin_of_home(host, request.file) if request.by_id else await host.load(request.file)
         limits = replace(plugin.limits, **request.limits)
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from innkeeper.cli.output import json_bytes, write_line, write_out, write_table
+from innkeeper.cli.output import json_bytes, write_error, write_line, write_out, write_table
 from innkeeper.cli.settings import Settings, json_option, pass_settings
 from innkeeper.errors import UsageError
 
@@ -37,6 +37,7 @@ def get(settings: Settings, key: str) -> None:
     from innkeeper.plugins.configuration_sources import root
     from innkeeper.plugins.effective import effective_settings
     from innkeeper.plugins.home import open_home
+    from innkeeper.plugins.listing import unused_decisions
     from innkeeper.plugins.setting_keys import dotted, leaf_of
 
     home = open_home(settings.home)
@@ -44,6 +45,8 @@ def get(settings: Settings, key: str) -> None:
         name = dotted(leaf_of(root(), key)[0])
     except ValueError as error:
         raise UsageError(str(error)) from None
+    for said in unused_decisions(home):
+        write_error(f"innkeeper: {said}")
     row = next((row for row in effective_settings(home.configuration) if row.key == name), None)
     if row is None:
         raise UsageError(f"{name} is not set")
@@ -64,9 +67,10 @@ def import_(settings: Settings, file: str) -> None:
     """
     from innkeeper.cli.files import read_up_to
     from innkeeper.plugins.comfytavern import MAX_BYTES, read_config_json, write_configuration
-    from innkeeper.plugins.home import find_home
+    from innkeeper.plugins.home import doubt_of, find_home, refuse_doubted
 
     home, origin = find_home(settings.home)
+    refuse_doubted(home, doubt_of(home, origin))
     data, size = read_up_to("FILE", file, MAX_BYTES)
     if len(data) > MAX_BYTES:
         raise UsageError(f"{file}: is {'more than ' if size is None else ''}{size or MAX_BYTES:,} bytes; too large")
@@ -86,10 +90,11 @@ def _show(settings: Settings) -> None:
     from innkeeper.plugins.configuration_sources import strange_variables
     from innkeeper.plugins.effective import effective_settings
     from innkeeper.plugins.home import open_home
+    from innkeeper.plugins.listing import unused_decisions
 
     home = open_home(settings.home)
     rows = effective_settings(home.configuration)
-    warnings = strange_variables(os.environ)
+    warnings = [*strange_variables(os.environ), *unused_decisions(home)]
     path = home.path / FILE_NAME
     if settings.json:
         report = {

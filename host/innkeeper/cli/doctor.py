@@ -37,7 +37,7 @@ def doctor(settings: Settings, security: bool) -> int:
     from innkeeper.plugins.home import open_home
 
     home = open_home(settings.home)
-    wrong = trio.run(_self_check, home, restrict_keyboard_interrupt_to_checkpoints=True)
+    wrong = trio.run(_self_check, home, settings.home, restrict_keyboard_interrupt_to_checkpoints=True)
     if security:
         from innkeeper.cli.security.report import inspect_security, show_security
 
@@ -52,7 +52,7 @@ def doctor(settings: Settings, security: bool) -> int:
     return Kind.INTERNAL.exit_code if wrong else 0
 
 
-async def _self_check(home: Home) -> list[str]:
+async def _self_check(home: Home, chosen: str | None) -> list[str]:
     """What the self-check found wrong. Whatever it raises is a finding: an engine that does not even open, say."""
     try:
         from innkeeper.cli.selfcheck import check_engine
@@ -62,7 +62,8 @@ async def _self_check(home: Home) -> list[str]:
         async with (
             # Without the cache, so that compiling is checked too.
             open_engine(home.configuration.bounds) as engine,
-            open_host(home.path if home.path.is_dir() else None, engine=engine, catalogue=False) as host,
+            # Chosen as the home was: by its path it would be one that somebody named, and so believed.
+            open_host(chosen, engine=engine, catalogue=False) as host,
         ):
             return await check_engine(host)
     except Exception as error:
@@ -70,6 +71,8 @@ async def _self_check(home: Home) -> list[str]:
 
 
 def _report(home: Home, wrong: list[str]) -> dict[str, Any]:
+    from innkeeper.plugins.listing import unused_decisions
+
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -78,6 +81,8 @@ def _report(home: Home, wrong: list[str]) -> dict[str, Any]:
         "home": {
             "path": str(home.path),
             "origin": home.origin,
+            "believed": home.believed,
+            "problems": unused_decisions(home),
             "plugins": [str(place.plugins) for place in home.places if place.plugins.is_dir()],
         },
         "cache": _cache(home.configuration),
@@ -147,6 +152,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
         f"self-check  {'ok' if report['self_check']['ok'] else 'FAILED'}",
         *(f"  {problem}" for problem in report["self_check"]["problems"]),
         f"home        {report['home']['path']} ({report['home']['origin']})",
+        *(f"  {problem}" for problem in report["home"]["problems"]),
         *(f"  plugins in {folder}" for folder in report["home"]["plugins"]),
         *_cache_lines(report["cache"]),
     ]

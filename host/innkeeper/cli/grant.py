@@ -60,9 +60,10 @@ def grant(
     from innkeeper.plugins.catalogue import read_catalogue
     from innkeeper.plugins.consent import plan_consent, write_grant
     from innkeeper.plugins.grants import grant_label
-    from innkeeper.plugins.home import open_home
+    from innkeeper.plugins.home import open_home, refuse_doubted
 
     home = open_home(settings.home)
+    refuse_doubted(home.path, home.doubt)
     catalogue = read_catalogue(home)
     entry = _entry(catalogue, plugin_id)
     before = _usable(catalogue.grants.get(plugin_id), plugin_id)
@@ -113,9 +114,10 @@ def revoke(settings: Settings, plugin_id: str) -> None:
     """
     from innkeeper.plugins.consent import revoked, write_grant
     from innkeeper.plugins.grants import grant_label
-    from innkeeper.plugins.home import open_home
+    from innkeeper.plugins.home import open_home, refuse_doubted
 
     home = open_home(settings.home)
+    refuse_doubted(home.path, home.doubt)
     label = grant_label(_checked(plugin_id))
     before = _usable(counting(home, plugin_id), plugin_id)
     if before is None:

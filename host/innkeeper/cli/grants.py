@@ -29,6 +29,7 @@ def grants(settings: Settings) -> None:
     """List the grants of the home, whether they are in force, and what was asked and not given."""
     from innkeeper.plugins.catalogue import read_catalogue
     from innkeeper.plugins.home import open_home
+    from innkeeper.plugins.listing import unused_decisions
 
     home = open_home(settings.home)
     catalogue = read_catalogue(home)
@@ -36,7 +37,8 @@ def grants(settings: Settings) -> None:
     native = [entry for entry in catalogue.native.values() if entry.id in catalogue.grants]
     found += [_native(entry, catalogue.grants[entry.id].grant) for entry in native]
     found += [_lonely(home, name) for name, _ in catalogue.unused if name]
-    problems = [text for texts in catalogue.grant_problems.values() for text in texts]
+    problems = unused_decisions(home)
+    problems += [text for texts in catalogue.grant_problems.values() for text in texts]
     problems += [text for entry in native for text in entry.problems]
     problems += [text for _, text in catalogue.unused]
     problems += [f"{item['id']}: {text}" for item in found for text in item["ignored"]]

@@ -49,6 +49,7 @@ _COMMANDS = {
     "memo": "Count or erase the results of calls that are remembered.",
     "cache": "List or prune the compiled modules that are kept.",
     "bench": "Measure speed beside Extism and wasmtime-py.",
+    "home": "Show the home, or accept the working directory as one.",
     "config": "Show the host's settings and where each comes from.",
     "doctor": "Check this installation.",
 }

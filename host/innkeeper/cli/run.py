@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from innkeeper.cli.output import error_object, is_terminal, json_bytes, write_error, write_out
-from innkeeper.cli.settings import Settings, journal_option, json_option, pass_settings
+from innkeeper.cli.settings import Settings, journal_option, json_option, pass_settings, say_unused
 from innkeeper.errors import Kind, UsageError
 
 if TYPE_CHECKING:
@@ -86,12 +86,13 @@ async def _run(settings: Settings, payload: WorkflowPayload, options: _Options, 
     from innkeeper.workflow.problems import WorkflowError
 
     async with open_host(settings.home, watch=False, schedules=False, journal=options.journal) as host:
+        said = await say_unused(host.home)
         try:
             graph = check_workflow(payload, host)
         except WorkflowError as error:
             if error.types_missing:
                 # Their file may be one that has a problem.
-                _show_problems(host.problems)
+                _show_problems([problem for problem in host.problems if problem not in said])
             raise
         if options.events:
             outcome = await _execute(graph, options.memo, lambda event: write_out(json_bytes(event_object(event))))

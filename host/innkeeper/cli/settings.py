@@ -12,6 +12,7 @@ import click
 from innkeeper.errors import UsageError
 
 if TYPE_CHECKING:
+    from innkeeper.plugins.home import Home
     from innkeeper.plugins.host import Host
     from innkeeper.plugins.plugin import Plugin
 
@@ -79,6 +80,22 @@ def plugin_of_home(host: Host, plugin_id: str) -> Plugin:
         file = f"{plugin_id}.wasm"
         advice = f"for the file write {file}" if os.path.isfile(file) else "`innkeeper plugins` lists what there is"
         raise UsageError(f"{error.message}; {advice}") from None
+
+
+async def say_unused(home: Home) -> list[str]:
+    """Says on standard error that grants and settings of the home are not used, if there are any (list of the lines
+    that were said: one, or none)."""
+    if home.believed:
+        return []
+    import trio
+
+    from innkeeper.cli.output import write_error
+    from innkeeper.plugins.listing import unused_decisions
+
+    said = await trio.to_thread.run_sync(unused_decisions, home)
+    for line in said:
+        write_error(f"innkeeper: {line}")
+    return said
 
 
 def utf8(option: str, text: str, instead: str = "") -> bytes:

@@ -45,11 +45,12 @@ def trust(settings: Settings, folder: str, yes: bool) -> int:
     unless --yes is given.
     """
     from innkeeper.plugins.catalogue import read_catalogue
-    from innkeeper.plugins.home import open_home
+    from innkeeper.plugins.home import open_home, refuse_doubted
     from innkeeper.plugins.native.snapshot import take_snapshot
     from innkeeper.plugins.native.trust import Trust, differences, read_trust, trust_label, write_trust
 
     home = open_home(settings.home)
+    refuse_doubted(home.path, home.doubt)
     entry = _entry(read_catalogue(home), folder)
     # With native plugins off the catalogue has not read it. What is shown and what is written are one reading.
     snapshot = entry.folder.snapshot or take_snapshot(entry.path, label=entry.label)

@@ -28,7 +28,7 @@ OPTION: Final = "--set"
 
 PREFIX: Final = "INNKEEPER_"
 
-OTHER_VARIABLES: Final = ("INNKEEPER_HOME", "INNKEEPER_TRACEBACK")
+OTHER_VARIABLES: Final = ("INNKEEPER_HOME", "INNKEEPER_HOMES", "INNKEEPER_TRACEBACK")
 """Variables of ours that are not settings."""
 
 SECRETS: Final = "INNKEEPER_SECRET_"

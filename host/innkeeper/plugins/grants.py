@@ -77,6 +77,8 @@ def carried_over(plugin_id: str) -> str:
 
 def read_grant(place: Place, plugin_id: str) -> GrantFile | None:
     """The grant for a plugin that lies in a place, or None. Blocks on the file."""
+    if not place.believed:
+        return None
     label = grant_label(plugin_id)
     try:
         data = read_optional(place.manifests / f"{plugin_id}.toml", most=MAX_BYTES, label=label)

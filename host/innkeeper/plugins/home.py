@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -17,6 +17,9 @@ from innkeeper.plugins.folders import Folders, open_folders
 from innkeeper.plugins.tables import MAX_BYTES
 
 VARIABLE = "INNKEEPER_HOME"
+
+WORKING: Final = "the working directory"
+"""Who chose a home that nobody named: a folder in which somebody else may have put whatever they liked."""
 
 OPTIONS: Final[ContextVar[Mapping[str, str]]] = ContextVar("innkeeper_options", default=MappingProxyType({}))
 """Settings that go before the home's file and the variables, text by key, for every home that is opened in this
@@ -36,11 +39,13 @@ class Place:
         plugins: folder of .wasm files; may be missing.
         manifests: folder of grants; may be missing.
         shipped: whether they came with Innkeeper; only these may use the namespace `core`.
+        believed: whether the grants there count; without, there is none.
     """
 
     plugins: Path
     manifests: Path
     shipped: bool
+    believed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,8 @@ class Home:
         configuration: what its innkeeper.toml, variables and options say; all else is built in.
         places: where plugins and grants are looked for, the operator's own first.
         folders: what plugins may be granted of the operator's files.
+        doubt: why its settings, grants and records of trust count for nothing, as a sentence without its full stop that
+            says what to do; "" where they count. It is decided once, as the home is opened.
     """
 
     path: Path
@@ -60,6 +67,13 @@ class Home:
     configuration: Configuration
     places: tuple[Place, ...]
     folders: Folders = field(default_factory=Folders, compare=False)
+    doubt: str = ""
+
+    @property
+    def believed(self) -> bool:
+        """Whether what stands in it is its operator's word (bool): they named it, or accepted it, or it is the
+        platform's."""
+        return not self.doubt
 
     @property
     def state(self) -> Path:
@@ -78,14 +92,47 @@ def open_home(chosen: str | os.PathLike[str] | None = None) -> Home:
         UsageError: the chosen folder is not one, or a setting is wrong: in its innkeeper.toml, a variable or `OPTIONS`.
     """
     path, origin = find_home(chosen)
-    data = read_optional(path / FILE_NAME, most=MAX_BYTES, label=FILE_NAME)
+    doubt = doubt_of(path, origin)
+    data = None if doubt else read_optional(path / FILE_NAME, most=MAX_BYTES, label=FILE_NAME)
     configuration = read_configuration(data, environment=os.environ, options=OPTIONS.get())
-    own = Place(path / "plugins", path / "manifests", shipped=False)
+    if doubt:
+        # Results that somebody else kept there would pass for those of the plugins that they name.
+        origins = {**configuration.origins, "memo.disk": "not an accepted home"}
+        configuration = replace(configuration, memo=replace(configuration.memo, disk=0), origins=origins)
+    own = Place(path / "plugins", path / "manifests", shipped=False, believed=not doubt)
     shipped = shipped_place()
     places = (shipped,) if _same(own.plugins, shipped.plugins) else (own, shipped)
     # In a checkout those that come with Innkeeper lie beside its code, not in it.
     kept = [folder for place in places for folder in (place.plugins, place.manifests)]
-    return Home(path, origin, configuration, places, open_folders(path, configuration, _PACKAGE, kept))
+    return Home(path, origin, configuration, places, open_folders(path, configuration, _PACKAGE, kept), doubt)
+
+
+def doubt_of(path: Path, origin: str) -> str:
+    """`Home.doubt` of a home that `find_home` found (str). Blocks on the disk; reads nothing in the home."""
+    if origin != WORKING:
+        return ""
+    # Whoever filled the checkout that this code runs from wrote the code as well. The folder itself has to be it: a
+    # link to what is in there is anybody's.
+    if _same(path, shipped_place().plugins.parent) or _same(path, _of_platform()):
+        return ""
+    from innkeeper.plugins.accepted_homes import read_accepted
+
+    why = read_accepted().why_not(path)
+    return why and f"the grants and settings of this folder are not used, since {why}"
+
+
+def refuse_doubted(path: Path, doubt: str) -> None:
+    """Refuses to write decisions where they would count for nothing.
+
+    Args:
+        path: the home folder.
+        doubt: `Home.doubt`.
+
+    Raises:
+        UsageError: the home is not believed.
+    """
+    if doubt:
+        raise UsageError(f"{path}: nothing was written: {doubt}")
 
 
 def shipped_place() -> Place:
@@ -118,10 +165,14 @@ def find_home(chosen: str | os.PathLike[str] | None = None) -> tuple[Path, str]:
         # Removed meanwhile: it has no plugins.
         working = None
     if working is not None and os.path.isdir(working / "plugins"):
-        return working, "the working directory"
+        return working, WORKING
+    return _of_platform(), "the platform's data folder"
+
+
+def _of_platform() -> Path:
     import platformdirs
 
-    return Path(platformdirs.user_data_dir("innkeeper", appauthor=False)), "the platform's data folder"
+    return Path(platformdirs.user_data_dir("innkeeper", appauthor=False))
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from innkeeper.plugins.configuration import FILE_NAME
 from innkeeper.plugins.home import Home, Place
 
 MAX_FILES = 1000
@@ -81,10 +82,24 @@ def list_home(home: Home) -> Listing:
     for place in home.places:
         for file in _wasm_files(place, listing):
             listing.files[file.label] = file
-        listing.grants.append(_signatures(place.manifests, listing))
+        listing.grants.append(_signatures(place.manifests, listing) if place.believed else {})
     # The operator's own words only: what ships with Innkeeper trusts nobody.
-    listing.trust = _signatures(home.path / "manifests" / TRUST, listing)
+    if home.believed:
+        listing.trust = _signatures(home.path / "manifests" / TRUST, listing)
+    listing.problems += unused_decisions(home)
     return listing
+
+
+def unused_decisions(home: Home) -> list[str]:
+    """`Home.doubt`, where there is something in the home that would count without it (list of one str, or of none).
+    Blocks; opens no file."""
+    if home.believed:
+        return []
+    manifests, scratch = home.path / "manifests", Listing()
+    there = os.path.lexists(home.path / FILE_NAME) or any(
+        _signatures(folder, scratch) for folder in (manifests, manifests / TRUST)
+    )
+    return [home.doubt] if there else []
 
 
 def newest(signature: Signature) -> int:

@@ -33,7 +33,7 @@ def open_private(folder: Path) -> int:
     """
     if not folder.is_absolute():
         raise UnsafeError(f"{folder} is not an absolute path")
-    _make(folder)
+    make_folders(folder)
     for above in _above(folder):
         _check_above(above)
     try:
@@ -68,7 +68,12 @@ def check_above(path: Path) -> None:
             _check_above(above)
 
 
-def _make(folder: Path) -> None:
+def make_folders(folder: Path) -> None:
+    """Makes a folder and those above it that are missing, closed to others.
+
+    Raises:
+        OSError: one cannot be made.
+    """
     missing = []
     for path in (folder, *folder.parents):
         if os.path.lexists(path):

@@ -12,6 +12,7 @@ STATES: Final[tuple[State, ...]] = ("bad", "warn", "info", "ok")
 
 CHECKS: Final = {
     "home": "the home, and every folder above it, can be changed by nobody else",
+    "home.accepted": "a working directory gives grants and settings only if you accepted it as a home",
     "grants.files": "nobody else can write grants, trust or settings",
     "plugins.files": "nobody else can exchange plugins",
     "state": "what plugins keep, and journals, are nobody else's to read or change",

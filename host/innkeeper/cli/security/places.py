@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,10 @@ from innkeeper.bridge.bridge import FILE as DATABASE
 from innkeeper.bridge.host import STATE
 from innkeeper.bridge.secret_store import file_problem
 from innkeeper.cli.security.finding import Finding, State, fine, or_fine
+from innkeeper.plugins.accepted_homes import read_accepted
 from innkeeper.plugins.configuration import FILE_NAME, Configuration
 from innkeeper.plugins.home import Home
-from innkeeper.plugins.listing import MAX_ENTRIES
+from innkeeper.plugins.listing import MAX_ENTRIES, unused_decisions
 from innkeeper.sandbox.compilation.place import FILE, cache_folder
 from innkeeper.storage.folder import UnsafeError, check_above
 
@@ -28,6 +30,7 @@ def check_places(home: Home) -> list[Finding]:
     """What is wrong with files and folders (list of Finding). Blocks on the disk."""
     return [
         *_home(home),
+        *_accepted(home),
         *_files(home),
         *_state(home.path / STATE),
         *_cache(home.configuration),
@@ -52,6 +55,33 @@ def _home(home: Home) -> list[Finding]:
             )
         )
     return or_fine("home", found, f"{path} is yours")
+
+
+def _accepted(home: Home) -> list[Finding]:
+    """The list of accepted homes, and folders on it that others could fill."""
+    accepted = read_accepted()
+    found, gone = list[Finding](), list[Finding]()
+    if accepted.problem:
+        advice = "look at what is in it, then make it yours alone; until then no working directory is believed"
+        found.append(Finding("home.accepted", "bad", accepted.problem, advice))
+    for folder in accepted.homes:
+        path = Path(folder)
+        if len(found) >= _MOST_NAMED:
+            break
+        try:
+            status = path.stat()
+        except OSError:
+            said = f"{folder} is accepted as a home, and is not there"
+            advice = f"innkeeper home forget {shlex.quote(folder)}"
+            gone.append(Finding("home.accepted", "info", said, advice))
+            continue
+        found += [*_above("home.accepted", path), *_who("home.accepted", path, status)]
+    found += gone[:_MOST_NAMED]
+    for said in unused_decisions(home):
+        found.append(Finding("home.accepted", "info", *said.rsplit(": ", 1)))
+    count = len(accepted.homes)
+    well = f"{count:,} accepted, which only you can write to" if count else "no folder is accepted"
+    return or_fine("home.accepted", found, well)
 
 
 def _files(home: Home) -> list[Finding]:
