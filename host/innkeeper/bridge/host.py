@@ -6,17 +6,20 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from innkeeper.bridge.bridge import Bridge, open_bridge
-from innkeeper.bridge.runner import RunnerMaker
 from innkeeper.plugins.changes import Change, Listener
 from innkeeper.plugins.home import STATE as STATE
 from innkeeper.plugins.home import Home
 from innkeeper.plugins.host import Host
 from innkeeper.plugins.host import open_host as open_bare_host
-from innkeeper.plugins.settings import Keep
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.interface import Engine
+
+if TYPE_CHECKING:
+    from innkeeper.bridge.runner import RunnerMaker
+    from innkeeper.plugins.settings import Keep
 
 
 @asynccontextmanager

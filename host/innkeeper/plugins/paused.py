@@ -6,10 +6,8 @@ in it says why, for people.
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -80,6 +78,10 @@ def write_paused(state: Path, paused: Paused) -> None:
     Raises:
         UsageError: it cannot be kept.
     """
+    # Every host looks for records, and few have one: those pay for what reads and writes them.
+    import json
+    import tempfile
+
     from innkeeper.storage.folder import UnsafeError, open_private
 
     folder = state / FOLDER
@@ -130,6 +132,8 @@ def _path(state: Path, plugin: str, digest: str) -> Path:
 
 
 def _read(path: Path, plugin: str, digest: str) -> Paused:
+    import json
+
     # Whatever became of what is in it: it is paused.
     since, reason = 0.0, ""
     with suppress(InnkeeperError, ValueError, RecursionError):
