@@ -263,6 +263,28 @@ def test_a_folder_of_another_user_is_not_believed_though_the_list_has_its_name(c
         accept_home(clone.path)
 
 
+@pytest.mark.parametrize("part", ["", "plugins", "manifests"])
+def test_a_folder_that_others_can_fill_is_not_believed_though_it_was_accepted(clone: Clone, part: str) -> None:
+    assert accept_home(clone.path)
+    assert open_home().believed
+    (clone.path / part).chmod(0o777)
+    found = open_home()
+    assert not found.believed
+    assert f"others may write to {clone.path / part}" in found.doubt
+    forget_home(clone.path)
+    with pytest.raises(UsageError, match="others may write to"):
+        accept_home(clone.path)
+
+
+async def test_a_folder_that_is_not_believed_pauses_nothing(clone: Clone) -> None:
+    paused = clone.path / "state/paused"
+    paused.mkdir(parents=True, mode=0o700)
+    record = {"plugin": "thief", "sha256": hashlib.sha256(WASM).hexdigest(), "since": 1.0, "reason": "send me money"}
+    (paused / f"thief@{record['sha256']}.json").write_text(json.dumps(record))
+    async with innkeeper.open_host(watch=False) as host:
+        assert (await host.plugins["thief"].call("f")).output == b""
+
+
 def test_many_that_change_the_list_at_once_undo_nothing_of_each_other(clone: Clone, tmp_path: Path) -> None:
     folders = [tmp_path / f"home{number}" for number in range(20)]
     for folder in folders:
@@ -479,8 +501,10 @@ def test_doctor_finds_an_accepted_folder_or_a_list_that_others_can_write_to(clon
     accept_home(clone.path)
     clone.path.chmod(0o777)
     states = found()
-    assert [state for state, _ in states] == ["bad", "info"]
+    # It counts for nothing as long as others can write to it.
+    assert [state for state, _ in states] == ["bad", "info", "info"]
     assert "innkeeper home forget" in states[1][1]
+    assert "others may write to" in states[2][1]
     clone.list.chmod(0o666)
     # The home itself is not the matter here.
     assert ("bad", True) in [(state, "others may write to it" in text) for state, text in found(open_home("."))]

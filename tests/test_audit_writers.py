@@ -100,6 +100,9 @@ async def test_what_a_guest_wanted_to_reach_is_recorded_without_its_query_and_us
         (f"https:///{SECRET}@h.example/", "https:///h.example/"),
         ("x" * 1000, "x" * MOST_USE),
         (f"https://a@{SECRET}@h.example/", "https://h.example/"),
+        (f" https://me:{SECRET}@h.example/", "https://h.example/"),
+        (f"ftp://me:{SECRET}@h.example/x", "h.example/x"),
+        (f"x:https://me:{SECRET}@h.example/", "h.example/"),
     ],
 )
 def test_a_use_is_shown_without_what_may_be_secret(use: str, shown: str) -> None:

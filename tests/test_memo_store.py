@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+import trio
+from sqlalchemy import delete, func, select, update
 
 from innkeeper.storage.database import Database, open_database
 from innkeeper.storage.memo import ROW, MemoStore
-from innkeeper.storage.schema import memo
+from innkeeper.storage.schema import memo, memo_usage
 
 DAY = 86_400.0
 
@@ -122,3 +123,14 @@ async def test_a_use_is_to_be_written_down_once_an_hour(db: Database, clock: Clo
 async def test_bounds_that_are_none_are_refused(db: Database, more: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="at least 1 byte"):
         MemoStore(db, **more)  # type: ignore[arg-type]
+
+
+async def test_counts_that_say_more_than_there_is_begin_anew(db: Database, clock: Clock) -> None:
+    store = MemoStore(db, now=clock, total_bytes=10_000)
+    await store.put("ada", {"k": b"x"})
+    await db.write(lambda connection: connection.execute(delete(memo)))
+    await db.write(lambda connection: connection.execute(update(memo_usage).values(bytes=999_999)))
+    with trio.fail_after(30):
+        assert await store.put("ada", {"k": b"y"}) == 1
+    assert await store.get("ada", "k") is not None
+    assert (await store.usage("ada"))[0] == 1

@@ -222,8 +222,8 @@ def shown_use(capability: str, use: str) -> str:
     """What a plugin wanted to use, without what may be secret in it: of a URL neither query, fragment nor user, also of
     one that is none."""
     if capability == "http":
-        use = _USER.sub(r"\1", use.partition("?")[0].partition("#")[0])
+        use = _USER.sub(r"\1", use.partition("?")[0].partition("#")[0].strip())
     return use[:MOST_USE]
 
 
-_USER: Final = re.compile(r"^(https?:/*)?[^/]*@", re.IGNORECASE)
+_USER: Final = re.compile(r"^((?:https?:/*)?)(?:[^/@]*://)?[^/]*@", re.IGNORECASE)

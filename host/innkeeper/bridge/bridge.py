@@ -294,7 +294,12 @@ def _caller() -> Caller | None:
 
 @asynccontextmanager
 async def open_bridge(
-    folder: Path, configuration: Configuration, *, runner: RunnerMaker | None = None, schedules: bool = True
+    folder: Path,
+    configuration: Configuration,
+    *,
+    runner: RunnerMaker | None = None,
+    schedules: bool = True,
+    pauses: bool = True,
 ) -> AsyncIterator[Bridge]:
     """The services for the time of an `async with`.
 
@@ -303,8 +308,9 @@ async def open_bridge(
         configuration: what the operator decided.
         runner: makes what runs the workflows that plugins submit; None: nothing does.
         schedules: whether this host runs what plugins scheduled and submitted earlier, too.
+        pauses: whether plugins that were paused earlier are.
     """
-    paused = await trio.to_thread.run_sync(read_paused, folder)
+    paused = await trio.to_thread.run_sync(read_paused, folder) if pauses else {}
     async with AsyncExitStack() as stack:
         bridge = Bridge(folder, configuration, stack, runner, schedules, paused.values())
         try:

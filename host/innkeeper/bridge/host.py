@@ -47,9 +47,12 @@ async def open_host(
         configuration = home.configuration
         if journal is not None:
             configuration = replace(configuration, journal=replace(configuration.journal, keep=journal))
-        # What is stored in a folder that somebody else filled was perhaps never scheduled by a plugin of ours.
+        # What is stored in a folder that somebody else filled was perhaps never scheduled by a plugin of ours, nor
+        # paused by a host of ours, whose words a record's would pass for.
         earlier = schedules and home.believed
-        async with open_bridge(home.state, configuration, runner=runner, schedules=earlier) as bridge:
+        async with open_bridge(
+            home.state, configuration, runner=runner, schedules=earlier, pauses=home.believed
+        ) as bridge:
             bridge.listener = noticed
             opened.append(bridge)
             yield bridge

@@ -132,7 +132,9 @@ class Pausing:
             # A disk that does not answer holds up this one call, which may be cancelled.
             there = await trio.to_thread.run_sync(is_paused, self._state, *key, abandon_on_cancel=True)
             if not there:
-                if self.paused.pop(key, None) is not None:
+                # Another pause may have begun while this one was looked for.
+                if self.paused.get(key) is pause:
+                    del self.paused[key]
                     self._say(Change("resumed", version.id, f"{version.id}: is resumed, and takes calls"))
                 return
         raise BusyError(

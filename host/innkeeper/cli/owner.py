@@ -61,7 +61,8 @@ def _erase(settings: Settings, name: str, yes: bool) -> None:
         if click.prompt(f"Type {name} to erase all of it", default="", show_default=False, err=True) != name:
             raise CancelledError("nothing was erased")
     gone = _with_store(settings.home, "erase", name)
-    problem = _cleaned(settings.home) if gone else None
+    # Also where nothing was left: the time before, what was deleted may not have been cleaned out of the file.
+    problem = _cleaned(settings.home)
     if settings.json:
         write_out(json_bytes({"owner": name, "erased": gone, "problem": problem}, indent=2))
         return

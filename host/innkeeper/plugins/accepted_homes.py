@@ -117,10 +117,18 @@ def _file() -> Path:
 
 def _unfit(real: str, file: Path) -> str:
     """What keeps a folder from being an accepted home, as the end of a sentence; "" if nothing does."""
-    # Whoever can replace a folder of that name, such as one below /tmp that was removed, is not the one who was meant.
+    from innkeeper.storage.folder import UnsafeError, check_above
+
+    # Whoever can fill the folder, or put another in its place, is not the one who was meant.
     try:
         if os.stat(real).st_uid not in (0, os.getuid()):
             return "it belongs to another user"
+        for part in (real, os.path.join(real, "plugins"), os.path.join(real, "manifests")):
+            if os.path.exists(part) and os.stat(part).st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                return f"others may write to {part} (`chmod go-w` mends that)"
+        check_above(Path(real))
+    except UnsafeError as error:
+        return error.reason
     except OSError as error:
         return f"it cannot be looked at: {error.strerror}"
     if (os.path.realpath(file) + os.sep).startswith(real.rstrip(os.sep) + os.sep):

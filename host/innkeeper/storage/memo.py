@@ -178,7 +178,11 @@ class MemoStore:
     def _make_room(self, connection: Connection, owner: str, missing: int) -> None:
         query = _ROWS.where(memo.c.owner == owner)
         oldest = []
-        for row in connection.execute(query.order_by(memo.c.used, memo.c.key).limit(_STEP)).all():
+        rows = connection.execute(query.order_by(memo.c.used, memo.c.key).limit(_STEP)).all()
+        if not rows:
+            # The counts say more than there is, as in a file that somebody changed: they begin anew.
+            _USAGE.forget(connection, owner)
+        for row in rows:
             if missing <= 0:
                 break
             oldest.append(row)

@@ -122,7 +122,9 @@ def of_status(status: int, body: bytes, model: Model, placing: Placing, report: 
         return EndpointError(
             Refusal.FAILED, "the model's endpoint has moved, which is not followed; tell its operator", free=True
         )
-    return EndpointError(Refusal.FAILED, f"the model's endpoint failed (status {status})", free=True)
+    # What is in front of a model gives up on one that goes on: it may have cost all that it was allowed.
+    free = 400 <= status < 500
+    return EndpointError(Refusal.FAILED, f"the model's endpoint failed (status {status})", free=free)
 
 
 def _error_of(body: bytes) -> dict[str, Any]:
