@@ -400,6 +400,25 @@ def test_commands_say_it_once_and_only_where_something_would_count(clone: Clone,
     assert not clone.ran.exists()
 
 
+@pytest.mark.parametrize(
+    "command", ["audit", "audit --json", "journals", "journals show 1", "replay 1", "owner show local", "memo"]
+)
+def test_records_of_a_folder_that_is_not_believed_are_not_shown_without_a_remark(
+    clone: Clone, run: Callable[..., str], command: str
+) -> None:
+    clone.bare()
+    # Where nothing was kept, nothing can mislead.
+    assert NOT_USED not in run("audit") + run("journals") + run("memo")
+    run("--home", str(clone.path), "call", "thief", "f", "--journal", "all")
+    run("--home", str(clone.path), "grant", "thief", "--yes")
+    (clone.path / "manifests/thief.toml").unlink()
+    remark = f"innkeeper: what is kept in {clone.path / 'state'} may be somebody else's invention: {NOT_USED}"
+    assert run(*command.split()).count(remark + NOT_ACCEPTED + "\n") == 1
+    assert remark not in run("--home", str(clone.path), *command.split())
+    accept_home(clone.path)
+    assert remark not in run(*command.split())
+
+
 @pytest.mark.parametrize("command", ["grant thief --yes", "trust bad --yes", "revoke thief", "config import x.json"])
 def test_nothing_is_decided_in_a_folder_that_is_not_believed(
     clone: Clone, run: Callable[..., str], command: str

@@ -17,8 +17,8 @@ from wasmtime import wat2wasm
 import innkeeper
 from fakes import FakeEngine, FakeGuest, module, ship
 from innkeeper import BusyError, GuestError, Host, HostFunction, LimitError, Limits, RejectedError, UsageError, Value
+from innkeeper.plugins import call_options
 from innkeeper.plugins import home as home_module
-from innkeeper.plugins import plugin as plugin_module
 from innkeeper.plugins.manifest import Instance
 from innkeeper.sandbox.interface import Handler
 
@@ -131,7 +131,7 @@ async def test_of_very_many_functions_few_are_compared_with_one_that_is_not_ther
     home: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared: list[int] = []
-    monkeypatch.setattr(plugin_module, "nearest", lambda _, known: compared.append(len(known)) or "")
+    monkeypatch.setattr(call_options, "nearest", lambda _, known: compared.append(len(known)) or "")
     async with opened(home, engine) as host:
         plugin = await host.load(engine.program({f"function{number}": shout for number in range(5000)}))
         with pytest.raises(UsageError, match="and 4990 more"):

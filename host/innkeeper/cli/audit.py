@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from innkeeper.cli.output import json_bytes, write_line, write_out, write_table
-from innkeeper.cli.records import open_kept
+from innkeeper.cli.records import open_kept, say_doubted
 from innkeeper.cli.settings import Settings, json_option, pass_settings
 from innkeeper.errors import UsageError
 
@@ -33,6 +33,7 @@ def audit(settings: Settings, plugin: str | None, kind: str | None, limit: int) 
     home = open_home(settings.home)
 
     async def read() -> list[Record]:
+        await say_doubted(home)
         async with open_kept(home) as database:
             if database is None:
                 return []

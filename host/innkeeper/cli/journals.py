@@ -12,6 +12,7 @@ import click
 
 from innkeeper.cli.files import read_up_to
 from innkeeper.cli.output import counted, json_bytes, write_line, write_out, write_table
+from innkeeper.cli.records import say_doubted
 from innkeeper.cli.settings import Settings, json_option, pass_settings
 from innkeeper.errors import UsageError
 
@@ -77,6 +78,7 @@ def on_shelf(home: str | None, work: Callable[[Shelf], Awaitable[T]]) -> T:
     opened = open_home(home)
 
     async def main() -> T:
+        await say_doubted(opened)
         async with open_shelf(opened) as shelf:
             return await work(shelf)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from innkeeper.cli.output import counted, json_bytes, write_line, write_out
+from innkeeper.cli.records import say_doubted
 from innkeeper.cli.settings import Settings, json_option, pass_settings
 
 
@@ -26,6 +27,7 @@ async def _memo(settings: Settings, erase: bool) -> None:
     from innkeeper.plugins.home import open_home
 
     home = await trio.to_thread.run_sync(open_home, settings.home)
+    await say_doubted(home)
     async with open_stored(home) as stored:
         if erase:
             count = await stored.erase()

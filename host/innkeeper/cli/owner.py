@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from innkeeper.cli.output import is_terminal, json_bytes, write_error, write_line, write_out, write_table
-from innkeeper.cli.records import database_path, open_kept
+from innkeeper.cli.records import database_path, open_kept, say_doubted
 from innkeeper.cli.settings import Settings, json_option, pass_settings
 from innkeeper.errors import CancelledError, InnkeeperError, UsageError
 
@@ -83,6 +83,7 @@ def _with_store(home: str | None, method: str, name: str) -> dict[str, Any]:
     opened = open_home(home)
 
     async def main() -> dict[str, Any]:
+        await say_doubted(opened)
         async with open_kept(opened) as database:
             if database is None:
                 return {}

@@ -1,4 +1,4 @@
-"""Records of the audit log that commands write themselves, beside a host that may be running."""
+"""What a home keeps, as commands read and write it beside a host that may be running."""
 
 from __future__ import annotations
 
@@ -60,6 +60,16 @@ async def open_kept(home: Home) -> AsyncIterator[Database | None]:
         return
     async with open_database(path, readers=1) as database:
         yield database
+
+
+async def say_doubted(home: Home) -> None:
+    """Says on standard error that whoever filled the home may have written what is kept there, if anything is."""
+    import os
+
+    import trio
+
+    if home.doubt and await trio.to_thread.run_sync(os.path.lexists, database_path(home)):
+        write_error(f"innkeeper: what is kept in {home.state} may be somebody else's invention: {home.doubt}")
 
 
 def database_path(home: Home) -> Any:

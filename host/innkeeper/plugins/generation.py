@@ -228,3 +228,11 @@ class Generation:
         """A call of a version that has been replaced is over, or there was none."""
         if not self.calls:
             self.code.drop()
+
+
+async def retire(generation: Generation, *, successor: Generation | None = None) -> None:
+    """Ends what a version holds as soon as its calls are over. A guest that its successor took over lives on."""
+    if generation.guest is not None and (successor is None or successor.guest is not generation.guest):
+        with trio.CancelScope(shield=True):
+            await generation.guest.aclose()
+    generation.retire()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from innkeeper.errors import UsageError
+from innkeeper.plugins.call_options import checked
 from innkeeper.plugins.changes import Change, Listener, logger
 from innkeeper.plugins.generation import Code, Generation
 from innkeeper.plugins.grants import carried_over, meant
@@ -23,7 +24,7 @@ from innkeeper.plugins.home import Home, open_home
 from innkeeper.plugins.manifest import ID, ID_RIGHT, Instance
 from innkeeper.plugins.memo import asks
 from innkeeper.plugins.module import Module, check_host, read_module, read_plugin_file
-from innkeeper.plugins.plugin import Plugin, checked
+from innkeeper.plugins.plugin import Plugin
 from innkeeper.plugins.services import NoServices, Services, prepare_all
 from innkeeper.plugins.tables import shown
 from innkeeper.printable import printable

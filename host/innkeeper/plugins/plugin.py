@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-
-import trio
 
 from innkeeper.errors import InnkeeperError, UsageError
 from innkeeper.plugins.attendant import Attendant, Attendants, Overseer, PluginCall
+from innkeeper.plugins.call_options import call_options
 from innkeeper.plugins.chain import Frame, inside
-from innkeeper.plugins.generation import Generation
-from innkeeper.plugins.grant import Grant
-from innkeeper.plugins.grants import GrantState
-from innkeeper.plugins.manifest import Instance, Manifest
+from innkeeper.plugins.described import Described
+from innkeeper.plugins.generation import Generation, retire
+from innkeeper.plugins.manifest import Manifest
 from innkeeper.plugins.memo import Memo
-from innkeeper.plugins.rights import Rights
 from innkeeper.plugins.runs import RunContext
 from innkeeper.plugins.shared import Turn
-from innkeeper.plugins.tables import nearest, shown, visible
 from innkeeper.sandbox.interface import CallOptions, Program
 from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.usage import Result
@@ -28,11 +23,8 @@ from innkeeper.sandbox.usage import Result
 _SHORTEST = 0.001
 """Seconds that are left to a call which waited for its turn up to its deadline."""
 
-_COMPARED = 100
-"""Functions among which the one that was meant is looked for: it takes some 20 us each, and there may be 100,000."""
 
-
-class Plugin:
+class Plugin(Described):
     """A module that can be called. Made by `Host.load`, or found in `Host.plugins`.
 
     It stays the same object while its files change; what it says of itself is what is in service now. A call takes all
@@ -75,81 +67,6 @@ class Plugin:
 
     def __repr__(self) -> str:
         return f"<innkeeper.Plugin {self.id!r} {self.digest[:12]}>"
-
-    @property
-    def digest(self) -> str:
-        """sha256 of its bytes (str, 64 hexadecimal digits)."""
-        return self._present.digest
-
-    @property
-    def label(self) -> str:
-        """Its file as messages name it (str), such as "plugins/shout.wasm"."""
-        return self._present.label
-
-    @property
-    def path(self) -> Path | None:
-        """Its file, or None where it was loaded from bytes."""
-        return self._present.path
-
-    @property
-    def shipped(self) -> bool:
-        """Whether it came with Innkeeper (bool)."""
-        return self._present.shipped
-
-    @property
-    def manifest(self) -> Manifest | None:
-        """Its author's words, or None."""
-        return self._present.manifest
-
-    @property
-    def grant(self) -> Grant | None:
-        """Its operator's words, or None."""
-        return self._present.grant
-
-    @property
-    def grant_state(self) -> GrantState:
-        """ "none", "granted", "changed" (the grant is for other bytes) or "unusable"."""
-        return self._present.grant_state
-
-    @property
-    def rights(self) -> Rights:
-        """What it may do: what its manifest requests and its grant gives."""
-        return self._present.rights
-
-    @property
-    def limits(self) -> Limits:
-        """Of a call for which nobody says more."""
-        return self._present.limits
-
-    @property
-    def config(self) -> dict[str, str]:
-        """What the guest's `config_get` answers."""
-        return self._present.config
-
-    @property
-    def instance(self) -> Instance:
-        """ "fresh" or "shared": whether each call gets a guest of its own."""
-        return self._present.instance
-
-    @property
-    def pure(self) -> bool:
-        """Whether equal calls have equal results (bool), so that they can be remembered: each has a guest of its own,
-        without any capability, and no function of the host to ask but `log` and `config`."""
-        return self._present.pure
-
-    @property
-    def functions(self) -> tuple[str, ...]:
-        """Names of the functions that the module exports, sorted."""
-        return self._present.functions
-
-    def can_call(self, function: str) -> bool:
-        """Whether `call` takes this function (bool): it is exported, and has no parameters."""
-        return self._present.over is None and function in self._present.callable
-
-    @property
-    def gone(self) -> str | None:
-        """Why it cannot be called any more, or None: its file was removed, or it was closed."""
-        return self._present.over
 
     async def call(
         self,
@@ -198,7 +115,7 @@ class Plugin:
             present = self._present
             if present.guest is not None:
                 return await self._call_shared(function, data, limits, config, manifest, run)
-            options = self._options(present, function, limits, config, manifest)
+            options = call_options(present, self._ceiling, function, limits, config, manifest)
             if self._overseer is not None and self._overseer.paused:
                 await self._overseer.admit(present, function)
             present.calls += 1
@@ -257,7 +174,7 @@ class Plugin:
         if inside(turn):
             raise UsageError("the plugin is called from within its own call; its shared guest runs one call at a time")
         present = self._present
-        options = self._options(present, function, limits, config, manifest)
+        options = call_options(present, self._ceiling, function, limits, config, manifest)
         if self._overseer is not None and self._overseer.paused:
             await self._overseer.admit(present, function)
         if present.code.program is None:
@@ -270,7 +187,7 @@ class Plugin:
                 if self._present is not present or waited:
                     # Another version may have come into service meanwhile: this call is the new one's.
                     present = self._present
-                    options = self._options(present, function, limits, config, manifest)
+                    options = call_options(present, self._ceiling, function, limits, config, manifest)
                     left = max(options.limits.wall - waited, _SHORTEST)
                     options = replace(options, limits=replace(options.limits, wall=left))
                 guest = present.guest
@@ -304,29 +221,6 @@ class Plugin:
                 # Whoever records calls records those that were remembered, too.
                 self._remembering[memo] = Attendants([self._attendant, found])
         return self._remembering[memo]
-
-    def _options(
-        self,
-        present: Generation,
-        function: str,
-        limits: Limits | None,
-        config: Mapping[str, str] | None,
-        manifest: Manifest | None,
-    ) -> CallOptions:
-        if present.over is not None:
-            raise UsageError(present.over)
-        if function.__class__ is not str or function not in present.callable:
-            raise UsageError(self._not_callable(present, function))
-        if manifest is not None and manifest is not present.manifest and not _same(manifest, present, function):
-            raise UsageError(
-                f"the plugin changed since the call was made ready, and {function!r} is not what it was; make it ready "
-                "again: a workflow is to be started again"
-            )
-        if limits is None and config is None:
-            return present.options
-        allowed = present.limits if limits is None else limits.within(self._ceiling)
-        asked = present.config if config is None else present.config | checked(config)
-        return CallOptions(allowed, asked, self.id, rights=present.options.rights)
 
     async def restart(self) -> None:
         """Ends the shared guest, if there is one; the next call starts another. Waits for a call that runs.
@@ -377,47 +271,3 @@ class Plugin:
     async def aclose(self) -> None:
         """Ends the shared guest and forgets the compiled code. Calls that run go on."""
         await retire(self.stop("the plugin is closed"))
-
-    def _not_callable(self, present: Generation, function: object) -> str:
-        if function in present.functions:
-            return "only functions without parameters that return nothing or an i32 can be called"
-        hint = nearest(function, present.functions[:_COMPARED]) if isinstance(function, str) else ""
-        exported = ", ".join(visible(name, 60) for name in present.functions[:10]) or "none"
-        more = f" and {len(present.functions) - 10} more" if len(present.functions) > 10 else ""
-        return f"the plugin exports no function {shown(function)}{hint or f'; it exports: {exported}{more}'}"
-
-
-def _same(manifest: Manifest, present: Generation, function: str) -> bool:
-    """Whether a function's input means the same by another manifest."""
-    now = present.manifest
-    return (
-        now is not None
-        and now.codec == manifest.codec
-        and [node for node in now.nodes if node.function == function]
-        == [node for node in manifest.nodes if node.function == function]
-    )
-
-
-async def retire(generation: Generation, *, successor: Generation | None = None) -> None:
-    """Ends what a version holds as soon as its calls are over. A guest that its successor took over lives on."""
-    if generation.guest is not None and (successor is None or successor.guest is not generation.guest):
-        with trio.CancelScope(shield=True):
-            await generation.guest.aclose()
-    generation.retire()
-
-
-def checked(config: Mapping[str, str]) -> dict[str, str]:
-    """A configuration that a guest can read.
-
-    Raises:
-        UsageError: a key or a value is not text, or cannot be written as UTF-8.
-    """
-    for key, value in config.items():
-        for what, text in (("a key", key), (f"the value of {shown(key)}", value)):
-            if not isinstance(text, str):
-                raise UsageError(f"{what} in the configuration must be text, not {type(text).__name__}")
-            try:
-                text.encode()
-            except UnicodeEncodeError:
-                raise UsageError(f"{what} in the configuration has half of a surrogate pair") from None
-    return dict(config)

@@ -16,8 +16,8 @@ import trio
 from innkeeper.errors import InnkeeperError, UsageError
 from innkeeper.plugins.catalogue import Catalogue, compose
 from innkeeper.plugins.changes import Change, Listener, logger, say
+from innkeeper.plugins.generation import retire
 from innkeeper.plugins.home import Home
-from innkeeper.plugins.plugin import retire
 from innkeeper.plugins.reading import read_home
 from innkeeper.plugins.readings import Readings
 from innkeeper.plugins.roster import Outcome, Roster, Service

@@ -10,6 +10,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from innkeeper.plugins.call_options import checked
 from innkeeper.plugins.catalogue import Catalogue, Entry, ruled
 from innkeeper.plugins.changes import Change, Part
 from innkeeper.plugins.generation import Code, Generation
@@ -18,7 +19,7 @@ from innkeeper.plugins.home import Home
 from innkeeper.plugins.manifest import Instance, Manifest
 from innkeeper.plugins.memo import asks
 from innkeeper.plugins.node_table import NodeTable
-from innkeeper.plugins.plugin import Plugin, checked
+from innkeeper.plugins.plugin import Plugin
 from innkeeper.plugins.services import Services, prepare_all
 from innkeeper.sandbox.interface import Engine, HostFunction
 
