@@ -6,11 +6,11 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 import click
 
+from innkeeper.cli.lazy import LazyGroup
 from innkeeper.cli.output import (
     error_object,
     innkeeper_error,
@@ -36,6 +36,8 @@ _COMMANDS = {
     "run": "Run a workflow.",
     "call": "Call one function of a plugin.",
     "inspect": "Show what a .wasm file is, wants and offers.",
+    "kb": "Make, search, explain and exchange knowledge bases.",
+    "card": "Show, import and export character cards.",
     "plugins": "List the plugins of the home, or resume one that is paused.",
     "grant": "Show what a plugin asks for, and give it.",
     "grants": "List the grants of the home.",
@@ -58,24 +60,6 @@ _MODULES = {"revoke": "grant", "distrust": "trust"}
 """Where a command lies that has no module of its own name."""
 
 
-class _LazyGroup(click.Group):
-    """Imports a subcommand when it is used: `innkeeper call` must not pay for what `innkeeper run` needs."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        command = getattr(import_module(f"innkeeper.cli.{_MODULES.get(cmd_name, cmd_name)}"), cmd_name)
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
-
-
 def _show_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if value:
         from importlib.metadata import version
@@ -84,7 +68,7 @@ def _show_version(context: click.Context, _parameter: click.Parameter, value: bo
         context.exit(0)
 
 
-@click.command(cls=_LazyGroup)
+@click.command(cls=LazyGroup, room="innkeeper.cli", lines=_COMMANDS, modules=_MODULES)
 @click.option("--home", metavar="FOLDER", help="Folder with plugins/, manifests/ and innkeeper.toml.")
 @click.option(
     "--set",

@@ -1,0 +1,1 @@
+"""The commands of `innkeeper kb` and `innkeeper card`, one a file: `kb_NAME.py` and `card_NAME.py`."""

@@ -1,0 +1,1 @@
+"""Which entries a conversation calls for, and why."""

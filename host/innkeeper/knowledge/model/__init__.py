@@ -1,0 +1,1 @@
+"""What an entry and a base are, as files have them."""

@@ -1,0 +1,1 @@
+"""Regular expressions as JavaScript has them, run where they can do no harm."""
