@@ -68,10 +68,9 @@ async def say_doubted(home: Home) -> None:
 
     import trio
 
-    def kept() -> bool:
-        return os.path.lexists(database_path(home))
-
-    if home.doubt and await trio.to_thread.run_sync(kept):
+    if not home.doubt:
+        return
+    if await trio.to_thread.run_sync(os.path.lexists, database_path(home)):
         write_error(f"innkeeper: what is kept in {home.state} may be somebody else's invention: {home.doubt}")
 
 
