@@ -345,7 +345,8 @@ def test_every_package_is_explained() -> None:
         return {re.split(r"[^\w-]", requirement)[0] for requirement in requirements}
 
     assert {cells[0] for cells in rows("docs/dependencies.md", "## Run time")} == packages(project["dependencies"])
-    others = " ".join(cells[0] for cells in rows("docs/dependencies.md", "## Tests and checks"))
+    headings = ("## Extras", "## Tests and checks")
+    others = " ".join(cells[0] for heading in headings for cells in rows("docs/dependencies.md", heading))
     explained = set(re.findall(r"[\w-]+", others))
     assert all(packages(extra) <= explained for extra in project["optional-dependencies"].values())
 
