@@ -18,9 +18,11 @@ from innkeeper.bridge.gate import Gate
 from innkeeper.bridge.operation import Operation, operation, operations_of
 from innkeeper.bridge.quota import Rate, TokenBucket
 from innkeeper.bridge.refusal import Refusal, ServiceError
+from innkeeper.bridge.scan import DataBounds
 from innkeeper.errors import RejectedError
 from innkeeper.plugins.capabilities import parse_capability
 from innkeeper.plugins.rights import NONE, Rights
+from innkeeper.plugins.runs import Run, RunContext
 
 RATE = Rate(per_second=1000, burst=1000)
 Space = Annotated[str, Field(max_length=64)]
@@ -91,6 +93,30 @@ class Service:
             the pattern
         """
         return pattern
+
+    @operation("kb.read", use="base", refers=True)
+    async def reads(self, caller: Caller, *, base: Space) -> str:
+        """Takes a base.
+
+        Args:
+            base: id of one, or a reference.
+
+        Returns:
+            the base
+        """
+        return base
+
+    @operation("kb.read", use="bases", refers=True, bounds=DataBounds(size=4096, depth=3, elements=100))
+    async def reads_all(self, caller: Caller, *, bases: list[Space]) -> list[str]:
+        """Takes bases.
+
+        Args:
+            bases: ids of them, or references.
+
+        Returns:
+            the bases
+        """
+        return bases
 
 
 OPERATIONS: dict[str, Operation] = {each.name: each for each in operations_of(Service, "test")}
@@ -334,3 +360,23 @@ def test_a_declaration_that_lacks_a_word_is_an_error_as_it_is_read() -> None:
         operations_of(Bad, "bad")
     with pytest.raises(TypeError, match="space"):
         operations_of(Worse, "worse")
+
+
+async def test_of_a_list_each_must_have_been_granted() -> None:
+    desk = Desk(rights("kb.read:world", "kb.read:town"))
+    assert await desk.ask("reads_all", bases=["world", "town"]) == {"ok": ["world", "town"]}
+    answer = await desk.ask("reads_all", bases=["world", "secret"])
+    assert answer["error"]["kind"] == "denied"
+    assert "'secret'" in answer["error"]["message"]
+
+
+async def test_a_reference_of_the_project_is_judged_and_served_as_what_it_stands_for() -> None:
+    desk = Desk(rights("kb.read:world"))
+    run = Run("r", {"lore": "world", "world": "secret", "hidden": "secret"})
+    desk.caller = Caller("demo", "local", rights("kb.read:world"), run=RunContext(run))
+    assert await desk.ask("reads", base="lore") == {"ok": "world"}
+    assert await desk.ask("reads_all", bases=["lore", "lore"]) == {"ok": ["world", "world"]}
+    # A project can neither widen a grant nor hide behind the name of what was granted.
+    for base in ("hidden", "world", "secret"):
+        assert (await desk.ask("reads", base=base))["error"]["kind"] == "denied"
+        assert (await desk.ask("reads_all", bases=["lore", base]))["error"]["kind"] == "denied"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgpack
@@ -91,11 +91,14 @@ class Gate:
                     raise ServiceError(Refusal.DENIED, "nobody calls: the call that this belongs to is over")
                 self._admit(caller, operation, rate, begun)
                 arguments = _read(operation, data)
+                values = {name: getattr(arguments, name) for name in operation.described}
                 if read_use is not None:
-                    use = read_use(arguments)
-                    if not _within(caller.rights, operation, use):
-                        raise _out_of_scope(operation, use)
-                value = await method(caller, **{name: getattr(arguments, name) for name in operation.described})
+                    if operation.refers:
+                        _resolve(caller, operation, values)
+                    for use in _each(read_use(values)):
+                        if not _within(caller.rights, operation, use):
+                            raise _out_of_scope(operation, use)
+                value = await method(caller, **values)
                 return _packed({"ok": value})
             except ServiceError as error:
                 count.refused += 1
@@ -169,6 +172,21 @@ def _read(operation: Operation, data: bytes) -> Any:
         return operation.arguments.model_validate(given)
     except (ValueError, msgpack.UnpackException, GuestError, RecursionError) as error:
         raise ServiceError(Refusal.INVALID, f"{operation.full_name}: {_sentence(error)}") from None
+
+
+def _each(use: str | list[str]) -> Sequence[str]:
+    return (use,) if isinstance(use, str) else use
+
+
+def _resolve(caller: Caller, operation: Operation, values: dict[str, Any]) -> None:
+    """Puts what references of the run's project stand for in their place: a grant names that."""
+    known = None if caller.run is None else caller.run.run.bases
+    if not known or operation.use is None:
+        return
+    given = values[operation.use]
+    values[operation.use] = (
+        known.get(given, given) if isinstance(given, str) else [known.get(name, name) for name in given]
+    )
 
 
 def _within(rights: Rights, operation: Operation, use: str) -> bool:

@@ -10,7 +10,7 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from operator import attrgetter
+from operator import itemgetter
 from typing import Any, TypeVar, get_type_hints
 
 import pydantic
@@ -32,6 +32,7 @@ class _Mark:
     use: str | None
     free_form: bool
     covers: bool
+    refers: bool
     bounds: DataBounds | None
 
 
@@ -41,6 +42,7 @@ def operation(
     use: str | None = None,
     free_form: bool = False,
     covers: bool = False,
+    refers: bool = False,
     bounds: DataBounds | None = None,
 ) -> Callable[[M], M]:
     """Makes a method of a service an operation.
@@ -48,7 +50,9 @@ def operation(
     Args:
         capability: its name; nobody without it gets here.
         use: the argument that the capability's scopes are about, such as "scope", or two of them, such as
-            "plugin/function"; None where they are about none.
+            "plugin/function"; None where they are about none. Where it is a list, each of its texts must be granted.
+        refers: whether that argument may be a reference of the run's project (`plugins.runs.Run.bases`): what it stands
+            for takes its place before anything else looks at it.
         covers: whether that argument is a scope itself, such as a pattern to subscribe to: then all of it must have
             been granted, in one capability.
         free_form: whether an argument may hold any plain data: then all of it is counted before it is built.
@@ -57,7 +61,7 @@ def operation(
     """
 
     def mark(method: M) -> M:
-        setattr(method, _MARK, _Mark(capability, use, free_form or bounds is not None, covers, bounds))
+        setattr(method, _MARK, _Mark(capability, use, free_form or bounds is not None, covers, refers, bounds))
         return method
 
     return mark
@@ -73,6 +77,7 @@ class Operation:
         capability: what a plugin needs for it.
         use: the argument that scopes are about, or two joined by "/", or None.
         covers: whether that argument is a scope, all of which must have been granted.
+        refers: whether that argument may be a reference of the run's project.
         free_form: whether an argument may hold any plain data.
         summary: one sentence.
         arguments: checks what a guest gives, strictly.
@@ -86,6 +91,7 @@ class Operation:
     capability: str
     use: str | None
     covers: bool
+    refers: bool
     free_form: bool
     summary: str
     arguments: type[pydantic.BaseModel]
@@ -103,27 +109,29 @@ class Operation:
         """The name under which guests import it, such as "innkeeper_kv_get"."""
         return f"innkeeper_{self.service}_{self.name}"
 
-    def reader(self) -> Callable[[pydantic.BaseModel], str] | None:
-        """What tells from checked arguments which use they are, such as "words/count"; None where uses have no name."""
+    def reader(self) -> Callable[[Mapping[str, Any]], str | list[str]] | None:
+        """What tells from checked arguments, by name, which use they are, such as "words/count", or which ones; None
+        where uses have no name."""
         if self.use is None:
             return None
         names = self.use.split("/")
-        get: Callable[[pydantic.BaseModel], Any] = attrgetter(*names)
-        return get if len(names) == 1 else lambda arguments: "/".join(get(arguments))
+        get: Callable[[Mapping[str, Any]], Any] = itemgetter(*names)
+        return get if len(names) == 1 else lambda values: "/".join(get(values))
 
 
 def operations_of(service: type[Any], name: str) -> tuple[Operation, ...]:
-    """The operations of a service, in the order of its class.
+    """The operations of a service, in the order of its class, those of its bases first.
 
     Args:
         service: the class. Each operation is an async method of a `Caller` and of keyword arguments with types.
         name: of the service.
     """
     found = []
-    for method_name, method in vars(service).items():
-        mark = getattr(method, _MARK, None)
-        if isinstance(mark, _Mark):
-            found.append(_read(name, method_name, method, mark))
+    for part in reversed(service.__mro__):
+        for method_name, method in vars(part).items():
+            mark = getattr(method, _MARK, None)
+            if isinstance(mark, _Mark):
+                found.append(_read(name, method_name, method, mark))
     return tuple(found)
 
 
@@ -154,6 +162,7 @@ def _read(service: str, name: str, method: Method, mark: _Mark) -> Operation:
         capability=mark.capability,
         use=mark.use,
         covers=mark.covers,
+        refers=mark.refers,
         free_form=mark.free_form,
         summary=summary,
         arguments=model,

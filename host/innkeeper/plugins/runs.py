@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -11,12 +12,14 @@ class Run:
 
     Args:
         id: its id.
+        bases: what the references of its project stand for: reference to the knowledge base's own id.
     """
 
-    __slots__ = ("__weakref__", "id")
+    __slots__ = ("__weakref__", "bases", "id")
 
-    def __init__(self, id: str) -> None:
+    def __init__(self, id: str, bases: Mapping[str, str] | None = None) -> None:
         self.id = id
+        self.bases: Mapping[str, str] = bases or {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ async def run_workflow(
     on_event: Callable[[Event], None] | None = None,
     prompt_id: str | None = None,
     memo: bool = True,
+    bases: Mapping[str, str] | None = None,
 ) -> RunOutcome:
     """Checks a workflow and runs it.
 
@@ -69,6 +70,7 @@ async def run_workflow(
         on_event: gets each event as it happens; must not block. What it raises ends the run.
         prompt_id: the run's id; by default a new one.
         memo: whether nodes of plugins that are `pure` may give what an equal call gave before.
+        bases: what the references of the run's project stand for: reference to the knowledge base's own id.
 
     Returns:
         What became of it, failed nodes included: a failed node is no exception.
@@ -84,7 +86,7 @@ async def run_workflow(
         ...     print(outcome.status, outcome.outputs)
     """
     async with turns():
-        run = WorkflowRun(check_workflow(payload, host), on_event=on_event, prompt_id=prompt_id, memo=memo)
+        run = WorkflowRun(check_workflow(payload, host), on_event=on_event, prompt_id=prompt_id, memo=memo, bases=bases)
     return await run.execute()
 
 
@@ -98,6 +100,7 @@ class WorkflowRun:
         on_event: Callable[[Event], None] | None = None,
         prompt_id: str | None = None,
         memo: bool = True,
+        bases: Mapping[str, str] | None = None,
     ) -> None:
         self.outcome = RunOutcome(
             prompt_id if prompt_id is not None else secrets.token_urlsafe(16),
@@ -113,7 +116,7 @@ class WorkflowRun:
                 for node in graph.nodes.values()
             },
         )
-        self._run = Run(self.outcome.prompt_id)
+        self._run = Run(self.outcome.prompt_id, bases)
         self._graph = graph
         self._told = Told(graph.hooks, self.outcome.prompt_id)
         self._on_event = on_event
