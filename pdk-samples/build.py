@@ -220,9 +220,12 @@ def build_javascript(shop: Workshop, plugin: Path) -> bytes:
     # The kit comes first: Zig names the C library before all objects, and the linker takes what a later one defines
     # from the library as soon as an earlier one asks for it.
     engine = []
-    for source in sorted(kit.glob("*.c")):
-        engine.append(f"kit-{source.stem}.o")
-        shop.cc(*C_FLAGS, "-I", quickjs, "-c", source, "-o", engine[-1])
+    parts = parts_of(plugin)
+    includes = [argument for folder in (quickjs, kit, *parts) for argument in ("-I", folder)]
+    flags = ["-DINNKEEPER_FILES"] if kit / "files" in parts else []
+    for source in sorted(path for folder in (kit, *parts) for path in folder.glob("*.c")):
+        engine.append(f"{plugin.name}-kit-{source.stem}.o")
+        shop.cc(*C_FLAGS, *flags, *includes, "-c", source, "-o", engine[-1])
     for name in QUICKJS_SOURCES:
         engine.append(f"quickjs-{name.removesuffix('.c')}.o")
         stack = ["-include", str(kit / "stack.h")] if name == "quickjs.c" else []
@@ -230,7 +233,7 @@ def build_javascript(shop: Workshop, plugin: Path) -> bytes:
 
     exports = shop.folder / f"{plugin.name}-exports.c"
     exports.write_text(exports_of(plugin), "utf-8")
-    shop.cc(*C_FLAGS, "-I", kit, f"--embed-dir={plugin}", "-c", exports.name, "-o", f"{plugin.name}-exports.o")
+    shop.cc(*C_FLAGS, *includes, f"--embed-dir={plugin}", "-c", exports.name, "-o", f"{plugin.name}-exports.o")
     core, module = shop.folder / f"{plugin.name}.core.wasm", shop.folder / f"{plugin.name}.wasm"
     shop.cc(*LINK_FLAGS, "-Wl,-z,stack-size=262144", *engine, f"{plugin.name}-exports.o", "-o", core.name)
     try:
@@ -261,7 +264,42 @@ def exports_of(plugin: Path) -> str:
     for index, name in enumerate(functions):
         lines.append(f'__attribute__((export_name("{name}"))) int32_t innkeeper_export_{index}(void);')
         lines.append(f"int32_t innkeeper_export_{index}(void) {{ return innkeeper_call({index}); }}")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *equipment_of(plugin)]) + "\n"
+
+
+def capabilities_of(plugin: Path) -> list[str]:
+    """Names of the capabilities that a manifest requests."""
+    manifest = tomllib.loads((plugin / "manifest.toml").read_text("utf-8"))
+    return [each["name"].partition(":")[0] for each in manifest.get("capabilities", ())]
+
+
+def parts_of(plugin: Path) -> list[Path]:
+    """Folders of the JavaScript kit that a plugin needs: of one without capabilities, none."""
+    requested = capabilities_of(plugin)
+    parts = ["bridge"] if requested else []
+    return [SAMPLES / "javascript" / part for part in [*parts, *(["files"] if "files.read" in requested else [])]]
+
+
+def equipment_of(plugin: Path) -> list[str]:
+    """What of a generated C file gives the script the operations of the capabilities that its manifest requests."""
+    requested = capabilities_of(plugin)
+    if not requested:
+        return ["int innkeeper_equip(JSContext *context) { return (void)context, 0; }"]
+    known = json.loads((ROOT / "docs" / "bridge.json").read_text("utf-8"))["operations"]
+    found = [each for each in known if each["capability"] in (*requested, "log", "config")]
+    lines = ["", '#include "bridge.h"', ""]
+    for each in found:
+        lines.append(f'__attribute__((import_module("extism:host/user"), import_name("{each["import"]}")))')
+        lines.append(f"uint64_t {each['import']}(uint64_t block);")
+    lines.append("const struct innkeeper_operation innkeeper_operations[] = {")
+    lines += [f'    {{"{each["name"]}", {each["import"]}}},' for each in found]
+    lines += ["};", f"const size_t innkeeper_operation_count = {len(found)};", ""]
+    files = "files.read" in requested
+    if files:
+        lines.append('#include "files.h"')
+    equip = "innkeeper_define_bridge(context)" + (" < 0 ? -1 : innkeeper_define_files(context)" if files else "")
+    return [*lines, f"int innkeeper_equip(JSContext *context) {{ return {equip}; }}"]
+
 
 
 RECIPES = {SAMPLES / "c": build_c, SAMPLES / "javascript": build_javascript}
@@ -275,6 +313,8 @@ def plugins() -> list[Path]:
 def sources_of(plugin: Path) -> list[Path]:
     """Files that a plugin is built from: its own, its language's kit, and this one."""
     kit = [path for path in plugin.parent.iterdir() if path.is_file() and path.suffix != ".md"]
+    if plugin.parent.name == "javascript":
+        kit += [path for part in parts_of(plugin) for path in part.iterdir()]
     return sorted({*kit, *(path for path in plugin.rglob("*") if path.is_file()), Path(__file__).resolve()})
 
 

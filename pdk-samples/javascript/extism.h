@@ -9,6 +9,10 @@
 #define EXTISM(name) __attribute__((import_module("extism:host/env"), import_name(name)))
 
 EXTISM("alloc") uint64_t extism_alloc(uint64_t size);
+EXTISM("free") void extism_free(uint64_t address);
+EXTISM("length") uint64_t extism_length(uint64_t address);
+EXTISM("load_u8") uint32_t extism_load_u8(uint64_t address);
+EXTISM("load_u64") uint64_t extism_load_u64(uint64_t address);
 EXTISM("store_u8") void extism_store_u8(uint64_t address, uint32_t byte);
 EXTISM("store_u64") void extism_store_u64(uint64_t address, uint64_t word);
 EXTISM("input_length") uint64_t extism_input_length(void);
@@ -27,6 +31,16 @@ static inline void extism_read_input(char *bytes, size_t size) {
         memcpy(bytes + at, &word, 8);
     }
     for (; at < size; at++) bytes[at] = (char)extism_input_load_u8(at);
+}
+
+/* Copies the first `size` bytes of a block. */
+static inline void extism_get(uint64_t block, char *bytes, size_t size) {
+    size_t at = 0;
+    for (; at + 8 <= size; at += 8) {
+        uint64_t word = extism_load_u64(block + at);
+        memcpy(bytes + at, &word, 8);
+    }
+    for (; at < size; at++) bytes[at] = (char)extism_load_u8(block + at);
 }
 
 /* A new block of the host's memory with these bytes. */

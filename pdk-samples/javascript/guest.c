@@ -257,6 +257,7 @@ __attribute__((export_name("wizer.initialize"))) void innkeeper_initialize(void)
     JS_SetGCThreshold(runtime, GC_THRESHOLD);
     context = JS_NewContext(runtime);
     if (context == NULL || innkeeper_function_count > sizeof functions / sizeof *functions) __builtin_trap();
+    if (innkeeper_equip(context) < 0) __builtin_trap();
     if (!evaluate(&problem)) {
         extism_error(problem.bytes, problem.length);
         __builtin_trap();

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "quickjs.h"
+
 /* The script's source, followed by a NUL that the length does not count. */
 extern const char innkeeper_script[];
 extern const size_t innkeeper_script_length;
@@ -19,6 +21,9 @@ extern const char innkeeper_script_name[];
 /* Names of the functions that the script must export, in the order of their indexes. */
 extern const char *const innkeeper_functions[];
 extern const size_t innkeeper_function_count;
+
+/* Gives the script what its capabilities are for, before it is evaluated; 0, or -1 with a pending exception. */
+int innkeeper_equip(JSContext *context);
 
 /* Runs one of the functions on this call's input: 0, or 1 after `error_set`. */
 int32_t innkeeper_call(size_t index);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import trio
