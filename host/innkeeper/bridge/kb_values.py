@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
-from innkeeper.storage.knowledge_model import Draft, Entry, Head, Hit
+from innkeeper.storage.knowledge_model import Change, Draft, Entry, Head, Hit
 
 
 def head_value(head: Head) -> dict[str, Any]:
@@ -29,12 +30,24 @@ def as_draft(entry: Entry) -> Draft:
     return Draft(head.title, entry.content, head.keywords, head.priority, head.enabled, entry.metadata)
 
 
-def entry_value(entry: Entry) -> dict[str, Any]:
-    """A whole entry."""
-    return {**head_value(entry.head), "content": entry.content, "metadata": dict(entry.metadata)}
+def entry_value(entry: Entry, whole: bool) -> dict[str, Any]:
+    """An entry, with its document where the whole of it is wanted."""
+    value = {**head_value(entry.head), "content": entry.content, "metadata": dict(entry.metadata)}
+    return {**value, "document": dict(entry.document)} if whole else value
+
+
+def change_value(change: Change) -> dict[str, Any]:
+    """A change of an entry."""
+    return asdict(change)
 
 
 def hit_value(hit: Hit) -> dict[str, Any]:
     """An entry that was found, and why."""
     matches = [{"term": match.term, "field": match.field} for match in hit.matches]
-    return {**head_value(hit.head), "content": hit.content, "score": hit.score, "matches": matches}
+    return {
+        **head_value(hit.head),
+        "content": hit.content,
+        "score": hit.score,
+        "cosine": hit.cosine,
+        "matches": matches,
+    }

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import builtins
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
-from innkeeper.storage.knowledge_model import Draft, Entry, Filters, Head, Hit, Place
+from innkeeper.storage.knowledge_model import Change, Draft, Entry, Filters, Found, Head, Place, Query
 
 
 class KnowledgeBases(Protocol):
     """Entries of knowledge bases. Who may see or change which base is decided before any of this is called.
 
     All methods raise `storage.knowledge_model.NoSuchError` where there is no such base or entry, `VersionError` where
-    an entry has another version than was expected, `FullError` where something does not fit, ValueError where an
-    argument is out of bounds, and BusyError.
+    an entry has another version than was expected, `FullError` where something does not fit, `HeldError` where the
+    operator wants to see a change first, ValueError where an argument is out of bounds or an entry would not be valid,
+    and BusyError. Those with a `Place` are about its session's overlay where it names one.
     """
 
-    async def search(self, place: Place, query: str, *, k: int, filters: Filters) -> builtins.list[Hit]:
-        """The entries that answer a query best, the best first.
-
-        Args:
-            place: the base.
-            query: text, at most `MOST_QUERY` characters.
-            k: how many at most, 1 to `MOST_HITS`.
-            filters: which ones.
-        """
+    async def search(self, place: Place, query: Query, *, filters: Filters) -> Found:
+        """The entries that answer a query best."""
         ...
 
     async def get(self, place: Place, id: str) -> Entry:
         """A whole entry."""
         ...
 
-    async def list(self, place: Place, *, after: str, limit: int, filters: Filters) -> builtins.list[Head]:
+    async def list(self, place: Place, *, after: str, limit: int, filters: Filters) -> builtins.list[Entry]:
         """Entries in the order of their ids' bytes.
 
         Args:
@@ -40,6 +35,10 @@ class KnowledgeBases(Protocol):
             limit: how many at most, 1 to `MOST_LISTED`.
             filters: which ones.
         """
+        ...
+
+    async def info(self, place: Place) -> Mapping[str, Any]:
+        """What a base says of itself, and how it is: plain data."""
         ...
 
     async def put(
@@ -57,12 +56,64 @@ class KnowledgeBases(Protocol):
         """
         ...
 
-    async def delete(self, place: Place, id: str, *, expect: int | None = None) -> None:
+    async def delete(self, place: Place, id: str, *, author: str = "", expect: int | None = None) -> None:
         """Deletes an entry.
 
         Args:
             place: the base.
             id: of the entry.
+            author: id of the plugin that deletes it, or "".
             expect: the version that it must have, or None.
+        """
+        ...
+
+    async def undo(self, place: Place, id: str, *, author: str, expect: int | None = None) -> Head | None:
+        """Takes the last change of an entry back, if the same author made it; None where it is gone by that.
+
+        Raises:
+            ValueError: somebody else made the last change.
+        """
+        ...
+
+    async def history(self, place: Place, id: str | None, *, before: int, limit: int) -> builtins.list[Change]:
+        """Changes of a base or of one of its entries, the newest first.
+
+        Args:
+            place: the base.
+            id: of the entry; None: of all.
+            before: only those with a lower number; 0: from the newest on.
+            limit: how many at most, 1 to `MOST_LISTED`.
+        """
+        ...
+
+    async def activate(self, owner: str, bases: Sequence[str], request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Which entries a conversation calls for.
+
+        Args:
+            owner: whose bases they are.
+            bases: their ids.
+            request: the arguments of `kb.activate` but `bases`, checked.
+
+        Returns:
+            as `kb.activate`.
+        """
+        ...
+
+    async def assemble(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Makes messages of blocks.
+
+        Args:
+            request: the arguments of `kb.assemble`, checked.
+
+        Returns:
+            as `kb.assemble`.
+        """
+        ...
+
+    async def embed(self, place: Place, texts: Sequence[str]) -> Mapping[str, Any]:
+        """Vectors of texts, by the model of a base.
+
+        Returns:
+            as `kb.embed`.
         """
         ...

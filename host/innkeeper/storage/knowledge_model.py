@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -45,6 +45,8 @@ class Draft:
         priority: higher goes first among entries that match alike.
         enabled: whether searches find it.
         metadata: whatever else belongs to it, as plain data.
+        fields: further fields of the entry's document, such as {"usage_metadata": {"role": "system"}}: maps are merged
+            into those that are there, whatever else takes their place, and None takes a field away.
     """
 
     title: str = ""
@@ -53,6 +55,7 @@ class Draft:
     priority: int = 100
     enabled: bool = True
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +91,13 @@ class Entry:
         head: all but its content and metadata.
         content: what it says.
         metadata: whatever else belongs to it.
+        document: the whole entry as its author wrote it.
     """
 
     head: Head
     content: str
     metadata: Mapping[str, Any]
+    document: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +120,46 @@ class Hit:
     Attributes:
         head: all but its content and metadata.
         content: what it says.
-        score: above 0; higher is better. Comparable within one search only.
-        matches: why it was found, what counted most first; at most eight.
+        score: higher is better. Comparable within one search only.
+        matches: the words that it was found by, what counted most first; at most eight.
+        cosine: likeness of its meaning to the query, -1 to 1; None where nobody compared.
     """
 
     head: Head
     content: str
     score: float
     matches: tuple[Match, ...]
+    cosine: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found.
+
+    Attributes:
+        hits: the best first.
+        notes: sentences on what did not work as it should, such as a model that could not be reached.
+    """
+
+    hits: Sequence[Hit]
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a search is for.
+
+    Attributes:
+        text: in words, at most `MOST_QUERY` characters.
+        vector: of the base's model, in place of the text's own; None: it is made of the text.
+        mode: "hybrid", "keyword" or "semantic".
+        k: how many entries at most, 1 to `MOST_HITS`.
+    """
+
+    text: str = ""
+    vector: Sequence[float] | None = None
+    mode: str = "hybrid"
+    k: int = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +169,14 @@ class Filters:
     Attributes:
         source: only those of this source; None: of any.
         disabled: whether those that are not enabled are among them.
+        tags: only those that have one of these; empty: all.
+        types: only those of one of these types; empty: of any.
     """
 
     source: str | None = None
     disabled: bool = False
+    tags: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +186,35 @@ class Place:
     Attributes:
         owner: whose it is.
         base: its id.
+        session: a session whose overlay lies over the base, and takes what is written; "": the base itself.
     """
 
     owner: str
     base: str
+    session: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of an entry.
+
+    Attributes:
+        number: of the change in its base, growing.
+        entry: id of the entry.
+        kind: "put", "delete" or "undo".
+        author: id of the plugin that made it, or "".
+        source: where the entry came from then.
+        at: seconds since 1970.
+        version: that the entry had after it, 0 where it was deleted.
+    """
+
+    number: int
+    entry: str
+    kind: str
+    author: str
+    source: str
+    at: float
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +243,14 @@ class VersionError(Exception):
         has = f"has version {current}" if current else "does not exist"
         super().__init__(f"the entry {has}: get it again, then write with the version that it has")
         self.current = current
+
+
+class HeldError(Exception):
+    """The operator wants to see the change first: it waits. `change` (int) is its number."""
+
+    def __init__(self, change: int) -> None:
+        super().__init__(f"the change {change} waits for the operator")
+        self.change = change
 
 
 class FullError(Exception):
