@@ -222,10 +222,9 @@ def build_javascript(shop: Workshop, plugin: Path) -> bytes:
     engine = []
     parts = parts_of(plugin)
     includes = [argument for folder in (quickjs, kit, *parts) for argument in ("-I", folder)]
-    flags = ["-DINNKEEPER_FILES"] if kit / "files" in parts else []
     for source in sorted(path for folder in (kit, *parts) for path in folder.glob("*.c")):
         engine.append(f"{plugin.name}-kit-{source.stem}.o")
-        shop.cc(*C_FLAGS, *flags, *includes, "-c", source, "-o", engine[-1])
+        shop.cc(*C_FLAGS, *includes, "-c", source, "-o", engine[-1])
     for name in QUICKJS_SOURCES:
         engine.append(f"quickjs-{name.removesuffix('.c')}.o")
         stack = ["-include", str(kit / "stack.h")] if name == "quickjs.c" else []

@@ -1,8 +1,8 @@
 /* The few WASI calls that QuickJS's C library would make, answered here: the plugin then imports nothing but Extism's
  * functions, evaluating the script at build time gives the same bytes each time, and so does every call.
  *
- * The clock stands at the epoch, and there is no file to write to. A plugin that reads files makes the calls of
- * files/files.c. */
+ * The clock stands at the epoch, and there is no file to write to. A plugin that reads files makes the calls that it
+ * needs by itself, in files/files.c. */
 #include <errno.h>
 #include <wasi/api.h>
 
@@ -12,15 +12,12 @@ __wasi_errno_t __wasi_clock_time_get(__wasi_clockid_t id, __wasi_timestamp_t pre
     return __WASI_ERRNO_SUCCESS;
 }
 
-#ifndef INNKEEPER_FILES
 /* The C library's own close imports fd_close by itself, not through a wrapper as the others do. */
 int close(int fd) {
     (void)fd;
     errno = EBADF;
     return -1;
 }
-
-#endif
 
 __wasi_errno_t __wasi_fd_fdstat_get(__wasi_fd_t fd, __wasi_fdstat_t *stat) {
     (void)fd, (void)stat;

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from innkeeper.bridge.auditing import AuditWriter
     from innkeeper.bridge.caller import Caller
     from innkeeper.bridge.journal.keeper import JournalKeeper
+    from innkeeper.bridge.knowledge import KnowledgeBases, KnowledgeMaker
     from innkeeper.bridge.memo.memory import Memory
     from innkeeper.bridge.metrics import Metrics
     from innkeeper.bridge.offer import Offer
@@ -60,6 +61,7 @@ class Bridge:
         stack: AsyncExitStack,
         runner: RunnerMaker | None = None,
         schedules: bool = True,
+        knowledge: KnowledgeMaker | None = None,
         paused: Iterable[Paused] = (),
     ) -> None:
         self.listener: Listener = self.noticed
@@ -68,6 +70,7 @@ class Bridge:
         self._folder = folder
         self._configuration = configuration
         self._make_runner = runner
+        self._make_knowledge = knowledge
         self._schedules = schedules
         self._background = Background()
         self._host: Host | None = None
@@ -125,6 +128,7 @@ class Bridge:
                 self.streams,
                 folder=self._folder,
                 runner=None if self._make_runner is None else partial(self._runner, self._make_runner),
+                knowledge=None if self._make_knowledge is None else partial(self._knowledge, self._make_knowledge),
                 schedules=self._schedules,
                 refused=self._refused,
             )
@@ -240,6 +244,11 @@ class Bridge:
     async def _runner(self, make: RunnerMaker) -> Runner:
         return await make(self._bound())
 
+    async def _knowledge(self, make: KnowledgeMaker) -> KnowledgeBases:
+        from innkeeper.bridge.knowledge import KnowledgeNeeds
+
+        return await make(KnowledgeNeeds(self._bound, self._database.open, self._background))
+
     def _bound(self) -> Host:
         if self._host is None:
             raise UsageError("the host is not open")
@@ -253,6 +262,8 @@ class Bridge:
             await self._audit.aclose()
         if self._memory is not None:
             await self._memory.aclose()
+        if self._offer is not None:
+            await self._offer.finish()
         self._database.refuse()
         if self._offer is not None:
             await self._offer.aclose()
@@ -299,6 +310,7 @@ async def open_bridge(
     *,
     runner: RunnerMaker | None = None,
     schedules: bool = True,
+    knowledge: KnowledgeMaker | None = None,
     pauses: bool = True,
 ) -> AsyncIterator[Bridge]:
     """The services for the time of an `async with`.
@@ -308,11 +320,12 @@ async def open_bridge(
         configuration: what the operator decided.
         runner: makes what runs the workflows that plugins submit; None: nothing does.
         schedules: whether this host runs what plugins scheduled and submitted earlier, too.
+        knowledge: makes what keeps knowledge bases; None: nothing does.
         pauses: whether plugins that were paused earlier are.
     """
     paused = await trio.to_thread.run_sync(read_paused, folder) if pauses else {}
     async with AsyncExitStack() as stack:
-        bridge = Bridge(folder, configuration, stack, runner, schedules, paused.values())
+        bridge = Bridge(folder, configuration, stack, runner, schedules, knowledge, paused.values())
         try:
             yield bridge
         finally:

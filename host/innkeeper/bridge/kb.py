@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from innkeeper.bridge.kb_context import KbContext
+from innkeeper.bridge.knowledge import KnowledgeBases, LazyKnowledge
+from innkeeper.bridge.needs import Needs
 from innkeeper.bridge.quota import Rate
+from innkeeper.bridge.refusal import Refusal, ServiceError
 
 RATE = Rate(per_second=200, burst=400)
 """Calls of one plugin. Searches and changes wait for each other besides: none of them is quick."""
@@ -11,3 +14,23 @@ RATE = Rate(per_second=200, burst=400)
 
 class KbService(KbContext):
     """What guests may do with knowledge bases."""
+
+    def __init__(self, knowledge: LazyKnowledge) -> None:
+        """Args:
+        knowledge: gives what keeps the bases, at the first need.
+        """
+        super().__init__(knowledge)
+        self._lazy = knowledge
+
+    async def finish(self) -> None:
+        """Ends what keeps the bases, while the database is still open. No guest calls any more."""
+        await self._lazy.aclose()
+
+
+def make(needs: Needs) -> KbService:
+    """The service of a host."""
+    return KbService(LazyKnowledge(needs.knowledge or _nothing))
+
+
+async def _nothing() -> KnowledgeBases:
+    raise ServiceError(Refusal.UNAVAILABLE, "this host keeps no knowledge bases")

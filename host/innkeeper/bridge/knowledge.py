@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
 
 from innkeeper.storage.knowledge_model import Change, Draft, Entry, Filters, Found, Head, Place, Query
+
+if TYPE_CHECKING:
+    from innkeeper.bridge.background import Background
+    from innkeeper.plugins.host import Host
+    from innkeeper.storage.database import Database
 
 
 class KnowledgeBases(Protocol):
@@ -117,3 +125,47 @@ class KnowledgeBases(Protocol):
             as `kb.embed`.
         """
         ...
+
+    async def aclose(self) -> None:
+        """Finishes what was begun, and gives back what it holds. Nobody asks any more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeNeeds:
+    """What knowledge bases are made with.
+
+    Attributes:
+        host: the host that they belong to; raises UsageError before it is up and once it closes.
+        database: opens where they are kept; raises as `storage.database.open_database`.
+        background: for what goes on while nobody asks.
+    """
+
+    host: Callable[[], Host]
+    database: Callable[[], Awaitable[Database]]
+    background: Background
+
+
+KnowledgeMaker = Callable[[KnowledgeNeeds], Awaitable[KnowledgeBases]]
+"""Makes what keeps the knowledge bases of a host, when it is first needed."""
+
+
+class LazyKnowledge:
+    """Makes it at the first need, once."""
+
+    def __init__(self, make: Callable[[], Awaitable[KnowledgeBases]]) -> None:
+        self._make = make
+        self._lock = trio.Lock()
+        self._made: KnowledgeBases | None = None
+
+    async def __call__(self) -> KnowledgeBases:
+        if self._made is None:
+            async with self._lock:
+                if self._made is None:
+                    self._made = await self._make()
+        return self._made
+
+    async def aclose(self) -> None:
+        """Closes it, if it was made."""
+        if self._made is not None:
+            await self._made.aclose()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from innkeeper.bridge.background import Background
+from innkeeper.bridge.knowledge import KnowledgeBases
 from innkeeper.bridge.run_streams import RunStreams, Streams
 from innkeeper.bridge.run_variables import MemoryVariables, RunVariables
 from innkeeper.bridge.runner import Runner
@@ -32,6 +33,7 @@ class Needs:
         streams: the channels that runs connect to their nodes.
         folder: where the database and whatever lies beside it are; may not exist yet. None: nowhere.
         runner: makes what runs workflows, at the first need; None: this host runs none for plugins.
+        knowledge: makes what keeps knowledge bases, at the first need; None: this host has none.
         schedules: whether this host runs what plugins scheduled and submitted earlier, too.
         refused: is told of what plugins have no right to; see `gate.Refused`.
     """
@@ -44,5 +46,6 @@ class Needs:
     streams: Streams = field(default_factory=RunStreams)
     folder: Path | None = None
     runner: Callable[[], Awaitable[Runner]] | None = None
+    knowledge: Callable[[], Awaitable[KnowledgeBases]] | None = None
     schedules: bool = True
     refused: Callable[[Caller, str, str], None] | None = None

@@ -1,9 +1,27 @@
 #include "files.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <wasi/api.h>
+
+/* The calls by their own names: the C library's, which are of one piece, are the ones that no_wasi.c answers. */
+#define WASI(name) __attribute__((import_module("wasi_snapshot_preview1"), import_name(name)))
+
+WASI("fd_prestat_get") int32_t wasi_prestat_get(int32_t fd, uint32_t *kind_and_length);
+WASI("fd_prestat_dir_name") int32_t wasi_prestat_dir_name(int32_t fd, char *name, uint32_t length);
+WASI("path_open")
+int32_t wasi_path_open(int32_t folder, uint32_t look_up, const char *path, uint32_t length, uint32_t open_flags,
+                       uint64_t rights, uint64_t inheriting, uint32_t descriptor_flags, int32_t *file);
+WASI("fd_read") int32_t wasi_read(int32_t fd, const void *vectors, uint32_t count, uint32_t *got);
+WASI("fd_close") int32_t wasi_close(int32_t fd);
+
+enum { WASI_NOENT = 44, WASI_FOLLOW = 1, WASI_RIGHT_READ = 2 };
+
+struct vector {
+    char *bytes;
+    uint32_t length;
+};
 
 /* Bytes of a file that a script reads. It gets them as one text, beside which the script needs room. */
 enum { MOST_BYTES = 16 * 1024 * 1024 };
@@ -17,26 +35,25 @@ static const char *below(const char *path, const char *folder, size_t length) {
 }
 
 /* Opens a file of a granted folder for reading. False after an exception. */
-static bool open_file(JSContext *context, const char *path, __wasi_fd_t *file) {
-    for (__wasi_fd_t folder = 3;; folder++) {
-        __wasi_prestat_t stat;
+static bool open_file(JSContext *context, const char *path, int32_t *file) {
+    for (int32_t folder = 3;; folder++) {
+        uint32_t stat[2];
         char name[MOST_NAME];
-        if (__wasi_fd_prestat_get(folder, &stat) != __WASI_ERRNO_SUCCESS) break;
-        size_t length = stat.u.dir.pr_name_len;
-        if (length > sizeof name || __wasi_fd_prestat_dir_name(folder, (uint8_t *)name, length) != 0) continue;
+        if (wasi_prestat_get(folder, stat) != 0) break;
+        uint32_t length = stat[1];
+        if (length > sizeof name || wasi_prestat_dir_name(folder, name, length) != 0) continue;
         const char *rest = below(path, name, length);
         if (rest == NULL) continue;
-        __wasi_errno_t failed = __wasi_path_open(folder, __WASI_LOOKUPFLAGS_SYMLINK_FOLLOW, rest, 0,
-                                                 __WASI_RIGHTS_FD_READ, 0, 0, file);
-        if (failed == __WASI_ERRNO_SUCCESS) return true;
-        if (failed == __WASI_ERRNO_NOENT) return JS_ThrowReferenceError(context, "there is no file '%s'", path), false;
+        int32_t failed = wasi_path_open(folder, WASI_FOLLOW, rest, (uint32_t)strlen(rest), 0, WASI_RIGHT_READ, 0, 0, file);
+        if (failed == 0) return true;
+        if (failed == WASI_NOENT) return JS_ThrowReferenceError(context, "there is no file '%s'", path), false;
         return JS_ThrowTypeError(context, "the file '%s' cannot be opened (WASI error %d)", path, failed), false;
     }
     return JS_ThrowTypeError(context, "'%s' is in no folder that was granted", path), false;
 }
 
 /* All bytes of an open file; NULL after an exception. */
-static char *read_all(JSContext *context, const char *path, __wasi_fd_t file, size_t *length) {
+static char *read_all(JSContext *context, const char *path, int32_t file, size_t *length) {
     char *bytes = NULL;
     size_t capacity = 0;
     for (*length = 0;;) {
@@ -53,10 +70,10 @@ static char *read_all(JSContext *context, const char *path, __wasi_fd_t file, si
             }
             bytes = grown;
         }
-        __wasi_iovec_t vector = {(uint8_t *)bytes + *length, capacity - *length};
-        __wasi_size_t got;
-        __wasi_errno_t failed = __wasi_fd_read(file, &vector, 1, &got);
-        if (failed != __WASI_ERRNO_SUCCESS) {
+        struct vector vector = {bytes + *length, (uint32_t)(capacity - *length)};
+        uint32_t got;
+        int32_t failed = wasi_read(file, &vector, 1, &got);
+        if (failed != 0) {
             JS_ThrowTypeError(context, "the file '%s' cannot be read (WASI error %d)", path, failed);
             break;
         }
@@ -73,11 +90,11 @@ static JSValue read_file(JSContext *context, JSValueConst self, int count, JSVal
     const char *path = JS_ToCString(context, count > 0 ? values[0] : JS_UNDEFINED);
     if (path == NULL) return JS_EXCEPTION;
     JSValue text = JS_EXCEPTION;
-    __wasi_fd_t file;
+    int32_t file;
     if (open_file(context, path, &file)) {
         size_t length;
         char *bytes = read_all(context, path, file, &length);
-        __wasi_fd_close(file);
+        wasi_close(file);
         if (bytes != NULL) text = JS_NewStringLen(context, bytes, length);
         free(bytes);
     }
