@@ -7,7 +7,10 @@ from typing import Final
 DIGESTS: Final[frozenset[str]] = frozenset(
     {
         "ddfdef8c89a52c1b6f5007ba054f5e95448d768b542ae2051cf9ac50e3481f21",  # core-basics.wasm
-        "00c210e8a211f5490a918da83bff207316b2c352e2836d7ebe5e388170dd5d6e",  # core-messages.wasm
+        "6dae3707dc58a5c5cb901ffbbcc4b6a399bbb6a7e64a1eec858c8b9991a712c3",  # core-loaders.wasm
+        "d78bd7519c29df7c3297be49c31db1231d821443a4b05c3c5848ec205a2486ff",  # core-messages.wasm
+        "362ec3168c591f92303ff9068c578c29e100c47317730ae3ba9db514b2522e05",  # kb-tools.wasm
+        "5f9588d0f66e81f43199475972ba2e0354a3a21d4acc4799a76da90c1eae2ac6",  # kb.wasm
     }
 )
 """sha256 of the plugins that may use another namespace than their id, wherever they lie."""
