@@ -36,7 +36,7 @@ async def test_closing_cancels_every_task_and_waits_for_its_end() -> None:
 async def test_nothing_starts_once_it_closes() -> None:
     background, ended = Background(), list[str]()
     await background.aclose()
-    background.start("late", sleeping(ended, "late"))
+    assert not background.start("late", sleeping(ended, "late"))
     await trio.testing.wait_all_tasks_blocked()
     await background.aclose()
     assert ended == []

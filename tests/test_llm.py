@@ -317,7 +317,9 @@ async def test_what_is_under_way_counts_so_a_flood_at_once_gets_no_more(
     assert used(home) == (18, 0, 2)
 
 
-@pytest.mark.parametrize("usage", [{}, {"prompt_tokens": -5, "completion_tokens": 1}, {"prompt_tokens": True}, "many"])
+@pytest.mark.parametrize(
+    "usage", [{}, {"prompt_tokens": 9}, {"prompt_tokens": -5, "completion_tokens": 1}, {"prompt_tokens": True}, "many"]
+)
 async def test_tokens_that_nobody_reports_are_estimated_and_said_to_be(
     home: Path, monkeypatch: pytest.MonkeyPatch, usage: Any
 ) -> None:

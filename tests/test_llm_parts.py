@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innkeeper.bridge.inference import sse
+from innkeeper.bridge.inference.answers import TokenUsage
 from innkeeper.bridge.inference.cache import Cache, key_of
 from innkeeper.bridge.inference.sse import EventParser, TooLongError
 from innkeeper.bridge.inference.streams import IDLE, Stream
@@ -220,3 +221,12 @@ async def test_many_at_once_get_no_more_than_there_is(tmp_path: Path) -> None:
                 nursery.start_soon(one)
         assert sum(got) == 33
         assert (await store.used("me", "p")).tokens == 990
+
+
+async def test_a_stream_that_is_broken_off_costs_what_was_reported_where_that_is_more_than_came() -> None:
+    stream = Stream(600.0, 10)
+    stream.events = 3
+    assert stream.spent().completion == 3
+    # A model that thinks without a word.
+    stream._usage = TokenUsage(10, 900)
+    assert (stream.spent().completion, stream.spent().estimated) == (900, True)

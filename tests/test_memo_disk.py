@@ -164,6 +164,10 @@ async def test_another_host_version_engine_or_machine_computes_anew(
         ("UPDATE memo SET body = ?", [b"\xff" * 100]),
         ("UPDATE memo SET body = substr(body, 1, length(body) - 1)", []),
         ("UPDATE memo SET body = zeroblob(10000000)", []),
+        ("UPDATE memo SET body = ?", ["text"]),
+        ("UPDATE memo SET body = ?", [7]),
+        ("UPDATE memo SET at = ?", ["never"]),
+        ("UPDATE memo SET used = ?", ["never"]),
         ("UPDATE memo SET owner = ?", ["ada"]),
     ],
 )

@@ -22,18 +22,22 @@ class Background:
         self._closed = False
 
     @trio.lowlevel.enable_ki_protection
-    def start(self, name: str, function: Callable[[], Awaitable[None]]) -> None:
+    def start(self, name: str, function: Callable[[], Awaitable[None]]) -> bool:
         """Starts a task; nothing once the bridge closes.
 
         Args:
             name: what it does, for the log.
             function: the task. What it raises is logged.
+
+        Returns:
+            whether it was started.
         """
         if self._closed:
-            return
+            return False
         key = object()
         self._scopes[key] = trio.CancelScope(), trio.Event()
         trio.lowlevel.spawn_system_task(self._run, key, name, function, name=f"innkeeper {name}")
+        return True
 
     async def _run(self, key: object, name: str, function: Callable[[], Awaitable[None]]) -> None:
         scope, over = self._scopes[key]

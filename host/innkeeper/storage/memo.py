@@ -76,9 +76,11 @@ class MemoStore:
         def read(connection: Connection) -> tuple[bytes, bool] | None:
             row = connection.execute(query).first()
             now = self._now()
-            if row is None or row.at < now - self._kept:
+            numbers = row is not None and isinstance(row.at, int | float) and isinstance(row.used, int | float)
+            if row is None or not numbers or row.at < now - self._kept:
                 return None
-            return bytes(row.body), row.used < now - _TOUCH_EVERY
+            # Somebody else may have written a text or a number there, which is no result.
+            return (row.body, row.used < now - _TOUCH_EVERY) if isinstance(row.body, bytes) else None
 
         return await self._db.read(read)
 

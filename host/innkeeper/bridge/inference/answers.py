@@ -151,12 +151,17 @@ def check_message(message: Mapping[str, Any], placing: Placing) -> None:
         placing.check_text(f"{call['id']} {call['function']['name']}")
 
 
-def usage_of(data: Mapping[str, Any]) -> TokenUsage | None:
-    """The tokens that an answer reports, or None where it reports none that can be."""
+def usage_of(data: Mapping[str, Any], *, answers: bool = True) -> TokenUsage | None:
+    """The tokens that an answer reports, or None where it reports none that can be.
+
+    Args:
+        data: what the endpoint said.
+        answers: whether it wrote something, and must say how much: what is not said is no 0.
+    """
     usage = data.get("usage")
     if not isinstance(usage, dict):
         return None
-    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens", 0)
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens", None if answers else 0)
     if not (_count(prompt) and _count(completion)):
         return None
     assert isinstance(prompt, int)

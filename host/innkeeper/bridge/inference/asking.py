@@ -22,6 +22,7 @@ from innkeeper.bridge.inference.question import SMALL, Question, chat_question
 from innkeeper.bridge.inference.streams import MOST_WIRE, Stream
 from innkeeper.bridge.inference.turns import Turns
 from innkeeper.bridge.needs import Needs
+from innkeeper.bridge.refusal import Refusal, ServiceError
 from innkeeper.bridge.secret_store import SecretStore
 from innkeeper.bridge.web.client import whole
 from innkeeper.sandbox.limits import MIB
@@ -90,7 +91,8 @@ class Asking:
             number = streams.add(stream)
             try:
                 opened = self._opener(caller, found, question, max_tokens, stream, turn)
-                self._needs.background.start("a stream of a model", lambda: stream.run(opened))
+                if not self._needs.background.start("a stream of a model", lambda: stream.run(opened)):
+                    raise ServiceError(Refusal.UNAVAILABLE, "the host closes")
                 await stream.begun()
             except BaseException:
                 streams.close(number)

@@ -136,8 +136,10 @@ class Stream:
         """The tokens of what came (TokenUsage): as the endpoint reports them at the end, or by what there is."""
         if self._over and self._usage is not None:
             return self._usage
-        # Commonly each piece is a token. What is reported in between is of less than came.
-        came = max(self.events, estimate((self._bytes,)))
+        # Commonly each piece is a token. What is reported in between is of less than came, or of more: there are models
+        # that think without a word.
+        reported = 0 if self._usage is None else self._usage.completion
+        came = max(self.events, estimate((self._bytes,)), reported)
         return TokenUsage(self._prompt, came, estimated=True)
 
     # --- what the task does that reads ------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ def read_embeddings(body: bytes | bytearray, count: int) -> tuple[list[bytes], T
     whole = [each for each in vectors if each is not None]
     if len({len(each) for each in whole}) > 1:
         raise unusable("its vectors are not of one length")
-    return whole, usage_of(data)
+    return whole, usage_of(data, answers=False)
 
 
 def _from_base64(text: bytes) -> bytes:
