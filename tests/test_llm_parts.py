@@ -225,8 +225,8 @@ async def test_many_at_once_get_no_more_than_there_is(tmp_path: Path) -> None:
 
 async def test_a_stream_that_is_broken_off_costs_what_was_reported_where_that_is_more_than_came() -> None:
     stream = Stream(600.0, 10)
-    stream.events = 3
-    assert stream.spent().completion == 3
+    stream.events = 30
+    assert stream.spent().completion == 30
     # A model that thinks without a word.
     stream._usage = TokenUsage(10, 900)
     assert (stream.spent().completion, stream.spent().estimated) == (900, True)
