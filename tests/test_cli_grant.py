@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import pty
 import select
@@ -17,8 +16,9 @@ from typing import Any
 import pytest
 from wasmtime import wat2wasm
 
-from innkeeper.cli import grant as commands
-from innkeeper.cli.main import invoke
+from commands import Commands
+from innkeeper.cli import grant as grant_module
+from innkeeper.plugins import home as home_module
 from innkeeper.plugins.grant import Grant, parse_grant
 from innkeeper.plugins.settings import FilesSettings
 from wasi_scripts import use_folders
@@ -28,11 +28,12 @@ NEW = bytes(wat2wasm('(module (func (export "run")) (func (export "more")))'))
 DIGEST = hashlib.sha256(WASM).hexdigest()
 
 
-class Home:
+class Home(Commands):
     """A home folder with one plugin, "demo", and how commands ended in it."""
 
     def __init__(self, path: Path, capture: pytest.CaptureFixture[str]) -> None:
-        self.path, self._capture = path, capture
+        super().__init__(capture)
+        self.path = path
         self.grant_file = path / "manifests" / "demo.toml"
         (path / "plugins").mkdir()
         self.plugin(WASM, "kv", "clock")
@@ -55,23 +56,11 @@ class Home:
     def given(self) -> list[str]:
         return [str(each) for each in self.grant().capabilities]
 
-    def run(self, *arguments: str, code: int = 0) -> str:
-        """What a command printed; of one that failed, its errors."""
-        ended = invoke(arguments)
-        out, err = self._capture.readouterr()
-        assert (ended, "Traceback" in err) == (code, False), out + err
-        return out if code == 0 else err
-
-    def json(self, *arguments: str, code: int = 0) -> Any:
-        assert invoke([*arguments, "--json"]) == code
-        out, err = self._capture.readouterr()
-        assert err == ""
-        return json.loads(out)
-
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Home]:
     monkeypatch.setenv("INNKEEPER_HOME", str(tmp_path))
+    monkeypatch.setattr(home_module, "_PACKAGE", tmp_path / "package")
     with open(os.devnull) as nothing:
         monkeypatch.setattr(sys, "stdin", nothing)
         yield Home(tmp_path, capfd)
@@ -309,13 +298,13 @@ def test_a_grant_with_problems_is_neither_replaced_nor_revoked(home: Home) -> No
 def test_a_grant_that_was_edited_while_it_was_asked_is_not_overwritten(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown = commands.show
+    shown = grant_module.show
 
     def edited(*arguments: Any) -> None:
         shown(*arguments)
         home.write(f'sha256 = "{DIGEST}"\n[limits]\ncpu = 1\n')
 
-    monkeypatch.setattr(commands, "show", edited)
+    monkeypatch.setattr(grant_module, "show", edited)
     assert "changed meanwhile, so nothing was written" in home.run("grant", "demo", "--yes", code=2)
     assert home.given() == []
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import select
@@ -12,43 +11,32 @@ import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from commands import Commands
 from fakes import module
 from innkeeper.cli.main import invoke
 from innkeeper.cli.trust import WARNING
+from innkeeper.plugins import home as home_module
 from native_homes import House, node, workflow
 
 
-class Home(House):
+class Home(House, Commands):
     """A home with the native plugin "p", and how commands ended in it."""
 
     def __init__(self, path: Path, capture: pytest.CaptureFixture[str]) -> None:
-        super().__init__(path)
-        self._capture = capture
+        House.__init__(self, path)
+        Commands.__init__(self, capture)
         self.record = path / "manifests/trust/p.toml"
         self.native("p", node("api.log.info('here')\nreturn {'out': 1}"), trust=False)
-
-    def run(self, *arguments: str, code: int = 0) -> str:
-        """What a command printed; of one that failed, its errors."""
-        ended = invoke(arguments)
-        out, err = self._capture.readouterr()
-        assert (ended, "Traceback" in err) == (code, False), out + err
-        return out if code == 0 else err
-
-    def json(self, *arguments: str, code: int = 0) -> Any:
-        assert invoke([*arguments, "--json"]) == code
-        out, err = self._capture.readouterr()
-        assert err == ""
-        return json.loads(out)
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Home]:
     monkeypatch.setenv("INNKEEPER_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(home_module, "_PACKAGE", tmp_path / "package")
     with open(os.devnull) as nothing:
         monkeypatch.setattr(sys, "stdin", nothing)
         yield Home(tmp_path / "home", capfd)

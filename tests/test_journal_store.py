@@ -9,19 +9,9 @@ from typing import Any
 import pytest
 import trio
 
+from clocks import DAY, Clock
 from innkeeper.storage.database import Database, open_database
 from innkeeper.storage.journals import JournalStore, NewJournal
-
-DAY = 86_400.0
-
-
-class Clock:
-    """Seconds that only a test moves on."""
-
-    now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

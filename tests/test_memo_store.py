@@ -9,20 +9,10 @@ import pytest
 import trio
 from sqlalchemy import delete, func, select, update
 
+from clocks import DAY, Clock
 from innkeeper.storage.database import Database, open_database
 from innkeeper.storage.memo import ROW, MemoStore
 from innkeeper.storage.schema import memo, memo_usage
-
-DAY = 86_400.0
-
-
-class Clock:
-    """Seconds that only a test moves on."""
-
-    now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, insert, select
 
+from innkeeper.storage.aging import AgingRows
 from innkeeper.storage.database import Database
 from innkeeper.storage.names import check_name
-from innkeeper.storage.owner_usage import OwnerUsage
 from innkeeper.storage.schema import journals, journals_usage
 
 MOST_LISTED: Final = 1000
 """Journals that one `list` gives."""
-
-_STEP = 256
-"""Journals that one transaction deletes at most."""
 
 _SWEEP_EVERY = 3600.0
 """Seconds after which the next journal also takes those with it that are too old."""
@@ -28,9 +24,7 @@ _DAY = 86400.0
 _NAME = 200
 _INSERT = insert(journals)
 _HEAD = [each for each in journals.c if each.name != "body"]
-# To be deleted: where there are several writers, no row is counted by two of them.
-_ROWS = select(journals.c.id, journals.c.owner, journals.c.size).with_for_update()
-_USAGE = OwnerUsage(journals_usage)
+_AGING = AgingRows(journals, journals_usage, key="id", oldest=("id",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +112,7 @@ class JournalStore:
 
         def write(connection: Connection) -> list[int | None]:
             done: list[int | None] = []
-            entries, size = _USAGE.lock(connection, owner)
+            entries, size = _AGING.usage.lock(connection, owner)
             added = 0
             for each in new[len(made) :]:
                 length = len(each.body)
@@ -128,11 +122,11 @@ class JournalStore:
                 if entries and size + length > self._total:
                     if not done:
                         # In a step of its own: making room for a large one may take many small ones.
-                        self._make_room(connection, owner, size + length - self._total)
+                        _AGING.make_room(connection, owner, size + length - self._total)
                     break
                 done.append(_insert(connection, owner, each))
                 entries, size, added = entries + 1, size + length, added + length
-            _USAGE.add(connection, owner, sum(each is not None for each in done), added)
+            _AGING.usage.add(connection, owner, sum(each is not None for each in done), added)
             now = self._now()
             if now >= self._due:
                 self._due = now + _SWEEP_EVERY
@@ -181,30 +175,16 @@ class JournalStore:
         _checked(id)
 
         def write(connection: Connection) -> bool:
-            _USAGE.lock(connection, owner)
-            rows = connection.execute(_ROWS.where(journals.c.owner == owner, journals.c.id == id)).all()
-            _remove(connection, rows)
+            _AGING.usage.lock(connection, owner)
+            rows = connection.execute(_AGING.rows.where(journals.c.owner == owner, journals.c.id == id)).all()
+            _AGING.remove(connection, rows)
             return bool(rows)
 
         return await self._db.write(write)
 
     async def erase(self, owner: str) -> int:
         """Deletes all journals of an owner, in steps; gives how many (int)."""
-        check_name(owner, "owner")
-
-        def write(connection: Connection) -> int:
-            _USAGE.lock(connection, owner)
-            query = _ROWS.where(journals.c.owner == owner)
-            rows = connection.execute(query.order_by(journals.c.id).limit(_STEP)).all()
-            _remove(connection, rows)
-            if not rows:
-                _USAGE.forget(connection, owner)
-            return len(rows)
-
-        total = 0
-        while gone := await self._db.write(write):
-            total += gone
-        return total
+        return await _AGING.erase(self._db, owner)
 
     async def sweep(self) -> int:
         """Deletes a bounded number of journals, of whomever, that are too old; gives how many (int)."""
@@ -212,29 +192,10 @@ class JournalStore:
 
     async def usage(self, owner: str) -> tuple[int, int]:
         """How many journals an owner has on disk, and their bytes."""
-        check_name(owner, "owner")
-
-        return await self._db.read(lambda connection: _USAGE.read(connection, owner))
+        return await _AGING.count(self._db, owner)
 
     def _sweep(self, connection: Connection) -> int:
-        old = _ROWS.where(journals.c.at < self._now() - self._kept)
-        rows = connection.execute(old.order_by(journals.c.at).limit(_STEP)).all()
-        _remove(connection, rows)
-        return len(rows)
-
-    def _make_room(self, connection: Connection, owner: str, missing: int) -> None:
-        query = _ROWS.where(journals.c.owner == owner)
-        oldest = []
-        rows = connection.execute(query.order_by(journals.c.id).limit(_STEP)).all()
-        if not rows:
-            # The counts say more than there is, as in a file that somebody changed: they begin anew.
-            _USAGE.forget(connection, owner)
-        for row in rows:
-            if missing <= 0:
-                break
-            oldest.append(row)
-            missing -= row.size
-        _remove(connection, oldest)
+        return _AGING.sweep(connection, self._now() - self._kept)
 
 
 def _insert(connection: Connection, owner: str, new: NewJournal) -> int:
@@ -243,18 +204,6 @@ def _insert(connection: Connection, owner: str, new: NewJournal) -> int:
     key = connection.execute(_INSERT, {**values, **texts, "body": new.body}).inserted_primary_key
     assert key is not None
     return int(key[0])
-
-
-def _remove(connection: Connection, rows: Any) -> None:
-    if not rows:
-        return
-    connection.execute(delete(journals).where(journals.c.id.in_([row.id for row in rows])))
-    entries, sizes = Counter[str](), Counter[str]()
-    for row in rows:
-        entries[row.owner] += 1
-        sizes[row.owner] += row.size
-    for owner in sorted(entries):
-        _USAGE.add(connection, owner, -entries[owner], -sizes[owner])
 
 
 def _head(row: Any) -> JournalHead:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
+from innkeeper.storage.aging import AgingRows
 from innkeeper.storage.database import Database
 from innkeeper.storage.names import check_name
-from innkeeper.storage.owner_usage import OwnerUsage
 from innkeeper.storage.schema import memo, memo_usage
 
 MOST_BODY: Final = 4 << 20
@@ -19,9 +18,6 @@ MOST_BODY: Final = 4 << 20
 
 ROW: Final = 256
 """Bytes that each result counts beside its body, so that many small ones cannot take more than is said."""
-
-_STEP = 256
-"""Results that one transaction deletes at most."""
 
 _SWEEP_EVERY = 3600.0
 """Seconds after which the next result also takes those with it that are too old."""
@@ -31,9 +27,7 @@ _TOUCH_EVERY = 3600.0
 
 _DAY = 86400.0
 _INSERT = insert(memo)
-# To be deleted: where there are several writers, no row is counted by two of them.
-_ROWS = select(memo.c.owner, memo.c.key, memo.c.size).with_for_update()
-_USAGE = OwnerUsage(memo_usage)
+_AGING = AgingRows(memo, memo_usage, key="key", oldest=("used", "key"))
 
 
 class MemoStore:
@@ -102,9 +96,9 @@ class MemoStore:
         count = len(left)
 
         def write(connection: Connection) -> int:
-            _, size = _USAGE.lock(connection, owner)
-            same = _ROWS.where(memo.c.owner == owner, memo.c.key.in_([key for key, _ in left]))
-            size -= _remove(connection, connection.execute(same).all())
+            _, size = _AGING.usage.lock(connection, owner)
+            same = _AGING.rows.where(memo.c.owner == owner, memo.c.key.in_([key for key, _ in left]))
+            size -= _AGING.remove(connection, connection.execute(same).all())
             done = 0
             added = 0
             now = self._now()
@@ -113,12 +107,12 @@ class MemoStore:
                 if size + length > self._total:
                     if not done:
                         # In a step of its own: making room for a large one may take many small ones.
-                        self._make_room(connection, owner, size + length - self._total)
+                        _AGING.make_room(connection, owner, size + length - self._total)
                     break
                 row = {"owner": owner, "key": key, "at": now, "used": now, "size": length, "body": body}
                 connection.execute(_INSERT, row)
                 done, size, added = done + 1, size + length, added + length
-            _USAGE.add(connection, owner, done, added)
+            _AGING.usage.add(connection, owner, done, added)
             if now >= self._due:
                 self._due = now + _SWEEP_EVERY
                 self._sweep(connection)
@@ -145,21 +139,7 @@ class MemoStore:
 
     async def erase(self, owner: str) -> int:
         """Deletes all results of an owner, in steps; gives how many (int)."""
-        check_name(owner, "owner")
-
-        def write(connection: Connection) -> int:
-            _USAGE.lock(connection, owner)
-            query = _ROWS.where(memo.c.owner == owner)
-            rows = connection.execute(query.order_by(memo.c.key).limit(_STEP)).all()
-            _remove(connection, rows)
-            if not rows:
-                _USAGE.forget(connection, owner)
-            return len(rows)
-
-        total = 0
-        while gone := await self._db.write(write):
-            total += gone
-        return total
+        return await _AGING.erase(self._db, owner)
 
     async def sweep(self) -> int:
         """Deletes a bounded number of results, of whomever, that are too old; gives how many (int)."""
@@ -167,39 +147,7 @@ class MemoStore:
 
     async def usage(self, owner: str) -> tuple[int, int]:
         """How many results an owner has on disk, and what they count (bytes)."""
-        check_name(owner, "owner")
-
-        return await self._db.read(lambda connection: _USAGE.read(connection, owner))
+        return await _AGING.count(self._db, owner)
 
     def _sweep(self, connection: Connection) -> int:
-        old = _ROWS.where(memo.c.at < self._now() - self._kept)
-        rows = connection.execute(old.order_by(memo.c.at).limit(_STEP)).all()
-        _remove(connection, rows)
-        return len(rows)
-
-    def _make_room(self, connection: Connection, owner: str, missing: int) -> None:
-        query = _ROWS.where(memo.c.owner == owner)
-        oldest = []
-        rows = connection.execute(query.order_by(memo.c.used, memo.c.key).limit(_STEP)).all()
-        if not rows:
-            # The counts say more than there is, as in a file that somebody changed: they begin anew.
-            _USAGE.forget(connection, owner)
-        for row in rows:
-            if missing <= 0:
-                break
-            oldest.append(row)
-            missing -= row.size
-        _remove(connection, oldest)
-
-
-def _remove(connection: Connection, rows: Any) -> int:
-    """Deletes rows and counts them; gives what they counted together (bytes)."""
-    keys: dict[str, list[str]] = {}
-    sizes = Counter[str]()
-    for row in rows:
-        keys.setdefault(row.owner, []).append(row.key)
-        sizes[row.owner] += row.size
-    for owner in sorted(keys):
-        connection.execute(delete(memo).where(memo.c.owner == owner, memo.c.key.in_(keys[owner])))
-        _USAGE.add(connection, owner, -len(keys[owner]), -sizes[owner])
-    return sum(sizes.values())
+        return _AGING.sweep(connection, self._now() - self._kept)
