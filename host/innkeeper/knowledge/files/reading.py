@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from innkeeper.knowledge.files import detection
 from innkeeper.knowledge.files.bounds import MOST_PROBLEMS
 from innkeeper.knowledge.files.decoding import Progress, Raw, RawEntry, decode, kind_of, name_of
 from innkeeper.knowledge.files.names import slug
+from innkeeper.knowledge.files.regular import open_regular
 from innkeeper.knowledge.files.scanning import places
 from innkeeper.knowledge.files.upgrades import FIRST, chain, is_newer, parse_version, upgrade_entry, upgrade_top
 from innkeeper.knowledge.model.base import SCHEMA_VERSION, Base, BaseInfo, Item
@@ -312,7 +312,8 @@ def _beginning(path: Path, label: str) -> bytes:
         raise UsageError(f"{label}: no such file") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{label}: cannot be read: {getattr(error, 'strerror', 'not a file name')}") from None
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UsageError(f"{label}: is not a regular file")
+    file = open_regular(descriptor)
+    if file is None:
+        raise UsageError(f"{label}: is not a regular file")
+    with file:
         return file.read(4096)
