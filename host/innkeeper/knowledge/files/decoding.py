@@ -22,6 +22,8 @@ from innkeeper.knowledge.model.problems import KnowledgeError, Problem
 Progress = Callable[[int, int], None]
 """Called now and then with how much is done and how much there is, in any one unit; may raise to end the work."""
 
+_Decode = Callable[[str, int], tuple[Any, int]]
+
 _SPACE = re.compile(r"[ \t\n\r]*+")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _NAMES = {dict: "an object", list: "an array", str: "text", bool: "true or false", int: "a number", float: "a number"}
@@ -68,7 +70,9 @@ class Raw:
     problems: list[Problem] = field(default_factory=list)
 
 
-def decode(data: bytes, name: str, *, most: int = MOST_FILE, progress: Progress | None = None) -> Raw:
+def decode(
+    data: bytes, name: str, *, most: int = MOST_FILE, progress: Progress | None = None, light: bool = False
+) -> Raw:
     """What a file of JSON holds. Blocks: about 30 ms a megabyte, for a thread.
 
     Args:
@@ -76,6 +80,7 @@ def decode(data: bytes, name: str, *, most: int = MOST_FILE, progress: Progress 
         name: of the file, for messages.
         most: most bytes.
         progress: called with characters.
+        light: whether entries become None, objects without keys, or what else is cheap: only their number counts.
 
     Raises:
         KnowledgeError: it is too large or too deep, not UTF-8, or not JSON; with the line.
@@ -86,7 +91,18 @@ def decode(data: bytes, name: str, *, most: int = MOST_FILE, progress: Progress 
     problem = too_much(data)
     if problem is not None:
         raise KnowledgeError(problem, source=name)
-    return _Decoder(text, name, progress).raw()
+    return _Decoder(text, name, progress, light).raw()
+
+
+def decode_head(data: bytes, name: str) -> tuple[dict[str, Any] | None, int]:
+    """What the file of a base says at its top, without `entries`, and how many of those there are; None for an array
+    of entries. Nothing is kept of an entry, nor looked for in it. Blocks, for a thread.
+
+    Raises:
+        KnowledgeError: as `decode`.
+    """
+    raw = decode(data, name, light=True)
+    return raw.top, len(raw.entries or ())
 
 
 def decode_object(data: bytes, name: str, *, most: int) -> dict[str, Any]:
@@ -124,7 +140,7 @@ def _text(data: bytes, name: str) -> str:
 
 
 class _Decoder:
-    def __init__(self, text: str, name: str, progress: Progress | None) -> None:
+    def __init__(self, text: str, name: str, progress: Progress | None, light: bool) -> None:
         self._text = text
         self._name = name
         self._progress = progress
@@ -137,6 +153,7 @@ class _Decoder:
             parse_float=self._float,
             parse_constant=self._constant,
         ).raw_decode
+        self._element = json.JSONDecoder(object_pairs_hook=_nothing).raw_decode if light else None
 
     # What these note is found again, with its place, by a slower walk: documents that have it are rare.
 
@@ -233,8 +250,9 @@ class _Decoder:
             number = len(entries)
             where = f"entries[{number}]"
             start = at
-            value, at = self._value(at, where)
-            entries.append(RawEntry(value, start, at, self._problems(value, start, at, where)))
+            value, at = self._value(at, where, self._element)
+            problems = [] if self._element else self._problems(value, start, at, where)
+            entries.append(RawEntry(value, start, at, problems))
             if number >= MOST_ENTRIES:
                 raise KnowledgeError(f"has more than {MOST_ENTRIES:,} entries: split it", source=self._name)
             if self._progress is not None and number % 256 == 0:
@@ -247,12 +265,15 @@ class _Decoder:
                 self._fail("Expecting ',' delimiter", at, where)
             at = self._space(at + 1)
 
-    def _value(self, at: int, where: str) -> tuple[Any, int]:
+    def _value(self, at: int, where: str, decode: _Decode | None = None) -> tuple[Any, int]:
         self._odd = False
         try:
-            value, end = self._decode(self._text, at)
+            value, end = (decode or self._decode)(self._text, at)
         except json.JSONDecodeError as error:
             self._fail(error.msg, error.pos, where)
+        except ValueError:
+            # Python writes out no whole number of thousands of digits.
+            self._fail("a number has thousands of digits", at, where)
         return value, end
 
     def _problems(self, value: Any, start: int, end: int, where: str) -> list[Problem]:
@@ -289,6 +310,10 @@ def name_of(value: Any) -> str:
         return ""
     name = value.get("displayName") or value.get("id")
     return name[:100] if isinstance(name, str) else ""
+
+
+def _nothing(_pairs: object) -> None:
+    return None
 
 
 def _fits(token: str) -> bool:
