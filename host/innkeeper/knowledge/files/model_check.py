@@ -102,6 +102,8 @@ def check_model(
     vectors: Sequence[VectorSet],
     available: Callable[[], Sequence[str]],
     counter: TokenCounter | None = None,
+    *,
+    recorded: str | None = None,
 ) -> ModelCheck:
     """How a base that comes in fits the models that are here. Blocks where `counter` does, for a thread.
 
@@ -110,9 +112,10 @@ def check_model(
         vectors: that came with it.
         available: gives the keys of the models that are here.
         counter: estimates tokens; None: four characters count as one.
+        recorded: the model that counts in place of what the base records: that of the base into which it goes, or "".
     """
     models = tuple(available())
-    recorded = base.info.embedding_model_id or ""
+    recorded = base.info.embedding_model_id or "" if recorded is None else recorded
     here = find_model(recorded, models) if recorded else ""
     sets = {found.model: found for found in vectors}
     # Vectors of another model than the base's are another base's.

@@ -118,7 +118,9 @@ def read_base(path: str | os.PathLike[str], *, strict: bool = True, progress: Pr
         raise KnowledgeError(detection.no_base(beginning), source=label)
     data = read_bounded(path, label)
     source = Source("file", path, path, path.parent, "", "object", None, "", FIRST, False, False)
-    return parse_base(data, source, label=label, base_id=path.stem, strict=strict, progress=progress)
+    # The file inside of a base's folder is that base.
+    base_id = path.parent.name if path.name in NAMES else path.stem
+    return parse_base(data, source, label=label, base_id=base_id, strict=strict, progress=progress)
 
 
 def find_file(folder: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,9 +94,13 @@ class Opened:
             KnowledgeError: it is there, or a medium is broken, too large, or an archive itself.
             UsageError: it cannot be written.
         """
-        media = {path: self._pieces(path) for path in self.given.media}
-        total = sum(self._archive.sizes[self._prefix + path] for path in self.given.media)
+        media, total = self.media()
         place_base(base or self.given.read.base, target, media, total=total, progress=progress)
+
+    def media(self) -> tuple[dict[str, Iterator[bytes]], int]:
+        """The bytes of the media by path, piece by piece, and how many they are; read while the archive is open."""
+        total = sum(self._archive.sizes[self._prefix + path] for path in self.given.media)
+        return {path: self._pieces(path) for path in self.given.media}, total
 
     def _pieces(self, path: str) -> Iterator[bytes]:
         return self._archive.pieces(self._prefix + path, most=MOST_MEDIUM)
@@ -105,7 +109,7 @@ class Opened:
 def place_base(
     base: Base,
     target: Path,
-    media: dict[str, Iterator[bytes]] | None = None,
+    media: Mapping[str, Iterator[bytes]] | None = None,
     *,
     total: int = 0,
     progress: Progress | None = None,
