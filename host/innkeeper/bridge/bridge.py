@@ -262,8 +262,6 @@ class Bridge:
             await self._audit.aclose()
         if self._memory is not None:
             await self._memory.aclose()
-        if self._offer is not None:
-            await self._offer.finish()
         self._database.refuse()
         if self._offer is not None:
             await self._offer.aclose()

@@ -22,8 +22,12 @@ class KbService(KbContext):
         super().__init__(knowledge)
         self._lazy = knowledge
 
-    async def finish(self) -> None:
-        """Ends what keeps the bases, while the database is still open. No guest calls any more."""
+    async def serve(self) -> None:
+        """As `Serving.serve`."""
+        await self._lazy.serve()
+
+    async def aclose(self) -> None:
+        """As `Closing.aclose`."""
         await self._lazy.aclose()
 
 

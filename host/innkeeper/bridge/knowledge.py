@@ -126,8 +126,12 @@ class KnowledgeBases(Protocol):
         """
         ...
 
+    async def serve(self) -> None:
+        """What goes on while no guest asks, until it is cancelled."""
+        ...
+
     async def aclose(self) -> None:
-        """Finishes what was begun, and gives back what it holds. Nobody asks any more."""
+        """Writes what is not written yet; the database is open still. Nobody asks any more."""
         ...
 
 
@@ -157,13 +161,20 @@ class LazyKnowledge:
         self._make = make
         self._lock = trio.Lock()
         self._made: KnowledgeBases | None = None
+        self._there = trio.Event()
 
     async def __call__(self) -> KnowledgeBases:
         if self._made is None:
             async with self._lock:
                 if self._made is None:
                     self._made = await self._make()
+                    self._there.set()
         return self._made
+
+    async def serve(self) -> None:
+        """As `KnowledgeBases.serve`, from when it is made on."""
+        await self._there.wait()
+        await (await self()).serve()
 
     async def aclose(self) -> None:
         """Closes it, if it was made."""

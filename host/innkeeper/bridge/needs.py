@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from innkeeper.bridge.background import Background
-from innkeeper.bridge.knowledge import KnowledgeBases
 from innkeeper.bridge.run_streams import RunStreams, Streams
 from innkeeper.bridge.run_variables import MemoryVariables, RunVariables
 from innkeeper.bridge.runner import Runner
@@ -16,6 +15,7 @@ from innkeeper.plugins.configuration import Configuration
 
 if TYPE_CHECKING:
     from innkeeper.bridge.caller import Caller
+    from innkeeper.bridge.knowledge import KnowledgeBases
     from innkeeper.plugins.host import Host
     from innkeeper.storage.database import Database
 

@@ -14,7 +14,7 @@ from innkeeper.bridge.caller import Caller
 from innkeeper.bridge.gate import Gate
 from innkeeper.bridge.needs import Needs
 from innkeeper.bridge.operation import Operation, operations_of
-from innkeeper.bridge.service import Closing, Finishing, ServiceKind, Serving
+from innkeeper.bridge.service import Closing, ServiceKind, Serving
 from innkeeper.sandbox.interface import HostFunction
 
 
@@ -194,12 +194,6 @@ class Offer:
 
             assert isinstance(service, EventsService)
             service.announce(topic, data)
-
-    async def finish(self) -> None:
-        """Lets services write what they hold, while the database is still open."""
-        for service in self._services.values():
-            if isinstance(service, Finishing):
-                await service.finish()
 
     async def aclose(self) -> None:
         """Gives back what services hold."""

@@ -43,12 +43,3 @@ class Closing(Protocol):
     async def aclose(self) -> None:
         """Gives it back. No guest calls any more."""
         ...
-
-
-@runtime_checkable
-class Finishing(Protocol):
-    """A service that still writes what it holds when the host closes."""
-
-    async def finish(self) -> None:
-        """Writes it, while the database is still open. No guest calls any more."""
-        ...

@@ -1,8 +1,7 @@
-"""The keyword store: what is written is found by its words, in any script, within bounds."""
+"""What guests write is found by its words, in any script, within bounds, and undoes nothing that authors wrote."""
 
 from __future__ import annotations
 
-import gc
 import time
 import unicodedata
 from collections.abc import AsyncIterator
@@ -14,14 +13,18 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from innkeeper.knowledge.guests import PLAIN, GuestBases
+from innkeeper.knowledge.library import Library
+from innkeeper.knowledge.plain.index import PlainIndex
+from innkeeper.knowledge.plain.legs import PlainLegs
+from innkeeper.knowledge.plain.terms import MOST_TERM, MOST_TERMS, folded, query_terms, terms_of_fields
+from innkeeper.knowledge.store.limits import StoreQuota
+from innkeeper.knowledge.store.values import Change, Origin
 from innkeeper.storage.database import Database, open_database
-from innkeeper.storage.knowledge import KeywordStore
 from innkeeper.storage.knowledge_model import (
     MOST_CONTENT,
-    BaseQuota,
     Draft,
     Filters,
     FullError,
@@ -29,9 +32,6 @@ from innkeeper.storage.knowledge_model import (
     Place,
     VersionError,
 )
-from innkeeper.storage.knowledge_search import CANDIDATES
-from innkeeper.storage.knowledge_terms import MOST_TERM, MOST_TERMS, folded, query_terms, terms_of_fields
-from innkeeper.storage.schema import knowledge_terms
 from test_storage_schema import HOSTILE, watched
 
 WORLD = Place("local", "world")
@@ -44,19 +44,23 @@ async def db(tmp_path: Path) -> AsyncIterator[Database]:
         yield opened
 
 
-async def put(store: KeywordStore, id: str, content: str = "", place: Place = WORLD, **more: Any) -> int:
+def made(db: Database, **options: Any) -> GuestBases:
+    return GuestBases(Library(db, PlainLegs(), indexes={PLAIN: PlainIndex}, **options))
+
+
+async def put(store: GuestBases, id: str, content: str = "", place: Place = WORLD, **more: Any) -> int:
     source, expect = more.pop("source", "manual_entry"), more.pop("expect", None)
     return (
         await store.put(place, id, Draft(content=content, **more), source=source, author="a", expect=expect)
     ).version
 
 
-async def found(store: KeywordStore, query: str, **filters: Any) -> list[str]:
+async def found(store: GuestBases, query: str, **filters: Any) -> list[str]:
     return [hit.head.id for hit in await store.search(WORLD, query, k=10, filters=Filters(**filters))]
 
 
 async def test_an_entry_comes_back_as_it_was_written(db: Database) -> None:
-    store = KeywordStore(db, now=lambda: 5.0)
+    store = made(db, now=lambda: 5.0)
     draft = Draft("Ignis", "A dragon\nof old", ("dragon", "red scales"), -3, False, {"a": [1, b"\0", {"b": None}]})
     head = await store.put(WORLD, "d", draft, source="manual_entry", author="")
     entry = await store.get(WORLD, "d")
@@ -85,14 +89,14 @@ async def test_an_entry_comes_back_as_it_was_written(db: Database) -> None:
     ],
 )
 async def test_what_is_written_is_found_whatever_the_script(db: Database, content: str, query: str) -> None:
-    store = KeywordStore(db)
+    store = made(db)
     await put(store, "it", content)
     await put(store, "other", "nothing of the sort")
     assert await found(store, query) == ["it"]
 
 
 async def test_a_keyword_counts_more_than_a_title_and_a_title_more_than_prose(db: Database) -> None:
-    store = KeywordStore(db)
+    store = made(db)
     await put(store, "prose", "about a dragon")
     await put(store, "title", title="The dragon")
     await put(store, "keyword", keywords=("red dragon",))
@@ -106,7 +110,7 @@ async def test_a_keyword_counts_more_than_a_title_and_a_title_more_than_prose(db
 
 
 async def test_rare_words_count_more_and_priority_decides_between_equals(db: Database) -> None:
-    store = KeywordStore(db)
+    store = made(db)
     for number in range(20):
         await put(store, f"c{number:02}", "the common", priority=number)
     await put(store, "rare", "the wyvern")
@@ -114,7 +118,7 @@ async def test_rare_words_count_more_and_priority_decides_between_equals(db: Dat
 
 
 async def test_what_is_not_enabled_or_of_another_source_is_found_only_where_it_is_asked_for(db: Database) -> None:
-    store = KeywordStore(db)
+    store = made(db)
     await put(store, "on", "dragon", source="agent_generated")
     await put(store, "off", "dragon", enabled=False)
     assert await found(store, "dragon") == ["on"]
@@ -126,13 +130,12 @@ async def test_what_is_not_enabled_or_of_another_source_is_found_only_where_it_i
 
 
 async def test_what_was_changed_or_deleted_is_not_found_by_its_old_words(db: Database) -> None:
-    store = KeywordStore(db)
+    store = made(db)
     await put(store, "a", "dragon")
     await put(store, "a", "wyvern")
     assert (await found(store, "dragon"), await found(store, "wyvern")) == ([], ["a"])
     await store.delete(WORLD, "a")
     assert await found(store, "wyvern") == []
-    assert await db.read(lambda connection: connection.scalar(select(func.count()).select_from(knowledge_terms))) == 0
     with pytest.raises(NoSuchError):
         await store.get(WORLD, "a")
     with pytest.raises(NoSuchError):
@@ -140,7 +143,7 @@ async def test_what_was_changed_or_deleted_is_not_found_by_its_old_words(db: Dat
 
 
 async def test_versions_are_compared_and_never_given_twice(db: Database) -> None:
-    store = KeywordStore(db)
+    store = made(db)
     first = await put(store, "a", expect=0)
     with pytest.raises(VersionError) as caught:
         await put(store, "a", expect=0)
@@ -155,7 +158,7 @@ async def test_versions_are_compared_and_never_given_twice(db: Database) -> None
 
 
 async def test_owners_and_bases_are_apart_and_what_is_not_there_is_said_to_be_so(db: Database) -> None:
-    store = KeywordStore(db)
+    store = made(db)
     await put(store, "a", "dragon")
     await put(store, "a", "wyvern", Place("other", "world"))
     await put(store, "a", "gnome", Place("local", "second"))
@@ -170,25 +173,35 @@ async def test_owners_and_bases_are_apart_and_what_is_not_there_is_said_to_be_so
             await put(store, "a", place=place, expect=1)
 
 
-async def test_quotas_hold_and_what_failed_left_nothing(db: Database) -> None:
-    store = KeywordStore(db, quota=BaseQuota(bases=1, entries=2, bytes=1000))
-    await put(store, "a", "x" * 300)
+async def test_quotas_of_guests_hold_and_what_failed_left_nothing(db: Database) -> None:
+    store = made(db, quota=StoreQuota(bases=1, agent_entries=2, agent_bytes=1500))
+    mine: dict[str, Any] = {"source": "agent_generated"}
+    await put(store, "a", "x" * 300, **mine)
     with pytest.raises(FullError, match="1 bases"):
-        await put(store, "a", place=Place("local", "second"))
-    await put(store, "b", "x" * 300)
+        await put(store, "a", place=Place("local", "second"), **mine)
+    await put(store, "b", "x" * 300, **mine)
     with pytest.raises(FullError, match="2 entries"):
-        await put(store, "c")
-    with pytest.raises(FullError, match="1000 bytes"):
-        await put(store, "b", "x" * 700)
+        await put(store, "c", **mine)
+    with pytest.raises(FullError, match="1500 bytes"):
+        await put(store, "b", "x" * 1000, **mine)
     assert (await store.get(WORLD, "b")).content == "x" * 300
     await store.delete(WORLD, "a")
-    await put(store, "b", "x" * 700)
+    await put(store, "b", "x" * 1000, **mine)
+
+
+async def test_what_a_person_wrote_counts_not_against_what_guests_may_write(db: Database) -> None:
+    store = made(db, quota=StoreQuota(agent_entries=1))
+    for number in range(5):
+        await store.put(WORLD, f"{number}", Draft(content="x"), source="manual_entry", author="")
+    await put(store, "mine", source="agent_generated")
+    with pytest.raises(FullError, match="1 entries"):
+        await put(store, "0", source="agent_generated")
 
 
 async def test_terms_count_against_the_quota(db: Database) -> None:
-    store = KeywordStore(db, quota=BaseQuota(bytes=10_000))
+    store = made(db, quota=StoreQuota(agent_bytes=10_000))
     with pytest.raises(FullError):
-        await put(store, "a", " ".join(f"{number:x}" for number in range(1000)))
+        await put(store, "a", " ".join(f"{number:x}" for number in range(1500)), source="agent_generated")
 
 
 WRONG: dict[str, dict[str, Any]] = {
@@ -207,7 +220,7 @@ WRONG: dict[str, dict[str, Any]] = {
 
 
 async def test_bounds_of_a_title_and_keywords_are_characters_of_any_script(db: Database) -> None:
-    store = KeywordStore(db)
+    store = made(db)
     await put(store, "a", title="桥" * 200, keywords=("龙" * 100,))
     assert (await store.get(WORLD, "a")).head.title == "桥" * 200
 
@@ -215,44 +228,66 @@ async def test_bounds_of_a_title_and_keywords_are_characters_of_any_script(db: D
 @pytest.mark.parametrize("draft", WRONG.values(), ids=WRONG)
 async def test_a_draft_out_of_bounds_is_not_kept(db: Database, draft: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"at most|at least|most is|leave it out|must be"):
-        await put(KeywordStore(db), "a", **draft)
-
-
-async def test_a_term_that_everything_has_costs_no_more_than_its_bound(db: Database) -> None:
-    store = KeywordStore(db)
-    for number in range(CANDIDATES + 50):
-        await put(store, f"{number:04}", "the", keywords=("best",) if number == CANDIDATES + 20 else ())
-    with watched() as (_, sent):
-        assert len(await found(store, "the")) == 10
-    assert len(sent) <= 20
-    assert (await found(store, "the best"))[0] == f"{CANDIDATES + 20:04}"
+        await put(made(db), "a", **draft)
 
 
 async def test_priority_decides_among_all_that_match_alike_however_many_they_are(db: Database) -> None:
-    store = KeywordStore(db)
+    store = made(db)
     for number in range(250):
         await put(store, f"{number:03}", "the common", priority=number)
     assert await found(store, "common") == [f"{number}" for number in range(249, 239, -1)]
 
 
-def collections() -> int:
-    return sum(each["collections"] for each in gc.get_stats())
+async def test_a_guest_changes_what_it_names_and_leaves_what_an_author_wrote(db: Database) -> None:
+    library = Library(db, PlainLegs(), indexes={PLAIN: PlainIndex})
+    store = GuestBases(library)
+    document = {
+        "id": "d",
+        "x": {"of": "others"},
+        "displayName": "n" * 500,
+        "content": {"mime_type": "text/markdown", "value": "w" * 40_000},
+        "activation_criteria": {"keywords": ["k" * 150], "key_groups": [{"keys": ["a"], "logic": "NOT_ANY"}]},
+        "usage_metadata": {"priority": 1.5},
+        "management_metadata": {"source": "st_import_v1", "tags": ["t"]},
+        "extensions": {"innkeeper": {"own": 1}, "sillytavern": {"sticky": 2}},
+    }
+    await library.change(WORLD, [Change("d", document)], Origin("import"))
+    entry = await store.get(WORLD, "d")
+    assert (len(entry.content), entry.head.priority, entry.metadata) == (40_000, 1, {})
+    draft = Draft(entry.head.title, entry.content, entry.head.keywords, 1, False, {"b": b"\xff"})
+    await store.put(WORLD, "d", draft, source="agent_generated", author="lore")
+    live = await library.base(WORLD)
+    stored = live.get("d")
+    assert stored is not None
+    document["management_metadata"] = {"source": "agent_generated", "tags": ["t"], "is_enabled": False}
+    document["extensions"] = {
+        "innkeeper": {"own": 1, "metadata": {"b": {"$bytes": "/w=="}}},
+        "sillytavern": {"sticky": 2},
+    }
+    assert stored.plain() == document
+    with pytest.raises(ValueError, match="200 characters"):
+        await store.put(WORLD, "d", Draft("m" * 500), source="agent_generated", author="lore")
 
 
-async def test_the_largest_search_and_the_largest_entry_leave_the_garbage_collector_little(db: Database) -> None:
-    # A collection of all that the process has stops trio's thread, too, for 20 ms and more.
-    store = KeywordStore(db)
-    words = " ".join(f"word{number}" for number in range(32))
-    for number in range(300):
-        await put(store, f"{number}", words)
-    gc.collect()
-    before = collections()
-    assert len(await store.search(WORLD, words, k=50, filters=ALL)) == 50
-    assert collections() - before <= 8
-    gc.collect()
-    before = collections()
-    await put(store, "large", " ".join(f"{number:x}" for number in range(MOST_TERMS)))
-    assert collections() - before <= 8
+async def test_where_somebody_wants_to_see_it_first_a_guest_proposes(db: Database) -> None:
+    library = Library(db, PlainLegs(), indexes={PLAIN: PlainIndex})
+    store = GuestBases(library)
+    await put(store, "a", "old")
+    await library.proposals.require(WORLD, True)
+    await trio.sleep(0.25)
+    head = await store.put(WORLD, "a", Draft(content="new"), source="agent_generated", author="lore")
+    assert head.version == 0
+    await store.delete(WORLD, "a", author="lore")
+    assert (await store.get(WORLD, "a")).content == "old"
+    first, second = await library.proposals.list(WORLD)
+    assert (first.author, first.document is not None, second.document) == ("lore", True, None)
+    await library.accept(WORLD, first.number)
+    assert (await store.get(WORLD, "a")).content == "new"
+    # It was proposed for what is no more.
+    with pytest.raises(VersionError):
+        await library.accept(WORLD, second.number)
+    await library.proposals.refuse(WORLD, second.number)
+    assert await library.proposals.list(WORLD) == []
 
 
 @given(st.text(max_size=600))
@@ -278,7 +313,7 @@ def test_a_normal_form_is_that_of_the_whole_where_nobody_piles_up_marks() -> Non
 
 async def everything(path: Path, word: str) -> None:
     async with open_database(path) as db:
-        store = KeywordStore(db, now=lambda: 1.0)
+        store = made(db, now=lambda: 1.0)
         place = Place(word, word)
         for number in range(2):
             draft = Draft(word, f"{word} {number}", (word,), metadata={word: word})
@@ -301,7 +336,7 @@ async def test_no_text_is_ever_part_of_a_statement_and_postgresql_understands_ea
 
 
 async def test_many_changes_at_once_each_happen_once(db: Database) -> None:
-    store = KeywordStore(db)
+    store = made(db)
     versions: list[int] = []
 
     async def one(number: int) -> None:
