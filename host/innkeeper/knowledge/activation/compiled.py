@@ -140,9 +140,8 @@ class CompiledEntry:
     @property
     def asks_conditions_only(self) -> bool:
         """Whether nothing but its conditions can activate it."""
-        criteria = self.entry.activation_criteria
-        words = criteria.keywords or any(group.logic in ("AND", "OR") for group in self.groups)
-        return bool(self.conditions) and not (words or criteria.use_semantic_search or self.always)
+        semantic = self.entry.activation_criteria.use_semantic_search
+        return bool(self.conditions) and not (self.asks_words or semantic or self.always)
 
 
 def compile_entry(item: Item, mode: Mode) -> CompiledEntry:
@@ -253,10 +252,14 @@ def own_mode(extensions: dict[str, Any] | None) -> Mode | None:
 def defined_in(text: str) -> dict[str, Any] | None:
     """The variables of an entry of `VARIABLES`; None where its text is no JSON object."""
     try:
-        found = json.loads(text) if len(text) <= MOST_DEFINED else None
+        found = json.loads(text, parse_constant=_refuse) if len(text) <= MOST_DEFINED else None
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _group_tags(tags: list[str]) -> list[str]:

@@ -227,12 +227,19 @@ def _check(node: Node, asker: Asker) -> PluginCheck:
 
 def first_failing(nodes: Sequence[Node], asker: Asker) -> tuple[bool | None, str]:
     """Whether all conditions of an entry hold, None where answers are awaited; and the first that does not, said."""
-    answers = [decide(node, asker) for node in nodes]
-    if False in answers:
-        node = nodes[answers.index(False)]
-        now = ""
-        if node.kind in ("variable", "regex"):
-            value, there = value_of(asker.variables, node.variable)
-            now = f", it is {said(value)}" if there else ", it is not set"
-        return False, f"its condition does not hold: {node.text}{now}"
-    return (None if None in answers else True), ""
+    open_ = False
+    # Variables are at hand: nobody is asked about an entry that they hold back.
+    for node in sorted(nodes, key=_asks):
+        answer = decide(node, asker)
+        open_ = open_ or answer is None
+        if answer is False:
+            now = ""
+            if node.kind in ("variable", "regex"):
+                value, there = value_of(asker.variables, node.variable)
+                now = f", it is {said(value)}" if there else ", it is not set"
+            return False, f"its condition does not hold: {node.text}{now}"
+    return (None if open_ else True), ""
+
+
+def _asks(node: Node) -> bool:
+    return node.kind in ("regex", "plugin") or any(_asks(each) for each in node.nodes)

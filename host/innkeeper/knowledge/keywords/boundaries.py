@@ -21,6 +21,9 @@ class Mode(Enum):
     UNICODE = "unicode"
     """Not beside a letter, mark or digit of a script with spaces where it begins or ends with one itself."""
 
+    # Patterns are looked up by the thousand, and Enum's own runs in Python.
+    __hash__ = object.__hash__
+
 
 _UNSPACED = (
     (0x0E00, 0x0EFF),  # Thai, Lao

@@ -29,7 +29,8 @@ def inner_positions(text: str) -> frozenset[int]:
     # No letter folds to nothing: equal lengths mean that each kept its own.
     if text.isascii() or len(text.casefold()) == len(text):
         return frozenset()
-    found, at = [], 0
+    found: list[int] = []
+    at = 0
     for letter in text:
         length = len(letter.casefold())
         found += range(at + 1, at + length)
