@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from innkeeper.knowledge.activation.compiled import CompiledEntry, Key, compile_entry, own_mode
+from innkeeper.knowledge.activation.compiled import CompiledEntry
+from innkeeper.knowledge.activation.compiling import compile_entry, own_mode
 from innkeeper.knowledge.keywords.boundaries import Mode
 from innkeeper.knowledge.keywords.index import KeywordIndex
 from innkeeper.knowledge.keywords.keys import Pattern
@@ -91,16 +92,17 @@ def compile_base(
             by_tag.setdefault(tag, []).append(position)
         if not entry.entry.management_metadata.is_enabled:
             continue
-        # A keyword that several entries have is one object, however many there are.
-        patterns.update((key.pattern, None) for key in _keys(entry) if key.pattern is not None)
-        asked = asking(entry)
-        for pattern in {key.pattern for key in asked if key.pattern is not None}:
+        # What is looped over here was made with the entry: thousands of lists made again for one that was changed
+        # would bring the garbage collector, which stops all threads.
+        for pattern in entry.patterns:
+            patterns[pattern] = None
+        for pattern in entry.calling:
             wanting.setdefault(pattern, []).append(position)
-        if any(key.pattern is None for key in asked) or entry.always or entry.asks_conditions_only:
+        if entry.called:
             others.append(position)
         if entry.entry.activation_criteria.use_semantic_search:
             semantic.append(position)
-        if any(key.macro for key in _keys(entry)):
+        if entry.has_macros:
             macros.append(position)
         deepest = max(deepest, entry.scan_depth or 0)
     return CompiledBase(
@@ -119,19 +121,6 @@ def compile_base(
         deepest=deepest,
         counted=_still_counted(entries, previous),
     )
-
-
-def asking(entry: CompiledEntry) -> Sequence[Key]:
-    """The keys of which one must occur before an entry's words can be met."""
-    if entry.keywords:
-        return entry.keywords
-    # Each of these groups must hold, so one of them is enough to look at.
-    groups = [group for group in entry.groups if group.logic in ("AND", "OR") and group.keys]
-    return min((group.keys for group in groups), key=len, default=())
-
-
-def _keys(entry: CompiledEntry) -> list[Key]:
-    return [*entry.keywords, *(key for group in entry.groups for key in group.keys)]
 
 
 def _still_counted(entries: Sequence[CompiledEntry], previous: CompiledBase | None) -> dict[tuple[str, int], int]:

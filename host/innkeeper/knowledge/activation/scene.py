@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from innkeeper.knowledge.activation.base import CompiledBase
-from innkeeper.knowledge.activation.compiled import CompiledEntry, Key
+from innkeeper.knowledge.activation.compiled import CompiledEntry
 from innkeeper.knowledge.activation.interface import Message, Request
 from innkeeper.knowledge.activation.macros import Macros
 from innkeeper.knowledge.keywords.index import KeywordIndex
@@ -185,14 +185,9 @@ def _index_of_macros(base: CompiledBase, macros: Macros) -> list[KeywordIndex]:
     patterns = []
     for position in base.macros:
         entry = base.entries[position]
-        for key in keys_of(entry):
+        for key in entry.keys:
             if key.macro and key.regex is None:
                 pattern = macros.pattern(key, entry)
                 if pattern is not None:
                     patterns.append(pattern)
     return [KeywordIndex(patterns)] if patterns else []
-
-
-def keys_of(entry: CompiledEntry) -> list[Key]:
-    """All keys of an entry."""
-    return [*entry.keywords, *(key for group in entry.groups for key in group.keys)]

@@ -12,6 +12,7 @@ from typing import Any, Final
 from innkeeper.knowledge.activation.admission import Admission
 from innkeeper.knowledge.activation.base import CompiledBase
 from innkeeper.knowledge.activation.chance import Chance
+from innkeeper.knowledge.activation.containers import parts_of
 from innkeeper.knowledge.activation.fitting import Fitting
 from innkeeper.knowledge.activation.inclusion import lose
 from innkeeper.knowledge.activation.interface import Outcome, Request
@@ -181,7 +182,7 @@ class Sweeps:
         for _ in range(MOST_NESTED):
             new = yield from self._round(matched, sweep)
             kept += new
-            matched = self._children(new, sweep)
+            matched = self._parts(new, sweep)
             if not matched:
                 break
         return kept
@@ -242,32 +243,9 @@ class Sweeps:
         state.end(Outcome.PROBABILITY, f"chance decided against it ({probability:.0%}); {state.reason}", sweep)
         return False
 
-    def _children(self, containers: Sequence[State], sweep: int) -> list[State]:
-        """Puts active entries into their containers; gives those that must be looked at first."""
-        found: dict[Ref, State] = {}
-        for container in containers:
-            above = {container.ref}
-            at: State | None = container
-            while at is not None and at.parent is not None:
-                at = at.parent
-                above.add(at.ref)
-            for child in container.compiled.entry.management_metadata.child_ids:
-                position = container.base.positions.get(child)
-                if position is None or (container.ref[0], position) in above:
-                    continue
-                state = self._state(container.ref[0], position)
-                if state.parent is not None or state.ref in found:
-                    continue
-                if state.is_active:
-                    # What the child contains in turn may contain the container.
-                    if not _contains(state, container):
-                        state.parent = container
-                        container.children.append(state)
-                elif not state.settled and self._passes_gates(state, sweep):
-                    state.parent = container
-                    state.reason = f"a part of {container.name!r}"
-                    found[state.ref] = state
-        return list(found.values())
+    def _parts(self, containers: Sequence[State], sweep: int) -> list[State]:
+        parts = parts_of(containers, self._state)
+        return [part for part in parts if self._passes_gates(part, sweep)]
 
     def _relate(self, sweep: int) -> Waiting:
         """Brings what belongs to active entries, as far as the budget allows."""
@@ -289,13 +267,3 @@ class Sweeps:
 
     def _admits_reference(self, ref: Ref) -> Generator[None, None, bool]:
         return (yield from self._admission.of_reference(ref, self._bases[ref[0]]))
-
-
-def _contains(outer: State, inner: State) -> bool:
-    """Whether an entry contains another, at any depth."""
-    at: State | None = inner
-    while at is not None:
-        if at is outer:
-            return True
-        at = at.parent
-    return False
