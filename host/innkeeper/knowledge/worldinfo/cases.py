@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
@@ -161,26 +161,30 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def run_cases(cases: Sequence[Case], test: Test | None) -> Iterator[dict[str, Any]]:
+def run_cases(
+    cases: Sequence[Case], test: Test | None, check: Callable[[], None] = lambda: None
+) -> Iterator[dict[str, Any]]:
     """What comes out of each case, in their order.
 
     Args:
         cases: those of one sequence keep its timed effects.
         test: tests regular expressions.
+        check: called between cases and in them; ends the run by raising.
     """
     chats: dict[str | int, TimedEffects] = {}
     for case in cases:
         effects = TimedEffects() if case.sequence is None else chats.setdefault(case.sequence, TimedEffects())
-        yield answer_of(case, run_case(case, effects, test))
+        yield answer_of(case, run_case(case, effects, test, check))
 
 
-def run_case(case: Case, effects: TimedEffects, test: Test | None) -> Scanned:
+def run_case(case: Case, effects: TimedEffects, test: Test | None, check: Callable[[], None] = lambda: None) -> Scanned:
     """The scan of one case. Tokens are words between spaces.
 
     Args:
         case: what to scan.
         effects: of its chat; brought up to date.
         test: tests regular expressions.
+        check: as of `scan`.
     """
     given = case.settings
     settings = Settings(
@@ -214,6 +218,7 @@ def run_case(case: Case, effects: TimedEffects, test: Test | None) -> Scanned:
         random=lambda: case.rnd,
         count=lambda text: len(text.split()),
         test=test,
+        check=check,
     )
 
 
