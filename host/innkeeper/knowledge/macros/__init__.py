@@ -1,0 +1,1 @@
+"""Macros in texts: a small engine that cannot loop."""
