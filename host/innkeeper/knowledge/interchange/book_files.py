@@ -22,12 +22,13 @@ def world_book(base: Base) -> dict[str, Any]:
     for item in base.items:
         read = source_of(item.document)
         imported = read.get("format") == WORLD
-        uid = numbers.of(item)
+        uid = None if imported else numbers.of(item)
         key = str(read.get("key", item.entry.id)) if imported else str(uid)
         if key in entries:
+            # Two books were put together: the later entry gets another number.
             uid = numbers.next()
             key = str(uid)
-        entries[key] = exported_entry(item, uid if not imported or key == str(uid) else None, key)
+        entries[key] = exported_entry(item, uid, key)
     return {**top_of(base.document, WORLD), "entries": entries}
 
 
@@ -53,16 +54,16 @@ class _Numbers:
 
     def __init__(self, items: list[Item]) -> None:
         self._used: set[int] = set()
-        self._wanted = {uid_of(item.document) for item in items}
+        self._wanted = {uid for item in items if (uid := _own(item)) is not None}
         self._last = -1
 
     def of(self, item: Item) -> int:
         """The number that an entry has, if it is free; else another."""
-        uid = uid_of(item.document)
-        if str(uid) == str(source_of(item.document).get("key", item.entry.id)) and uid not in self._used:
-            self._used.add(uid)
-            return uid
-        return self.next()
+        uid = _own(item)
+        if uid is None or uid in self._used:
+            return self.next()
+        self._used.add(uid)
+        return uid
 
     def next(self) -> int:
         """A number that nobody has or wants."""
@@ -71,3 +72,8 @@ class _Numbers:
             self._last += 1
         self._used.add(self._last)
         return self._last
+
+
+def _own(item: Item) -> int | None:
+    uid = uid_of(item.document)
+    return uid if str(uid) == source_of(item.document).get("key", item.entry.id) else None

@@ -110,7 +110,7 @@ def read_world_book(raw: Mapping[str, Any], kb_id: str, name: str) -> tuple[Base
         good = 0 < len(key) <= bounds.MOST_ID
         document, problems = translated(world, key if good else f"entry-{len(made.items)}", where)
         made.problems += problems
-        made.add(document, where, None if _is_native(world) else _of_world(world, "" if good else key))
+        made.add(document, where, None if _is_native(world) else _of_world(world, None if good else key))
     return new_base(base_document(raw, kb_id, name, WORLD), made), made.problems
 
 
@@ -161,10 +161,10 @@ def new_base(document: dict[str, Any], made: Made) -> Base:
         raise KnowledgeError(problems_of(error, "")) from None
 
 
-def _of_world(world: Mapping[str, Any], key: str) -> Callable[[Item], dict[str, Any]]:
+def _of_world(world: Mapping[str, Any], key: str | None) -> Callable[[Item], dict[str, Any]]:
     def finish(item: Item) -> dict[str, Any]:
         lost = residue(without_native(world), {**kept(item.document), **mapped(item.document)})
-        return {SOURCE: {"format": WORLD, **({"residue": lost} if lost else {}), **({"key": key} if key else {})}}
+        return {SOURCE: {"format": WORLD, **({"residue": lost} if lost else {}), **({} if key is None else {"key": key})}}
 
     return finish
 

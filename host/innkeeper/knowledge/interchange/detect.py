@@ -12,6 +12,7 @@ from innkeeper.knowledge.interchange.agnai import KIND as AGNAI
 from innkeeper.knowledge.interchange.agnai import read_agnai
 from innkeeper.knowledge.interchange.books import read_character_book, read_world_book
 from innkeeper.knowledge.interchange.cards import LOOKS_LIKE_A_CARD, is_card_container, read_card
+from innkeeper.knowledge.interchange.charx import has_card
 from innkeeper.knowledge.interchange.novelai import KIND as NOVELAI
 from innkeeper.knowledge.interchange.novelai import read_novelai
 from innkeeper.knowledge.interchange.png import SIGNATURE, read_texts
@@ -63,7 +64,8 @@ def read_lorebook(data: bytes, name: str) -> Imported | None:
                 data = read_base64(text.text, f"the chunk {NAIDATA!r}", name, MOST_JSON)
                 return lorebook_of(read_json(data, name), stem, name, data)
     if is_card_container(data):
-        return _of_card(data, stem, name)
+        # An archive or a picture without a card is somebody else's.
+        return _of_card(data, stem, name) if data.startswith(SIGNATURE) or has_card(data, name) else None
     start = data[:2000].lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if start != b"{":
         return None

@@ -15,11 +15,14 @@ from innkeeper.knowledge.model.problems import KnowledgeError, Problem
 MOST_JSON: Final = 64 << 20
 """Bytes of a lorebook, card or preset. Presets in the wild have over a megabyte, world books several."""
 
-MOST_VALUES: Final = 2_000_000
+MOST_VALUES: Final = 1_000_000
 """Values of one file: an entry of a world book has about fifty."""
 
 MOST_NUMBER: Final = 400
-"""Characters of one number; as many as the largest finite one can have."""
+"""Characters of one number; the largest finite one has 309 digits."""
+
+MOST_DEPTH: Final = bounds.MOST_DEPTH - 16
+"""Containers inside each other. What has no field lies deeper in an entry than it did in its file."""
 
 # A string that is not closed reaches to the end, so that no second attempt begins inside of it: linear.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
@@ -91,19 +94,19 @@ def _bound(data: bytes, source: str) -> None:
     depth = 0
     for found in _BRACKET.finditer(outside):
         depth += 1 if found[0] in b"[{" else -1
-        if depth > bounds.MOST_DEPTH:
-            said = f"has containers inside each other more than {bounds.MOST_DEPTH} deep"
+        if depth > MOST_DEPTH:
+            said = f"has containers inside each other more than {MOST_DEPTH} deep"
             raise KnowledgeError(said, source=source)
 
 
-def _integer(digits: str) -> int:
-    if len(digits) > MOST_NUMBER:
-        raise ValueError("a number with too many digits")
-    return int(digits)
+def _integer(digits: str) -> int | float:
+    value = int(digits) if len(digits) <= 20 else 0
+    # Beyond 64 bits it is what JavaScript reads, too.
+    return value if len(digits) <= 20 and -(1 << 63) <= value < 1 << 64 else _finite(digits)
 
 
 def _finite(digits: str) -> float:
-    if len(digits) > MOST_NUMBER * 2:
+    if len(digits) > MOST_NUMBER:
         raise ValueError("a number with too many digits")
     value = float(digits)
     if not math.isfinite(value):

@@ -31,7 +31,7 @@ def base_document(raw: Mapping[str, Any], kb_id: str, name: str, form: str) -> d
     top = {key: value for key, value in without_native(raw).items() if key != "entries"}
     called, described = top.get("name"), top.get("description")
     document: dict[str, Any] = {"kb_version": "1.0.0", "schema_version": SCHEMA_VERSION}
-    document["kb_displayName"] = (called.strip() if isinstance(called, str) else "")[: bounds.MOST_NAME] or name
+    document["kb_displayName"] = (called.strip() if isinstance(called, str) else "")[: bounds.MOST_NAME] or ("" if native else name)
     if isinstance(described, str) and described:
         document["kb_description"] = described[: bounds.MOST_CONTENT]
     kept = {key: value for key, value in top.items() if key not in ("name", "description", SOURCE)}
@@ -66,7 +66,10 @@ def top_of(document: Mapping[str, Any], form: str) -> dict[str, Any]:
     top.pop("entries", None)
     given = top.get("extensions")
     if given is not None and not isinstance(given, Mapping):
-        return top
+        if imported:
+            return top
+        del top["extensions"]
+        given = None
     marker: dict[str, Any] = {} if imported else {"native": True}
     if not given:
         marker["bare"] = "absent" if "extensions" not in top else "null" if given is None else None

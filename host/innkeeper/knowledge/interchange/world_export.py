@@ -21,6 +21,7 @@ from innkeeper.knowledge.interchange.world_fields import (
     TEMPLATE,
 )
 from innkeeper.knowledge.interchange.world_import import caiu_entry
+from innkeeper.knowledge.model import bounds
 from innkeeper.knowledge.model.base import Item
 from innkeeper.knowledge.model.entry import ALWAYS, CRITICAL
 from innkeeper.knowledge.model.sillytavern import KEY, SillyTavern, read_sillytavern
@@ -45,9 +46,9 @@ def world_entry(item: Item) -> dict[str, Any]:
     read = read_sillytavern(item.entry)
     for name in _TYPED:
         world[name] = getattr(read, name) if name in read.model_fields_set else TEMPLATE[name]
-    for name in ("outletName", "automationId"):
-        if not isinstance(world[name], str):
-            world[name] = ""
+    for name in ("outletName", "automationId", "addMemo"):
+        if not isinstance(world[name], type(TEMPLATE[name])):
+            world[name] = TEMPLATE[name]
     return world
 
 
@@ -72,7 +73,8 @@ def exported_entry(item: Item, uid: int | None = None, key: str | None = None) -
     around = None if imported else around_of(document)
     if around is not None:
         world["content"] = f"{around[0]}{world['content']}{around[1]}"
-    id_ = str(document["id"]) if key is None else key
+    # A key that cannot be an id gives one by its place.
+    id_ = key if key is not None and 0 < len(key) <= bounds.MOST_ID else str(document["id"])
     return with_native(document, world, lambda marked: caiu_entry(marked, id_), around, imported)
 
 
@@ -94,8 +96,11 @@ def with_native(
     """
     given = shaped.get("extensions")
     if given is not None and not isinstance(given, Mapping):
-        # Somebody else's value stands where it would go, and the file must stay as it was.
-        return shaped
+        # Somebody else's value stands where it would go.
+        if imported:
+            return shaped
+        shaped = {key: value for key, value in shaped.items() if key != "extensions"}
+        given = None
     marker: dict[str, Any] = {} if imported else {"native": True}
     if not given:
         marker["bare"] = "absent" if "extensions" not in shaped else "null" if given is None else None
