@@ -67,7 +67,9 @@ def world_entries(draw: st.DrawFn) -> dict[str, Any]:
 def world_books(draw: st.DrawFn) -> dict[str, Any]:
     """A whole world book."""
     entries = draw(st.lists(world_entries(), max_size=4))
-    keys = draw(st.lists(st.integers(0, 99).map(str) | TEXTS, min_size=len(entries), max_size=len(entries), unique=True))
+    keys = draw(
+        st.lists(st.integers(0, 99).map(str) | TEXTS, min_size=len(entries), max_size=len(entries), unique=True)
+    )
     for key, entry in zip(keys, entries, strict=True):
         if key.isdigit() and draw(st.booleans()):
             entry["uid"] = int(key)

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from interchange_samples import TEXTS, base_of, character_books, native_bases, world_books
 
 from innkeeper.knowledge.interchange.book_files import character_book, world_book
 from innkeeper.knowledge.interchange.books import read_character_book, read_world_book
@@ -21,6 +20,7 @@ from innkeeper.knowledge.interchange.world_import import caiu_entry
 from innkeeper.knowledge.model.base import Base, Item
 from innkeeper.knowledge.model.entry import read_entry
 from innkeeper.knowledge.model.problems import KnowledgeError
+from interchange_samples import TEXTS, base_of, character_books, native_bases, world_books
 
 KB = "kb"
 
@@ -134,7 +134,9 @@ def test_what_a_translation_loses_returns(own: dict[str, Any], made: dict[str, A
     assert residue(own, own) == {}
 
 
-@pytest.mark.parametrize("rest", [None, 1, [], {"a": 1}, {"a": {"in": 3}}, {"a": {"in": {"b": []}}}, {"a": {"made": []}}])
+@pytest.mark.parametrize(
+    "rest", [None, 1, [], {"a": 1}, {"a": {"in": 3}}, {"a": {"in": {"b": []}}}, {"a": {"made": []}}]
+)
 def test_a_residue_that_somebody_invented_changes_nothing(rest: Any) -> None:
     assert restored({"a": {"b": 1}}, rest) == {"a": {"b": 1}}
 
@@ -266,7 +268,9 @@ def test_a_crafted_lorebook_ends_in_one_clear_error(data: bytes, words: str) -> 
     assert "bad.json" in str(raised.value)
 
 
-@pytest.mark.parametrize("data", [b"", b"text", b"[1]", b'{"kb_id": "a", "entries": []}', b'{"nodes": []}', b"PK\x03\x04"])
+@pytest.mark.parametrize(
+    "data", [b"", b"text", b"[1]", b'{"kb_id": "a", "entries": []}', b'{"nodes": []}', b"PK\x03\x04"]
+)
 def test_what_is_no_lorebook_is_somebody_elses(data: bytes) -> None:
     assert read_lorebook(data, "file") is None
 

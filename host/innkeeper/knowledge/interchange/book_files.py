@@ -28,6 +28,7 @@ def world_book(base: Base) -> dict[str, Any]:
             # Two books were put together: the later entry gets another number.
             uid = numbers.next()
             key = str(uid)
+        numbers.passed(key)
         entries[key] = exported_entry(item, uid, key)
     return {**top_of(base.document, WORLD), "entries": entries}
 
@@ -50,30 +51,37 @@ def character_book(base: Base) -> dict[str, Any]:
 
 
 class _Numbers:
-    """Gives each entry a number that no other has."""
+    """Gives entries numbers that no other has, ascending: whoever reads the book goes through it by number."""
 
     def __init__(self, items: list[Item]) -> None:
-        self._used: set[int] = set()
-        self._wanted = {uid for item in items if (uid := _own(item)) is not None}
+        self._kept = {uid for item in items if _is_kept(item) and (uid := _own(item)) is not None}
         self._last = -1
 
     def of(self, item: Item) -> int:
-        """The number that an entry has, if it is free; else another."""
+        """The number that an entry has, if it is free and follows the last; else the next."""
         uid = _own(item)
-        if uid is None or uid in self._used:
+        if uid is None or uid <= self._last or uid in self._kept:
             return self.next()
-        self._used.add(uid)
+        self._last = uid
         return uid
 
+    def passed(self, key: str) -> None:
+        """An entry keeps its own key."""
+        if key.isascii() and key.isdigit() and len(key) < 16:
+            self._last = max(self._last, int(key))
+
     def next(self) -> int:
-        """A number that nobody has or wants."""
+        """A number that nobody has or keeps."""
         self._last += 1
-        while self._last in self._used or self._last in self._wanted:
+        while self._last in self._kept:
             self._last += 1
-        self._used.add(self._last)
         return self._last
 
 
 def _own(item: Item) -> int | None:
     uid = uid_of(item.document)
     return uid if str(uid) == source_of(item.document).get("key", item.entry.id) else None
+
+
+def _is_kept(item: Item) -> bool:
+    return source_of(item.document).get("format") in (WORLD, BOOK)

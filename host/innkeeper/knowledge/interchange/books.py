@@ -164,7 +164,9 @@ def new_base(document: dict[str, Any], made: Made) -> Base:
 def _of_world(world: Mapping[str, Any], key: str | None) -> Callable[[Item], dict[str, Any]]:
     def finish(item: Item) -> dict[str, Any]:
         lost = residue(without_native(world), {**kept(item.document), **mapped(item.document)})
-        return {SOURCE: {"format": WORLD, **({"residue": lost} if lost else {}), **({} if key is None else {"key": key})}}
+        return {
+            SOURCE: {"format": WORLD, **({"residue": lost} if lost else {}), **({} if key is None else {"key": key})}
+        }
 
     return finish
 

@@ -31,7 +31,9 @@ def base_document(raw: Mapping[str, Any], kb_id: str, name: str, form: str) -> d
     top = {key: value for key, value in without_native(raw).items() if key != "entries"}
     called, described = top.get("name"), top.get("description")
     document: dict[str, Any] = {"kb_version": "1.0.0", "schema_version": SCHEMA_VERSION}
-    document["kb_displayName"] = (called.strip() if isinstance(called, str) else "")[: bounds.MOST_NAME] or ("" if native else name)
+    document["kb_displayName"] = (called.strip() if isinstance(called, str) else "")[: bounds.MOST_NAME] or (
+        "" if native else name
+    )
     if isinstance(described, str) and described:
         document["kb_description"] = described[: bounds.MOST_CONTENT]
     kept = {key: value for key, value in top.items() if key not in ("name", "description", SOURCE)}

@@ -127,7 +127,7 @@ def _extension(fields: Fields, whole: bool) -> dict[str, Any]:
         for key, value in fields.raw.items()
         if key not in MAPPED and key != SOURCE and (whole or key not in TEMPLATE or value != TEMPLATE[key])
     }
-    if not whole and kept.get("extensions") == {}:
+    if not whole and not kept.get("extensions", True):
         del kept["extensions"]
     return kept
 
