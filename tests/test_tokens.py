@@ -131,7 +131,7 @@ def test_the_memory_of_counts_is_bounded_and_forgets_what_was_used_longest_ago()
         cached.count(text)
     cached.count(texts[0])
     cached.count("d" * 100)
-    assert len(cached) == 3
+    assert cached.kept == 3
     asked = inner.asked
     cached.count(texts[0])
     assert inner.asked == asked

@@ -1,4 +1,4 @@
-"""How far the estimate of tokens is from what tokenizers count, by language, on texts that it was not fitted to."""
+"""How far the estimate of tokens is from what tokenizers count, by language, on texts of the project's own."""
 
 from __future__ import annotations
 

@@ -29,7 +29,8 @@ class CachedCounter:
         """Of the other counter."""
         return self._inner.name
 
-    def __len__(self) -> int:
+    @property
+    def kept(self) -> int:
         """How many counts are kept."""
         return len(self._counts)
 

@@ -6,7 +6,8 @@ import math
 import re
 
 # What each costs is about the middle between cl100k_base and o200k_base, fitted on encyclopedic text, manuals and
-# programs, a little higher where prose costs more (docs/assembly.md has the errors). Every pattern takes what it matched away, so time is linear in the text.
+# programs, a little higher where prose costs more (docs/assembly.md has the errors). Every pattern takes away what it
+# matched, so time is linear in the text.
 _WORD = re.compile(r"[A-Z]?[a-z]{1,16}|[A-Z]{1,16}")
 _DIGITS = re.compile(r"[0-9]{1,3}")
 _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]{1,2}")
