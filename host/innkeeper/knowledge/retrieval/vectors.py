@@ -1,0 +1,122 @@
+"""The vectors of a base: every one is looked at, as long as that is quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+EXACT: Final = 12_800_000
+"""Numbers (vectors times dimension) up to which every vector is looked at: 50,000 of 256 take about 5 ms on one core,
+without an index that has to be built and can miss something."""
+
+MOST_NUMBERS: Final = 320_000_000
+"""Numbers of all vectors of a base in memory, 1.2 GiB. A base that has more is searched by words."""
+
+_SAMPLE = 1024
+
+Floats = NDArray[np.float32]
+
+
+class Vectors:
+    """Vectors of length 1 by slot. Written by one thread at a time; others may read meanwhile.
+
+    Attributes:
+        dimension: numbers of a vector.
+        has: which slots have one; shape (room,).
+        held: vectors in use, those of removed entries included.
+    """
+
+    def __init__(self, dimension: int, room: int) -> None:
+        self.dimension = dimension
+        self.has = np.zeros(room, np.bool_)
+        # Memory that nobody wrote to costs nothing.
+        self.rows = np.zeros((room, dimension), np.float32)
+        self.held = 0
+
+    def put(self, slot: int, vector: Floats) -> bool:
+        """Takes a vector; False where it says nothing: zeros, or a length of no direction.
+
+        Raises:
+            ValueError: it has another dimension, or a number that is not finite.
+        """
+        if vector.shape != (self.dimension,):
+            raise ValueError(f"a vector has the shape {vector.shape}, and not ({self.dimension},)")
+        length = float(np.linalg.norm(vector.astype(np.float64)))
+        if not np.isfinite(length):
+            raise ValueError("a vector has a number that is not finite")
+        if length < 1e-12:
+            return False
+        if slot >= len(self.has):
+            room = max(2 * len(self.has), slot + 1)
+            rows, has = np.zeros((room, self.dimension), np.float32), np.zeros(room, np.bool_)
+            rows[: len(self.rows)], has[: len(self.has)] = self.rows, self.has
+            self.rows, self.has = rows, has
+        self.rows[slot] = vector / np.float32(length)
+        self.has[slot] = True
+        self.held += 1
+        return True
+
+    def put_all(self, rows: Floats, has: NDArray[np.bool_]) -> None:
+        """Takes the vectors of the first slots, which were checked already.
+
+        Args:
+            rows: shape (any, dimension).
+            has: which of them are there.
+        """
+        self.rows[: len(rows)], self.has[: len(has)] = rows, has
+        self.held += int(has.sum())
+
+    def read(self, count: int) -> tuple[Floats, NDArray[np.bool_]]:
+        """The rows of the first `count` slots, and which of them are there; fewer where the last ones have none."""
+        rows, has = self.rows, self.has
+        count = min(count, len(rows), len(has))
+        return rows[:count], has[:count]
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How the likenesses of a query to a base are distributed.
+
+    Attributes:
+        mean, deviation: of the cosines.
+    """
+
+    mean: float
+    deviation: float
+
+    def z(self, value: float) -> float:
+        """How many standard deviations a value is above the mean; 0 where all are equal."""
+        return (value - self.mean) / self.deviation if self.deviation > 1e-9 else 0.0
+
+
+def spread_of(values: Floats) -> Spread:
+    """The spread of some values, of none too."""
+    if not len(values):
+        return Spread(0.0, 0.0)
+    mean = float(values.mean(dtype=np.float64))
+    return Spread(mean, float(np.sqrt(max(float(np.square(values - mean).mean(dtype=np.float64)), 0.0))))
+
+
+def sample(slots: NDArray[np.int64]) -> NDArray[np.int64]:
+    """At most 1,024 of some slots, evenly, so that their spread stands for all."""
+    if len(slots) <= _SAMPLE:
+        return slots
+    return slots[np.linspace(0, len(slots) - 1, _SAMPLE).astype(np.int64)]
+
+
+def as_query(vector: Floats, dimension: int) -> Floats | None:
+    """A query's vector with length 1, or None where it says nothing.
+
+    Raises:
+        ValueError: it has another dimension, or a number that is not finite.
+    """
+    if vector.shape != (dimension,):
+        raise ValueError(f"the query's vector has the shape {vector.shape}, and the base's have ({dimension},)")
+    vector = np.ascontiguousarray(vector, np.float32)
+    length = float(np.linalg.norm(vector.astype(np.float64)))
+    if not np.isfinite(length):
+        raise ValueError("the query's vector has a number that is not finite")
+    return None if length < 1e-12 else vector / np.float32(length)
