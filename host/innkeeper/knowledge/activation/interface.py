@@ -45,6 +45,11 @@ class Request:
         scope: tags of which an entry must have at least one; empty: all entries.
         force: ids of entries that are active whatever their criteria say.
         dry_run: whether nothing of the session is changed.
+        length: how many messages the conversation has altogether, where `messages` are only its newest; None: those.
+        greeting: the number of the greeting that the conversation began with, or None where nobody knows.
+        related: whether entries that belong to active ones are brought, as the budget allows.
+        explain: ids of entries that the trace must have a line of, also where they did not match.
+        unmatched: how many other entries without a match the trace may list.
     """
 
     messages: Sequence[Message] = ()
@@ -63,6 +68,11 @@ class Request:
     scope: Sequence[str] = ()
     force: Sequence[str] = ()
     dry_run: bool = False
+    length: int | None = None
+    greeting: int | None = None
+    related: bool = True
+    explain: Sequence[str] = ()
+    unmatched: int = 0
 
 
 class Outcome(Enum):
