@@ -42,10 +42,11 @@ def _figure(row: dict[str, Any], peer: str) -> str:
     if median is None:
         return "-"
     low, high = row["quartiles"][peer]
-    return f"{_number(median)} ({_number(low)} to {_number(high)})"
+    return f"{number(median)} ({number(low)} to {number(high)})"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """A figure for people (str): three significant digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
