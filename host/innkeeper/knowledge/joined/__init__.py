@@ -1,0 +1,1 @@
+"""The parts of this room, joined: what a host, a command or a program holds of knowledge bases."""
