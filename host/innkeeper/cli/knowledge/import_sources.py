@@ -72,7 +72,7 @@ def opened(path: Path, *, strict: bool, progress: Progress | None = None) -> Ite
 
 def is_document(path: Path) -> bool:
     """Whether a file or folder is read as documents (bool)."""
-    from innkeeper.knowledge.files.reading import NAMES
+    from innkeeper.knowledge.files.names import NAMES
 
     if path.is_dir():
         return not any(os.path.lexists(path / name) for name in (*NAMES, "project.json"))

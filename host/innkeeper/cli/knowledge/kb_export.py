@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from innkeeper.knowledge.files.decoding import Progress
-    from innkeeper.knowledge.files.reading import Read
+    from innkeeper.knowledge.files.parsing import Read
     from innkeeper.knowledge.files.vectors import VectorSet
     from innkeeper.knowledge.model.problems import Problem
 

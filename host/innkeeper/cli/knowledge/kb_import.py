@@ -57,7 +57,7 @@ class Options:
 )
 @json_option
 @pass_settings
-def import_(settings: Settings, files: tuple[str, ...], **options: Any) -> None:
+def import_(settings: Settings, /, files: tuple[str, ...], **options: Any) -> None:
     """Read each FILE into a knowledge base of its own, or all into one (--into).
 
     A FILE is a base (folder, .json, .ckb), its archive (.zip, .ctkbz), a lorebook of SillyTavern, NovelAI, Agnai or
@@ -255,11 +255,10 @@ class Import:
             documents = await trio.to_thread.run_sync(joined, target.base, found.base, existing)
         if found.media and not known.path.is_dir():
             raise UsageError(f"{name}: has media, and {known.label} is a single file: make a folder of it first")
-        with ExitStack() as stack:
-            with bar(f"writing {known.name}", not self.options.quiet) as progress:
-                added = media_added(known.path, found.media, total=found.media_bytes, progress=progress)
-                media = await trio.to_thread.run_sync(stack.enter_context, added)
-                done = await self.keeper.change(known, documents, gone, progress=progress)
+        with ExitStack() as stack, bar(f"writing {known.name}", not self.options.quiet) as progress:
+            added = media_added(known.path, found.media, total=found.media_bytes, progress=progress)
+            media = await trio.to_thread.run_sync(stack.enter_context, added)
+            done = await self.keeper.change(known, documents, gone, progress=progress)
         counts = (done.created, done.changed, done.same, done.deleted)
         return _report(name, found, known.id, counts, media)
 

@@ -12,7 +12,7 @@ from innkeeper.cli.settings import Settings, json_option, pass_settings
 from innkeeper.errors import InnkeeperError, UsageError
 
 if TYPE_CHECKING:
-    from innkeeper.knowledge.files.reading import Read
+    from innkeeper.knowledge.files.parsing import Read
     from innkeeper.knowledge.model.entry import Entry
 
 

@@ -27,7 +27,7 @@ from innkeeper.knowledge.files.bounds import (
     MOST_RATIO,
     SMALL,
 )
-from innkeeper.knowledge.files.reading import NAMES
+from innkeeper.knowledge.files.names import NAMES
 from innkeeper.knowledge.files.regular import open_regular
 from innkeeper.knowledge.files.relative import folded, why_not
 from innkeeper.knowledge.model.bounds import MOST_FILE

@@ -16,7 +16,8 @@ import trio
 
 from innkeeper.knowledge.files.bounds import MOST_ARCHIVE, MOST_SETS
 from innkeeper.knowledge.files.decoding import Progress
-from innkeeper.knowledge.files.reading import Read, read_base, read_bounded
+from innkeeper.knowledge.files.parsing import Read
+from innkeeper.knowledge.files.reading import read_base, read_bounded
 from innkeeper.knowledge.files.registry import Known
 from innkeeper.knowledge.files.vectors import FOLDER, MOST_HEADER, VectorSet, pack, unpack
 from innkeeper.knowledge.files.writing import replace as replace_file

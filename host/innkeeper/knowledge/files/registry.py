@@ -14,8 +14,8 @@ from typing import Any, Final
 from innkeeper.errors import InnkeeperError, UsageError
 from innkeeper.knowledge.files.bounds import MOST_PROJECT, MOST_REFERENCES
 from innkeeper.knowledge.files.decoding import decode_head, decode_object
-from innkeeper.knowledge.files.names import ID_RIGHT, folder_name, is_id, slug
-from innkeeper.knowledge.files.reading import NAMES, find_file, read_base, read_bounded
+from innkeeper.knowledge.files.names import ID_RIGHT, NAMES, folder_name, is_id, slug
+from innkeeper.knowledge.files.reading import find_file, read_base, read_bounded
 from innkeeper.knowledge.files.writing import write_json
 from innkeeper.knowledge.model.bounds import MOST_ID
 from innkeeper.knowledge.model.problems import KnowledgeError, Problem

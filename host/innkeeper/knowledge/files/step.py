@@ -10,7 +10,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
-from innkeeper.knowledge.files.reading import Source, read_base
+from innkeeper.knowledge.files.parsing import Source
+from innkeeper.knowledge.files.reading import read_base
 from innkeeper.knowledge.files.writing import write_base
 from innkeeper.knowledge.model.base import Base, BaseInfo, Item
 from innkeeper.knowledge.model.entry import read_entry

@@ -14,8 +14,8 @@ from innkeeper.knowledge.files.archive import PIECE, Archive, find_member, open_
 from innkeeper.knowledge.files.bounds import MOST_ARCHIVE, MOST_MEDIUM, MOST_SETS
 from innkeeper.knowledge.files.decoding import Progress
 from innkeeper.knowledge.files.media import mime_type, open_media
+from innkeeper.knowledge.files.parsing import Read, Source, parse_base
 from innkeeper.knowledge.files.placing import new_file, placed
-from innkeeper.knowledge.files.reading import Read, Source, parse_base
 from innkeeper.knowledge.files.relative import MEDIA
 from innkeeper.knowledge.files.upgrades import FIRST
 from innkeeper.knowledge.files.vectors import FOLDER, MOST_HEADER, VectorSet, unpack
