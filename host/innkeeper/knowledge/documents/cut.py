@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from innkeeper.knowledge.documents import bounds
 from innkeeper.knowledge.documents.blocks import Block
@@ -153,7 +154,7 @@ class _Cutter:
         if not overlap:
             return found
         result = found[:1]
-        for before, text in zip(found, found[1:], strict=False):
+        for before, text in pairwise(found):
             tail = ""
             for piece, _ in reversed(pieces(before[-8 * overlap :], "paragraph", max(1, overlap // 4), self._counter)):
                 if self._counter.count(piece + tail) > overlap:

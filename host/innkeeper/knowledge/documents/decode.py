@@ -16,10 +16,10 @@ _MARKS = (
 )
 
 _CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s{0,9}=\s{0,9}[\"']?([A-Za-z0-9_-]{1,40})", re.IGNORECASE)
-_DECLARED = frozenset(
-    ("big5", "big5hkscs", "cp1250", "cp1251", "cp1252", "euc_jp", "euc_kr", "gb18030", "gb2312", "gbk", "iso2022_jp")
-    + ("iso8859-1", "iso8859-15", "iso8859-2", "iso8859-5", "iso8859-9", "koi8-r", "koi8-u", "shift_jis", "utf-8")
-)
+_DECLARED = frozenset((
+    "big5", "big5hkscs", "cp1250", "cp1251", "cp1252", "euc_jp", "euc_kr", "gb18030", "gb2312", "gbk", "iso2022_jp",
+    "iso8859-1", "iso8859-15", "iso8859-2", "iso8859-5", "iso8859-9", "koi8-r", "koi8-u", "shift_jis", "utf-8",
+))  # fmt: skip
 """Encodings that a page may name: texts alone, none that unpacks something."""
 
 _LOOKED_AT = 4096

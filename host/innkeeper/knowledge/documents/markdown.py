@@ -23,8 +23,6 @@ _INDENTED = re.compile(r"(?: {4}| {0,3}\t)")
 _HTML = re.compile(
     r" {0,3}<(?:(script|pre|style|textarea)(?=[\s>]|$)|(!--)|/?([a-z][a-z0-9]{0,11})(?=[\s/>]|$))", re.IGNORECASE
 )
-    r" {0,3}<(?:(script|pre|style|textarea)(?=[\s>]|$)|(!--)|/?([a-z][a-z0-9]{0,11})(?=[\s/>]|$))", re.IGNORECASE
-)
 _DELIMITERS = frozenset("|-: \t")
 
 _CLOSING = re.compile(r"(?:^|[ \t])#+$")
