@@ -27,7 +27,8 @@ from innkeeper.knowledge.files.bounds import (
     MOST_RATIO,
     SMALL,
 )
-from innkeeper.knowledge.files.reading import NAMES
+from innkeeper.knowledge.files.names import NAMES
+from innkeeper.knowledge.files.regular import open_regular
 from innkeeper.knowledge.files.relative import folded, why_not
 from innkeeper.knowledge.model.bounds import MOST_FILE
 from innkeeper.knowledge.model.problems import KnowledgeError, Problem
@@ -97,6 +98,8 @@ class Archive:
                     if self._left < 0:
                         raise self._wrong(member, "makes the whole too large")
                     yield piece
+            if size != self.sizes[member]:
+                raise self._wrong(member, "is broken: it has not as many bytes as the archive says")
         except _BROKEN as error:
             raise self._wrong(member, f"is broken: {str(error)[:100]}") from None
 
@@ -285,7 +288,8 @@ def _opened(source: Path | bytes, name: str) -> Iterator[IO[bytes]]:
         descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise UsageError(f"{name}: cannot be read: {error.strerror}") from None
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UsageError(f"{name}: is not a regular file")
+    file = open_regular(descriptor)
+    if file is None:
+        raise UsageError(f"{name}: is not a regular file")
+    with file:
         yield file

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any, NoReturn
 
+from innkeeper.knowledge.files.advice import advice
 from innkeeper.knowledge.files.bounds import MOST_DIGITS, MOST_TOP
-from innkeeper.knowledge.files.scanning import Lines, Path, Spot, spots, too_much
+from innkeeper.knowledge.files.odd_values import fits, halved, odd_values
+from innkeeper.knowledge.files.raw import Raw, RawEntry
+from innkeeper.knowledge.files.scanning import Lines, Spot, spots, too_much
 from innkeeper.knowledge.model.bounds import MOST_ENTRIES, MOST_ENTRY, MOST_FILE
 from innkeeper.knowledge.model.entry import path_of
 from innkeeper.knowledge.model.problems import KnowledgeError, Problem
@@ -22,53 +24,16 @@ from innkeeper.knowledge.model.problems import KnowledgeError, Problem
 Progress = Callable[[int, int], None]
 """Called now and then with how much is done and how much there is, in any one unit; may raise to end the work."""
 
+_Decode = Callable[[str, int], tuple[Any, int]]
+
 _SPACE = re.compile(r"[ \t\n\r]*+")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _NAMES = {dict: "an object", list: "an array", str: "text", bool: "true or false", int: "a number", float: "a number"}
 
 
-@dataclass(slots=True)
-class RawEntry:
-    """An element of `entries`, whatever it is.
-
-    Attributes:
-        value: plain data.
-        at, end: where it stands in the text.
-        problems: why its data are not what its author wrote: a key twice, a number that JSON or 64 bits do not have.
-    """
-
-    value: Any
-    at: int
-    end: int
-    problems: list[Problem] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Raw:
-    """A file of JSON as it was decoded.
-
-    Attributes:
-        text: of the file.
-        top: the object's keys without `entries`; None where the file is an array, or something else.
-        entries: the elements of `entries`, or of the array; None where `entries` is absent or no array.
-        other: what `entries` is if it is no array, or the document if it is neither object nor array.
-        entries_at: how many keys stood before `entries`; None without it, or where the file is an array.
-        lines: of the text.
-        at: where each key's value of the top level stands.
-        problems: what is wrong with the top level.
-    """
-
-    text: str
-    lines: Lines
-    top: dict[str, Any] | None = None
-    entries: list[RawEntry] | None = None
-    other: Any = None
-    entries_at: int | None = None
-    at: dict[str, int] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-
-
-def decode(data: bytes, name: str, *, most: int = MOST_FILE, progress: Progress | None = None) -> Raw:
+def decode(
+    data: bytes, name: str, *, most: int = MOST_FILE, progress: Progress | None = None, light: bool = False
+) -> Raw:
     """What a file of JSON holds. Blocks: about 30 ms a megabyte, for a thread.
 
     Args:
@@ -76,6 +41,7 @@ def decode(data: bytes, name: str, *, most: int = MOST_FILE, progress: Progress 
         name: of the file, for messages.
         most: most bytes.
         progress: called with characters.
+        light: whether entries become None, objects without keys, or what else is cheap: only their number counts.
 
     Raises:
         KnowledgeError: it is too large or too deep, not UTF-8, or not JSON; with the line.
@@ -86,7 +52,18 @@ def decode(data: bytes, name: str, *, most: int = MOST_FILE, progress: Progress 
     problem = too_much(data)
     if problem is not None:
         raise KnowledgeError(problem, source=name)
-    return _Decoder(text, name, progress).raw()
+    return _Decoder(text, name, progress, light).raw()
+
+
+def decode_head(data: bytes, name: str) -> tuple[dict[str, Any] | None, int]:
+    """What the file of a base says at its top, without `entries`, and how many of those there are; None for an array
+    of entries. Nothing is kept of an entry, nor looked for in it. Blocks, for a thread.
+
+    Raises:
+        KnowledgeError: as `decode`.
+    """
+    raw = decode(data, name, light=True)
+    return raw.top, len(raw.entries or ())
 
 
 def decode_object(data: bytes, name: str, *, most: int) -> dict[str, Any]:
@@ -124,7 +101,7 @@ def _text(data: bytes, name: str) -> str:
 
 
 class _Decoder:
-    def __init__(self, text: str, name: str, progress: Progress | None) -> None:
+    def __init__(self, text: str, name: str, progress: Progress | None, light: bool) -> None:
         self._text = text
         self._name = name
         self._progress = progress
@@ -137,6 +114,7 @@ class _Decoder:
             parse_float=self._float,
             parse_constant=self._constant,
         ).raw_decode
+        self._element = json.JSONDecoder(object_pairs_hook=_nothing).raw_decode if light else None
 
     # What these note is found again, with its place, by a slower walk: documents that have it are rare.
 
@@ -147,7 +125,7 @@ class _Decoder:
         return found
 
     def _integer(self, token: str) -> int:
-        if len(token) < MOST_DIGITS or _fits(token):
+        if len(token) < MOST_DIGITS or fits(token):
             return int(token)
         self._odd = True
         return 0
@@ -233,8 +211,9 @@ class _Decoder:
             number = len(entries)
             where = f"entries[{number}]"
             start = at
-            value, at = self._value(at, where)
-            entries.append(RawEntry(value, start, at, self._problems(value, start, at, where)))
+            value, at = self._value(at, where, self._element)
+            problems = [] if self._element else self._problems(value, start, at, where)
+            entries.append(RawEntry(value, start, at, problems))
             if number >= MOST_ENTRIES:
                 raise KnowledgeError(f"has more than {MOST_ENTRIES:,} entries: split it", source=self._name)
             if self._progress is not None and number % 256 == 0:
@@ -247,12 +226,15 @@ class _Decoder:
                 self._fail("Expecting ',' delimiter", at, where)
             at = self._space(at + 1)
 
-    def _value(self, at: int, where: str) -> tuple[Any, int]:
+    def _value(self, at: int, where: str, decode: _Decode | None = None) -> tuple[Any, int]:
         self._odd = False
         try:
-            value, end = self._decode(self._text, at)
+            value, end = (decode or self._decode)(self._text, at)
         except json.JSONDecodeError as error:
             self._fail(error.msg, error.pos, where)
+        except ValueError:
+            # Python writes out no whole number of thousands of digits.
+            self._fail("a number has thousands of digits", at, where)
         return value, end
 
     def _problems(self, value: Any, start: int, end: int, where: str) -> list[Problem]:
@@ -262,11 +244,11 @@ class _Decoder:
                 sentence = f"is {size:,} bytes: an entry has at most {MOST_ENTRY:,}"
                 return [self._problem(Spot((), start), where, value, sentence)]
         if self._odd:
-            odd = _odd(spots(self._text, start))
+            odd = odd_values(spots(self._text, start))
             return [self._problem(spot, where, value, sentence) for spot, sentence in odd]
-        if self._surrogates and (halved := _halved(value)) is not None:
+        if self._surrogates and (half := halved(value)) is not None:
             sentence = "has half of a surrogate pair, which is no character: take the escape away"
-            return [self._problem(Spot(halved, start), where, value, sentence)]
+            return [self._problem(Spot(half, start), where, value, sentence)]
         return []
 
     def _problem(self, spot: Spot, where: str, value: Any, sentence: str) -> Problem:
@@ -279,7 +261,7 @@ class _Decoder:
 
     def _fail(self, message: str, at: int, where: str) -> NoReturn:
         line, column = self._lines.line(at), self._lines.column(at)
-        sentence = f"is not JSON: {_advice(message, self._text, at)} (line {line}, column {column})"
+        sentence = f"is not JSON: {advice(message, self._text, at)} (line {line}, column {column})"
         raise KnowledgeError(Problem(where, sentence, line=line), source=self._name)
 
 
@@ -291,59 +273,5 @@ def name_of(value: Any) -> str:
     return name[:100] if isinstance(name, str) else ""
 
 
-def _fits(token: str) -> bool:
-    return len(token) <= MOST_DIGITS and -(1 << 63) <= int(token) < 1 << 64
-
-
-def _odd(found: Iterator[Spot]) -> Iterator[tuple[Spot, str]]:
-    for spot in found:
-        token = spot.token
-        if spot.twice:
-            yield spot, "is there twice: keep one of them"
-        elif token in ("NaN", "Infinity", "-Infinity"):
-            yield spot, f"is {token}, which is no number of JSON"
-        elif token and token[-1].isdigit():
-            if any(letter in token for letter in ".eE"):
-                if not math.isfinite(float(token)):
-                    yield spot, "is too large a number"
-            elif not _fits(token):
-                yield spot, "is too large a number: a whole number has at most 64 bits"
-
-
-def _halved(value: Any) -> Path | None:
-    """The first text or key that is no Unicode."""
-    pending: list[tuple[Path, Any]] = [((), value)]
-    while pending:
-        path, each = pending.pop()
-        if isinstance(each, str):
-            if not each.isascii() and any("\ud800" <= letter <= "\udfff" for letter in each):
-                return path
-        elif isinstance(each, list):
-            pending += [((*path, number), item) for number, item in enumerate(each)]
-        elif isinstance(each, dict):
-            for key, item in each.items():
-                if not key.isascii() and any("\ud800" <= letter <= "\udfff" for letter in key):
-                    return path
-                pending.append(((*path, key), item))
+def _nothing(_pairs: object) -> None:
     return None
-
-
-def _advice(message: str, text: str, at: int) -> str:
-    """What is wrong, and what people who edit by hand most often did."""
-    here = text[at : at + 2]
-    before = text[:at].rstrip()[-1:] if at < 1 << 20 else text[at - 1000 : at].rstrip()[-1:]
-    if at >= len(text):
-        return "it ends too early: a bracket, a brace or a quote is missing"
-    if here in ("//", "/*") or here[0] == "#":
-        return "JSON has no comments"
-    if here[0] in "]}" and before == ",":
-        return f"a comma stands before {here[0]!r}: take it away"
-    if here[0] in "'‘’“”":
-        return 'texts and keys stand in straight double quotes ("...")'
-    if message.startswith("Invalid control character"):
-        return r"a text goes on over the end of its line: write \n for a line break, or close the quote"
-    if message.startswith("Invalid \\escape"):
-        return r"a backslash in a text is written \\"
-    if message.startswith("Expecting ',' delimiter"):
-        return "a comma is missing, or a quote inside of a text has no backslash before it"
-    return message[:1].lower() + message[1:]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from types import MappingProxyType
 from typing import BinaryIO, Final
 
 from innkeeper.knowledge.files.bounds import MOST_MEDIUM
+from innkeeper.knowledge.files.regular import open_regular
 from innkeeper.knowledge.files.relative import why_no_medium
 from innkeeper.knowledge.model.problems import KnowledgeError, Problem
 
@@ -82,14 +82,14 @@ def open_media(folder: Path, path: str, *, most: int = MOST_MEDIUM) -> Iterator[
             message has the path, not the folder.
     """
     mime = _checked(path)
-    descriptor = open_below(folder, path)
-    with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise _wrong(path, "is not a regular file")
-        if status.st_size > most:
-            raise _wrong(path, f"is {status.st_size:,} bytes, the most is {most:,}")
-        yield Medium(file, mime, status.st_size)
+    file = open_regular(open_below(folder, path))
+    if file is None:
+        raise _wrong(path, "is not a regular file")
+    with file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise _wrong(path, f"is {size:,} bytes, the most is {most:,}")
+        yield Medium(file, mime, size)
 
 
 def read_media(folder: Path, path: str, *, most: int = MOST_MEDIUM) -> tuple[bytes, str]:

@@ -12,6 +12,9 @@ from innkeeper.knowledge.model.bounds import MOST_NAME
 
 ID_RIGHT: Final = "1 to 64 lower-case letters, digits, dots, dashes and underscores, a letter or digit first"
 
+NAMES: Final = ("knowledge.json", "entries.json")
+"""What the file of a base is called in its folder or archive; one of them is there."""
+
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _OTHER = re.compile(r"[^a-z0-9_-]+")
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from innkeeper.errors import UsageError
 from innkeeper.knowledge.files.encoding import base_pieces, pretty
-from innkeeper.knowledge.files.reading import Source
+from innkeeper.knowledge.files.parsing import Source
 from innkeeper.knowledge.model.base import Base
 from innkeeper.knowledge.model.bounds import MOST_FILE
 from innkeeper.knowledge.model.problems import KnowledgeError
