@@ -71,7 +71,7 @@ def world_books(draw: st.DrawFn) -> dict[str, Any]:
         st.lists(st.integers(0, 99).map(str) | TEXTS, min_size=len(entries), max_size=len(entries), unique=True)
     )
     for key, entry in zip(keys, entries, strict=True):
-        if key.isdigit() and draw(st.booleans()):
+        if key.isdecimal() and key.isascii() and draw(st.booleans()):
             entry["uid"] = int(key)
     top = draw(st.dictionaries(TEXTS.filter(lambda key: key != "kb_id"), PLAIN, max_size=2))
     for key in draw(st.sets(st.sampled_from(["name", "description", "originalData", "extensions"]))):

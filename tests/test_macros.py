@@ -153,8 +153,13 @@ def test_no_text_of_macros_costs_more_than_its_bounds(name: str) -> None:
     assert time.thread_time() - before < 8
 
 
-@given(st.lists(st.sampled_from(["{{", "}}", "{", "}", "if", "/if", "else", "::", ":", " ", "char", ".n", "++", "=", "x",
-                                 "setvar", "trim", "random", ",", "\\", "#", "\n", "description", "loop"]), max_size=40))  # fmt: skip
+PIECES = [
+    "{{", "}}", "{", "}", "if", "/if", "else", "::", ":", " ", "char", ".n", "++", "=", "x", "setvar", "trim", "random",
+    ",", "\\", "#", "\n", "description", "loop", "//", "<user>",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=40))
 @settings(deadline=None, max_examples=300)
 def test_whatever_is_written_becomes_text(pieces: list[str]) -> None:
     text = "".join(pieces)
