@@ -37,7 +37,7 @@ def bench(settings: Settings, only: tuple[str, ...], svg: str | None) -> int:
     names = runner.chosen(only)
     if svg is not None and not Path(svg).absolute().parent.is_dir():
         raise UsageError(f"--svg {svg}: there is no such folder")
-    with _progress(len(names)) as progress:
+    with rows_shown(len(names)) as progress:
         report = runner.run(names, progress)
     if svg is not None:
         from innkeeper.bench.svg import draw
@@ -88,7 +88,7 @@ def _draw(rows: list[dict[str, Any]]) -> None:
 
 
 @contextmanager
-def _progress(count: int) -> Iterator[Callable[[str], None]]:
+def rows_shown(count: int) -> Iterator[Callable[[str], None]]:
     """Gives a receiver of names that shows on standard error which row is measured, if that is a terminal."""
     if not is_terminal(sys.stderr):
         yield lambda name: None
