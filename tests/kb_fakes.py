@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import trio
 
 from innkeeper.bridge.knowledge import KnowledgeNeeds
 from innkeeper.storage.knowledge_model import (
@@ -102,20 +104,25 @@ class FakeKnowledge:
         self._base(place)[id] = before
         return before.head
 
-    async def history(self, place: Place, id: str | None, *, before: int, limit: int) -> builtins.list[Change]:
-        return [Change(1, id or "a", "put", "", "manual_entry", 0.0, 1)]
+    async def history(self, place: Place, id: str, *, before: int, limit: int) -> builtins.list[Change]:
+        return [Change(1, id, "put", "", 0.0, False)]
 
     async def activate(self, owner: str, bases: Sequence[str], request: Mapping[str, Any]) -> Mapping[str, Any]:
         self.asked.append(("activate", tuple(bases), request))
         return self.answer
 
-    async def assemble(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def assemble(
+        self, owner: str, request: Mapping[str, Any], allowed: Callable[[str], bool]
+    ) -> Mapping[str, Any]:
         self.asked.append(("assemble", request))
         return self.answer
 
     async def embed(self, place: Place, texts: Sequence[str]) -> Mapping[str, Any]:
         self.asked.append(("embed", place, texts))
         return {"model": "m/2", "dimension": 2, "vectors": [[1.0, 0.0] for _ in texts]}
+
+    async def serve(self) -> None:
+        await trio.sleep_forever()
 
     async def aclose(self) -> None:
         self.asked.append(("closed",))

@@ -141,8 +141,9 @@ class KbContext(KbWriting):
             parameters: of the model, passed through.
 
         Returns:
-            {messages: list of {role, content}, text: text or nil, parameters: map, tokens: integer, tokenizer: text,
-            report: list of {block, entries, tokens, cut}, notes: list of text}
+            {messages: list of {role, content}, text: text or nil, parameters: map, sources: list of lists of {block,
+            base, entry, start, end, exclude_from_history}, tokens: integer, tokenizer: text, budget: integer or nil,
+            over: integer, report: list of {block, kind, kept, tokens, budget, cut, more}, notes: list of text}
         """
         request = {
             "active": active or [],
@@ -156,7 +157,9 @@ class KbContext(KbWriting):
             "parameters": parameters or {},
         }
         with refusing():
-            return dict(await (await self._knowledge()).assemble(request))
+            knowledge = await self._knowledge()
+            rights = caller.rights
+            return dict(await knowledge.assemble(caller.owner, request, lambda base: rights.allows("kb.read", base)))
 
     @operation("kb.read", use="base", refers=True, bounds=_TEXTS)
     async def embed(

@@ -131,8 +131,8 @@ class KbReading:
             base: id of the knowledge base, or a reference of the run's project.
 
         Returns:
-            {id, name, description, entries: integer, revision: integer, model: text or nil, vectors: integer,
-            read_only: bool, tags: list of text, extensions: map, notes: list of text}
+            {id, name, description, entries: integer, revision: integer, model: text or nil, read_only: bool, waits:
+            whether changes wait for the operator, tags: list of text, extensions: map, notes: list of text}
         """
         with refusing():
             return dict(await (await self._knowledge()).info(Place(caller.owner, base)))
@@ -143,20 +143,20 @@ class KbReading:
         caller: Caller,
         *,
         base: Base,
-        id: Id | None = None,
+        id: Id,
         before: Annotated[int, Field(ge=0, lt=1 << 63)] = 0,
         limit: Annotated[int, Field(ge=1, le=MOST_LISTED)] = 50,
     ) -> dict[str, Any]:
-        """Lists changes, the newest first.
+        """Lists the changes of an entry, the newest first.
 
         Args:
             base: id of the knowledge base, or a reference of the run's project.
-            id: of an entry; nil: of all.
+            id: of the entry.
             before: only changes with a lower number; 0: from the newest on.
             limit: how many at most.
 
         Returns:
-            {changes: list of {number, entry, kind: "put", "delete" or "undo", author, source, at, version}}
+            {changes: list of {number, entry, kind: "put" or "delete", author, at, existed: bool}}
         """
         with refusing():
             knowledge = await self._knowledge()

@@ -83,12 +83,12 @@ class KnowledgeBases(Protocol):
         """
         ...
 
-    async def history(self, place: Place, id: str | None, *, before: int, limit: int) -> builtins.list[Change]:
-        """Changes of a base or of one of its entries, the newest first.
+    async def history(self, place: Place, id: str, *, before: int, limit: int) -> builtins.list[Change]:
+        """Changes of an entry, the newest first.
 
         Args:
             place: the base.
-            id: of the entry; None: of all.
+            id: of the entry.
             before: only those with a lower number; 0: from the newest on.
             limit: how many at most, 1 to `MOST_LISTED`.
         """
@@ -107,11 +107,15 @@ class KnowledgeBases(Protocol):
         """
         ...
 
-    async def assemble(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def assemble(
+        self, owner: str, request: Mapping[str, Any], allowed: Callable[[str], bool]
+    ) -> Mapping[str, Any]:
         """Makes messages of blocks.
 
         Args:
+            owner: whose bases may be named.
             request: the arguments of `kb.assemble`, checked.
+            allowed: whether a base may be read by whoever asks: nothing of another one is shown.
 
         Returns:
             as `kb.assemble`.

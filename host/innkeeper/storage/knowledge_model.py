@@ -199,22 +199,20 @@ class Change:
     """A change of an entry.
 
     Attributes:
-        number: of the change in its base, growing.
+        number: of the step in its base, growing; the version that the entry had after it, unless it was deleted.
         entry: id of the entry.
-        kind: "put", "delete" or "undo".
+        kind: "put" or "delete".
         author: id of the plugin that made it, or "".
-        source: where the entry came from then.
         at: seconds since 1970.
-        version: that the entry had after it, 0 where it was deleted.
+        existed: whether the entry was there before.
     """
 
     number: int
     entry: str
     kind: str
     author: str
-    source: str
     at: float
-    version: int
+    existed: bool
 
 
 class NoSuchError(Exception):

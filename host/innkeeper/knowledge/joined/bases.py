@@ -17,6 +17,7 @@ from innkeeper.knowledge.joined.legs import SearchLegs
 from innkeeper.knowledge.joined.search_index import SEARCH, SearchIndex
 from innkeeper.knowledge.library import Library
 from innkeeper.knowledge.live.base import LiveBase
+from innkeeper.knowledge.live.index import IndexMaker
 from innkeeper.knowledge.model.entry import read_entry
 from innkeeper.knowledge.model.problems import KnowledgeError
 from innkeeper.knowledge.store.values import Applied, Change, Origin, Vector
@@ -49,7 +50,7 @@ class Bases:
         models: that make vectors.
         registry: of the home; None: only what the store has is there.
         """
-        indexes = {SEARCH: SearchIndex, ITEMS: ItemsIndex}
+        indexes: dict[str, IndexMaker] = {SEARCH: SearchIndex, ITEMS: ItemsIndex}
         self.library = Library(db, SearchLegs(), indexes=indexes, files=StepFiles())
         self.models = models
         self.registry = registry

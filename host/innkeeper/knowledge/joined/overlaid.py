@@ -44,7 +44,7 @@ class SessionViews:
         if not overlay:
             self._views.pop(place, None)
             return ready
-        key = tuple((each.id, each.version) for each in overlay)
+        key = tuple((each.entry, each.version) for each in overlay)
         view = self._views.get(place)
         if view is None or (view.revision, view.overlay) != (ready.revision, key):
             made = await trio.to_thread.run_sync(_laid_over, ready, overlay, place.base)
@@ -56,7 +56,7 @@ class SessionViews:
 
 
 def _laid_over(ready: Ready, overlay: Sequence[Overlaid], base: str) -> Ready:
-    said = {each.id: each for each in overlay}
+    said = {each.entry: each for each in overlay}
     items: list[Item] = []
     for item in ready.items:
         mine = said.pop(item.entry.id, None)

@@ -39,7 +39,8 @@ def entry_of(stored: Stored) -> Entry:
     """A whole entry, as guests read it."""
     document = stored.plain()
     content = _part(document, "content").get("value")
-    return Entry(_head(stored, document), content if isinstance(content, str) else "", _metadata(document))
+    text = content if isinstance(content, str) else ""
+    return Entry(_head(stored, document), text, _metadata(document), document)
 
 
 def _head(stored: Stored, document: Mapping[str, Any]) -> Head:
@@ -98,7 +99,38 @@ def as_document(id: str, draft: Draft, old: Mapping[str, Any] | None, old_entry:
         extensions = dict(_part(document, "extensions"))
         extensions[KEY] = {**_part(extensions, KEY), "metadata": to_json(dict(draft.metadata))}
         document["extensions"] = extensions
-    return document
+    return merged(document, draft.fields) if draft.fields else document
+
+
+_OURS: Final = ("id", "version")
+"""Fields of a document that nobody sets."""
+
+
+def merged(document: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A document with further fields: maps are merged into those that are there, None takes a field away.
+
+    Raises:
+        ValueError: a field is one that nobody sets, or is no data that JSON has.
+    """
+    for name in _OURS:
+        if name in fields:
+            raise ValueError(f"fields.{name}: cannot be set")
+    plain = to_json(dict(fields))
+    assert isinstance(plain, dict)
+    return _merged(document, plain)
+
+
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(old)
+    for key, value in new.items():
+        there = found.get(key)
+        if value is None:
+            found.pop(key, None)
+        elif isinstance(value, dict):
+            found[key] = _merged(there if isinstance(there, dict) else {}, value)
+        else:
+            found[key] = value
+    return found
 
 
 def _set(document: dict[str, Any], part: str, key: str, value: Any) -> None:

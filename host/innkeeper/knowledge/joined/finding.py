@@ -1,0 +1,129 @@
+"""Searches of a home's bases, as a session sees them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import trio
+
+from innkeeper.knowledge.embedding.interface import Embedder
+from innkeeper.knowledge.joined.bases import Bases
+from innkeeper.knowledge.joined.drafts import entry_of
+from innkeeper.knowledge.live.base import LiveBase
+from innkeeper.knowledge.retrieval.interface import MOST_HITS, Answer, Mode
+from innkeeper.knowledge.retrieval.interface import Filters as Wanted
+from innkeeper.knowledge.retrieval.interface import Hit as Ranked
+from innkeeper.knowledge.retrieval.retriever import Retriever
+from innkeeper.knowledge.retrieval.searching import INLINE, Searching
+from innkeeper.storage.knowledge_model import MOST_HITS as MOST_GIVEN
+from innkeeper.storage.knowledge_model import (
+    MOST_QUERY,
+    Filters,
+    Found,
+    Hit,
+    Match,
+    Place,
+    Query,
+)
+from innkeeper.storage.names import check_name
+
+_KEPT: Final = 64
+_SHOWN: Final = 8
+_FIELDS: Final = {"name": "title", "keywords": "keyword", "content": "content"}
+_ORDER: Final = ("keyword", "title", "content")
+
+
+class Finding:
+    """Searches bases."""
+
+    def __init__(self, bases: Bases) -> None:
+        self._bases = bases
+        self._searching: OrderedDict[Place, tuple[Searching, Embedder | None, str]] = OrderedDict()
+        self._working = trio.CapacityLimiter(2)
+
+    async def search(self, place: Place, query: Query, filters: Filters) -> Found:
+        """The entries that answer a query best.
+
+        Raises:
+            NoSuchError: there is no such base.
+            ValueError: the query or a filter is out of bounds.
+        """
+        if len(query.text) > MOST_QUERY or not 1 <= query.k <= MOST_GIVEN:
+            raise ValueError(f"a query has at most {MOST_QUERY} characters, and gives 1 to {MOST_GIVEN} entries")
+        if filters.source is not None:
+            check_name(filters.source, "source")
+        live = await self._bases.base(place)
+        answer = await self._answer(place, live, query, filters)
+        # What a session says of an entry takes the place of what the base says, or takes the entry away.
+        overlay = {}
+        if place.session:
+            check_name(place.session, "session")
+            said = await self._bases.library.sessions.overlay(Place(place.owner, place.base), place.session)
+            overlay = {each.entry: each for each in said}
+        hits: list[Hit] = []
+        for ranked in answer.hits:
+            if ranked.id not in overlay and (stored := live.get(ranked.id)) is not None and len(hits) < query.k:
+                entry = entry_of(stored)
+                hits.append(Hit(entry.head, entry.content, ranked.score, _matches(ranked), ranked.cosine))
+        notes = [*self._bases.library.notes(Place(place.owner, place.base)), *answer.notes]
+        if overlay:
+            notes.append("entries that this session changed are not searched; kb.get and kb.activate have them")
+        return Found(hits, notes)
+
+    async def _answer(self, place: Place, live: LiveBase, query: Query, filters: Filters) -> Answer:
+        searching = await self._of(place)
+        mode = Mode(query.mode)
+        wanted = Wanted(
+            scope=filters.tags,
+            types=filters.types,
+            sources=() if filters.source is None else (filters.source,),
+            enabled=None if filters.disabled else True,
+        )
+        most = min(query.k * 4, MOST_HITS) if place.session else query.k
+        if query.vector is None:
+            return await searching.search(query.text, most, filters=wanted, mode=mode)
+        retriever = searching.retriever
+        vector = _vector(query.vector, retriever)
+        if retriever.expected(mode) <= INLINE:
+            return retriever.search(query.text, most, vector=vector, filters=wanted, mode=mode)
+        return await trio.to_thread.run_sync(
+            lambda: retriever.search(query.text, most, vector=vector, filters=wanted, mode=mode),
+            limiter=self._working,
+        )
+
+    async def _of(self, place: Place) -> Searching:
+        plain = Place(place.owner, place.base)
+        retriever = (await self._bases.search(plain)).retriever
+        embedder, trouble = await self._bases.embedder(plain)
+        known = self._searching.get(plain)
+        if known is None or known[1] is not embedder or known[2] != trouble:
+            made = Searching(retriever, embedder, self._working, trouble=trouble)
+            known = self._searching[plain] = (made, embedder, trouble)
+            if len(self._searching) > _KEPT:
+                self._searching.popitem(last=False)
+        self._searching.move_to_end(plain)
+        known[0].retriever = retriever
+        return known[0]
+
+
+def _vector(given: Sequence[float], retriever: Retriever) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    if retriever.model is None:
+        raise ValueError("vector: the knowledge base has no vectors")
+    if len(given) != retriever.model.dimension:
+        raise ValueError(f"vector: has {len(given)} numbers, those of the knowledge base {retriever.model.dimension}")
+    vector = np.asarray(given, np.float32)
+    length = float(np.linalg.norm(vector))
+    if not np.isfinite(length) or length == 0:
+        raise ValueError("vector: must have finite numbers that are not all 0")
+    return vector / np.float32(length)
+
+
+def _matches(ranked: Ranked) -> tuple[Match, ...]:
+    found = []
+    for match in ranked.matches[:_SHOWN]:
+        fields = {_FIELDS.get(field, field) for field in match.fields}
+        found.append(Match(match.term, next((field for field in _ORDER if field in fields), "content")))
+    return tuple(found)
