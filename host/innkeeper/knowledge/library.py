@@ -29,7 +29,7 @@ from innkeeper.knowledge.store.sync import BaseFiles, FileSync, notes_of
 from innkeeper.knowledge.store.values import Applied, BaseState, Change, Origin, Report
 from innkeeper.knowledge.store.writing import where_of
 from innkeeper.storage.database import Database
-from innkeeper.storage.knowledge_model import NoSuchError, Place
+from innkeeper.storage.knowledge_model import NoSuchError, Place, VersionError
 
 logger = logging.getLogger("innkeeper.knowledge")
 
@@ -326,8 +326,9 @@ class Library:
         live = slot.live
         if self._sync is None or live is None or not live.state.file:
             return
-        if trio.current_time() - slot.file_looked >= FILES_EVERY and place not in self._dirty:
+        if trio.current_time() - slot.file_looked >= FILES_EVERY:
             slot.file_looked = trio.current_time()
+            self._dirty.pop(place, None)
             if await self._step_file(place, slot):
                 await self._refresh(place, slot)
 
@@ -341,7 +342,7 @@ class Library:
             return changed
         except NoSuchError:
             return False
-        except (BusyError, UsageError, ValueError) as error:
+        except (BusyError, UsageError, ValueError, VersionError) as error:
             slot.problem = f"knowledge base {place.base!r} is not in step with its file: {error}"
             logger.warning("%s", slot.problem)
             return False

@@ -137,7 +137,16 @@ class KnowledgeSweeps:
                 kb_staged.c.owner == row.owner, kb_staged.c.base == row.base, kb_staged.c.batch == row.batch
             )  # fmt: skip
             last = connection.scalar(
-                select(func.max(select(kb_staged.c.number).where(mine).limit(_SOME).subquery().c.number))
+                select(
+                    func.max(
+                        select(kb_staged.c.number)
+                        .where(mine)
+                        .order_by(kb_staged.c.number)
+                        .limit(_SOME)
+                        .subquery()
+                        .c.number
+                    )
+                )
             )
             if last is not None:
                 return connection.execute(delete(kb_staged).where(mine, kb_staged.c.number <= last)).rowcount

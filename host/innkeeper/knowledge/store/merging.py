@@ -6,6 +6,7 @@ history like anything that is replaced.
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -100,6 +101,8 @@ def merge(ours: Ours, theirs: Theirs) -> Plan:
         elif row.version > ours.synced and ours.before.get(id, "") == text:
             # The file has what the base had: only the base changed it.
             plan.write = True
+            if moved is not None:
+                plan.changes.append(Change(id, json.loads(row.document), row.version, position=moved))
         else:
             if row.version > ours.synced:
                 _say(plan, id, "was changed in the file and here: the file's is taken, the other is in its history")

@@ -136,7 +136,9 @@ class KnowledgeStore:
 
         def write(connection: Connection) -> Applied:
             now = self.now()
-            base = base_to_change(connection, place, where, self.quota, now, create=self.legs.key if makes else None)
+            create = self.legs.key if makes else None
+            file = in_step is not None
+            base = base_to_change(connection, place, where, self.quota, now, create=create, file=file)
             if at is not None and base.revision != at:
                 raise VersionError(base.revision)
             values, before = info_values(base, info)

@@ -100,7 +100,7 @@ class FileSync:
         self._threads = trio.CapacityLimiter(1)
 
     async def step(self, place: Place) -> bool:
-        """Brings a base in step with its file; True where the base changed.
+        """Brings a base in step with its file; True where there was something to do.
 
         A file that cannot be read changes nothing but what the base notes of it.
 
@@ -114,7 +114,8 @@ class FileSync:
         async with self._locked():
             for _ in range(_TRIES):
                 try:
-                    return await self._step(place, await self._store.state(place))
+                    await self._step(place, await self._store.state(place))
+                    return True
                 except (VersionError, _MovedError):
                     continue
         raise BusyError(
@@ -127,34 +128,34 @@ class FileSync:
             return False
         return digest != state.digest or state.revision != state.synced or bool(state.refused) or not state.digest
 
-    async def _step(self, place: Place, state: BaseState) -> bool:
+    async def _step(self, place: Place, state: BaseState) -> None:
         path = Path(state.file)
         digest = await self._digest(path)
         if (digest or _GONE) == state.refused:
-            return False
+            return
         if digest is None and state.digest:
             gone = f"its file {path.name!r} is gone: put it back, or write it with `innkeeper kb export`"
             await binding.refuse(self._store, place, _GONE, [gone])
-            return False
+            return
         if digest is not None and digest != state.digest:
-            return await self._take(place, state, path, digest)
+            await self._take(place, state, path, digest)
+            return
         if state.refused:
             # Somebody put back what was in step.
             await binding.refuse(self._store, place, "", [])
         if state.revision != state.synced or not state.digest:
             await self._write(place, path, digest)
-        return False
 
-    async def _take(self, place: Place, state: BaseState, path: Path, digest: str) -> bool:
+    async def _take(self, place: Place, state: BaseState, path: Path, digest: str) -> None:
         try:
             read = await trio.to_thread.run_sync(self._files.read, path, limiter=self._threads)
         except KnowledgeError as error:
             notes = [f"its file {path.name!r} is not used, and the last good state stays:", *str(error).splitlines()]
             await binding.refuse(self._store, place, digest, notes)
-            return False
+            return
         except UsageError as error:
             await binding.refuse(self._store, place, digest, [error.message])
-            return False
+            return
         ours, revision = await self._ours(place, state)
         theirs = Theirs(read.info, read.documents)
         plan: Plan = await trio.to_thread.run_sync(merge, ours, theirs, limiter=self._threads)
@@ -169,7 +170,6 @@ class FileSync:
             await self._write(place, path, read.digest)
         else:
             await binding.written(self._store, place, read.digest, applied.revision)
-        return applied.revision != revision
 
     async def _ours(self, place: Place, state: BaseState) -> tuple[Ours, int]:
         where = where_of(place)
