@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.retrieval_bases import DIMENSION, Concepts, entry_of, item_of, vector_of
 
 from innkeeper.knowledge.embedding.interface import ModelIdentity
 from innkeeper.knowledge.retrieval import live as live_module
@@ -16,7 +17,6 @@ from innkeeper.knowledge.retrieval.calibration import calibrate
 from innkeeper.knowledge.retrieval.fusion import WEIGHT, balance
 from innkeeper.knowledge.retrieval.interface import MOST_HITS, MOST_TAGS, Change, Filters, Match, Mode, Removed
 from innkeeper.knowledge.retrieval.retriever import Retriever
-from tests.retrieval_bases import DIMENSION, Concepts, entry_of, item_of, vector_of
 
 WORLD = [
     entry_of("dragon", "It sleeps on gold below Mount Cinder.", "Red dragon", ["dragon", "红龙"]),
@@ -44,7 +44,11 @@ def test_what_an_author_says_an_entry_is_about_comes_before_what_only_mentions_i
 def test_a_hit_says_which_terms_it_shares_and_where_they_are() -> None:
     hit = base().search("a red dragon on gold", mode=Mode.KEYWORD).hits[0]
     assert hit.id == "dragon"
-    assert set(hit.matches) == {Match("dragon", ("name", "keywords")), Match("red", ("name",)), Match("gold", ("content",))}
+    assert set(hit.matches) == {
+        Match("dragon", ("name", "keywords")),
+        Match("red", ("name",)),
+        Match("gold", ("content",)),
+    }
     assert hit.bm25 is not None
     assert hit.bm25 > 0
     assert hit.cosine is None
@@ -75,7 +79,9 @@ def test_an_empty_base_finds_nothing_and_takes_entries() -> None:
 # --- filters ---------------------------------------------------------------------------------------------------------
 
 
-def tagged(id: str, *tags: str, type: str = "lore_detail", source: str = "manual_entry", enabled: bool = True) -> object:
+def tagged(
+    id: str, *tags: str, type: str = "lore_detail", source: str = "manual_entry", enabled: bool = True
+) -> object:
     return item_of(
         entry_of(
             id,
@@ -299,7 +305,8 @@ def test_whatever_was_changed_the_answers_are_those_of_a_base_that_is_built_anew
                 waiting.append(Removed(id))
         retriever.apply(waiting)
         anew = Retriever.build(
-            [item_of(entry_of(id, " ".join(words)), vector_of(id + "".join(words))) for id, words in truth.items()], model
+            [item_of(entry_of(id, " ".join(words)), vector_of(id + "".join(words))) for id, words in truth.items()],
+            model,
         )
     finally:
         for name, value in zip(names, before, strict=True):
@@ -345,7 +352,9 @@ def test_searches_changes_and_upkeep_go_on_at_the_same_time(monkeypatch: pytest.
     while time.monotonic() < end and not failures:
         number += 1
         id = f"e{number % 50}"
-        retriever.apply([item_of(entry_of(id, f"dragon word{number}"), vector_of(id)), Removed(f"e{(number + 25) % 50}")])
+        retriever.apply(
+            [item_of(entry_of(id, f"dragon word{number}"), vector_of(id)), Removed(f"e{(number + 25) % 50}")]
+        )
         assert ids(retriever, f"word{number}") == [id], "a change is seen at once"
     stop.set()
     for thread in threads:

@@ -113,9 +113,15 @@ def test_every_entry_has_terms_and_reading_gives_them_back(name: str, content: s
     read = read_terms(data)
     assert data == entry_terms(found)
     assert bool((read.ids[1:] > read.ids[:-1]).all())
-    wanted = {*name_terms(name), *content_terms(content), *(term for key in entry_keys(found) for term in name_terms(key))}
+    wanted = {
+        *name_terms(name),
+        *content_terms(content),
+        *(term for key in entry_keys(found) for term in name_terms(key)),
+    }
     assert set(read.ids.tolist()) == {term_id(term) for term in wanted}
-    assert all(query in wanted for query in query_terms(content) if query not in terms.ENGLISH) or not query_terms(content)
+    assert all(query in wanted for query in query_terms(content) if query not in terms.ENGLISH) or not query_terms(
+        content
+    )
 
 
 @settings(deadline=None)
@@ -203,6 +209,6 @@ def test_the_script_of_a_text_is_that_of_most_of_its_words() -> None:
 
 
 def test_terms_have_the_same_numbers_in_every_process() -> None:
-    code = "from innkeeper.knowledge.text.terms import term_id; import json; print(json.dumps([term_id('dragon'), term_id('龙')]))"
+    code = "from innkeeper.knowledge.text.terms import term_id; print([term_id('dragon'), term_id('龙')])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60).stdout
     assert json.loads(said) == [term_id("dragon"), term_id("龙")]
