@@ -14,6 +14,7 @@ from typing import Final
 from innkeeper.plugins.settings import (
     FilesSettings,
     JournalSettings,
+    KnowledgeSettings,
     LlmSettings,
     MemoSettings,
     Policy,
@@ -51,6 +52,7 @@ class Configuration:
         secrets: where values of secrets come from.
         files: the folders behind logical names.
         llm: language models.
+        knowledge: knowledge bases.
         retention: for how long what belongs to an owner is kept.
         origins: where each value comes from that is not built in, by key: "innkeeper.toml", the name of a variable, or
             "--set".
@@ -67,6 +69,7 @@ class Configuration:
     secrets: SecretsSettings = field(default_factory=SecretsSettings)
     files: FilesSettings = field(default_factory=FilesSettings)
     llm: LlmSettings = field(default_factory=LlmSettings)
+    knowledge: KnowledgeSettings = field(default_factory=KnowledgeSettings)
     retention: Retention = field(default_factory=Retention)
     origins: Mapping[str, str] = field(default_factory=dict)
 

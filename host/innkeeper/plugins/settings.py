@@ -142,6 +142,18 @@ class LlmSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class KnowledgeSettings:
+    """Knowledge bases.
+
+    Attributes:
+        model: name of the model that makes embeddings where neither a base nor its project says another;
+            `innkeeper kb models` lists them. "wordllama" works offline.
+    """
+
+    model: ModelName = "wordllama"
+
+
+@dataclass(frozen=True, slots=True)
 class Retention:
     """For how long what belongs to an owner is kept.
 

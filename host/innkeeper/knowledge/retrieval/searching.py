@@ -11,7 +11,7 @@ import trio
 from innkeeper.knowledge.embedding.interface import Embedder, EmbeddingError
 from innkeeper.knowledge.retrieval.interface import Answer, Filters, Mode
 from innkeeper.knowledge.retrieval.retriever import Retriever
-from innkeeper.knowledge.retrieval.vectors import Floats
+from innkeeper.knowledge.retrieval.vectors import Floats, as_query
 from innkeeper.knowledge.text.terms import MOST_QUERY
 
 INLINE: Final = 0.0005
@@ -97,7 +97,9 @@ class Searching:
         try:
             with trio.fail_after(self._patience):
                 vectors = await self._embedder.embed([text])
-        except EmbeddingError as error:
+            # A model of somebody else's may break its promise.
+            as_query(vectors[0], self._embedder.identity.dimension)
+        except (EmbeddingError, ValueError, IndexError) as error:
             return None, str(error)
         except trio.TooSlowError:
             return None, f"the model did not answer within {self._patience:g} s"
