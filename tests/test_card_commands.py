@@ -52,10 +52,15 @@ def test_a_card_goes_into_a_base_and_comes_out_as_it_was(folder: Path, capfd: py
 
 def test_a_card_goes_into_a_base_that_is_there(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("import ignis.json --id ignis --no-embed") == 0
-    assert run("import ignis.json --into ignis --no-embed") == 2
-    assert run("import ignis.json --into ignis --existing keep --no-fields --no-embed --json") == 0
-    report = json.loads(capfd.readouterr().out.split("\n", 1)[1])
-    assert (report["imported"][0]["base"], report["imported"][0]["created"]) == ("ignis", 0)
+    other = {**V2, "data": {**V2["data"], "description": "Another."}}
+    (folder / "other.json").write_bytes(written(other))
+    capfd.readouterr()
+    assert run("import other.json --into ignis --no-embed") == 2
+    assert "card-description" in capfd.readouterr().err
+    assert run("import other.json --into ignis --existing rename --no-embed --json") == 0
+    (report,) = json.loads(capfd.readouterr().out)["imported"]
+    assert (report["base"], report["kind"], report["created"] + report["same"]) == ("ignis", "card", 10)
+    assert report["created"] > 0
 
 
 def test_a_picture_keeps_its_pixels_and_an_archive_its_assets(folder: Path) -> None:
@@ -66,7 +71,7 @@ def test_a_picture_keeps_its_pixels_and_an_archive_its_assets(folder: Path) -> N
     kept = [made[chunk.start : chunk.end] for chunk in chunks(made, "x")]
     assert [each for each in kept if each in picture] == [picture[c.start : c.end] for c in chunks(picture, "x")]
     assert run("export out.png --out again.png") == 0
-    assert (folder / "again.png").read_bytes() == made
+    same(read_card((folder / "again.png").read_bytes(), "x").document, read_card(made, "x").document)
     v3 = {**V2, "spec": "chara_card_v3", "spec_version": "3.0"}
     v3["data"] = {
         **v3["data"],

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from innkeeper.knowledge.assembly.template import read_template
 from innkeeper.knowledge.interchange import node_types
 from innkeeper.knowledge.interchange.preset_workflow import workflow_of
 from innkeeper.knowledge.interchange.presets import read_preset
@@ -66,7 +67,9 @@ def checked(workflow: dict[str, Any]) -> dict[str, dict[str, Any]]:
     for node in payload.nodes:
         if node.full_type in node_types.SLOTS:
             assert node.inputs.keys() <= node_types.SLOTS[node.full_type][0]
-    return {node["id"]: node for node in workflow["nodes"]}
+    nodes = {node["id"]: node for node in workflow["nodes"]}
+    read_template(nodes["assembler"]["configValues"]["template"])
+    return nodes
 
 
 def test_each_item_that_is_switched_on_becomes_a_node_or_a_block_in_its_order() -> None:
