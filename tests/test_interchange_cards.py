@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innkeeper.knowledge.interchange.books import read_character_book
-from innkeeper.knowledge.interchange.card_entries import card_base, without_fields
+from innkeeper.knowledge.interchange.card_base import card_base, card_of_base, has_book
 from innkeeper.knowledge.interchange.card_export import card_charx, card_document, card_png, new_card, with_book
 from innkeeper.knowledge.interchange.cards import Card, read_card, written
 from innkeeper.knowledge.interchange.charx import asset_path, read_assets, write_charx
@@ -84,9 +84,11 @@ def test_a_card_imported_and_exported_again_is_equal_field_by_field(raw: dict[st
             same(picture.document, raw)
             same(read_card(card_charx(card), "c.charx").document, raw)
     if card.book is not None and isinstance(card.book.get("entries"), list):
-        base, _ = card_base(card, b"", fields=False)
-        if len(base.items) == len(card.book["entries"]):
-            same(with_book(card, base), raw)
+        for fields in (False, True):
+            base, _ = card_base(card, b"", fields=fields)
+            kept, book = card_of_base(base)
+            if kept is not None and len(book.items) == len(card.book["entries"]):
+                same(with_book(kept, book), raw)
 
 
 @given(cards(), st.sampled_from([2, 3]))
@@ -271,13 +273,41 @@ def test_a_card_becomes_entries_of_its_fields_and_its_lorebook() -> None:
     assert "activation_trigger:always_active" not in found["card-first_mes"].management_metadata.tags
     said = "\n".join(entry.text for entry in found.values())
     assert "for people" not in said
-    same(with_book(card, without_fields(base)), V2)
+    kept, book = card_of_base(base)
+    assert kept is not None
+    same(with_book(kept, book), V2)
+
+
+def test_edited_fields_show_in_the_exported_card() -> None:
+    base, _ = card_base(read_card(written(V2), "c.json"), b"data")
+    ids = [item.entry.id for item in base.items]
+    for id_, text in (
+        ("card-description", "new"),
+        ("card-alternate_greetings-2", "Oh."),
+        ("card-depth_prompt", "deep"),
+    ):
+        base = edited(base, ids.index(id_), {"content": {"value": text}})
+    kept, book = card_of_base(base)
+    assert kept is not None
+    expected = copy.deepcopy(V2)
+    expected["data"] |= {"description": "new", "alternate_greetings": ["Hi.", "Oh."]}
+    expected["data"]["extensions"]["depth_prompt"]["prompt"] = "deep"
+    same(with_book(kept, book), expected)
+
+
+def test_a_card_without_a_lorebook_becomes_entries_and_comes_back() -> None:
+    raw = {**V2, "data": {**V2["data"], "character_book": None}}
+    base, _ = card_base(read_card(written(raw), "c.json"), b"data")
+    kept, book = card_of_base(base)
+    assert kept is not None
+    assert (book.items, has_book(base)) == ([], False)
+    same(kept.document, raw)
 
 
 def test_an_edited_lorebook_shows_in_the_exported_card_and_nothing_else_does() -> None:
     card = read_card(written(V2), "c.json")
     base = edited(card_base(card, b"", fields=False)[0], 0, {"content": {"value": "A deep cave."}})
-    made = with_book(card, base)
+    made = with_book(card, card_of_base(base)[1])
     assert made["data"]["character_book"]["entries"][0].pop("content") == "A deep cave."
     expected = copy.deepcopy(V2)
     del expected["data"]["character_book"]["entries"][0]["content"]

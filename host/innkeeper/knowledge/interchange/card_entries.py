@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from innkeeper.knowledge.interchange.books import Made, new_base, read_character_book
 from innkeeper.knowledge.interchange.cards import Card
-from innkeeper.knowledge.interchange.detect import base_id
 from innkeeper.knowledge.interchange.world_import import FROM_SILLYTAVERN
 from innkeeper.knowledge.model import bounds
-from innkeeper.knowledge.model.base import SCHEMA_VERSION, Base, Item
+from innkeeper.knowledge.model.base import Item
 from innkeeper.knowledge.model.entry import ALWAYS
-from innkeeper.knowledge.model.problems import Problem
 
 PREFIX: Final = "card-"
 """The beginning of the ids of these entries."""
+
+KEY: Final = "card"
+"""In `extensions` of an entry that was made of a field: which; in a base's `kb_extensions`: the card."""
 
 _KINDS: Final = (
     # field, entry_type, name, placement, role, priority
@@ -32,51 +32,14 @@ GREETING: Final = "st_greeting_message"
 AUTHORS_NOTE: Final = "st_authors_note"
 
 
-def card_base(card: Card, data: bytes, *, fields: bool = True) -> tuple[Base, list[Problem]]:
-    """A base of a card: its lorebook, and its fields as entries that are always active.
-
-    Args:
-        card: the card.
-        data: its file, of which the base's id is made.
-        fields: whether its fields become entries, too. Greetings become entries that nothing activates: whoever begins
-            a chat chooses one.
-
-    Returns:
-        the base of what is sound, and what is wrong. It is empty where there is nothing to take.
-    """
-    name = (card.name or "character")[: bounds.MOST_NAME]
-    kb_id = base_id(name, data)
-    problems = list(card.problems)
-    book = card.book
-    if book is None:
-        document = {"kb_id": kb_id, "kb_version": "1.0.0", "schema_version": SCHEMA_VERSION, "kb_displayName": name}
-        base = new_base(document, Made())
-    else:
-        base, found = read_character_book(book, kb_id, name, "data.character_book")
-        problems += found
-    if not fields:
-        return base, problems
-    made = Made()
-    for item in base.items:
-        made.add(item.document, "data.character_book")
-    for document, where in _documents(card):
-        made.add(document, where)
-    problems += made.problems
-    return Base(base.document, base.info, made.items), problems
-
-
-def without_fields(base: Base) -> Base:
-    """A base without the entries that were made of a card's fields, for the card's export."""
-    return Base(base.document, base.info, [item for item in base.items if not is_field(item)])
-
-
 def is_field(item: Item) -> bool:
     """Whether an entry was made of a field of a card (bool)."""
-    given = (item.document.get("extensions") or {}).get("card")
+    given = (item.document.get("extensions") or {}).get(KEY)
     return isinstance(given, dict) and isinstance(given.get("field"), str)
 
 
-def _documents(card: Card) -> Iterator[tuple[dict[str, Any], str]]:
+def field_documents(card: Card) -> Iterator[tuple[dict[str, Any], str]]:
+    """The documents of the entries of a card's fields, each with the place of its field."""
     for key, kind, name, placement, role, priority in _KINDS:
         text = card.text(key)
         if text:
@@ -127,5 +90,5 @@ def _document(
             "source": FROM_SILLYTAVERN,
             "is_enabled": True,
         },
-        "extensions": {"card": {"field": key, "character": card.name[: bounds.MOST_NAME]}},
+        "extensions": {KEY: {"field": key, "place": id_, "character": card.name[: bounds.MOST_NAME]}},
     }

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from innkeeper.knowledge.interchange.book_files import character_book
 from innkeeper.knowledge.interchange.cards import KEYWORDS, TEXTS, Card, written
-from innkeeper.knowledge.interchange.charx import read_assets, write_charx
+from innkeeper.knowledge.interchange.charx import asset_path, read_asset, read_assets, write_charx
 from innkeeper.knowledge.interchange.png import SIGNATURE, blank, with_texts
 from innkeeper.knowledge.model.base import Base
 from innkeeper.knowledge.model.problems import KnowledgeError
@@ -105,6 +105,29 @@ def card_png(card: Card, base: Base | None = None, picture: bytes | None = None,
     two = card_document(card, 2, base)
     texts = [("chara", base64.b64encode(written(two))), ("ccv3", base64.b64encode(written(three)))]
     return with_texts(picture, texts, KEYWORDS, source)
+
+
+def card_picture(card: Card, data: bytes, source: str) -> bytes | None:
+    """The picture that a card's own file has, if it is a PNG: the file itself, or the main icon of a CHARX.
+
+    Args:
+        card: the card.
+        data: its file, or b"".
+        source: name of the file, for messages.
+    """
+    if data.startswith(SIGNATURE):
+        return data
+    if card.container != "charx" or not data:
+        return None
+    assets = card.data.get("assets")
+    for asset in assets if isinstance(assets, list) else []:
+        if isinstance(asset, dict) and asset.get("type") == "icon" and isinstance(asset.get("uri"), str):
+            path = asset_path(asset["uri"])
+            if path in card.files:
+                found = read_asset(data, path, source)
+                if found.startswith(SIGNATURE):
+                    return found
+    return None
 
 
 def card_charx(card: Card, base: Base | None = None, archive: bytes | None = None, source: str = "") -> bytes:

@@ -88,6 +88,18 @@ def read_assets(data: bytes, name: str) -> dict[str, bytes]:
         return {path: archive.read(path, most=MOST_CHARX) for path in archive.sizes if path != CARD}
 
 
+def read_asset(data: bytes, path: str, name: str) -> bytes:
+    """One of the other files of an archive, unpacked.
+
+    Raises:
+        KnowledgeError: as `read_charx`, or there is none.
+    """
+    with open_archive(data, name, BOUNDS) as archive:
+        if path not in archive.sizes:
+            raise KnowledgeError(f"has no file {path[:80]!r}", source=name)
+        return archive.read(path, most=MOST_CHARX)
+
+
 def asset_path(uri: str) -> str | None:
     """Which file of its archive an asset's address means, or None where it means something else.
 
