@@ -26,7 +26,9 @@ QUERIES = 300
 _SEED = 20
 
 
-async def measure(names: Sequence[str], folder: Path, entries: int = ENTRIES, queries: int = QUERIES) -> dict[str, Timed]:
+async def measure(
+    names: Sequence[str], folder: Path, entries: int = ENTRIES, queries: int = QUERIES
+) -> dict[str, Timed]:
     """The rows of this module.
 
     Args:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     metavar="FOLDER",
     help="Measure its data sets, too: files *.json in SQuAD's format, sub-folders in BEIR's layout.",
 )
-@click.option("--only", metavar="NAME", multiple=True, help="Only this set or row; may be given again. `help` lists them.")
+@click.option(
+    "--only", metavar="NAME", multiple=True, help="Only this set or row; may be given again. `help` lists them."
+)
 @json_option
 @pass_settings
 def bench(settings: Settings, data: str | None, only: tuple[str, ...]) -> int:
