@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgpack
 import pytest
 import trio
+import trio.lowlevel
 
 from innkeeper import Host
 from innkeeper.bridge.bridge import FILE, OWNER
 from innkeeper.bridge.caller import Caller
-from innkeeper.bridge.host import STATE, open_host
-from innkeeper.bridge.kb import KbService, keyword_store
+from innkeeper.bridge.host import STATE
+from innkeeper.bridge.kb import KbService
 from innkeeper.bridge.refusal import Refusal, ServiceError
+from innkeeper.composition import open_host
+from innkeeper.knowledge.guests import GuestBases, open_library
 from innkeeper.plugins import home as home_module
 from innkeeper.plugins.rights import NONE
 from innkeeper.storage.database import open_database
-from innkeeper.storage.knowledge import KeywordStore
 from innkeeper.storage.knowledge_model import Draft, Place
 from kept import kept_nothing
 from relays import ask, get, install, refused, relay
@@ -44,7 +47,7 @@ async def curated(home: Path, id: str, content: str) -> None:
     """An entry that a person wrote."""
     async with open_database(home / STATE / FILE) as db:
         draft = Draft(content=content)
-        await KeywordStore(db).put(Place(OWNER, "world"), id, draft, source="manual_entry", author="")
+        await GuestBases(open_library(db)).put(Place(OWNER, "world"), id, draft, source="manual_entry", author="")
 
 
 async def test_a_guest_keeps_entries_finds_them_and_is_told_why(home: Path) -> None:
@@ -111,7 +114,7 @@ async def test_only_the_bases_and_the_ways_that_the_grant_names_can_be_used(
             error = await refused(host, plugin, operation, "denied", base="world", **arguments)
             assert error["capability"] == lacks
     async with open_database(home / STATE / FILE) as db:
-        assert (await KeywordStore(db).get(Place(OWNER, "world"), "a")).content == "secret"
+        assert (await GuestBases(open_library(db)).get(Place(OWNER, "world"), "a")).content == "secret"
 
 
 @pytest.mark.parametrize("base", ["", "*", "..", "../world", "a b", "a\0", "W" * 129, ".hidden"])
@@ -193,7 +196,7 @@ async def test_a_flood_of_the_largest_entries_leaves_others_their_turn(home: Pat
         assert all("ok" in answer for answer in answers)
 
 
-class Restless(KeywordStore):
+class Restless(GuestBases):
     """A store in which somebody else changes the entry whenever it was read."""
 
     changes = 0
@@ -208,7 +211,7 @@ class Restless(KeywordStore):
 
 async def test_a_patch_never_undoes_what_somebody_else_wrote_meanwhile(tmp_path: Path) -> None:
     async with open_database(tmp_path / "private" / "inn.db") as db:
-        store = Restless(db)
+        store = Restless(open_library(db))
         place = Place("local", "world")
         await store.put(place, "a", Draft(content="first"), source="manual_entry", author="")
 
@@ -228,10 +231,24 @@ async def test_a_patch_never_undoes_what_somebody_else_wrote_meanwhile(tmp_path:
 
 
 async def test_the_store_is_made_once_and_when_it_is_needed(tmp_path: Path) -> None:
+    made: list[GuestBases] = []
     async with open_database(tmp_path / "private" / "inn.db") as db:
 
-        async def database() -> Any:
-            return db
+        async def knowledge() -> GuestBases:
+            await trio.lowlevel.checkpoint()
+            made.append(GuestBases(open_library(db)))
+            return made[-1]
 
-        knowledge = keyword_store(database)
-        assert await knowledge() is await knowledge()
+        service = KbService(knowledge)
+        caller = Caller("lore", "local", NONE)
+        async with trio.open_nursery() as nursery:
+            for number in range(3):
+                nursery.start_soon(partial(service.put, caller, base="world", id=f"{number}", content="x"))
+        assert len(made) == 1
+        await service.aclose()
+
+
+async def test_a_host_without_knowledge_bases_says_so() -> None:
+    with pytest.raises(ServiceError) as caught:
+        await KbService(None).get(Caller("lore", "local", NONE), base="world", id="a")
+    assert caught.value.why is Refusal.UNAVAILABLE

@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 
 from innkeeper import Host
 from innkeeper.bridge.bridge import bridge_of
-from innkeeper.bridge.host import open_host
 from innkeeper.bridge.offer import operations
 from innkeeper.bridge.secret_placing import PlacedSecret, Placing
 from innkeeper.bridge.web.faults import WebError
 from innkeeper.bridge.web.message import Head
 from innkeeper.cli.main import invoke
+from innkeeper.composition import open_host
 from innkeeper.errors import InnkeeperError
 from innkeeper.plugins.secret_use import SecretUse
 from web_servers import Asked, Server, home, relay, serving, write

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -12,12 +13,14 @@ import trio
 from innkeeper.bridge import host as bridge_host
 
 if TYPE_CHECKING:
+    from innkeeper.bridge.knowledge import KnowledgeBases
     from innkeeper.bridge.runner import Runner
     from innkeeper.plugins.changes import Listener
     from innkeeper.plugins.host import Host
     from innkeeper.plugins.settings import Keep
     from innkeeper.sandbox.bounds import Bounds
     from innkeeper.sandbox.interface import Engine
+    from innkeeper.storage.database import Database
 
 
 def open_host(
@@ -63,6 +66,7 @@ def open_host(
         schedules=schedules,
         journal=journal,
         runner=_workflow_runner,
+        knowledge=_knowledge_bases,
     )
 
 
@@ -71,3 +75,11 @@ async def _workflow_runner(host: Host) -> Runner:
     module = await trio.to_thread.run_sync(import_module, "innkeeper.workflow.runner")
     runner: Runner = module.WorkflowRunner(host)
     return runner
+
+
+async def _knowledge_bases(database: Callable[[], Awaitable[Database]]) -> KnowledgeBases:
+    opened = await database()
+    # As above.
+    module = await trio.to_thread.run_sync(import_module, "innkeeper.knowledge.guests")
+    bases: KnowledgeBases = module.GuestBases(module.open_library(opened))
+    return bases

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from innkeeper.bridge.auditing import AuditWriter
     from innkeeper.bridge.caller import Caller
     from innkeeper.bridge.journal.keeper import JournalKeeper
+    from innkeeper.bridge.knowledge import KnowledgeMaker
     from innkeeper.bridge.memo.memory import Memory
     from innkeeper.bridge.metrics import Metrics
     from innkeeper.bridge.offer import Offer
@@ -61,6 +62,7 @@ class Bridge:
         runner: RunnerMaker | None = None,
         schedules: bool = True,
         paused: Iterable[Paused] = (),
+        knowledge: KnowledgeMaker | None = None,
     ) -> None:
         self.listener: Listener = self.noticed
         """Is told of each change that the services make; whoever sets another calls `noticed` in it."""
@@ -68,6 +70,7 @@ class Bridge:
         self._folder = folder
         self._configuration = configuration
         self._make_runner = runner
+        self._make_knowledge = knowledge
         self._schedules = schedules
         self._background = Background()
         self._host: Host | None = None
@@ -126,6 +129,7 @@ class Bridge:
                 folder=self._folder,
                 runner=None if self._make_runner is None else partial(self._runner, self._make_runner),
                 schedules=self._schedules,
+                knowledge=None if self._make_knowledge is None else partial(self._make_knowledge, self._database.open),
                 refused=self._refused,
             )
             self._offer = Offer(_caller, needs, self._made)
@@ -300,6 +304,7 @@ async def open_bridge(
     runner: RunnerMaker | None = None,
     schedules: bool = True,
     pauses: bool = True,
+    knowledge: KnowledgeMaker | None = None,
 ) -> AsyncIterator[Bridge]:
     """The services for the time of an `async with`.
 
@@ -309,10 +314,11 @@ async def open_bridge(
         runner: makes what runs the workflows that plugins submit; None: nothing does.
         schedules: whether this host runs what plugins scheduled and submitted earlier, too.
         pauses: whether plugins that were paused earlier are.
+        knowledge: makes what keeps knowledge bases; None: there are none.
     """
     paused = await trio.to_thread.run_sync(read_paused, folder) if pauses else {}
     async with AsyncExitStack() as stack:
-        bridge = Bridge(folder, configuration, stack, runner, schedules, paused.values())
+        bridge = Bridge(folder, configuration, stack, runner, schedules, paused.values(), knowledge)
         try:
             yield bridge
         finally:

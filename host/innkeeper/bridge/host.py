@@ -18,6 +18,7 @@ from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.interface import Engine
 
 if TYPE_CHECKING:
+    from innkeeper.bridge.knowledge import KnowledgeMaker
     from innkeeper.bridge.runner import RunnerMaker
     from innkeeper.plugins.settings import Keep
 
@@ -34,11 +35,13 @@ async def open_host(
     schedules: bool = True,
     runner: RunnerMaker | None = None,
     journal: Keep | None = None,
+    knowledge: KnowledgeMaker | None = None,
 ) -> AsyncIterator[Host]:
     """As `innkeeper.open_host`, which gives it what it needs from the rooms above; the other arguments are the same.
 
     Args:
         runner: makes what runs the workflows that plugins submit; None: nothing does.
+        knowledge: makes what keeps knowledge bases; None: there are none.
     """
     opened: list[Bridge] = []
 
@@ -51,7 +54,7 @@ async def open_host(
         # paused by a host of ours, whose words a record's would pass for.
         earlier = schedules and home.believed
         async with open_bridge(
-            home.state, configuration, runner=runner, schedules=earlier, pauses=home.believed
+            home.state, configuration, runner=runner, schedules=earlier, pauses=home.believed, knowledge=knowledge
         ) as bridge:
             bridge.listener = noticed
             opened.append(bridge)

@@ -6,8 +6,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import trio
 from pydantic import Field
@@ -37,9 +36,6 @@ from innkeeper.storage.knowledge_model import (
     VersionError,
 )
 
-if TYPE_CHECKING:
-    from innkeeper.storage.database import Database
-
 RATE = Rate(per_second=200, burst=400)
 """Calls of one plugin. Searches and changes wait for each other besides: none of them is quick."""
 
@@ -61,11 +57,34 @@ Source = Annotated[str, Field(min_length=1, max_length=64)]
 class KbService:
     """What guests may do with knowledge bases. What a guest writes has the source `AGENT`: it cannot say another."""
 
-    def __init__(self, knowledge: Callable[[], Awaitable[KnowledgeBases]]) -> None:
+    def __init__(self, knowledge: Callable[[], Awaitable[KnowledgeBases]] | None) -> None:
         """Args:
-        knowledge: gives what keeps the bases, at the first need.
+        knowledge: makes what keeps the bases, at the first need; None: this host has none.
         """
-        self._knowledge = knowledge
+        self._make = knowledge
+        self._made: KnowledgeBases | None = None
+        self._making = trio.Lock()
+        self._there = trio.Event()
+
+    async def _knowledge(self) -> KnowledgeBases:
+        if self._made is None:
+            if self._make is None:
+                raise ServiceError(Refusal.UNAVAILABLE, "this host has no knowledge bases")
+            async with self._making:
+                if self._made is None:
+                    self._made = await self._make()
+                    self._there.set()
+        return self._made
+
+    async def serve(self) -> None:
+        """As `Serving.serve`."""
+        await self._there.wait()
+        await (await self._knowledge()).serve()
+
+    async def aclose(self) -> None:
+        """As `Closing.aclose`."""
+        if self._made is not None:
+            await self._made.aclose()
 
     @operation("kb.read", use="base")
     async def search(
@@ -250,24 +269,9 @@ class KbService:
             {deleted: true}; `not_found` where there was none
         """
         with _refusing():
-            await (await self._knowledge()).delete(Place(caller.owner, base), id, expect=expect)
+            knowledge = await self._knowledge()
+            await knowledge.delete(Place(caller.owner, base), id, expect=expect, author=caller.plugin)
         return {"deleted": True}
-
-
-def keyword_store(database: Callable[[], Awaitable[Database]]) -> Callable[[], Awaitable[KnowledgeBases]]:
-    """What keeps the bases as long as nothing else does, opened at the first need."""
-    kept: list[KnowledgeBases] = []
-
-    async def knowledge() -> KnowledgeBases:
-        if not kept:
-            opened = await database()
-            # Building statements takes a while: not on trio's thread.
-            module = await trio.to_thread.run_sync(import_module, "innkeeper.storage.knowledge")
-            if not kept:
-                kept.append(module.KeywordStore(opened))
-        return kept[0]
-
-    return knowledge
 
 
 @contextmanager

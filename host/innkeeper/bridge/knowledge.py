@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import builtins
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol
 
 from innkeeper.storage.knowledge_model import Draft, Entry, Filters, Head, Hit, Place
+
+if TYPE_CHECKING:
+    from innkeeper.storage.database import Database
 
 
 class KnowledgeBases(Protocol):
@@ -54,15 +58,31 @@ class KnowledgeBases(Protocol):
             source: where it comes from.
             author: id of the plugin that writes it, or "".
             expect: the version that it must have, 0 if it must not exist, or None.
+
+        Returns:
+            what it is now; with the version 0 where it waits for somebody's consent
         """
         ...
 
-    async def delete(self, place: Place, id: str, *, expect: int | None = None) -> None:
+    async def delete(self, place: Place, id: str, *, expect: int | None = None, author: str = "") -> None:
         """Deletes an entry.
 
         Args:
             place: the base.
             id: of the entry.
             expect: the version that it must have, or None.
+            author: id of the plugin that deletes it, or "".
         """
         ...
+
+    async def serve(self) -> None:
+        """What goes on while no guest asks, until it is cancelled."""
+        ...
+
+    async def aclose(self) -> None:
+        """Writes what is not written yet; the database is open still."""
+        ...
+
+
+KnowledgeMaker = Callable[[Callable[[], Awaitable["Database"]]], Awaitable[KnowledgeBases]]
+"""Makes what keeps knowledge bases. Its argument opens the database, at the first need."""

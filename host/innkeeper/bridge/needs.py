@@ -15,6 +15,7 @@ from innkeeper.plugins.configuration import Configuration
 
 if TYPE_CHECKING:
     from innkeeper.bridge.caller import Caller
+    from innkeeper.bridge.knowledge import KnowledgeBases
     from innkeeper.plugins.host import Host
     from innkeeper.storage.database import Database
 
@@ -33,6 +34,7 @@ class Needs:
         folder: where the database and whatever lies beside it are; may not exist yet. None: nowhere.
         runner: makes what runs workflows, at the first need; None: this host runs none for plugins.
         schedules: whether this host runs what plugins scheduled and submitted earlier, too.
+        knowledge: makes what keeps knowledge bases, at the first need; None: this host has none.
         refused: is told of what plugins have no right to; see `gate.Refused`.
     """
 
@@ -45,4 +47,5 @@ class Needs:
     folder: Path | None = None
     runner: Callable[[], Awaitable[Runner]] | None = None
     schedules: bool = True
+    knowledge: Callable[[], Awaitable[KnowledgeBases]] | None = None
     refused: Callable[[Caller, str, str], None] | None = None

@@ -81,7 +81,7 @@ def _secrets() -> ServiceKind:
 def _kb() -> ServiceKind:
     from innkeeper.bridge import kb
 
-    return ServiceKind("kb", kb.KbService, kb.RATE, lambda needs: kb.KbService(kb.keyword_store(needs.database)))
+    return ServiceKind("kb", kb.KbService, kb.RATE, lambda needs: kb.KbService(needs.knowledge))
 
 
 def _scheduler() -> ServiceKind:

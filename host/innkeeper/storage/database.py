@@ -34,6 +34,8 @@ class Database:
     def __init__(self, path: Path, *, readers: int, queue: int) -> None:
         self.name = path.name
         """The file's name (str), which messages show."""
+        self.path = path
+        """The file (Path), absolute."""
         self._writes = Jobs(queue, self.name)
         self._reads = Jobs(queue, self.name)
         self._writer = Writer(writing_engine(path), self._writes, self.name)

@@ -151,21 +151,6 @@ class Place:
     base: str
 
 
-@dataclass(frozen=True, slots=True)
-class BaseQuota:
-    """What an owner's knowledge bases may have.
-
-    Attributes:
-        bases: how many of them.
-        entries: of one base.
-        bytes: of one base: of its texts, and 32 for each term of an entry that can be searched.
-    """
-
-    bases: int = 64
-    entries: int = 10_000
-    bytes: int = 16 << 20
-
-
 class NoSuchError(Exception):
     """There is no such base, or no such entry. The message is a sentence."""
 

@@ -19,8 +19,9 @@ from sqlalchemy import Column, Connection, Select, Table, and_, delete, exists, 
 from innkeeper.storage.database import Database
 from innkeeper.storage.engines import vacuum
 from innkeeper.storage.faults import translated
+from innkeeper.storage.knowledge_schema import kb_bases
 from innkeeper.storage.names import check_name
-from innkeeper.storage.schema import events_waiting, knowledge_bases, metadata, subscriptions
+from innkeeper.storage.schema import events_waiting, metadata, subscriptions
 
 THROUGH: Final[Mapping[Table, tuple[str, Table, str]]] = {events_waiting: ("subscription", subscriptions, "id")}
 """Tables without an owner of their own: their column, the table that it refers to, and the column there."""
@@ -44,7 +45,7 @@ def owned_tables() -> tuple[Table, ...]:
 
 def _counts(table: Table) -> bool:
     """Whether its rows say how many there are of others."""
-    return table is knowledge_bases or table.name.endswith("_usage")
+    return table is kb_bases or table.name.endswith("_usage")
 
 
 class OwnerStore:

@@ -4,31 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Float,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Table,
-    Text,
-    text,
-)
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import Boolean, Column, Float, Index, LargeBinary, Table, Text, text
 
-REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
+from innkeeper.storage import knowledge_schema as knowledge_schema
+from innkeeper.storage.columns import NUMBER
+from innkeeper.storage.columns import ORDERED as ORDERED
+from innkeeper.storage.columns import metadata as metadata
+
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 """Every revision of the schema, oldest first."""
-
-metadata: Final = MetaData()
-
-ORDERED = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
-"""Text in the order of its bytes in UTF-8, which is SQLite's own."""
-
-NUMBER = BigInteger().with_variant(Integer(), "sqlite")
-"""A whole number of 64 bits. SQLite counts rows by itself only where the type is INTEGER."""
 
 kv: Final = Table(
     "kv",
@@ -137,53 +121,6 @@ events_waiting: Final = Table(
     Column("attempts", NUMBER, nullable=False),
 )
 Index("events_waiting_event", events_waiting.c.event)
-
-knowledge_bases: Final = Table(
-    "knowledge_bases",
-    metadata,
-    Column("owner", ORDERED, primary_key=True),
-    Column("base", ORDERED, primary_key=True),
-    # What the base holds; changed in the transactions that change its entries.
-    Column("entries", NUMBER, nullable=False),
-    Column("bytes", NUMBER, nullable=False),
-    # The newest version that was given out.
-    Column("version", NUMBER, nullable=False),
-)
-
-knowledge_entries: Final = Table(
-    "knowledge_entries",
-    metadata,
-    Column("owner", ORDERED, primary_key=True),
-    Column("base", ORDERED, primary_key=True),
-    Column("id", ORDERED, primary_key=True),
-    Column("title", Text, nullable=False),
-    Column("content", Text, nullable=False),
-    # A list as JSON, and a map as msgpack.
-    Column("keywords", Text, nullable=False),
-    Column("metadata", LargeBinary, nullable=False),
-    Column("priority", NUMBER, nullable=False),
-    Column("enabled", Boolean, nullable=False),
-    Column("source", Text, nullable=False),
-    Column("author", Text, nullable=False),
-    Column("version", NUMBER, nullable=False),
-    Column("created", Float(53), nullable=False),
-    Column("updated", Float(53), nullable=False),
-    Column("size", NUMBER, nullable=False),
-)
-
-knowledge_terms: Final = Table(
-    "knowledge_terms",
-    metadata,
-    Column("owner", ORDERED, primary_key=True),
-    Column("base", ORDERED, primary_key=True),
-    Column("term", ORDERED, primary_key=True),
-    # 0: a keyword of the entry has it, 1: its title, 2: its content. The best come first, and a search stops early.
-    Column("rank", NUMBER, primary_key=True),
-    Column("entry", ORDERED, primary_key=True),
-    # The rows lie in the order of their key: a search reads neighbours.
-    sqlite_with_rowid=False,
-)
-Index("knowledge_terms_entry", knowledge_terms.c.owner, knowledge_terms.c.base, knowledge_terms.c.entry)
 
 submitted_runs: Final = Table(
     "submitted_runs",

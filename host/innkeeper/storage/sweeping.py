@@ -10,6 +10,7 @@ from innkeeper.storage.audit import AuditLog
 from innkeeper.storage.database import Database
 from innkeeper.storage.events import EventStore
 from innkeeper.storage.journals import JournalStore
+from innkeeper.storage.knowledge_sweeping import KnowledgeSweeps
 from innkeeper.storage.kv import KvStore
 from innkeeper.storage.llm_usage import LlmUsageStore
 from innkeeper.storage.memo import MemoStore
@@ -55,6 +56,7 @@ def sweeps(database: Database, kept: Kept, *, now: Callable[[], float] = time.ti
         kept: for how long.
         now: seconds since 1970; called from any thread.
     """
+    knowledge = KnowledgeSweeps(database, now=now)
     events, runs, schedules = EventStore(database, now=now), RunStore(database), ScheduleStore(database)
     return (
         Sweep("entries of kv", KvStore(database, now=now).sweep),
@@ -65,4 +67,9 @@ def sweeps(database: Database, kept: Kept, *, now: Callable[[], float] = time.ti
         Sweep("counts of tokens", LlmUsageStore(database, now=now).sweep),
         Sweep("runs", lambda: runs.sweep(now())),
         Sweep("firings of schedules", lambda: schedules.sweep(now())),
+        Sweep("old changes of knowledge bases", knowledge.history),
+        Sweep("sessions of knowledge bases", knowledge.sessions),
+        Sweep("proposals for knowledge bases", knowledge.proposals),
+        Sweep("batches of knowledge bases", knowledge.batches),
+        Sweep("vectors without an entry", knowledge.vectors),
     )

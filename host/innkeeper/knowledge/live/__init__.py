@@ -1,0 +1,1 @@
+"""Bases in memory: what reads need, so that they wait for nobody."""

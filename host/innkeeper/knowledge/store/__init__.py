@@ -1,0 +1,1 @@
+"""What is kept of knowledge bases: documents, versions, history, vectors, overlays, sessions, proposals."""

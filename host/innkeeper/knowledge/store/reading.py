@@ -1,0 +1,132 @@
+"""Reads a base inside of one transaction, in one state, whatever is written meanwhile."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from innkeeper.knowledge.store import statements as sql
+from innkeeper.knowledge.store.values import BaseState, Past, Step, Stored
+from innkeeper.knowledge.store.writing import FoldingError
+from innkeeper.storage.knowledge_model import NoSuchError, Place
+
+_FETCHED: Final = 256
+"""Rows that are there at a time: few enough that the interpreter's garbage collector, which stops all threads, is not
+called for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What became of a base since a revision.
+
+    Attributes:
+        state: the base now.
+        entries: that were written since, without order.
+        deleted: ids that may be gone; those among `entries` are there again.
+    """
+
+    state: BaseState
+    entries: list[Stored] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+
+
+def state_of(row: Any) -> BaseState:
+    """What a base's row says."""
+    return BaseState(
+        row.owner, row.base, json.loads(row.info), row.model, row.revision, row.entries, row.bytes, row.agent_entries,
+        row.agent_bytes, row.history_bytes, row.legs, row.embedded, row.folding, row.file, row.digest, row.synced,
+        tuple(json.loads(row.note)) if row.note else (), row.refused, bool(row.read_only), bool(row.approval),
+        row.created, row.updated,
+    )  # fmt: skip
+
+
+def read_state(connection: Connection, place: Place, where: dict[str, Any], *, whole: bool = False) -> BaseState:
+    """A base.
+
+    Args:
+        whole: its entries are read next, so that no batch may be half in place.
+
+    Raises:
+        NoSuchError: there is none.
+        FoldingError: `whole`, and a batch is being put in place.
+    """
+    row = connection.execute(sql.BASE, where).first()
+    if row is None:
+        raise NoSuchError(f"there is no knowledge base {place.base!r}")
+    if whole and row.folding:
+        raise FoldingError(row.folding)
+    return state_of(row)
+
+
+def stored_of(row: Any) -> Stored:
+    """What an entry's row says, without terms and vector."""
+    return Stored(
+        row.id, row.document, row.position, row.version, bool(row.enabled), row.source, row.author, row.created,
+        row.updated, row.digest,
+    )  # fmt: skip
+
+
+def full_of(row: Any) -> Stored:
+    """What an entry's row says, with terms and vector."""
+    return Stored(
+        row.id, row.document, row.position, row.version, bool(row.enabled), row.source, row.author, row.created,
+        row.updated, row.digest, row.terms, row.vector,
+    )  # fmt: skip
+
+
+def stream(connection: Connection, where: dict[str, Any], *, model: str = "", full: bool) -> Iterator[Stored]:
+    """All entries in the order of the file, a few at a time.
+
+    Args:
+        model: whose vectors are wanted.
+        full: with terms and vectors.
+    """
+    made = full_of if full else stored_of
+    asked = {**where, "its_model": model} if full else where
+    result = connection.execute(sql.ALL_FULL if full else sql.ALL, asked).yield_per(_FETCHED)
+    try:
+        for row in result:
+            yield made(row)
+    finally:
+        # Whoever stops half-way leaves nothing open that would keep the database's log from being emptied.
+        result.close()
+
+
+def read_delta(
+    connection: Connection, place: Place, where: dict[str, Any], since: int, *, full: bool
+) -> Delta:  # fmt: skip
+    """What became of a base since a revision.
+
+    Raises:
+        NoSuchError, FoldingError: as `read_state`.
+    """
+    state = read_state(connection, place, where, whole=True)
+    if state.revision == since:
+        return Delta(state)
+    asked: dict[str, Any] = {**where, "since": since}
+    deleted = list(dict.fromkeys(connection.scalars(sql.DELETED, asked)))
+    rows = connection.execute(sql.CHANGED_FULL if full else sql.CHANGED, {**asked, "its_model": state.model})
+    made = full_of if full else stored_of
+    return Delta(state, [made(row) for row in rows.yield_per(_FETCHED)], deleted)
+
+
+def read_entry_row(connection: Connection, place: Place, where: dict[str, Any], id: str) -> Stored | None:
+    """One entry, or None. Raises as `read_state`."""
+    read_state(connection, place, where, whole=True)
+    row = connection.execute(sql.GET, {**where, "its_id": id}).first()
+    return None if row is None else stored_of(row)
+
+
+def step_of(row: Any) -> Step:
+    """What a step's row says."""
+    info = None if row.info_before is None else json.loads(row.info_before)
+    return Step(row.revision, row.at, row.reason, row.author, row.changes, info)
+
+
+def past_of(row: Any) -> Past:
+    """What a row of history says."""
+    return Past(row.revision, row.entry, row.kind, row.at, row.author, row.position, row.before)

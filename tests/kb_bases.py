@@ -1,0 +1,71 @@
+"""Entries, vectors and files for tests of knowledge bases."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from innkeeper.knowledge.guests import PLAIN
+from innkeeper.knowledge.library import Library
+from innkeeper.knowledge.model.problems import KnowledgeError, Problem
+from innkeeper.knowledge.plain.index import PlainIndex
+from innkeeper.knowledge.plain.legs import PlainLegs
+from innkeeper.knowledge.store.sync import FileRead
+from innkeeper.knowledge.store.values import Change, Vector
+from innkeeper.storage.database import Database
+from innkeeper.storage.knowledge_model import Place
+
+WORLD = Place("local", "world")
+
+
+def document(id: str, value: str = "", **more: Any) -> dict[str, Any]:
+    return {"id": id, "content": {"value": value}, **more}
+
+
+def change(id: str, value: str | None = "", expect: int | None = None, **more: Any) -> Change:
+    return Change(id, None if value is None else document(id, value), expect, **more)
+
+
+def many(count: int, value: str, prefix: str = "e") -> list[Change]:
+    return [change(f"{prefix}{number:06}", f"{value} of {number}") for number in range(count)]
+
+
+def vector(text: str, model: str = "m/4", dimension: int = 4) -> Vector:
+    """One that hangs on its text."""
+    seed = hashlib.sha256(f"{model} {text}".encode()).digest()
+    return Vector(model, dimension, struct.pack(f"<{dimension}e", *(seed[at] / 255 for at in range(dimension))))
+
+
+def library(db: Database, **options: Any) -> Library:
+    return Library(db, PlainLegs(), indexes={PLAIN: PlainIndex}, **options)
+
+
+class JsonFiles:
+    """Implements `BaseFiles`, without the care that the real one takes."""
+
+    def __init__(self) -> None:
+        self.writes = 0
+
+    def read(self, path: Path) -> FileRead:
+        data = path.read_bytes()
+        try:
+            found = json.loads(data)
+        except ValueError as error:
+            line = getattr(error, "lineno", 0)
+            raise KnowledgeError(Problem("entries", "is no JSON", line=line), source=path.name) from None
+        info = {key: value for key, value in found.items() if key != "entries"}
+        newer = info.get("schema_version") == "9.0"
+        return FileRead(info, found["entries"], hashlib.sha256(data).hexdigest(), newer)
+
+    def write(self, path: Path, info: Mapping[str, Any], documents: Sequence[Mapping[str, Any]]) -> str:
+        self.writes += 1
+        data = json.dumps({**info, "entries": documents}, ensure_ascii=False, indent=1).encode()
+        new = path.with_suffix(".new")
+        new.write_bytes(data)
+        os.replace(new, path)
+        return hashlib.sha256(data).hexdigest()
