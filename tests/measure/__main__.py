@@ -9,7 +9,7 @@ from importlib import import_module
 
 from .machine import describe
 
-PARTS = ("lag", "waiting", "fresh", "cli", "services")
+PARTS = ("lag", "waiting", "fresh", "cli", "services", "tokens")
 
 
 def main() -> int:

@@ -13,7 +13,14 @@ from pathlib import Path
 from innkeeper.errors import RejectedError, UsageError
 
 
-def read_file(path: str | os.PathLike[str], *, most: int, label: str | None = None, follow: bool = True) -> bytes:
+def read_file(
+    path: str | os.PathLike[str],
+    *,
+    most: int,
+    label: str | None = None,
+    follow: bool = True,
+    folder: int | None = None,
+) -> bytes:
     """The bytes of a regular file.
 
     Args:
@@ -21,6 +28,7 @@ def read_file(path: str | os.PathLike[str], *, most: int, label: str | None = No
         most: most bytes.
         label: its name in messages; by default the path as given.
         follow: whether `path` may be a symbolic link.
+        folder: descriptor of the folder that `path` is relative to; None: the working directory.
 
     Raises:
         UsageError: it is missing, a folder, a device, or not readable.
@@ -29,7 +37,8 @@ def read_file(path: str | os.PathLike[str], *, most: int, label: str | None = No
     label = (os.fspath(path) if label is None else label) or "''"
     try:
         # Opening a pipe would wait for its other end.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
+        descriptor = os.open(path, flags, dir_fd=folder)
     except (OSError, ValueError) as error:
         raise UsageError(f"{label}: {_reason(error)}") from None
     try:

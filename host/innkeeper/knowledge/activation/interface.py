@@ -141,6 +141,7 @@ class Active:
         exclude_from_history: whether whoever keeps the conversation should leave it out later.
         media: path of a media file in the base's folder with its MIME type, or None.
         tags, entry_type: of the entry.
+        critical: whether it must be there whatever the budget.
     """
 
     base: str
@@ -157,6 +158,7 @@ class Active:
     media: tuple[str, str] | None = None
     tags: Sequence[str] = ()
     entry_type: str = ""
+    critical: bool = False
 
 
 @dataclass(frozen=True, slots=True)

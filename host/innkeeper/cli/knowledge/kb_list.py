@@ -1,0 +1,181 @@
+"""`innkeeper kb list`: the bases of the home, of a project, or the entries of one base."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from innkeeper.cli.knowledge.keeping import bar, open_keeper, open_registry, problem_object, say_problems
+from innkeeper.cli.output import json_bytes, write_error, write_line, write_out, write_table
+from innkeeper.cli.settings import Settings, json_option, pass_settings
+from innkeeper.errors import InnkeeperError, UsageError
+
+if TYPE_CHECKING:
+    from innkeeper.knowledge.files.parsing import Read
+    from innkeeper.knowledge.model.entry import Entry
+
+
+@click.command("list")
+@click.argument("base", required=False)
+@click.option("--project", metavar="FOLDER", help="The bases that this project refers to, and where they are.")
+@json_option
+@pass_settings
+def list_(settings: Settings, base: str | None, project: str | None) -> None:
+    """List the global knowledge bases, or the entries of BASE: an id, a name, or the path of a file, folder or
+    archive."""
+    if base is not None and project is not None:
+        raise UsageError("give BASE or --project, not both")
+    if project is not None:
+        _references(settings, project)
+    elif base is None:
+        _bases(settings)
+    else:
+        _entries(settings, base)
+
+
+def _bases(settings: Settings) -> None:
+    home, registry = open_registry(settings.home)
+    bases = registry.bases()
+    if settings.json:
+        rows = [
+            {
+                "id": known.id or None,
+                "alias": known.alias or None,
+                "name": known.name,
+                "entries": known.entries,
+                "model": known.model or None,
+                "version": known.version or None,
+                "origin": known.origin,
+                "path": str(known.path),
+                "problem": known.problem or None,
+            }
+            for known in bases
+        ]
+        write_out(json_bytes({"home": str(home.path), "doubt": home.doubt or None, "bases": rows}, indent=2))
+        return
+    if home.doubt:
+        write_error(f"innkeeper: no knowledge base of this folder is used: {home.doubt}")
+    elif not bases:
+        write_line(
+            "there are no knowledge bases: `innkeeper kb new NAME` makes one, `innkeeper kb import FILE` reads one"
+        )
+    else:
+        write_table(
+            ("id", "name", "entries", "model", "where", "problem"),
+            [
+                (
+                    known.id + (f" ({known.alias})" if known.alias else ""),
+                    known.name,
+                    f"{known.entries:,}",
+                    known.model or "-",
+                    known.label,
+                    known.problem,
+                )
+                for known in bases
+            ],
+        )
+
+
+def _references(settings: Settings, folder: str) -> None:
+    from innkeeper.knowledge.files.project import read_project, resolve
+
+    project = read_project(folder)
+    _, registry = open_registry(settings.home)
+    rows: list[dict[str, Any]] = []
+    for reference in project.references:
+        try:
+            path, problem = str(resolve(project, reference, registry)), None
+        except InnkeeperError as error:
+            path, problem = None, error.message
+        kind = "local" if reference.path else "global"
+        rows.append({"id": reference.id, "name": reference.name, "type": kind, "path": path, "problem": problem})
+    if settings.json:
+        found = {"project": str(project.folder), "model": project.embedding_model or None, "references": rows}
+        write_out(json_bytes(found, indent=2))
+    elif not rows:
+        write_line("the project refers to no knowledge base")
+    else:
+        keys = ("id", "name", "type", "path", "problem")
+        write_table(keys, [tuple(row[key] or "" for key in keys) for row in rows])
+
+
+def _entries(settings: Settings, text: str) -> None:
+    read = read_named(settings, text)
+    if settings.json:
+        found = {
+            "id": read.base.info.kb_id,
+            "name": read.base.info.name,
+            "model": read.base.info.embedding_model_id,
+            "schema_version": read.source.schema_version,
+            "read_only": read.source.read_only,
+            "entries": [_object(item.entry) for item in read.base.items],
+            "problems": [problem_object(problem) for problem in read.problems],
+        }
+        write_out(json_bytes(found, indent=2))
+        return
+    if read.base.items:
+        write_table(
+            ("id", "name", "type", "keywords", "priority", "enabled"),
+            [
+                (
+                    entry.id,
+                    entry.displayName or "",
+                    entry.entry_type,
+                    ", ".join(entry.activation_criteria.keywords[:8]),
+                    f"{entry.usage_metadata.priority:g}",
+                    "yes" if entry.management_metadata.is_enabled else "no",
+                )
+                for entry in (item.entry for item in read.base.items)
+            ],
+        )
+    else:
+        write_line(f"{read.base.info.name}: no entries")
+    if read.source.read_only:
+        write_error(
+            f"innkeeper: of schema_version {read.source.schema_version}, which is newer than this host: read only"
+        )
+    say_problems(read.base.info.name, read.problems)
+
+
+def read_named(settings: Settings, text: str) -> Read:
+    """The base that an argument BASE means: a global one, as it is kept, or one behind a path.
+
+    Raises:
+        KnowledgeError, UsageError: it is neither, or cannot be read.
+    """
+    import os
+
+    import trio
+
+    from innkeeper.knowledge.files.reading import read_base
+    from innkeeper.knowledge.model.problems import KnowledgeError
+
+    home, registry = open_registry(settings.home)
+    try:
+        known = registry.find(text)
+    except KnowledgeError:
+        # What lies there is no global base, and whoever names a path means that.
+        if not os.path.lexists(text):
+            raise
+        with bar(f"reading {text}", not settings.json) as progress:
+            return read_base(text, strict=False, progress=progress)
+
+    async def main() -> Read:
+        async with open_keeper(home) as keeper:
+            with bar(f"reading {known.name}", not settings.json) as progress:
+                return await keeper.read(known, progress=progress)
+
+    return trio.run(main, restrict_keyboard_interrupt_to_checkpoints=True)
+
+
+def _object(entry: Entry) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "name": entry.displayName,
+        "type": entry.entry_type,
+        "keywords": entry.activation_criteria.keywords,
+        "tags": entry.management_metadata.tags,
+        "priority": entry.usage_metadata.priority,
+        "enabled": entry.management_metadata.is_enabled,
+    }

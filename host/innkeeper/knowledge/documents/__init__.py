@@ -1,0 +1,1 @@
+"""Documents of other kinds, cut into entries."""
