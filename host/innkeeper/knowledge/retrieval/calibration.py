@@ -1,12 +1,12 @@
-"""What a cosine means under a model: how like each other any two entries of a base are.
+"""What a cosine means under a model: how like an entry any short text is that does not mean it.
 
 0.75 is far from everything under one model and below everything under another. So thresholds are read as places in the
-background: the distribution of cosines of entries that were paired by chance.
+background: the distribution of cosines of sentences and of entries that they are not from, paired by chance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Final
@@ -26,7 +26,6 @@ FEWEST: Final = 8
 """Vectors; of fewer nothing can be said."""
 
 _PAIRS = 8192
-_ANY = 20_000
 _VERSION = 1
 
 
@@ -105,28 +104,43 @@ def read_calibration(value: object) -> Calibration:
     )  # fmt: skip
 
 
-def calibrate(model: ModelIdentity, vectors: Vectors) -> Calibration:
+def calibrate(
+    model: ModelIdentity, vectors: Vectors, probes: Vectors | None = None, own: Sequence[int] = ()
+) -> Calibration:
     """The background of a base under a model. The same vectors give the same calibration. Takes some milliseconds.
 
     Args:
         model: that made them.
         vectors: of the base's entries, each of length 1 or zeros; those count for nothing. Shape (entries, dimension).
+        probes: of sentences as a conversation has them (`probing.probes`), shape (any, dimension); None: entries are
+            paired with each other, which makes a background that is too high, the more so the longer they are.
+        own: the row in `vectors` of the entry that each probe is from.
     """
-    vectors = vectors[np.linspace(0, len(vectors) - 1, _ANY).astype(np.int64)] if len(vectors) > _ANY else vectors
-    vectors = vectors[np.abs(vectors).sum(axis=1) > 0]
-    if len(vectors) < FEWEST:
-        mean, deviation = _GUESSES.get(model.id, _GUESS)
-        knots = tuple(float(mean + deviation * each) for each in _NORMAL)
-        return Calibration(model.key, mean, deviation, knots, 0)
+    usable = np.abs(vectors).sum(axis=1) > 0
+    if int(usable.sum()) < FEWEST:
+        return _guessed(model)
     chance = np.random.Generator(np.random.PCG64(5))
     one = chance.integers(0, len(vectors), _PAIRS)
-    other = (one + chance.integers(1, len(vectors), _PAIRS)) % len(vectors)
-    cosines: NDArray[np.float64] = np.einsum("ij,ij->i", vectors[one], vectors[other]).astype(np.float64)
+    if probes is None or len(probes) < FEWEST:
+        two = chance.integers(0, len(vectors), _PAIRS)
+        others, known, apart = vectors[two], usable[two], one != two
+    else:
+        two = chance.integers(0, len(probes), _PAIRS)
+        others, known, apart = probes[two], np.abs(probes[two]).sum(axis=1) > 0, one != np.asarray(own, np.int64)[two]
+    paired = usable[one] & known & apart
+    if int(paired.sum()) < FEWEST:
+        return _guessed(model)
+    cosines: NDArray[np.float64] = np.einsum("ij,ij->i", vectors[one[paired]], others[paired]).astype(np.float64)
     rising = np.maximum.accumulate(np.percentile(cosines, PERCENTILES))
     # They rise even where all entries say the same, so that every cosine has one place.
     rising += np.arange(len(PERCENTILES)) * 1e-6
     deviation = max(float(cosines.std()), 1e-6)
-    return Calibration(model.key, float(cosines.mean()), deviation, tuple(map(float, rising)), _PAIRS)
+    return Calibration(model.key, float(cosines.mean()), deviation, tuple(map(float, rising)), len(cosines))
+
+
+def _guessed(model: ModelIdentity) -> Calibration:
+    mean, deviation = _GUESSES.get(model.id, _GUESS)
+    return Calibration(model.key, mean, deviation, tuple(float(mean + deviation * each) for each in _NORMAL), 0)
 
 
 def carried(threshold: float, of: Calibration, to: Calibration) -> float:
@@ -150,6 +164,6 @@ def carried(threshold: float, of: Calibration, to: Calibration) -> float:
 _NORMAL: Final = (-3.09, -2.326, -1.645, -1.282, -0.674, 0.0, 0.674, 1.282, 1.645, 2.054, 2.326, 2.576, 3.09)
 """`PERCENTILES` of a normal distribution, in standard deviations."""
 
-_GUESSES: Final = {"wordllama-l2-256": (0.25, 0.12)}
+_GUESSES: Final = {"wordllama-l2-256": (0.1, 0.1)}
 _GUESS: Final = (0.3, 0.12)
 """Mean and deviation where a base has too few vectors to tell."""

@@ -44,17 +44,15 @@ class Vectors:
         """
         if vector.shape != (self.dimension,):
             raise ValueError(f"a vector has the shape {vector.shape}, and not ({self.dimension},)")
-        length = float(np.linalg.norm(vector.astype(np.float64)))
-        if not np.isfinite(length):
-            raise ValueError("a vector has a number that is not finite")
-        if length < 1e-12:
+        made = _unit(vector, "a vector")
+        if made is None:
             return False
         if slot >= len(self.has):
             room = max(2 * len(self.has), slot + 1)
             rows, has = np.zeros((room, self.dimension), np.float32), np.zeros(room, np.bool_)
             rows[: len(self.rows)], has[: len(self.has)] = self.rows, self.has
             self.rows, self.has = rows, has
-        self.rows[slot] = vector / np.float32(length)
+        self.rows[slot] = made
         self.has[slot] = True
         self.held += 1
         return True
@@ -115,8 +113,13 @@ def as_query(vector: Floats, dimension: int) -> Floats | None:
     """
     if vector.shape != (dimension,):
         raise ValueError(f"the query's vector has the shape {vector.shape}, and the base's have ({dimension},)")
-    vector = np.ascontiguousarray(vector, np.float32)
-    length = float(np.linalg.norm(vector.astype(np.float64)))
+    return _unit(vector, "the query's vector")
+
+
+def _unit(vector: Floats, what: str) -> Floats | None:
+    """A vector with length 1, or None where it has no direction."""
+    wide = vector.astype(np.float64)
+    length = float(np.linalg.norm(wide))
     if not np.isfinite(length):
-        raise ValueError("the query's vector has a number that is not finite")
-    return None if length < 1e-12 else vector / np.float32(length)
+        raise ValueError(f"{what} has a number that is not finite")
+    return None if length < 1e-12 else (wide / length).astype(np.float32)
