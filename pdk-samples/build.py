@@ -1,4 +1,5 @@
-"""Builds plugins/*.wasm and the guests of `innkeeper bench`, with packages of PyPI and npm alone.
+"""Builds plugins/*.wasm and the host's own guests (`innkeeper bench`, regular expressions), with packages of PyPI and
+npm alone.
 
     python pdk-samples/build.py           build and write the modules, with a SOURCES.toml beside them
     python pdk-samples/build.py --check   build in an empty temporary folder, compare with what the repository has
@@ -25,12 +26,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench import recipe
+from regexes import recipe as regexes
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "pdk-samples"
 PLUGINS = ROOT / "plugins"
 GUESTS = PLUGINS / "_bench"
 """Guests of `innkeeper bench`. They are no plugins: no host looks into a folder with such a name."""
+REGEXES = PLUGINS / "_regexes"
+"""The guest that tests regular expressions for the knowledge base; no plugin either."""
 
 ZIGLANG = "0.17.0"
 WIZER = "11.0.3"
@@ -314,12 +318,21 @@ def build_guests(shop: Workshop) -> dict[str, bytes]:
     return built | {"SOURCES.toml": record(tools, built, dict.fromkeys(built, sources))}
 
 
+def build_regexes(shop: Workshop) -> dict[str, bytes]:
+    """All files of the folder of the guest that tests regular expressions."""
+    module, engine = regexes.build(shop, C_FLAGS, QUICKJS_FLAGS, LINK_FLAGS)
+    module += custom_section("licenses", licences(shop.install_zig(), engine))
+    sources = sorted([*regexes.sources(), Path(__file__).resolve()])
+    tools = {"ziglang": ZIGLANG, "quickjs-ng": QUICKJS}
+    built = {"regexes.wasm": module}
+    return built | {"SOURCES.toml": record(tools, built, {"regexes.wasm": sources})}
+
+
 def build(folder: Path) -> dict[Path, bytes]:
     """All files that are built, by their place in the repository."""
     shop = Workshop(folder)
-    return {PLUGINS / name: data for name, data in build_plugins(shop).items()} | {
-        GUESTS / name: data for name, data in build_guests(shop).items()
-    }
+    parts = {PLUGINS: build_plugins, GUESTS: build_guests, REGEXES: build_regexes}
+    return {where / name: data for where, make in parts.items() for name, data in make(shop).items()}
 
 
 def place(path: Path) -> str:

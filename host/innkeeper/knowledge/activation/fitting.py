@@ -143,7 +143,7 @@ class Fitting:
         left = self.left
         if left is None or tokens <= left or state.compiled.critical:
             return ""
-        return f"it would need {tokens:,} tokens, {left:,} were left"
+        return f"it would need {tokens:,} token{'s' if tokens != 1 else ''}, {left:,} were left"
 
     def _take(self, tokens: int, length: int) -> None:
         self.used += tokens

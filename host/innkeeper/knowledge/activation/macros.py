@@ -76,7 +76,7 @@ class Macros:
     def _make(self, key: Key, entry: CompiledEntry) -> Pattern | Regex | None:
         if key.regex is not None:
             pattern = self._filled(key.regex.pattern, escaped=True)
-            return Regex(pattern, key.regex.flags) if len(pattern) <= 4 * bounds.MOST_KEY else None
+            return Regex(pattern, key.regex.flags) if len(pattern) <= bounds.MOST_KEY else None
         word = self._filled(key.written)
         return pattern_of(word, sensitive=entry.sensitive, mode=entry.mode) if len(word) <= bounds.MOST_KEY else None
 

@@ -28,11 +28,11 @@ class Activation:
 
     Attributes:
         result: the answer.
-        session: what the session must remember now, as plain data; what came in where the request is a dry run.
+        remembered: what the session must remember now, as plain data; what came in where the request is a dry run.
     """
 
     result: Result
-    session: Mapping[str, Any]
+    remembered: Mapping[str, Any]
 
 
 async def activate(
@@ -43,7 +43,7 @@ async def activate(
     regexes: RegexEngine | None = None,
     semantic: Semantic | None = None,
     plugins: Plugins | None = None,
-    session: Mapping[str, Any] | None = None,
+    remembered: Mapping[str, Any] | None = None,
     limiter: trio.CapacityLimiter | None = None,
 ) -> Activation:
     """Decides which entries are active, in a thread; only questions to others are asked here.
@@ -55,7 +55,7 @@ async def activate(
         regexes: tests regular expressions; without, none of them is met.
         semantic: compares by meaning; without, entries are active by their words only.
         plugins: asked by conditions; without, such conditions do not hold.
-        session: what the last activation of this session gave, or None. A store keeps it; it is never changed.
+        remembered: what the last activation of this session gave, or None. A store keeps it; it is never changed.
         limiter: of threads; None: trio's own.
 
     Returns:
@@ -65,15 +65,15 @@ async def activate(
     seed = secrets.randbits(53) if request.seed is None else request.seed
     kept = list({base.id: base for base in reversed(bases)}.values())[::-1][:MOST_BASES]
     asked = Asked()
-    work = _Work(kept, request, counter, session, seed, asked)
+    work = _Work(kept, request, counter, remembered, seed, asked)
     answerer = Answerer(regexes, semantic, plugins, asked)
     while not await trio.to_thread.run_sync(work.go_on, limiter=limiter):
         await answerer.answer()
-    result, remembered = await trio.to_thread.run_sync(work.finish, limiter=limiter)
+    result, now = await trio.to_thread.run_sync(work.finish, limiter=limiter)
     if len(kept) < len(bases):
         left_out = f"{len(bases) - len(kept)} bases were left out: a base counts once, and at most {MOST_BASES} count"
         result = replace(result, notes=[*result.notes, left_out])
-    return Activation(result, remembered)
+    return Activation(result, now)
 
 
 class _Work:
@@ -84,7 +84,7 @@ class _Work:
         bases: Sequence[CompiledBase],
         request: Request,
         counter: TokenCounter,
-        session: Mapping[str, Any] | None,
+        remembered: Mapping[str, Any] | None,
         seed: int,
         asked: Asked,
     ) -> None:
@@ -93,7 +93,7 @@ class _Work:
         self._counter = counter
         self._seed = seed
         self._asked = asked
-        self._before = session
+        self._before = remembered
         self._sweeps: Sweeps
         self._steps: Generator[None, None, None] | None = None
 

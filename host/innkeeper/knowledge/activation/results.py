@@ -80,6 +80,7 @@ def _active(state: State, messages: int) -> Active | None:
         media=compiled.media,
         tags=compiled.entry.management_metadata.tags,
         entry_type=compiled.entry.entry_type,
+        critical=compiled.critical,
     )
 
 

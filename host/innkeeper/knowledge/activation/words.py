@@ -52,7 +52,10 @@ class Reader:
             return Words(False, False, self._missing(entry), score)
         if failing:
             return Words(False, True, failing[0], score)
-        parts = [f"keyword {_quoted(met[0][0])} {met[0][1]}"] if met else []
+        parts = []
+        if met:
+            key, place = met[0]
+            parts.append(f"{'' if key.regex is not None else 'keyword '}{_quoted(key)} {place}")
         parts += [_holding(group, found) for group, found in groups if group.logic in ("AND", "OR") and group.keys]
         return Words(True, True, ", ".join(parts), score)
 
@@ -85,7 +88,9 @@ class Reader:
     def _missing(self, entry: CompiledEntry) -> str:
         keys = entry.keywords
         if len(keys) == 1:
-            return f"its keyword {_quoted(keys[0])} is not {self._scene.looked_at(entry)}"
+            verb = "matches nothing" if keys[0].regex is not None else "is not"
+            kind = "" if keys[0].regex is not None else "keyword "
+            return f"its {kind}{_quoted(keys[0])} {verb} {self._scene.looked_at(entry)}"
         more = f" and {len(keys) - _SAID} more" if len(keys) > _SAID else ""
         return f"none of its keywords {_list(keys, ', ')}{more} is {self._scene.looked_at(entry)}"
 

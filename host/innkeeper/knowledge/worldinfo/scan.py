@@ -1,0 +1,296 @@
+"""The scan of SillyTavern 1.15: sweeps over the entries until nothing new becomes active."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from innkeeper.knowledge.activation.interface import Outcome
+from innkeeper.knowledge.worldinfo.decorators import ACTIVATE, DONT_ACTIVATE
+from innkeeper.knowledge.worldinfo.entry import WorldEntry
+from innkeeper.knowledge.worldinfo.gates import State, held_back, kept_from_recursion
+from innkeeper.knowledge.worldinfo.groups import losers
+from innkeeper.knowledge.worldinfo.matching import Matching
+from innkeeper.knowledge.worldinfo.plan import Plan, Planned
+from innkeeper.knowledge.worldinfo.settings import Scene, Settings
+from innkeeper.knowledge.worldinfo.slots import Slots, place
+from innkeeper.knowledge.worldinfo.timed import Now, TimedEffects
+from innkeeper.knowledge.worldinfo.verdicts import Test, Verdicts
+
+MOST_SWEEPS: Final = 2000
+"""Sweeps of a scan. SillyTavern has no bound; a book that needs more is a chain of entries without end."""
+
+MOST_LOOKS: Final = 2_000_000
+"""Entries that all sweeps of a scan look at together: some seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of an entry.
+
+    Attributes:
+        outcome: what.
+        reason: why, for its author.
+        sweep: in which it was decided, from 0.
+        tokens: that it has, or None where nobody counted.
+        left: tokens that were left before it, or None.
+    """
+
+    outcome: Outcome
+    reason: str
+    sweep: int = 0
+    tokens: int | None = None
+    left: float | None = None
+
+
+@dataclass(slots=True)
+class Scanned:
+    """What came of a scan.
+
+    Attributes:
+        active: entries with their texts, in the order in which they became active.
+        slots: their texts where they go.
+        fates: of the entries that have another than that none of their keys occurs.
+        overflowed: whether the budget ended.
+        notes: sentences on what did not work as it should.
+    """
+
+    active: list[tuple[WorldEntry, str]]
+    slots: Slots
+    fates: dict[WorldEntry, Fate]
+    overflowed: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+def scan(
+    plan: Plan,
+    settings: Settings,
+    scene: Scene,
+    *,
+    effects: TimedEffects,
+    random: Callable[[], float],
+    count: Callable[[str], int],
+    test: Test | None,
+    check: Callable[[], None] = lambda: None,
+) -> Scanned:
+    """Which entries are active. Plain computing, so that it belongs into a thread.
+
+    Args:
+        plan: the entries.
+        settings: those for which the plan was made, or others that fit it (`Plan.fits`).
+        scene: the moment.
+        effects: of the chat; brought up to date. Whoever only tries gives a copy.
+        random: a number from 0 to 1.
+        count: tokens of a text. Texts are counted one by one.
+        test: tests regular expressions; None: none of them matches.
+        check: called in each sweep; ends the scan by raising.
+    """
+    assert plan.fits(settings)
+    now = effects.begin((each.entry for each in plan.entries), scene.chat_length)
+    made = _Scan(plan, settings, scene, now, random, count, Verdicts(test), check)
+    found = made.run()
+    effects.commit((entry for entry, _ in found.active), scene.chat_length)
+    return found
+
+
+class _Scan:
+    def __init__(
+        self,
+        plan: Plan,
+        settings: Settings,
+        scene: Scene,
+        now: Now,
+        random: Callable[[], float],
+        count: Callable[[str], int],
+        verdicts: Verdicts,
+        check: Callable[[], None],
+    ) -> None:
+        self._settings, self._scene, self._now = settings, scene, now
+        self._random, self._count, self._check = random, count, check
+        self._verdicts = verdicts
+        self._budget = settings.budget
+        self._matching = Matching(plan, settings, scene, verdicts)
+        self._fates: dict[WorldEntry, Fate] = {}
+        self._active: dict[tuple[str, int | str], tuple[WorldEntry, str]] = {}
+        self._levels = list(plan.levels)
+        self._level = self._levels.pop(0) if self._levels else 0
+        self._sweep = 0
+        self._looks = 0
+        self._overflowed = False
+        # Tokens of what was said before this sweep.
+        self._said = 0
+        # Places of entries that may become active, and of those that cannot any more.
+        self._pending: set[int] = set()
+        self._closed = bytearray(len(plan.entries))
+
+    def run(self) -> Scanned:
+        self._open()
+        state: State | None = State.INITIAL
+        while state is not None and not self._ended():
+            self._check()
+            self._matching.recursing = state is not State.MIN_ACTIVATIONS
+            new = self._select(self._sweep_over(state))
+            state = self._next(state, new)
+            self._sweep += 1
+        active = list(self._active.values())
+        return Scanned(active, place(active), self._fates, self._overflowed, self._notes(state))
+
+    def _open(self) -> None:
+        forced = self._scene.forced
+        for each in self._matching.entries:
+            entry = each.entry
+            held = held_back(entry, self._scene, self._now)
+            if held is not None:
+                self._closed[each.at] = 1
+                self._fates[entry] = Fate(*held)
+            elif entry.constant or entry.decorators or each.hidden or entry in self._now.sticky or entry.key in forced:
+                self._pending.add(each.at)
+        self._add(self._matching.begin())
+
+    def _add(self, places: Iterable[int]) -> None:
+        self._pending.update(at for at in places if not self._closed[at])
+
+    def _ended(self) -> bool:
+        most = self._settings.max_sweeps
+        return self._sweep >= (min(most, MOST_SWEEPS) if most else MOST_SWEEPS) or self._looks >= MOST_LOOKS
+
+    # --- one sweep ---------------------------------------------------------------------------------------------------
+
+    def _sweep_over(self, state: State) -> list[tuple[Planned, str]]:
+        # Entries that are called for now, with the reason.
+        self._looks += len(self._pending)
+        looked = []
+        for at in sorted(self._pending):
+            each = self._matching.entries[at]
+            entry = each.entry
+            if entry.key in self._active:
+                self._close(each)
+                continue
+            if entry not in self._now.sticky:
+                kept = kept_from_recursion(entry, state, self._level, self._settings.recursive)
+                if kept is not None:
+                    self._fates[entry] = Fate(Outcome.RECURSION, kept, self._sweep)
+                    continue
+            looked.append(each)
+        self._matching.ask(looked)
+        found = []
+        for each in looked:
+            called, outcome, reason = self._called(each)
+            if called:
+                found.append((each, reason))
+            else:
+                self._fates[each.entry] = Fate(outcome, reason, self._sweep)
+        return found
+
+    def _called(self, each: Planned) -> tuple[bool, Outcome, str]:
+        entry = each.entry
+        if ACTIVATE in entry.decorators:
+            return True, Outcome.ACTIVE, f"it begins with {ACTIVATE}"
+        if DONT_ACTIVATE in entry.decorators:
+            return False, Outcome.DECORATOR, f"it begins with {DONT_ACTIVATE}"
+        if entry.key in self._scene.forced:
+            return True, Outcome.ACTIVE, "it was asked for"
+        if entry.constant:
+            return True, Outcome.ACTIVE, "it is always active"
+        if entry in self._now.sticky:
+            return True, Outcome.ACTIVE, f"it sticks for {entry.sticky} messages"
+        met, reason = self._matching.met(each)
+        return met, Outcome.NO_MATCH, reason
+
+    def _select(self, found: list[tuple[Planned, str]]) -> list[tuple[WorldEntry, str, int]]:
+        # Groups, chance and budget; the entries that chance let through, with their texts and tokens, those among them
+        # that the budget left out.
+        sticky = self._now.sticky
+        found.sort(key=lambda pair: (pair[0].entry not in sticky, pair[0].at))
+        planned = {each.entry: each for each, _ in found}
+        lost = losers(
+            list(planned),
+            [entry for entry, _ in self._active.values()],
+            sticky,
+            lambda entry: self._matching.score(planned[entry]),
+            self._settings.group_scoring,
+            self._random,
+        )
+        new = []
+        spent = 0
+        for each, reason in found:
+            entry = each.entry
+            if entry in lost:
+                self._fates[entry] = Fate(Outcome.GROUP, f"{reason}; {lost[entry]}", self._sweep)
+                continue
+            left = None if self._budget is None else max(0.0, self._budget - self._said - spent)
+            if self._overflowed and not entry.ignores_budget:
+                self._fates[entry] = Fate(Outcome.BUDGET, f"{reason}; the budget had ended before", self._sweep)
+                new.append((entry, entry.content, 0))
+                continue
+            if not self._chance(entry):
+                self._close(each)
+                chance = f"{reason}; chance ({entry.probability:g} %) was against it"
+                self._fates[entry] = Fate(Outcome.PROBABILITY, chance, self._sweep)
+                continue
+            text = self._scene.substituted(entry.content)
+            tokens = self._count(text) if text else 0
+            spent += tokens
+            new.append((entry, text, tokens))
+            if self._budget is not None and self._said + spent >= self._budget and not entry.ignores_budget:
+                self._overflowed = True
+                over = f"{reason}; its {tokens} tokens do not stay below the budget"
+                self._fates[entry] = Fate(Outcome.BUDGET, over, self._sweep, tokens, left)
+                continue
+            self._close(each)
+            self._active[entry.key] = (entry, text)
+            self._fates[entry] = Fate(Outcome.ACTIVE, reason, self._sweep, tokens, left)
+        return new
+
+    def _chance(self, entry: WorldEntry) -> bool:
+        if not entry.uses_probability or entry.probability == 100 or entry in self._now.sticky:
+            return True
+        return self._random() * 100 <= entry.probability
+
+    def _close(self, each: Planned) -> None:
+        self._pending.discard(each.at)
+        self._closed[each.at] = 1
+
+    # --- between two sweeps ------------------------------------------------------------------------------------------
+
+    def _next(self, state: State, new: list[tuple[WorldEntry, str, int]]) -> State | None:
+        feeding = [each for each in new if not each[0].prevents_recursion]
+        following = self._following(state, bool(feeding))
+        if following is not None:
+            self._said += sum(tokens for _, _, tokens in feeding)
+            text = "\n".join(text for _, text, _ in feeding)
+            if text:
+                self._add(self._matching.recurse(text))
+        return following
+
+    def _following(self, state: State, feeding: bool) -> State | None:
+        settings, matching = self._settings, self._matching
+        # After an older message was looked at, what was said already may go with it.
+        again = feeding or (state is State.MIN_ACTIVATIONS and bool(matching.sight.recursion))
+        if settings.recursive and again and not self._overflowed:
+            return State.RECURSION
+        if len(self._active) < settings.min_activations and not self._overflowed:
+            depth = settings.depth + matching.widened
+            over = 0 < settings.min_activations_depth < depth
+            if not over and depth <= len(self._scene.messages):
+                self._add(matching.widen())
+                return State.MIN_ACTIVATIONS
+        if self._levels:
+            self._level = self._levels.pop(0)
+            return State.RECURSION
+        return None
+
+    def _notes(self, state: State | None) -> list[str]:
+        notes = []
+        if self._verdicts.slow:
+            shown = ", ".join(f"/{regex.pattern[:40]}/{regex.flags}" for regex in list(self._verdicts.slow)[:3])
+            more = f" and {len(self._verdicts.slow) - 3} more" if len(self._verdicts.slow) > 3 else ""
+            notes.append(
+                f"regular expressions took too long, or nothing could test them, and match nothing: {shown}{more}"
+            )
+        if self._matching.work.ended:
+            notes.append("there were more keys in longer texts than one activation may search: some were not found")
+        if state is not None and not 0 < self._settings.max_sweeps <= self._sweep:
+            notes.append(f"the activation ended after {self._sweep} sweeps, though entries still called for others")
+        return notes

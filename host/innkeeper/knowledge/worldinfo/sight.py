@@ -1,0 +1,112 @@
+"""What entries look at: messages, further texts, and what active entries say.
+
+A part is searched for words once, when the first entry looks at it: a word that stands in one part stands in each text
+that has the part, and none reaches over the end of one, except for those that are looked for in the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from innkeeper.knowledge.worldinfo.entry import WorldEntry
+from innkeeper.knowledge.worldinfo.index import Word, WordIndex, Work
+from innkeeper.knowledge.worldinfo.javascript import trim
+from innkeeper.knowledge.worldinfo.keys import START
+from innkeeper.knowledge.worldinfo.settings import MOST_DEPTH, Scene
+
+JOINER: Final = "\n" + START
+"""Between the parts of a text."""
+
+INJECTED: Final = "an injected text"
+RECURSION: Final = "what other entries say"
+
+
+class Sight:
+    """What can be looked at in one scan.
+
+    Attributes:
+        recursion: what active entries say, a text for each sweep.
+    """
+
+    def __init__(self, scene: Scene, indexes: Sequence[WordIndex], work: Work) -> None:
+        """Args:
+        scene: messages and further texts.
+        indexes: of all words that are looked for.
+        work: what searching may take.
+        """
+        self._messages = [trim(message) for message in scene.messages[:MOST_DEPTH]]
+        self._injects = list(scene.injects)
+        self._texts = {name: text for name, text in scene.texts.items() if text}
+        self._indexes, self._work = indexes, work
+        self.recursion: list[str] = []
+        # The newest message that has a word, and where else it stands.
+        self._newest: dict[Word, int] = {}
+        self._searched = 0
+        self._further: dict[str, set[Word]] = {name: self._find(text) for name, text in self._texts.items()}
+        self._injected = set[Word]().union(*map(self._find, self._injects))
+        self._recursed: set[Word] = set()
+
+    def _find(self, text: str) -> set[Word]:
+        return set[Word]().union(*(index.find(text, self._work) for index in self._indexes))
+
+    def first(self) -> set[Word]:
+        """Words that stand in what is no message."""
+        return self._injected.union(*self._further.values())
+
+    def widen(self, depth: int) -> set[Word]:
+        """Searches messages up to a depth; words that were in none before."""
+        new: set[Word] = set()
+        for at in range(self._searched, min(depth, len(self._messages))):
+            for word in self._find(self._messages[at]):
+                if word not in self._newest:
+                    self._newest[word] = at
+                    new.add(word)
+        self._searched = max(self._searched, min(depth, len(self._messages)))
+        return new
+
+    def recurse(self, text: str) -> set[Word]:
+        """Adds what active entries say; the words in it."""
+        self.recursion.append(text)
+        found = self._find(text)
+        self._recursed |= found
+        return found
+
+    def sees(self, entry: WorldEntry, depth: int, word: Word, *, recursing: bool) -> bool:
+        """Whether a word stands in what an entry looks at.
+
+        Args:
+            entry: whose further texts count.
+            depth: messages that it looks at; 0: it looks at nothing at all.
+            word: one of the indexes'.
+            recursing: whether what other entries say counts.
+        """
+        return depth > 0 and (
+            self._newest.get(word, MOST_DEPTH) < depth
+            or word in self._injected
+            or (recursing and word in self._recursed)
+            or any(word in self._further.get(name, ()) for name in entry.texts)
+        )
+
+    def where(self, entry: WorldEntry, depth: int, word: Word) -> str:
+        """Where an entry sees a word, for people."""
+        at = self._newest.get(word, MOST_DEPTH)
+        if at < depth:
+            return "the newest message" if at == 0 else f"message {at + 1} from the end"
+        if word in self._injected:
+            return INJECTED
+        further = next((name for name in entry.texts if word in self._further.get(name, ())), None)
+        return f"the {further.replace('_', ' ')}" if further else RECURSION
+
+    def whole(self, entry: WorldEntry, depth: int, *, recursing: bool) -> str:
+        """All that an entry looks at, as one text."""
+        if depth <= 0:
+            return ""
+        parts = [JOINER.join(self._messages[:depth]), *self._beside(entry, recursing)]
+        return START + JOINER.join(parts)
+
+    def _beside(self, entry: WorldEntry, recursing: bool) -> Iterator[str]:
+        yield from (self._texts[name] for name in entry.texts if name in self._texts)
+        yield from self._injects
+        if recursing:
+            yield from self.recursion
