@@ -23,7 +23,8 @@ _THREADS = (
 def main() -> None:
     kind, *arguments = sys.argv[1:]
     if kind == "set":
-        found: Any = trio.run(_set, *arguments)
+        name, path = arguments
+        found: Any = trio.run(_set, name, path)
     else:
         _on_one_core()
         module, folder, *names = arguments

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from innkeeper.bench import processes
 from innkeeper.bench.knowledge.report import KnowledgeReport
@@ -105,8 +105,6 @@ def _time(rows: Sequence[Row], report: KnowledgeReport) -> None:
         report.add_row(row, Figure(*found[row.name]["figure"]), found[row.name]["extra"])
 
 
-def _measured(*arguments: str) -> dict[str, dict[str, object]]:
-    found: dict[str, dict[str, object]] = processes.finish(
-        processes.start("knowledge", *arguments, group=True), LONGEST
-    )
+def _measured(*arguments: str) -> dict[str, Any]:
+    found: dict[str, Any] = processes.finish(processes.start("knowledge", *arguments, group=True), LONGEST)
     return found

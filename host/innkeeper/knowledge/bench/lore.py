@@ -6,14 +6,13 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-import innkeeper
 from innkeeper.errors import InternalError
 from innkeeper.knowledge.bench.sets import DataSet, Question, read_bounded
 from innkeeper.knowledge.model.entry import Entry, read_entry
 
 LANGUAGES: Final = ("en", "zh")
 
-_PACKAGE = Path(innkeeper.__file__).parent
+_PACKAGE = Path(__file__).parents[2]
 
 
 def lore_folder() -> Path:
