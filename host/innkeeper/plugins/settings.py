@@ -148,9 +148,14 @@ class KnowledgeSettings:
     Attributes:
         model: name of the model that makes embeddings where neither a base nor its project says another;
             `innkeeper kb models` lists them. "wordllama" works offline.
+        tokenizer: that counts where nobody names another: "estimate", or an encoding of the extra `tokens`.
+        plugins: plugins that knowledge bases may ask: "embed": it makes vectors; "conditions": entries may name it in
+            their conditions; "both". Whoever wrote a base chooses what its conditions ask, and may be a stranger.
     """
 
     model: ModelName = "wordllama"
+    tokenizer: Literal["estimate", "cl100k_base", "o200k_base"] = "estimate"
+    plugins: Mapping[Name, Literal["embed", "conditions", "both"]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

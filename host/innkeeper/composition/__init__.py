@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from innkeeper.bridge import host as bridge_host
+from innkeeper.composition.knowledge import guest_bases
 
 if TYPE_CHECKING:
-    from innkeeper.bridge.knowledge import KnowledgeBases, KnowledgeNeeds
     from innkeeper.bridge.runner import Runner
     from innkeeper.plugins.changes import Listener
     from innkeeper.plugins.host import Host
@@ -64,7 +64,7 @@ def open_host(
         schedules=schedules,
         journal=journal,
         runner=_workflow_runner,
-        knowledge=_knowledge_bases,
+        knowledge=guest_bases,
     )
 
 
@@ -73,11 +73,3 @@ async def _workflow_runner(host: Host) -> Runner:
     module = await trio.to_thread.run_sync(import_module, "innkeeper.workflow.runner")
     runner: Runner = module.WorkflowRunner(host)
     return runner
-
-
-async def _knowledge_bases(needs: KnowledgeNeeds) -> KnowledgeBases:
-    opened = await needs.database()
-    # As above.
-    module = await trio.to_thread.run_sync(import_module, "innkeeper.knowledge.guests")
-    bases: KnowledgeBases = module.GuestBases(module.open_library(opened))
-    return bases
