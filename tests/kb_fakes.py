@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import trio
 
 from innkeeper.bridge.knowledge import KnowledgeNeeds
+from innkeeper.plugins.runs import RunBase
 from innkeeper.storage.knowledge_model import (
     Change,
     Draft,
@@ -120,6 +122,9 @@ class FakeKnowledge:
     async def embed(self, place: Place, texts: Sequence[str]) -> Mapping[str, Any]:
         self.asked.append(("embed", place, texts))
         return {"model": "m/2", "dimension": 2, "vectors": [[1.0, 0.0] for _ in texts]}
+
+    async def project(self, owner: str, folder: Path) -> Mapping[str, RunBase]:
+        return {}
 
     async def serve(self) -> None:
         await trio.sleep_forever()

@@ -22,7 +22,7 @@ from innkeeper.bridge.scan import DataBounds
 from innkeeper.errors import RejectedError
 from innkeeper.plugins.capabilities import parse_capability
 from innkeeper.plugins.rights import NONE, Rights
-from innkeeper.plugins.runs import Run, RunContext
+from innkeeper.plugins.runs import Run, RunBase, RunContext
 
 RATE = Rate(per_second=1000, burst=1000)
 Space = Annotated[str, Field(max_length=64)]
@@ -372,11 +372,14 @@ async def test_of_a_list_each_must_have_been_granted() -> None:
 
 async def test_a_reference_of_the_project_is_judged_and_served_as_what_it_stands_for() -> None:
     desk = Desk(rights("kb.read:world"))
-    run = Run("r", {"lore": "world", "world": "secret", "hidden": "secret"})
+    refers = {"lore": "world", "world": "secret", "hidden": "secret"}
+    run = Run("r", {name: RunBase(own, own) for name, own in refers.items()} | {"local": RunBase("world", "project.7")})
     desk.caller = Caller("demo", "local", rights("kb.read:world"), run=RunContext(run))
     assert await desk.ask("reads", base="lore") == {"ok": "world"}
     assert await desk.ask("reads_all", bases=["lore", "lore"]) == {"ok": ["world", "world"]}
+    # A project's own base: the grant names the base's own id, and no global base of that id is touched.
+    assert await desk.ask("reads", base="local") == {"ok": "project.7"}
     # A project can neither widen a grant nor hide behind the name of what was granted.
-    for base in ("hidden", "world", "secret"):
+    for base in ("hidden", "world", "secret", "project.7"):
         assert (await desk.ask("reads", base=base))["error"]["kind"] == "denied"
         assert (await desk.ask("reads_all", bases=["lore", base]))["error"]["kind"] == "denied"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from innkeeper.bridge.auditing import AuditWriter
     from innkeeper.bridge.caller import Caller
     from innkeeper.bridge.journal.keeper import JournalKeeper
-    from innkeeper.bridge.knowledge import KnowledgeBases, KnowledgeMaker
+    from innkeeper.bridge.knowledge import KnowledgeBases, KnowledgeMaker, LazyKnowledge
     from innkeeper.bridge.memo.memory import Memory
     from innkeeper.bridge.metrics import Metrics
     from innkeeper.bridge.offer import Offer
@@ -71,6 +71,7 @@ class Bridge:
         self._configuration = configuration
         self._make_runner = runner
         self._make_knowledge = knowledge
+        self._knowledge: LazyKnowledge | None = None
         self._schedules = schedules
         self._background = Background()
         self._host: Host | None = None
@@ -106,6 +107,15 @@ class Bridge:
         return RunStreams()
 
     @property
+    def knowledge(self) -> LazyKnowledge | None:
+        """What keeps the knowledge bases; None: this host has none."""
+        if self._knowledge is None and self._make_knowledge is not None:
+            from innkeeper.bridge.knowledge import LazyKnowledge
+
+            self._knowledge = LazyKnowledge(partial(self._knowledge_made, self._make_knowledge))
+        return self._knowledge
+
+    @property
     def metrics(self) -> Metrics | None:
         """What plugins asked for, and how it went; None as long as no plugin requests anything."""
         return None if self._offer is None else self._offer.gate.metrics
@@ -128,7 +138,7 @@ class Bridge:
                 self.streams,
                 folder=self._folder,
                 runner=None if self._make_runner is None else partial(self._runner, self._make_runner),
-                knowledge=None if self._make_knowledge is None else partial(self._knowledge, self._make_knowledge),
+                knowledge=self.knowledge,
                 schedules=self._schedules,
                 refused=self._refused,
             )
@@ -244,7 +254,7 @@ class Bridge:
     async def _runner(self, make: RunnerMaker) -> Runner:
         return await make(self._bound())
 
-    async def _knowledge(self, make: KnowledgeMaker) -> KnowledgeBases:
+    async def _knowledge_made(self, make: KnowledgeMaker) -> KnowledgeBases:
         from innkeeper.bridge.knowledge import KnowledgeNeeds
 
         return await make(KnowledgeNeeds(self._bound, self._database.open, self._background))
@@ -265,6 +275,8 @@ class Bridge:
         self._database.refuse()
         if self._offer is not None:
             await self._offer.aclose()
+        if self._knowledge is not None:
+            await self._knowledge.aclose()
         await self._database.aclose()
 
 

@@ -24,6 +24,7 @@ from innkeeper.bridge.refusal import Refusal, ServiceError
 from innkeeper.errors import GuestError, InnkeeperError
 from innkeeper.plugins.capabilities import parse_capability
 from innkeeper.plugins.rights import Rights
+from innkeeper.plugins.runs import RunBase
 from innkeeper.plugins.tables import visible
 from innkeeper.sandbox.interface import HostFunction, Value
 
@@ -93,9 +94,10 @@ class Gate:
                 arguments = _read(operation, data)
                 values = {name: getattr(arguments, name) for name in operation.described}
                 if read_use is not None:
+                    uses = _each(read_use(values))
                     if operation.refers:
-                        _resolve(caller, operation, values)
-                    for use in _each(read_use(values)):
+                        uses = _resolve(caller, operation, values, uses)
+                    for use in uses:
                         if not _within(caller.rights, operation, use):
                             raise _out_of_scope(operation, use)
                 value = await method(caller, **values)
@@ -178,15 +180,15 @@ def _each(use: str | list[str]) -> Sequence[str]:
     return (use,) if isinstance(use, str) else use
 
 
-def _resolve(caller: Caller, operation: Operation, values: dict[str, Any]) -> None:
-    """Puts what references of the run's project stand for in their place: a grant names that."""
+def _resolve(caller: Caller, operation: Operation, values: dict[str, Any], uses: Sequence[str]) -> Sequence[str]:
+    """Puts what references of the run's project stand for in their place; gives what a grant must name."""
     known = None if caller.run is None else caller.run.run.bases
     if not known or operation.use is None:
-        return
-    given = values[operation.use]
-    values[operation.use] = (
-        known.get(given, given) if isinstance(given, str) else [known.get(name, name) for name in given]
-    )
+        return uses
+    found = [known.get(use, RunBase(use, use)) for use in uses]
+    bases = [each.base for each in found]
+    values[operation.use] = bases if isinstance(values[operation.use], list) else bases[0]
+    return [each.own for each in found]
 
 
 def _within(rights: Rights, operation: Operation, use: str) -> bool:

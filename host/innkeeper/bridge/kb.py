@@ -26,14 +26,10 @@ class KbService(KbContext):
         """As `Serving.serve`."""
         await self._lazy.serve()
 
-    async def aclose(self) -> None:
-        """As `Closing.aclose`."""
-        await self._lazy.aclose()
-
 
 def make(needs: Needs) -> KbService:
     """The service of a host."""
-    return KbService(LazyKnowledge(needs.knowledge or _nothing))
+    return KbService(needs.knowledge or LazyKnowledge(_nothing))
 
 
 async def _nothing() -> KnowledgeBases:

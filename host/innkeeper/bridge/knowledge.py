@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
@@ -14,6 +15,7 @@ from innkeeper.storage.knowledge_model import Change, Draft, Entry, Filters, Fou
 if TYPE_CHECKING:
     from innkeeper.bridge.background import Background
     from innkeeper.plugins.host import Host
+    from innkeeper.plugins.runs import RunBase
     from innkeeper.storage.database import Database
 
 
@@ -127,6 +129,14 @@ class KnowledgeBases(Protocol):
 
         Returns:
             as `kb.embed`.
+        """
+        ...
+
+    async def project(self, owner: str, folder: Path) -> Mapping[str, RunBase]:
+        """What the references of a project stand for; its own bases are taken up.
+
+        Raises:
+            UsageError: project.json or a base has mistakes, or cannot be read.
         """
         ...
 

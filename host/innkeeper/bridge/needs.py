@@ -15,7 +15,7 @@ from innkeeper.plugins.configuration import Configuration
 
 if TYPE_CHECKING:
     from innkeeper.bridge.caller import Caller
-    from innkeeper.bridge.knowledge import KnowledgeBases
+    from innkeeper.bridge.knowledge import LazyKnowledge
     from innkeeper.plugins.host import Host
     from innkeeper.storage.database import Database
 
@@ -33,7 +33,7 @@ class Needs:
         streams: the channels that runs connect to their nodes.
         folder: where the database and whatever lies beside it are; may not exist yet. None: nowhere.
         runner: makes what runs workflows, at the first need; None: this host runs none for plugins.
-        knowledge: makes what keeps knowledge bases, at the first need; None: this host has none.
+        knowledge: makes what keeps knowledge bases, at the first need; who made it closes it. None: this host has none.
         schedules: whether this host runs what plugins scheduled and submitted earlier, too.
         refused: is told of what plugins have no right to; see `gate.Refused`.
     """
@@ -46,6 +46,6 @@ class Needs:
     streams: Streams = field(default_factory=RunStreams)
     folder: Path | None = None
     runner: Callable[[], Awaitable[Runner]] | None = None
-    knowledge: Callable[[], Awaitable[KnowledgeBases]] | None = None
+    knowledge: LazyKnowledge | None = None
     schedules: bool = True
     refused: Callable[[Caller, str, str], None] | None = None

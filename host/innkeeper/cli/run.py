@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from innkeeper.errors import Kind, UsageError
 
 if TYPE_CHECKING:
     from innkeeper.cli.progress import CompilingLine
+    from innkeeper.plugins.runs import RunBase
     from innkeeper.plugins.settings import Keep
     from innkeeper.workflow.graph import Graph
     from innkeeper.workflow.outcome import RunOutcome
@@ -66,7 +67,7 @@ def run(
         with compiling_shown(line=settings.json or (events and not is_terminal(sys.stdout))) as compiling:
             options = _Options(events, not no_memo, journal)
             return trio.run(
-                _run, settings, payload, options, compiling, restrict_keyboard_interrupt_to_checkpoints=True
+                _run, settings, workflow, payload, options, compiling, restrict_keyboard_interrupt_to_checkpoints=True
             )
     except UsageError as error:
         return _refused(error, settings)
@@ -79,9 +80,12 @@ class _Options:
     journal: Keep | None
 
 
-async def _run(settings: Settings, payload: WorkflowPayload, options: _Options, compiling: CompilingLine) -> int:
+async def _run(
+    settings: Settings, workflow: str, payload: WorkflowPayload, options: _Options, compiling: CompilingLine
+) -> int:
     from innkeeper.cli.run_view import event_object, progress, run_object, show_logs, show_outputs, show_table
     from innkeeper.composition import open_host
+    from innkeeper.composition.knowledge import project_bases
     from innkeeper.workflow.check import check_workflow
     from innkeeper.workflow.problems import WorkflowError
 
@@ -94,14 +98,17 @@ async def _run(settings: Settings, payload: WorkflowPayload, options: _Options, 
                 # Their file may be one that has a problem.
                 _show_problems([problem for problem in host.problems if problem not in said])
             raise
+        bases = await project_bases(host, graph, workflow)
         if options.events:
-            outcome = await _execute(graph, options.memo, lambda event: write_out(json_bytes(event_object(event))))
+            outcome = await _execute(
+                graph, options.memo, bases, lambda event: write_out(json_bytes(event_object(event)))
+            )
         elif settings.json:
-            outcome = await _execute(graph, options.memo, None)
+            outcome = await _execute(graph, options.memo, bases, None)
             write_out(json_bytes(run_object(outcome)))
         else:
             with progress(len(graph.nodes), compiling) as receive:
-                outcome = await _execute(graph, options.memo, receive)
+                outcome = await _execute(graph, options.memo, bases, receive)
             show_logs(outcome)
             show_table(outcome)
             show_outputs(outcome, graph)
@@ -116,13 +123,15 @@ async def _run(settings: Settings, payload: WorkflowPayload, options: _Options, 
     return outcome.first_error.kind.exit_code if outcome.first_error is not None else 0
 
 
-async def _execute(graph: Graph, memo: bool, on_event: Callable[[Event], None] | None) -> RunOutcome:
+async def _execute(
+    graph: Graph, memo: bool, bases: Mapping[str, RunBase], on_event: Callable[[Event], None] | None
+) -> RunOutcome:
     """Runs to the end or to the first Ctrl-C, which interrupts the run and leaves time to say what became of it."""
     import trio
 
     from innkeeper.workflow.run import WorkflowRun
 
-    run = WorkflowRun(graph, on_event=on_event, memo=memo)
+    run = WorkflowRun(graph, on_event=on_event, memo=memo, bases=bases)
     failure: list[Exception] = []
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:

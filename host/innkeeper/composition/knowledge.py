@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from innkeeper.bridge.bridge import OWNER, bridge_of
 from innkeeper.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
     from innkeeper.plugins.configuration import Configuration
     from innkeeper.plugins.home import Home
     from innkeeper.plugins.host import Host
+    from innkeeper.plugins.runs import RunBase
     from innkeeper.sandbox.interface import Engine
+    from innkeeper.workflow.graph import Graph
 
 
 async def guest_bases(needs: KnowledgeNeeds) -> KnowledgeBases:
@@ -36,6 +40,35 @@ async def guest_bases(needs: KnowledgeNeeds) -> KnowledgeBases:
     around = _surroundings(host.home, engine, called)
     knowledge: Knowledge = module.Knowledge(database, around)
     return knowledge.guests
+
+
+async def project_bases(host: Host, graph: Graph, workflow: str) -> Mapping[str, RunBase]:
+    """What the references of the project stand for in which a workflow's file lies; nothing where it lies in none, or
+    none of its nodes may ask knowledge bases.
+
+    Args:
+        host: runs the workflow.
+        graph: the workflow.
+        workflow: path of its file.
+
+    Raises:
+        UsageError: project.json or a base has mistakes, or cannot be read.
+    """
+    manifests = [node.plugin.manifest for node in graph.nodes.values() if node.plugin is not None]
+    names = {each.capability.name for manifest in manifests if manifest for each in manifest.capabilities}
+    if not any(name.startswith("kb.") for name in names):
+        return {}
+    folder = await trio.to_thread.run_sync(_project_of, workflow)
+    knowledge = bridge_of(host).knowledge
+    if folder is None or knowledge is None:
+        return {}
+    return await (await knowledge()).project(OWNER, folder)
+
+
+def _project_of(workflow: str) -> Path | None:
+    from innkeeper.knowledge.joined.projects import project_of
+
+    return project_of(Path(workflow))
 
 
 @asynccontextmanager

@@ -6,20 +6,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 
+@dataclass(frozen=True, slots=True)
+class RunBase:
+    """A knowledge base that a run's project refers to.
+
+    Attributes:
+        own: the base's own id, which grants name.
+        base: under which services have it; the same, unless it is the project's own.
+    """
+
+    own: str
+    base: str
+
+
 class Run:
     """One execution of a workflow, or what a program counts as one. What services keep for a run is kept by this
     object's identity, and ends with it.
 
     Args:
         id: its id.
-        bases: what the references of its project stand for: reference to the knowledge base's own id.
+        bases: what the references of its project stand for.
     """
 
     __slots__ = ("__weakref__", "bases", "id")
 
-    def __init__(self, id: str, bases: Mapping[str, str] | None = None) -> None:
+    def __init__(self, id: str, bases: Mapping[str, RunBase] | None = None) -> None:
         self.id = id
-        self.bases: Mapping[str, str] = bases or {}
+        self.bases: Mapping[str, RunBase] = bases or {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from innkeeper.bridge.codec import encode
 from innkeeper.bridge.scan import CHUNK
 from innkeeper.errors import GuestError, InnkeeperError, InternalError, LimitError
 from innkeeper.plugins.memo import Memo
-from innkeeper.plugins.runs import Run, RunContext
+from innkeeper.plugins.runs import Run, RunBase, RunContext
 from innkeeper.sandbox.limits import MIB
 from innkeeper.sandbox.usage import Usage
 from innkeeper.workflow.call import NodeCodec, plain, read_answer, size_within, write_call
@@ -60,7 +60,7 @@ async def run_workflow(
     on_event: Callable[[Event], None] | None = None,
     prompt_id: str | None = None,
     memo: bool = True,
-    bases: Mapping[str, str] | None = None,
+    bases: Mapping[str, RunBase] | None = None,
 ) -> RunOutcome:
     """Checks a workflow and runs it.
 
@@ -70,7 +70,7 @@ async def run_workflow(
         on_event: gets each event as it happens; must not block. What it raises ends the run.
         prompt_id: the run's id; by default a new one.
         memo: whether nodes of plugins that are `pure` may give what an equal call gave before.
-        bases: what the references of the run's project stand for: reference to the knowledge base's own id.
+        bases: what the references of the run's project stand for.
 
     Returns:
         What became of it, failed nodes included: a failed node is no exception.
@@ -100,7 +100,7 @@ class WorkflowRun:
         on_event: Callable[[Event], None] | None = None,
         prompt_id: str | None = None,
         memo: bool = True,
-        bases: Mapping[str, str] | None = None,
+        bases: Mapping[str, RunBase] | None = None,
     ) -> None:
         self.outcome = RunOutcome(
             prompt_id if prompt_id is not None else secrets.token_urlsafe(16),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import trio
@@ -16,10 +17,12 @@ from innkeeper.knowledge.joined.assembling import Assembling
 from innkeeper.knowledge.joined.bases import Bases
 from innkeeper.knowledge.joined.drafts import as_document, entry_of, head_of
 from innkeeper.knowledge.joined.finding import Finding
+from innkeeper.knowledge.joined.projects import project_bases
 from innkeeper.knowledge.joined.requests import request_of
 from innkeeper.knowledge.live.base import LiveBase
 from innkeeper.knowledge.store.values import Change as StoreChange
 from innkeeper.knowledge.store.values import Origin, Overlaid, Stored
+from innkeeper.plugins.runs import RunBase
 from innkeeper.storage.knowledge_model import (
     MOST_LISTED,
     Change,
@@ -236,6 +239,11 @@ class GuestBases:
             raise ValueError(str(error)) from None
         identity = embedder.identity
         return {"model": identity.key, "dimension": identity.dimension, "vectors": vectors.tolist()}
+
+    async def project(self, owner: str, folder: Path) -> Mapping[str, RunBase]:
+        """As `KnowledgeBases.project`."""
+        found = await project_bases(self._bases, owner, folder)
+        return {reference: RunBase(each.own, each.base) for reference, each in found.items()}
 
     async def serve(self) -> None:
         """As `KnowledgeBases.serve`."""
