@@ -26,8 +26,8 @@ MOST_WALKED: Final = 16 << 20
 """Characters that are walked for the sake of lines and keys, which is slow; what is wrong after that says where its
 entry begins."""
 
-MOST_VALUE: Final = 16 << 20
-"""Bytes of one value at the top of a file, such as `kb_extensions`."""
+MOST_VALUE: Final = 64 << 20
+"""Bytes of one value at the top of a file, such as `kb_extensions`, or the ids of vectors."""
 
 MOST_TOP: Final = 1000
 """Keys of the top level of a base."""
