@@ -80,6 +80,7 @@ async def _workflow_runner(host: Host) -> Runner:
 async def _knowledge_bases(database: Callable[[], Awaitable[Database]]) -> KnowledgeBases:
     opened = await database()
     # As above.
-    module = await trio.to_thread.run_sync(import_module, "innkeeper.knowledge.guests")
-    bases: KnowledgeBases = module.GuestBases(module.open_library(opened))
+    guests = await trio.to_thread.run_sync(import_module, "innkeeper.knowledge.guests")
+    opening = await trio.to_thread.run_sync(import_module, "innkeeper.knowledge.opening")
+    bases: KnowledgeBases = guests.GuestBases(opening.open_library(opened))
     return bases

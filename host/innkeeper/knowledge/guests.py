@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -13,11 +12,10 @@ from innkeeper.knowledge.drafts import as_document, entry_of, head_of, priority_
 from innkeeper.knowledge.library import Library
 from innkeeper.knowledge.live.base import LiveBase
 from innkeeper.knowledge.model.problems import KnowledgeError
+from innkeeper.knowledge.opening import PLAIN
 from innkeeper.knowledge.plain.index import MOST_QUERY_TERMS, PlainIndex
-from innkeeper.knowledge.plain.legs import PlainLegs
 from innkeeper.knowledge.plain.terms import query_terms
 from innkeeper.knowledge.store.values import Change, Origin, Stored
-from innkeeper.storage.database import Database
 from innkeeper.storage.knowledge_model import (
     MOST_HITS,
     MOST_LISTED,
@@ -34,17 +32,9 @@ from innkeeper.storage.knowledge_model import (
 )
 from innkeeper.storage.names import check_name
 
-PLAIN: Final = "plain"
-"""Name of the index of the plain search."""
-
 _TRIES: Final = 5
 
 T = TypeVar("T")
-
-
-def open_library(db: Database, *, now: Callable[[], float] = time.time) -> Library:
-    """A library with the plain search alone."""
-    return Library(db, PlainLegs(), indexes={PLAIN: PlainIndex}, now=now)
 
 
 class GuestBases:
