@@ -7,15 +7,15 @@ import json
 import os
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from innkeeper.knowledge.guests import PLAIN
 from innkeeper.knowledge.library import Library
 from innkeeper.knowledge.model.problems import KnowledgeError, Problem
+from innkeeper.knowledge.opening import PLAIN
 from innkeeper.knowledge.plain.index import PlainIndex
 from innkeeper.knowledge.plain.legs import PlainLegs
-from innkeeper.knowledge.store.sync import FileRead
 from innkeeper.knowledge.store.values import Change, Vector
 from innkeeper.storage.database import Database
 from innkeeper.storage.knowledge_model import Place
@@ -43,6 +43,16 @@ def vector(text: str, model: str = "m/4", dimension: int = 4) -> Vector:
 
 def library(db: Database, **options: Any) -> Library:
     return Library(db, PlainLegs(), indexes={PLAIN: PlainIndex}, **options)
+
+
+@dataclass(frozen=True)
+class FileRead:
+    """Implements `FileState`."""
+
+    info: dict[str, Any]
+    documents: list[dict[str, Any]]
+    digest: str
+    read_only: bool
 
 
 class JsonFiles:

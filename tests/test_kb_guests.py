@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql, sqlite
 
-from innkeeper.knowledge.guests import PLAIN, GuestBases
+from innkeeper.knowledge.guests import GuestBases
 from innkeeper.knowledge.library import Library
+from innkeeper.knowledge.opening import PLAIN
 from innkeeper.knowledge.plain.index import PlainIndex
 from innkeeper.knowledge.plain.legs import PlainLegs
 from innkeeper.knowledge.plain.terms import MOST_TERM, MOST_TERMS, folded, query_terms, terms_of_fields

@@ -20,7 +20,8 @@ from innkeeper.bridge.host import STATE
 from innkeeper.bridge.kb import KbService
 from innkeeper.bridge.refusal import Refusal, ServiceError
 from innkeeper.composition import open_host
-from innkeeper.knowledge.guests import GuestBases, open_library
+from innkeeper.knowledge.guests import GuestBases
+from innkeeper.knowledge.opening import open_library
 from innkeeper.plugins import home as home_module
 from innkeeper.plugins.rights import NONE
 from innkeeper.storage.database import open_database

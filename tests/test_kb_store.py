@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from sqlalchemy import text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from innkeeper.knowledge.guests import GuestBases, open_library
+from innkeeper.knowledge.guests import GuestBases
 from innkeeper.knowledge.model.problems import KnowledgeError
+from innkeeper.knowledge.opening import open_library
 from innkeeper.knowledge.plain.legs import PlainLegs
 from innkeeper.knowledge.store import embedding, reading, staging, undoing
 from innkeeper.knowledge.store.legs import dump

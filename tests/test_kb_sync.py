@@ -15,8 +15,8 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from innkeeper.knowledge import library as library_module
 from innkeeper.knowledge.library import Library
+from innkeeper.knowledge.live import files as live_files
 from innkeeper.knowledge.store import binding, sync, undoing
 from innkeeper.knowledge.store.legs import dump
 from innkeeper.knowledge.store.merging import Ours, Row, Theirs, merge
@@ -53,7 +53,7 @@ def saved(path: Path) -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def _always(monkeypatch: pytest.MonkeyPatch) -> None:
     # Everybody looks at once.
-    monkeypatch.setattr(library_module, "FILES_EVERY", 0.0)
+    monkeypatch.setattr(live_files, "FILES_EVERY", 0.0)
 
 
 async def opened(db: Database, file: Path, files: JsonFiles | None = None) -> Library:
@@ -250,10 +250,8 @@ async def test_a_file_that_is_saved_just_before_it_would_be_written_is_not_overw
             save(file, {"a": "1", "b": "1", "c": "there"})
         return digest_of(path)
 
-    step = made._sync
-    assert step is not None
     monkeypatch.setattr(sync, "_digest_of", meanwhile)
-    await step.step(WORLD)
+    await made.base(WORLD)
     await made.aclose()
     assert saved(file) == {"a": "here", "b": "1", "c": "there"}
 

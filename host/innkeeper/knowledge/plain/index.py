@@ -13,6 +13,9 @@ from innkeeper.knowledge.store.values import BaseState, Stored
 MOST_QUERY_TERMS: Final = 32
 """Terms of a query; those beyond are not looked for."""
 
+CANDIDATES: Final = 1000
+"""Entries that are looked at."""
+
 _SHOWN: Final = 8
 _WEIGHTS: Final = (4.0, 2.0, 1.0)
 """Of the fields: a keyword is what the author says that the entry is about."""
@@ -77,8 +80,8 @@ class PlainIndex:
         best: list[tuple[float, int, str]] = []
         ordered = sorted(scores)
         ordered.sort(key=scores.__getitem__, reverse=True)
-        for id in ordered:
-            # Those that match alike are all looked at: priority decides among them.
+        for id in ordered[:CANDIDATES]:
+            # Those that match alike are looked at: priority decides among them.
             if len(best) >= k and scores[id] < -best[-1][0]:
                 break
             priority = wanted(id)

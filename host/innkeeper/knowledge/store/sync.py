@@ -11,7 +11,6 @@ import hashlib
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -42,27 +41,34 @@ _GONE: Final = "gone"
 """In place of the digest of a file that is not there."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileRead:
-    """What a file has.
+class FileState(Protocol):
+    """What a file has."""
 
-    Attributes:
-        info: the top level without `entries`.
-        documents: its entries in their order; no id twice, each a sound entry.
-        digest: sha256 of the file's bytes, hexadecimal.
-        read_only: whether a newer version wrote it, so that it must not be written.
-    """
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """The top level without `entries`."""
+        ...
 
-    info: Mapping[str, Any]
-    documents: Sequence[Mapping[str, Any]]
-    digest: str
-    read_only: bool = False
+    @property
+    def documents(self) -> Sequence[Mapping[str, Any]]:
+        """Its entries in their order; no id twice, each a sound entry."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the file's bytes, hexadecimal."""
+        ...
+
+    @property
+    def read_only(self) -> bool:
+        """Whether a newer version wrote it, so that it must not be written."""
+        ...
 
 
 class BaseFiles(Protocol):
     """Reads and writes the file of a base. Blocks, for a thread."""
 
-    def read(self, path: Path) -> FileRead:
+    def read(self, path: Path) -> FileState:
         """What a file has.
 
         Raises:

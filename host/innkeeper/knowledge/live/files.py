@@ -1,0 +1,74 @@
+"""When bases and their files are brought in step, and what kept them from it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+import trio
+
+from innkeeper.errors import BusyError, UsageError
+from innkeeper.knowledge.store.sync import FileSync
+from innkeeper.storage.knowledge_model import NoSuchError, Place, VersionError
+
+logger = logging.getLogger("innkeeper.knowledge")
+
+FILES_EVERY: Final = 1.0
+"""Seconds for which nobody looks at a base's file; and after a change, until it is written to the file."""
+
+
+class FileKeeper:
+    """Brings bases in step with their files now and then."""
+
+    def __init__(self, sync: FileSync) -> None:
+        """Args:
+        sync: does so for one.
+        """
+        self._sync = sync
+        self._looked: dict[Place, float] = {}
+        self._dirty: dict[Place, float] = {}
+        self._wake = trio.Event()
+        self.problems: dict[Place, str] = {}
+        """What keeps a base and its file apart, as a sentence."""
+
+    def due(self, place: Place) -> bool:
+        """Whether it is time to look at a base's file."""
+        return trio.current_time() - self._looked.get(place, -FILES_EVERY) >= FILES_EVERY
+
+    async def look(self, place: Place) -> bool:
+        """Brings a base in step with its file, if they are not; True where there was something to do. What keeps it
+        from that is noted, and tried again later."""
+        self._looked[place] = trio.current_time()
+        self._dirty.pop(place, None)
+        try:
+            done = await self._sync.step(place)
+            self.problems.pop(place, None)
+            return done
+        except NoSuchError:
+            self._looked.pop(place, None)
+            self.problems.pop(place, None)
+        except (BusyError, UsageError, ValueError, VersionError) as error:
+            sentence = f"knowledge base {place.base!r} is not in step with its file: {error}"
+            self.problems[place] = sentence
+            logger.warning("%s", sentence)
+        return False
+
+    def changed(self, place: Place) -> None:
+        """Says that a base has something that its file may not have."""
+        self._dirty.setdefault(place, trio.current_time())
+        self._wake.set()
+
+    async def serve(self) -> None:
+        """Writes changes to files, until it is cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            while self._dirty:
+                await trio.sleep(FILES_EVERY / 4)
+                for place in [each for each, since in self._dirty.items() if trio.current_time() - since > FILES_EVERY]:
+                    await self.look(place)
+
+    async def flush(self) -> None:
+        """Writes what is not written yet."""
+        while self._dirty:
+            await self.look(next(iter(self._dirty)))
