@@ -70,6 +70,8 @@ async def test_an_activation_leaves_trio_to_its_other_tasks() -> None:
     own = 0.0
 
     class Timed(trio.abc.Instrument):
+        since = float("inf")
+
         def before_task_step(self, task: trio.lowlevel.Task) -> None:
             self.since = time.thread_time()
 

@@ -158,6 +158,7 @@ async def test_work_that_says_nothing_is_bounded_too(monkeypatch: pytest.MonkeyP
     found = await ask([item("a", "x", text="{{v}}" * 2000), item("b", "x")], "x", variables={"v": ""})
     assert line(found, "a").outcome is Outcome.FAILED
     assert line(found, "a").reason == "references and variables were too much work in all"
+    assert active(found) == ["b"], "what needs no work is not kept out by those who waste it"
 
 
 async def test_a_value_longer_than_any_text_leaves_its_placeholder() -> None:

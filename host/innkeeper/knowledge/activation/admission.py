@@ -66,7 +66,7 @@ class Admission:
         return self._references[ref]
 
     def _conditions(self, base: CompiledBase, entry: CompiledEntry) -> tuple[bool | None, str]:
-        asker = Asker(base.id, entry.id, self._macros.variables, self._context, self._asked)
+        asker = Asker(base.id, entry.id, self._macros.variables, self._macros.revision, self._context, self._asked)
         return first_failing(entry.conditions, asker)
 
 

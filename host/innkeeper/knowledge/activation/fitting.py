@@ -152,8 +152,9 @@ class Fitting:
     def _define(self, variables: dict[str, Any]) -> None:
         # Who is kept first has said it first: a variable has one value through an activation.
         new = {name: value for name, value in variables.items() if name not in self.defined}
-        self.defined.update(new)
-        self._macros.define(new)
+        if new:
+            self.defined.update(new)
+            self._macros.define(new)
 
     def _is_outdated(self, state: State) -> bool:
         if not self.defined or not state.is_active:

@@ -29,10 +29,12 @@ class Macros:
 
     Attributes:
         variables: values by name; entries that become active add theirs.
+        revision: how often they were changed.
     """
 
     def __init__(self, request: Request) -> None:
         self.variables: dict[str, Any] = dict(request.variables)
+        self.revision = 0
         self._people = {name: text for name, text in (("char", request.character), ("user", request.user)) if text}
         self._texts: dict[str, str | None] = {}
         self._keys: dict[tuple[Key, bool], Pattern | Regex | None] = {}
@@ -40,7 +42,9 @@ class Macros:
     def define(self, variables: Mapping[str, Any]) -> None:
         """Sets variables."""
         self.variables.update(variables)
-        self._texts.clear()
+        self.revision += 1
+        for name in variables:
+            self._texts.pop(name, None)
 
     def text(self, name: str) -> str | None:
         """What stands for {{name}}, or None where nobody knows it."""

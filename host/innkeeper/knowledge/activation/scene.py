@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from innkeeper.knowledge.activation.base import CompiledBase
@@ -19,6 +19,9 @@ MOST_MESSAGES: Final = 1000
 
 MOST_SCANNED: Final = 1_000_000
 """Characters that are looked at in one sweep."""
+
+MOST_VIEWED: Final = 8_000_000
+"""Characters of all texts together that regular expressions are tested on: each scan depth makes one."""
 
 _KINDS = {
     "persona_description": "the user's description",
@@ -86,6 +89,7 @@ class Scene:
         self._found: list[dict[Pattern, list[int]]] = [{} for _ in bases]
         self._indexes = [[base.index, *_index_of_macros(base, macros)] for base in bases]
         self._views: dict[tuple[int, frozenset[str]], str] = {}
+        self._room = MOST_VIEWED
         self._entries: list[str] = []
         deepest = max([self._depth, *(base.deepest for base in bases)])
         newest = request.messages[-min(deepest, MOST_MESSAGES) :] if deepest else ()
@@ -115,7 +119,7 @@ class Scene:
                     found.setdefault(pattern, []).extend(offset + number for number in numbers)
                     wanted.update(base.wanting.get(pattern, ()))
                 if not complete:
-                    self.notes.append(f"keywords of {base.name!r} occur so often that not all texts were looked at")
+                    self._note(f"keywords of {base.name!r} occur so often that not all texts were looked at")
             called.append(wanted)
         return called
 
@@ -144,7 +148,12 @@ class Scene:
         each with a mark before it, and one for each sweep in which other entries became active."""
         key = (self.depth_of(entry), entry.texts)
         if key not in self._views:
-            self._views[key] = _viewed([each.text for each in self.segments if self._is_plain(each, *key)])
+            view = _viewed([each.text for each in self.segments if self._is_plain(each, *key)])
+            self._room -= len(view)
+            if self._room < 0:
+                view = ""
+                self._note("entries look at too many different parts of the chat for all their regular expressions")
+            self._views[key] = view
         view = self._views[key]
         own = [view] if view else []
         return own if entry.extra.excludeRecursion else own + self._entries
@@ -170,11 +179,17 @@ class Scene:
         kept, left = [], MOST_SCANNED
         for segment in segments:
             if len(segment.text) > left:
-                self.notes.append(f"only {MOST_SCANNED:,} characters were looked at for keywords")
+                # Cut and not left out: one message that is too long must not hide itself from all entries.
+                self._note(f"only {MOST_SCANNED:,} characters were looked at for keywords")
+                kept.append(replace(segment, text=segment.text[:left]))
                 break
             left -= len(segment.text)
             kept.append(segment)
         return kept
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
 
 def _viewed(texts: Sequence[str]) -> str:
