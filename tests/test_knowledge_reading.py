@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import time
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from innkeeper.errors import UsageError
 from innkeeper.knowledge.files import scanning, upgrades
 from innkeeper.knowledge.files.bounds import MOST_PROBLEMS
+from innkeeper.knowledge.files.collecting import no_collections
 from innkeeper.knowledge.files.decoding import decode, decode_object
 from innkeeper.knowledge.files.encoding import base_pieces, pretty
 from innkeeper.knowledge.files.reading import read_base
@@ -317,6 +319,26 @@ def test_any_bytes_are_a_base_or_one_clear_error(tmp_path_factory: pytest.TempPa
     except UsageError as error:
         said = str(error)
     assert not said or "x.json" in said
+
+
+def test_garbage_is_looked_for_again_after_the_last_of_several_readers_however_it_ends() -> None:
+    assert gc.isenabled()
+    one, other = no_collections(), no_collections()
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    assert not gc.isenabled()
+    other.__exit__(None, None, None)
+    with pytest.raises(KnowledgeError):
+        read_base(Path(__file__))
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with no_collections():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 # --- structures -----------------------------------------------------------------------------------------------------

@@ -2,49 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from innkeeper.cli.knowledge.import_sources import Found
 from innkeeper.cli.knowledge.keeping import bar
 
 if TYPE_CHECKING:
     from innkeeper.cli.knowledge.kb_import import Import
-    from innkeeper.knowledge.files.decoding import Progress
     from innkeeper.knowledge.model.problems import Problem
 
 
-class _File(Protocol):
-    """A document that was read: its path from where the walk began, and its entries as documents."""
-
-    path: str
-    entries: Sequence[Mapping[str, Any]]
+_EDITED = "was edited by hand and stays as it is: --existing replace overwrites it"
+_MISSING = "is gone from its folder, and its entries stay: --remove-missing deletes them"
 
 
 class _Documents(Protocol):
-    files: Sequence[_File]
-    problems: Sequence[Problem]
+    """Documents that were read: their entries, and the files that were left out."""
+
+    @property
+    def entries(self) -> list[dict[str, Any]]: ...
+
+    @property
+    def problems(self) -> list[Problem]: ...
 
 
 class Changes(Protocol):
-    """Documents of entries that are put, and ids of entries that are deleted."""
+    """Documents of entries that are put, ids of those that are deleted, ids of those that somebody edited, which stay,
+    and paths of files that are gone."""
 
-    put: Sequence[Mapping[str, Any]]
-    delete: Sequence[str]
-
-
-class _Reader(Protocol):
-    """What the room of documents offers."""
-
-    def read_documents(self, paths: Sequence[Path], *, progress: Progress | None = None) -> _Documents:
-        """Documents, and folders of them, cut into entries. Blocks, for a thread."""
-        ...
-
-    def changes(self, existing: Iterable[Mapping[str, Any]], documents: _Documents) -> Changes:
-        """What is to be put into a base, and deleted there, so that it has these documents as they are now."""
-        ...
+    put: list[dict[str, Any]]
+    delete: list[str]
+    edited: list[str]
+    missing: list[str]
 
 
 async def import_documents(importer: Import, paths: Sequence[Path]) -> dict[str, Any]:
@@ -54,12 +46,20 @@ async def import_documents(importer: Import, paths: Sequence[Path]) -> dict[str,
     from innkeeper.knowledge.files.names import slug
     from innkeeper.knowledge.files.step import base_of
     from innkeeper.knowledge.model.base import SCHEMA_VERSION
+    from innkeeper.knowledge.model.problems import Problem
 
     name = paths[0].name if len(paths) == 1 else f"{paths[0].name} and {len(paths) - 1} more"
-    reader = cast(_Reader, await trio.to_thread.run_sync(import_module, "innkeeper.knowledge.documents.read"))
+    read = (await trio.to_thread.run_sync(import_module, "innkeeper.knowledge.documents.read")).read_documents
+    compare = (await trio.to_thread.run_sync(import_module, "innkeeper.knowledge.documents.changes")).changes
     with bar(f"reading {name}", not importer.options.quiet) as progress:
-        documents = await trio.to_thread.run_sync(lambda: reader.read_documents(paths, progress=progress))
-    entries = [entry for file in documents.files for entry in file.entries]
+
+        def told(_files: int, size: int, _path: str) -> None:
+            if progress is not None:
+                # How much there is shows when all of it was read.
+                progress(size, 0)
+
+        documents: _Documents = await trio.to_thread.run_sync(lambda: read(paths, progress=told))
+    entries = documents.entries
     stem = paths[0].name if paths[0].is_dir() else paths[0].stem
     info = {
         "kb_id": slug(stem),
@@ -69,6 +69,16 @@ async def import_documents(importer: Import, paths: Sequence[Path]) -> dict[str,
     }
     base = await trio.to_thread.run_sync(base_of, info, entries)
     found = Found("documents", base, list(documents.problems))
-    if importer.options.into is not None:
-        return await importer.found(found, name, lambda existing: reader.changes(existing, documents))
-    return await importer.found(found, name)
+    if importer.options.into is None:
+        return await importer.found(found, name)
+    options = importer.options
+
+    def difference(existing: list[dict[str, Any]]) -> Changes:
+        overwrite = options.existing == "replace"
+        changes: Changes = compare(existing, documents, remove_missing=options.remove_missing, overwrite=overwrite)
+        found.problems += [Problem(id, _EDITED) for id in changes.edited]
+        if not options.remove_missing:
+            found.problems += [Problem(path, _MISSING) for path in changes.missing]
+        return changes
+
+    return await importer.found(found, name, difference)

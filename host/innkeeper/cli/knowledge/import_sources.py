@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from innkeeper.knowledge.model.base import Base
     from innkeeper.knowledge.model.problems import Problem
 
-DOCUMENTS: Final = (".txt", ".md", ".markdown", ".html", ".htm", ".xhtml", ".text", ".rst", ".org", ".log")
-"""How names of documents end; what ends otherwise is asked what it is."""
-
 MOST_LOREBOOK: Final = 256 << 20
 """Bytes of a lorebook."""
 
@@ -76,7 +73,8 @@ def is_document(path: Path) -> bool:
 
     if path.is_dir():
         return not any(os.path.lexists(path / name) for name in (*NAMES, "project.json"))
-    return path.name.lower().endswith(DOCUMENTS)
+    kinds = import_module("innkeeper.knowledge.documents.walk").KINDS
+    return path.suffix.lower() in kinds
 
 
 def _found(path: Path, strict: bool, progress: Progress | None, stack: ExitStack) -> Found:

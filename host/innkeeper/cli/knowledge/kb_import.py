@@ -6,6 +6,7 @@ import os
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ class Options:
     no_embed: bool
     strict: bool
     existing: str
+    remove_missing: bool
     quiet: bool
 
 
@@ -55,6 +57,7 @@ class Options:
     default="refuse",
     help="With --into: what becomes of entries whose id is there.",
 )
+@click.option("--remove-missing", is_flag=True, help="With --into: delete entries of documents that are gone.")
 @json_option
 @pass_settings
 def import_(settings: Settings, /, files: tuple[str, ...], **options: Any) -> None:
@@ -73,6 +76,8 @@ def import_(settings: Settings, /, files: tuple[str, ...], **options: Any) -> No
         raise UsageError("give --embed or --no-embed, not both")
     if chosen.existing != "refuse" and chosen.into is None:
         raise UsageError("--existing goes with --into")
+    if chosen.remove_missing and chosen.into is None:
+        raise UsageError("--remove-missing goes with --into")
     paths = [Path(os.path.abspath(file)) for file in files]
 
     async def main() -> list[dict[str, Any]]:
@@ -154,8 +159,6 @@ class Import:
             from innkeeper.knowledge.model.problems import KnowledgeError
 
             raise KnowledgeError(found.problems, source=name)
-        if not self.options.quiet:
-            say_problems(name, found.problems)
         known = None
         if self.options.into is not None:
             known = await trio.to_thread.run_sync(self.registry.find, self.options.into)
@@ -177,6 +180,8 @@ class Import:
         if model:
             with bar(f"embedding {placed.name}", not self.options.quiet) as progress:
                 vectors += await self.keeper.embed(placed, model, progress=progress)
+        if not self.options.quiet:
+            say_problems(name, found.problems)
         problems = [problem_object(problem) for problem in found.problems]
         return {**report, "vectors": vectors, "model": check.report(), "problems": problems}
 
@@ -202,9 +207,12 @@ class Import:
             # What its base is searched with decides; vectors of another model would never be compared with it.
             vectors = [each for each in vectors if each.model == known.model]
         recorded = None if known is None else known.model
-        return await trio.to_thread.run_sync(
-            lambda: check_model(found.base, vectors, lambda: models, recorded=recorded)
-        )
+
+        def check() -> ModelCheck:
+            counter = import_module("innkeeper.knowledge.tokens.named").counter()
+            return check_model(found.base, vectors, lambda: models, counter, recorded=recorded)
+
+        return await trio.to_thread.run_sync(check)
 
     def _decided(self, check: ModelCheck, name: str) -> str:
         """The key of the model to embed with, or ""."""

@@ -37,7 +37,8 @@ def slug(text: str) -> str:
 
 def folder_name(base_id: str) -> str:
     """The name of the folder in which the home keeps a base (str): for two ids two names, on every system."""
-    return base_id if is_id(base_id) else f"{_plain(base_id) or 'kb'}-{_mark(base_id)}"
+    # Files of the folder of bases, and copies, have a dot.
+    return base_id if is_id(base_id) and "." not in base_id else f"{_plain(base_id) or 'kb'}-{_mark(base_id)}"
 
 
 def _ascii(text: str) -> str:

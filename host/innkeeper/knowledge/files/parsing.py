@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from innkeeper.knowledge.files import detection
 from innkeeper.knowledge.files.bounds import MOST_PROBLEMS
+from innkeeper.knowledge.files.collecting import no_collections
 from innkeeper.knowledge.files.decoding import Progress, decode, kind_of, name_of
 from innkeeper.knowledge.files.names import slug
 from innkeeper.knowledge.files.raw import Raw, RawEntry
@@ -92,6 +93,11 @@ def parse_base(
     Raises:
         KnowledgeError: as `read_base`.
     """
+    with no_collections():
+        return _parsed(data, source, label, base_id, strict, progress)
+
+
+def _parsed(data: bytes, source: Source, label: str, base_id: str, strict: bool, progress: Progress | None) -> Read:
     raw = decode(data, label, progress=progress)
     document = _document(raw, label, base_id)
     version = document.get("schema_version", FIRST)
