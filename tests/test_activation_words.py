@@ -14,6 +14,7 @@ from innkeeper.errors import UsageError
 from innkeeper.knowledge.activation import answering
 from innkeeper.knowledge.activation.interface import Message, Outcome
 from innkeeper.knowledge.activation.questions import Likeness
+from innkeeper.knowledge.keywords import index
 
 
 async def test_a_keyword_in_the_newest_message_says_so() -> None:
@@ -354,3 +355,23 @@ async def test_variables_of_megabytes_cost_a_bounded_amount() -> None:
     assert time.process_time() - since < 10
     assert all(len(each.reason) < 1000 for each in found.result.trace)
     assert any("compare too much" in note for note in found.result.notes)
+
+
+async def test_a_key_with_a_macro_counts_where_each_entry_says() -> None:
+    entries = [item("a", "{{char}}"), item("b", "{{char}}", st={"matchWholeWords": False})]
+    assert active(await ask(entries, "Annabel", character="Ann")) == ["b"]
+
+
+async def test_a_base_whose_keywords_occur_everywhere_takes_nothing_from_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(index, "MOST_HITS", 1000)
+    hostile = base(item("a", *("a" * length for length in range(1, 60)), st={"matchWholeWords": False}), id="hostile")
+    found = await ask([hostile, base(item("b", "word"))], "word " + "a" * 5000)
+    assert [each.entry for each in found.result.active][-1] == "b"
+    assert any("occur so often" in note for note in found.result.notes)
+
+
+async def test_names_without_end_make_no_reasons_without_end() -> None:
+    entry = item("a", "x", trigger_conditions=[check("v" * 100_000, "exists")])
+    assert len(line(await ask([entry], "x"), "a").reason) <= 1000

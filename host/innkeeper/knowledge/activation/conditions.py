@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from innkeeper.knowledge.activation.operators import OPERATORS, UNARY, cost_of, holds, said
 from innkeeper.knowledge.activation.questions import Asked, RegexTest
 from innkeeper.knowledge.keywords.keys import regex_of
+from innkeeper.knowledge.model import bounds
 from innkeeper.knowledge.regexes.interface import Regex
 
 MOST_NESTED: Final = 8
@@ -129,9 +130,13 @@ def _read(document: Any, depth: int, left: list[int]) -> Node:
     return _broken(f"its type {said(kind)} is unknown")
 
 
+def _is_name(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and 0 < len(value) <= bounds.MOST_NAME
+
+
 def _read_variable(document: Mapping[str, Any]) -> Node:
     variable, operator, value = document.get("variable"), document.get("operator", "equals"), document.get("value")
-    if not isinstance(variable, str) or not variable:
+    if not _is_name(variable):
         return _broken("it names no variable")
     if not isinstance(operator, str) or operator not in OPERATORS:
         return _broken(f"its operator {said(operator)} is unknown")
@@ -148,10 +153,10 @@ def _read_variable(document: Mapping[str, Any]) -> Node:
 
 def _read_plugin(document: Mapping[str, Any]) -> Node:
     plugin, function = document.get("plugin"), document.get("function")
-    if not isinstance(plugin, str) or not plugin or not isinstance(function, str) or not function:
+    if not _is_name(plugin) or not _is_name(function):
         return _broken("it names no plugin and function")
     named = document.get("variables", [])
-    if not isinstance(named, list) or not all(isinstance(each, str) for each in named):
+    if not isinstance(named, list) or not all(_is_name(each) for each in named):
         return _broken("its variables are no list of names")
     arguments = document.get("arguments")
     key = said([plugin, function, arguments, named], quoted=False)

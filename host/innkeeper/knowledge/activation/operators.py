@@ -95,7 +95,7 @@ def cost_of(value: Any) -> int:
     """What comparing a value costs, in comparisons of short ones."""
     if isinstance(value, str):
         return 1 + len(value) // 1000
-    return 1 + len(value) // 10 if isinstance(value, list | tuple | dict) else 1
+    return 1 + len(value) if isinstance(value, list | tuple | dict) else 1
 
 
 def _contains(value: Any, wanted: Any) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Final
 
 from innkeeper.knowledge.activation.base import CompiledBase
+from innkeeper.knowledge.activation.cancelling import end_if_cancelled
 from innkeeper.knowledge.activation.content import Piece, Placeholder, Reference
 from innkeeper.knowledge.activation.macros import Macros
 from innkeeper.knowledge.activation.state import Ref
@@ -116,6 +117,7 @@ class Renderer:
                 continue
             if not (yield from self._admits(each)):
                 continue
+            end_if_cancelled()
             self._references += 1
             self.referred.setdefault(each, stack[0])
             if not first:

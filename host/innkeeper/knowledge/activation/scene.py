@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from innkeeper.knowledge.activation.base import CompiledBase
+from innkeeper.knowledge.activation.cancelling import end_if_cancelled
 from innkeeper.knowledge.activation.compiled import CompiledEntry
 from innkeeper.knowledge.activation.interface import Message, Request
 from innkeeper.knowledge.activation.macros import Macros
-from innkeeper.knowledge.keywords.index import KeywordIndex
+from innkeeper.knowledge.keywords.index import KeywordIndex, Room
 from innkeeper.knowledge.keywords.keys import Pattern
 from innkeeper.knowledge.keywords.texts import lay
 
@@ -88,6 +89,8 @@ class Scene:
         self._bases = bases
         self._found: list[dict[Pattern, list[int]]] = [{} for _ in bases]
         self._indexes = [[base.index, *_index_of_macros(base, macros)] for base in bases]
+        # Each base has its own: one with keywords that occur everywhere takes nothing from the others.
+        self._rooms = [Room() for _ in bases]
         self._views: dict[tuple[int, frozenset[str]], str] = {}
         self._room = MOST_VIEWED
         self._entries: list[str] = []
@@ -111,10 +114,10 @@ class Scene:
             self._entries.append(_viewed(said))
         texts = lay([segment.text for segment in segments])
         called: list[set[int]] = []
-        for base, indexes, found in zip(self._bases, self._indexes, self._found, strict=True):
+        for base, indexes, found, room in zip(self._bases, self._indexes, self._found, self._rooms, strict=True):
             wanted: set[int] = set()
             for index in indexes:
-                hits, complete = index.find(texts)
+                hits, complete = index.find(texts, room=room, between=end_if_cancelled)
                 for pattern, numbers in hits.items():
                     found.setdefault(pattern, []).extend(offset + number for number in numbers)
                     wanted.update(base.wanting.get(pattern, ()))
