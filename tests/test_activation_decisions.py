@@ -398,3 +398,17 @@ async def test_no_message_and_very_many_are_both_answered(messages: int) -> None
     entries = [item("a", always=True), item("b", "k", st={"scanDepth": 1_000_000})]
     found = await ask(entries, *["k"] * messages, scan_depth=10_000_000)
     assert active(found) == (["a", "b"] if messages else ["a"])
+
+
+async def test_entries_of_very_many_groups_are_decided_in_time() -> None:
+    names = ",".join(f"g{number}" for number in range(400))
+    tags = [f"st_inclusion_group:t{number}" for number in range(400)]
+    entries = [item(f"e{number}", "x", st={"group": names}, tags=tags) for number in range(300)]
+    assert len(active(await ask(entries, "x"))) == 1
+
+
+async def test_a_trace_can_be_asked_for_a_bounded_number_of_entries() -> None:
+    entries = [item(f"e{number}", "x") for number in range(1200)]
+    ids = [f"e{number}" for number in range(1200)]
+    assert len((await ask(entries, "y", explain=ids)).result.trace) == 1000
+    assert len((await ask(entries, "y", unmatched=5000)).result.trace) == 1000

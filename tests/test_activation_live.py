@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from activations import Words, active, ask, base, item
 from innkeeper.knowledge.activation.base import compile_base
-from innkeeper.knowledge.activation.interface import Request
+from innkeeper.knowledge.activation.interface import Message, Request
 from innkeeper.knowledge.activation.live import LiveActivation
 from innkeeper.knowledge.activation.measure import Letters, made_up, measure_activation
 from innkeeper.knowledge.activation.native import activate
@@ -70,6 +70,8 @@ async def test_an_activation_leaves_trio_to_its_other_tasks() -> None:
     own = 0.0
 
     class Timed(trio.abc.Instrument):
+        since = float("inf")
+
         def before_task_step(self, task: trio.lowlevel.Task) -> None:
             self.since = time.thread_time()
 
@@ -93,3 +95,23 @@ def test_the_measure_measures() -> None:
     assert (found.entries, found.messages) == (200, 20)
     assert found.active > 0
     assert found.median >= found.least > 0
+
+
+async def test_a_caller_that_is_cancelled_does_not_wait_for_the_rest() -> None:
+    class Cancelling(Words):
+        def __init__(self, scope: trio.CancelScope) -> None:
+            self.scope = scope
+            self.counted = 0
+
+        def count(self, text: str) -> int:
+            self.counted += 1
+            if self.counted == 3:
+                trio.from_thread.run_sync(self.scope.cancel)
+            return 1
+
+    compiled = base(*(item(f"e{number}", "x") for number in range(500)))
+    with trio.CancelScope() as scope:
+        counter = Cancelling(scope)
+        await activate([compiled], Request(messages=[Message("x")]), counter=counter)
+    assert scope.cancelled_caught
+    assert counter.counted == 3

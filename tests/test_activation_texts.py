@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from activations import active, ask, base, item, line, text_of
-from innkeeper.knowledge.activation import rendering
+from innkeeper.knowledge.activation import rendering, sweeps
 from innkeeper.knowledge.activation.content import Placeholder, Reference, cut
 from innkeeper.knowledge.activation.decorators import split_decorators
 from innkeeper.knowledge.activation.interface import Outcome
@@ -158,6 +158,7 @@ async def test_work_that_says_nothing_is_bounded_too(monkeypatch: pytest.MonkeyP
     found = await ask([item("a", "x", text="{{v}}" * 2000), item("b", "x")], "x", variables={"v": ""})
     assert line(found, "a").outcome is Outcome.FAILED
     assert line(found, "a").reason == "references and variables were too much work in all"
+    assert active(found) == ["b"], "what needs no work is not kept out by those who waste it"
 
 
 async def test_a_value_longer_than_any_text_leaves_its_placeholder() -> None:
@@ -303,3 +304,12 @@ def test_texts_made_to_be_slow_are_cut_in_no_time() -> None:
         split_decorators(text)
     cut("{{{" + "\\" * 499 + "}}}")
     assert time.process_time() - since < 2
+
+
+async def test_links_without_end_are_looked_at_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeps, "MOST_LINKS", 100)
+    ids = [f"e{number}" for number in range(60)]
+    entries = [item(id, "x", related_ids=ids, child_ids=ids) for id in ids]
+    found = await ask(entries, "x")
+    assert any("parts and related entries" in note for note in found.result.notes)
+    assert "".join(each.text for each in found.result.active).count("text of") == 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from innkeeper.errors import UsageError
 from innkeeper.knowledge.activation import answering
 from innkeeper.knowledge.activation.interface import Message, Outcome
 from innkeeper.knowledge.activation.questions import Likeness
+from innkeeper.knowledge.keywords import index
 
 
 async def test_a_keyword_in_the_newest_message_says_so() -> None:
@@ -327,3 +329,49 @@ async def test_conditions_nested_without_end_are_refused() -> None:
     for _ in range(60):
         nested = {"type": "not", "condition": nested}
     assert active(await ask([item("a", "x", trigger_conditions=[nested])], "x", variables={"n": 1})) == []
+
+
+async def test_a_message_that_is_too_long_hides_neither_itself_nor_the_entry() -> None:
+    found = await ask([item("a", "dragon")], "dragon " + "x" * 1_200_000, regexes=PythonRegexes())
+    assert active(found) == ["a"]
+    assert any("characters were looked at" in note for note in found.result.notes)
+
+
+async def test_many_scan_depths_do_not_copy_the_chat_without_end() -> None:
+    engine = PythonRegexes()
+    entries = [item(f"e{number}", "/needle/", st={"scanDepth": number}) for number in range(1, 200)]
+    found = await ask(entries, *["x" * 5000] * 200, regexes=engine)
+    assert sum(len(text) for _, text in engine.asked) <= 8_000_000
+    assert any("too many different parts" in note for note in found.result.notes)
+
+
+async def test_variables_of_megabytes_cost_a_bounded_amount() -> None:
+    huge = ["a" * 100] * 200_000
+    conditions = [check("huge", "contains", "b"), {**ASKS, "variables": ["huge"]}]
+    entries = [item(f"e{number}", "x", trigger_conditions=conditions) for number in range(500)]
+    since = time.process_time()
+    found = await ask(entries, "x", variables={"huge": huge}, plugins=Plugins(True))
+    assert active(found) == []
+    assert time.process_time() - since < 10
+    assert all(len(each.reason) < 1000 for each in found.result.trace)
+    assert any("compare too much" in note for note in found.result.notes)
+
+
+async def test_a_key_with_a_macro_counts_where_each_entry_says() -> None:
+    entries = [item("a", "{{char}}"), item("b", "{{char}}", st={"matchWholeWords": False})]
+    assert active(await ask(entries, "Annabel", character="Ann")) == ["b"]
+
+
+async def test_a_base_whose_keywords_occur_everywhere_takes_nothing_from_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(index, "MOST_HITS", 1000)
+    hostile = base(item("a", *("a" * length for length in range(1, 60)), st={"matchWholeWords": False}), id="hostile")
+    found = await ask([hostile, base(item("b", "word"))], "word " + "a" * 5000)
+    assert [each.entry for each in found.result.active][-1] == "b"
+    assert any("occur so often" in note for note in found.result.notes)
+
+
+async def test_names_without_end_make_no_reasons_without_end() -> None:
+    entry = item("a", "x", trigger_conditions=[check("v" * 100_000, "exists")])
+    assert len(line(await ask([entry], "x"), "a").reason) <= 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from innkeeper.knowledge.activation.base import CompiledBase
+from innkeeper.knowledge.activation.cancelling import end_if_cancelled
 from innkeeper.knowledge.activation.compiled import CompiledEntry
 from innkeeper.knowledge.activation.conditions import Asker, first_failing
 from innkeeper.knowledge.activation.gates import Gates
@@ -66,7 +67,8 @@ class Admission:
         return self._references[ref]
 
     def _conditions(self, base: CompiledBase, entry: CompiledEntry) -> tuple[bool | None, str]:
-        asker = Asker(base.id, entry.id, self._macros.variables, self._context, self._asked)
+        end_if_cancelled()
+        asker = Asker(base.id, entry.id, self._macros.variables, self._macros.revision, self._context, self._asked)
         return first_failing(entry.conditions, asker)
 
 

@@ -20,6 +20,9 @@ from innkeeper.knowledge.regexes.interface import Regex
 OWN: Final = "innkeeper"
 """Under which key of `extensions` and `kb_extensions` lies what this host adds: `match`, a value of `Mode`."""
 
+MOST_GROUPS: Final = 32
+"""Inclusion groups of one entry; further names are left out."""
+
 VARIABLES: Final = "application/json+comfytavern-variable-definition"
 """The MIME type of an entry whose text is a JSON object of variables that it defines; it is not inserted."""
 
@@ -93,7 +96,7 @@ def compile_entry(item: Item, mode: Mode) -> CompiledEntry:
         timed=once or decorators.keep_activate_after_match or bool(extra.sticky or extra.cooldown),
         scan_depth=extra.scanDepth if decorators.scan_depth is None else decorators.scan_depth,
         texts=frozenset(kind for field, kind in _TEXTS.items() if getattr(extra, field)),
-        inclusion=tuple(dict.fromkeys(name.strip() for name in named if name.strip())),
+        inclusion=tuple(dict.fromkeys(name.strip() for name in named if name.strip()))[:MOST_GROUPS],
         delayed=int(extra.delayUntilRecursion),
         pieces=() if entry.entry_type == GROUP else cut(text),
         prefix=_affix(usage.prefix),

@@ -9,14 +9,14 @@ What cannot be read holds never, and `kb check` names it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
-from innkeeper.knowledge.activation.operators import OPERATORS, UNARY, holds, said
+from innkeeper.knowledge.activation.operators import OPERATORS, UNARY, cost_of, holds, said
 from innkeeper.knowledge.activation.questions import Asked, RegexTest
 from innkeeper.knowledge.keywords.keys import regex_of
+from innkeeper.knowledge.model import bounds
 from innkeeper.knowledge.regexes.interface import Regex
 
 MOST_NESTED: Final = 8
@@ -58,6 +58,7 @@ class Node:
         variable, operator, value: of a check of a variable.
         regex: of the operator "matches".
         plugin, function, arguments, variables: of a question to a plugin.
+        key: of a question to a plugin: equal for equal questions.
         nodes: those inside.
         problem: why it is broken.
     """
@@ -71,6 +72,7 @@ class Node:
     function: str = ""
     arguments: Any = None
     variables: tuple[str, ...] = ()
+    key: str = ""
     nodes: tuple[Node, ...] = ()
     problem: str = ""
 
@@ -128,9 +130,13 @@ def _read(document: Any, depth: int, left: list[int]) -> Node:
     return _broken(f"its type {said(kind)} is unknown")
 
 
+def _is_name(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and 0 < len(value) <= bounds.MOST_NAME
+
+
 def _read_variable(document: Mapping[str, Any]) -> Node:
     variable, operator, value = document.get("variable"), document.get("operator", "equals"), document.get("value")
-    if not isinstance(variable, str) or not variable:
+    if not _is_name(variable):
         return _broken("it names no variable")
     if not isinstance(operator, str) or operator not in OPERATORS:
         return _broken(f"its operator {said(operator)} is unknown")
@@ -147,13 +153,14 @@ def _read_variable(document: Mapping[str, Any]) -> Node:
 
 def _read_plugin(document: Mapping[str, Any]) -> Node:
     plugin, function = document.get("plugin"), document.get("function")
-    if not isinstance(plugin, str) or not plugin or not isinstance(function, str) or not function:
+    if not _is_name(plugin) or not _is_name(function):
         return _broken("it names no plugin and function")
     named = document.get("variables", [])
-    if not isinstance(named, list) or not all(isinstance(each, str) for each in named):
+    if not isinstance(named, list) or not all(_is_name(each) for each in named):
         return _broken("its variables are no list of names")
     arguments = document.get("arguments")
-    return Node("plugin", plugin=plugin, function=function, arguments=arguments, variables=tuple(named))
+    key = said([plugin, function, arguments, named], quoted=False)
+    return Node("plugin", plugin=plugin, function=function, arguments=arguments, variables=tuple(named), key=key)
 
 
 @dataclass(slots=True)
@@ -164,12 +171,14 @@ class Asker:
         base, entry: whose.
         variables: values by name.
         context: what plugins are told beside the arguments: session and trigger.
+        revision: of the variables: what was asked before with the same is not asked again.
         asked: answers so far, and what is still to be asked.
     """
 
     base: str
     entry: str
     variables: Mapping[str, Any]
+    revision: int
     context: Mapping[str, str]
     asked: Asked
 
@@ -190,13 +199,20 @@ def decide(node: Node, asker: Asker) -> bool | None:
     """Whether a condition holds; None where an answer is awaited, which `Asked.open` then names."""
     if node.kind == "variable":
         value, there = value_of(asker.variables, node.variable)
-        return holds(node.operator, value, there, node.value)
+        return asker.asked.affords(cost_of(value) + cost_of(node.value)) and holds(
+            node.operator, value, there, node.value
+        )
     if node.kind == "regex":
-        value, there = value_of(asker.variables, node.variable)
+        value, _ = value_of(asker.variables, node.variable)
         assert node.regex is not None
-        return there and asker.asked.regex(RegexTest(node.regex, said(value, quoted=False)[:MOST_TESTED]))
+        if not isinstance(value, str | int | float):
+            return False
+        text = said(value, quoted=False)[:MOST_TESTED]
+        return asker.asked.regex(RegexTest(node.regex, text))
     if node.kind == "plugin":
-        return asker.asked.plugin(_check(node, asker))
+        # Not by the values of variables, which may be megabytes: they change with their revision only.
+        key = f"{asker.base}\0{asker.entry}\0{asker.revision}\0{node.key}"
+        return asker.asked.affords(1) and asker.asked.plugin(key, lambda: _check(node, asker, key))
     if node.kind == "not":
         inner = decide(node.nodes[0], asker)
         # What cannot be read does not hold the other way round, either.
@@ -213,15 +229,10 @@ def _is_broken(node: Node) -> bool:
     return node.kind == "broken" or (node.kind != "all" and any(_is_broken(each) for each in node.nodes))
 
 
-def _check(node: Node, asker: Asker) -> PluginCheck:
+def _check(node: Node, asker: Asker, key: str) -> PluginCheck:
     named = {name: value_of(asker.variables, name)[0] for name in node.variables}
     payload = {"arguments": node.arguments, "variables": named, "base": asker.base, "entry": asker.entry}
     payload.update(asker.context)
-    question = [node.plugin, node.function, payload]
-    try:
-        key = json.dumps(question, sort_keys=True)
-    except (TypeError, ValueError):
-        key = repr(question)
     return PluginCheck(asker.base, asker.entry, node.plugin, node.function, payload, key)
 
 

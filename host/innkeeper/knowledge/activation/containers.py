@@ -7,12 +7,15 @@ from collections.abc import Callable, Sequence
 from innkeeper.knowledge.activation.state import Ref, State
 
 
-def parts_of(containers: Sequence[State], state_of: Callable[[int, int], State]) -> list[State]:
+def parts_of(
+    containers: Sequence[State], state_of: Callable[[int, int], State], affords: Callable[[], bool]
+) -> list[State]:
     """Puts what is active already into newly active containers.
 
     Args:
         containers: entries that have just become active; some may contain nothing.
         state_of: what is known of an entry, by the number of its base and its position.
+        affords: whether one more id may be looked at.
 
     Returns:
         the other parts, which must still be let through, each with its container and a reason.
@@ -22,7 +25,7 @@ def parts_of(containers: Sequence[State], state_of: Callable[[int, int], State])
         number = container.ref[0]
         for child in container.compiled.entry.management_metadata.child_ids:
             position = container.base.positions.get(child)
-            if position is None:
+            if position is None or not affords():
                 continue
             state = state_of(number, position)
             if state.parent is not None or _is_inside(container, state):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Final
 
+from innkeeper.knowledge.activation.cancelling import end_if_cancelled
 from innkeeper.knowledge.activation.content import Placeholder
 from innkeeper.knowledge.activation.interface import Outcome
 from innkeeper.knowledge.activation.macros import Macros
@@ -57,6 +58,7 @@ class Fitting:
         """Keeps those that fit, in this order; waits for answers by yielding."""
         kept = []
         for state in states:
+            end_if_cancelled()
             try:
                 frame = yield from self._frame(state)
             except TooLongError as error:
@@ -152,8 +154,9 @@ class Fitting:
     def _define(self, variables: dict[str, Any]) -> None:
         # Who is kept first has said it first: a variable has one value through an activation.
         new = {name: value for name, value in variables.items() if name not in self.defined}
-        self.defined.update(new)
-        self._macros.define(new)
+        if new:
+            self.defined.update(new)
+            self._macros.define(new)
 
     def _is_outdated(self, state: State) -> bool:
         if not self.defined or not state.is_active:

@@ -11,6 +11,7 @@ from innkeeper.knowledge.activation.compiled import CompiledEntry, Key
 from innkeeper.knowledge.activation.content import Placeholder, cut
 from innkeeper.knowledge.activation.interface import Request
 from innkeeper.knowledge.activation.operators import said
+from innkeeper.knowledge.keywords.boundaries import Mode
 from innkeeper.knowledge.keywords.keys import Pattern, pattern_of
 from innkeeper.knowledge.model import bounds
 from innkeeper.knowledge.regexes.interface import Regex
@@ -29,18 +30,22 @@ class Macros:
 
     Attributes:
         variables: values by name; entries that become active add theirs.
+        revision: how often they were changed.
     """
 
     def __init__(self, request: Request) -> None:
         self.variables: dict[str, Any] = dict(request.variables)
+        self.revision = 0
         self._people = {name: text for name, text in (("char", request.character), ("user", request.user)) if text}
         self._texts: dict[str, str | None] = {}
-        self._keys: dict[tuple[Key, bool], Pattern | Regex | None] = {}
+        self._keys: dict[tuple[Key, bool, Mode], Pattern | Regex | None] = {}
 
     def define(self, variables: Mapping[str, Any]) -> None:
         """Sets variables."""
         self.variables.update(variables)
-        self._texts.clear()
+        self.revision += 1
+        for name in variables:
+            self._texts.pop(name, None)
 
     def text(self, name: str) -> str | None:
         """What stands for {{name}}, or None where nobody knows it."""
@@ -67,7 +72,7 @@ class Macros:
         return made if isinstance(made, Regex) else None
 
     def _made(self, key: Key, entry: CompiledEntry) -> Pattern | Regex | None:
-        known = (key, entry.sensitive)
+        known = (key, entry.sensitive, entry.mode)
         # A key means the same through a whole activation: it was looked for in the messages only once.
         if known not in self._keys:
             self._keys[known] = self._make(key, entry) if len(self._keys) < MOST_KEYS else None

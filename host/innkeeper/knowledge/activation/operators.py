@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -31,6 +32,8 @@ UNARY: Final = frozenset({"exists", "not_exists"})
 """Those that need no value."""
 
 _MOST_SAID = 80
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 2
 
 
 def said(value: Any, *, quoted: bool = True) -> str:
@@ -40,13 +43,17 @@ def said(value: Any, *, quoted: bool = True) -> str:
         value: plain data; anything else is named by its type.
         quoted: whether it is for a sentence: a text in quotes, and cut where it is long.
     """
-    if isinstance(value, str) and not quoted:
+    if quoted and isinstance(value, str):
+        return repr(value) if len(value) <= _MOST_SAID else repr(value[:_MOST_SAID]) + "..."
+    if quoted and isinstance(value, list | tuple | dict):
+        # A plugin's variables may be megabytes: a sentence about them must not cost that much.
+        return _SHORT.repr(value)[: 2 * _MOST_SAID]
+    if isinstance(value, str):
         return value
     try:
-        text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        return json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
-        text = type(value).__name__
-    return text[: _MOST_SAID - 3] + "..." if quoted and len(text) > _MOST_SAID else text
+        return type(value).__name__
 
 
 def number_of(value: Any) -> float | int | None:
@@ -82,6 +89,13 @@ def _truth(value: Any) -> bool | None:
     if isinstance(value, bool):
         return value
     return {"true": True, "false": False}.get(value.strip().lower()) if isinstance(value, str) else None
+
+
+def cost_of(value: Any) -> int:
+    """What comparing a value costs, in comparisons of short ones."""
+    if isinstance(value, str):
+        return 1 + len(value) // 1000
+    return 1 + len(value) if isinstance(value, list | tuple | dict) else 1
 
 
 def _contains(value: Any, wanted: Any) -> bool:

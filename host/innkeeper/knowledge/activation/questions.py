@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from innkeeper.knowledge.regexes.interface import Regex, Verdict
 
 if TYPE_CHECKING:
     from innkeeper.knowledge.activation.conditions import PluginCheck
+
+
+MOST_COMPARED: Final = 2_000_000
+"""Comparisons of variables of one activation; long values count as several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,7 @@ class Asked:
     checks: dict[str, bool] = field(default_factory=dict)
     likeness: dict[str, Likeness | None] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
+    _work: int = MOST_COMPARED
 
     def regex(self, test: RegexTest) -> bool | None:
         """Whether it matches; None where that is now asked."""
@@ -106,12 +111,24 @@ class Asked:
             return None
         return verdict is Verdict.MATCH
 
-    def plugin(self, check: PluginCheck) -> bool | None:
-        """Whether it holds; None where that is now asked."""
-        answer = self.checks.get(check.key)
-        if answer is None:
-            self.open.plugins[check.key] = check
+    def plugin(self, key: str, made: Callable[[], PluginCheck]) -> bool | None:
+        """Whether it holds; None where that is now asked.
+
+        Args:
+            key: equal for equal questions.
+            made: makes the question, where it was not asked before.
+        """
+        answer = self.checks.get(key)
+        if answer is None and key not in self.open.plugins:
+            self.open.plugins[key] = made()
         return answer
+
+    def affords(self, cost: int) -> bool:
+        """Whether there is room for so many more comparisons of variables."""
+        self._work -= cost
+        if self._work < 0:
+            self.note("conditions compare too much: those that were left do not hold")
+        return self._work >= 0
 
     def note(self, text: str) -> None:
         """Keeps what did not work."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Final
 
 from innkeeper.knowledge.activation.base import CompiledBase
+from innkeeper.knowledge.activation.cancelling import end_if_cancelled
 from innkeeper.knowledge.activation.content import Piece, Placeholder, Reference
 from innkeeper.knowledge.activation.macros import Macros
 from innkeeper.knowledge.activation.state import Ref
@@ -82,6 +83,10 @@ class Renderer:
         self, pieces: Sequence[Piece], ref: Ref, stack: tuple[Ref, ...], parts: list[str], size: list[int]
     ) -> Waiting:
         for piece in pieces:
+            if isinstance(piece, str):
+                # What is nothing but text costs nothing: work that others wasted must not take it away.
+                _add(piece, parts, size)
+                continue
             self._work(1)
             if isinstance(piece, Reference):
                 yield from self._bring(piece, ref, stack, parts, size)
@@ -93,9 +98,7 @@ class Renderer:
         if self._pieces > MOST_PIECES:
             raise TooLongError("references and variables were too much work in all")
 
-    def _said(self, piece: str | Placeholder) -> str:
-        if isinstance(piece, str):
-            return piece
+    def _said(self, piece: Placeholder) -> str:
         value = self._macros.text(piece.name)
         return piece.written if value is None else value
 
@@ -114,6 +117,7 @@ class Renderer:
                 continue
             if not (yield from self._admits(each)):
                 continue
+            end_if_cancelled()
             self._references += 1
             self.referred.setdefault(each, stack[0])
             if not first:

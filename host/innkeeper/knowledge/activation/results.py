@@ -112,7 +112,7 @@ def _unmatched(sweeps: Sweeps, bases: Sequence[CompiledBase], request: Request) 
     named = {
         (number, base.positions[entry])
         for number, base in enumerate(bases)
-        for entry in request.explain
+        for entry in request.explain[:MOST_UNMATCHED]
         if entry in base.positions
     }
     yield from sorted(named)

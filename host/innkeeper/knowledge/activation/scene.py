@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from innkeeper.knowledge.activation.base import CompiledBase
+from innkeeper.knowledge.activation.cancelling import end_if_cancelled
 from innkeeper.knowledge.activation.compiled import CompiledEntry
 from innkeeper.knowledge.activation.interface import Message, Request
 from innkeeper.knowledge.activation.macros import Macros
-from innkeeper.knowledge.keywords.index import KeywordIndex
+from innkeeper.knowledge.keywords.index import KeywordIndex, Room
 from innkeeper.knowledge.keywords.keys import Pattern
 from innkeeper.knowledge.keywords.texts import lay
 
@@ -19,6 +20,9 @@ MOST_MESSAGES: Final = 1000
 
 MOST_SCANNED: Final = 1_000_000
 """Characters that are looked at in one sweep."""
+
+MOST_VIEWED: Final = 8_000_000
+"""Characters of all texts together that regular expressions are tested on: each scan depth makes one."""
 
 _KINDS = {
     "persona_description": "the user's description",
@@ -85,7 +89,10 @@ class Scene:
         self._bases = bases
         self._found: list[dict[Pattern, list[int]]] = [{} for _ in bases]
         self._indexes = [[base.index, *_index_of_macros(base, macros)] for base in bases]
+        # Each base has its own: one with keywords that occur everywhere takes nothing from the others.
+        self._rooms = [Room() for _ in bases]
         self._views: dict[tuple[int, frozenset[str]], str] = {}
+        self._room = MOST_VIEWED
         self._entries: list[str] = []
         deepest = max([self._depth, *(base.deepest for base in bases)])
         newest = request.messages[-min(deepest, MOST_MESSAGES) :] if deepest else ()
@@ -107,15 +114,15 @@ class Scene:
             self._entries.append(_viewed(said))
         texts = lay([segment.text for segment in segments])
         called: list[set[int]] = []
-        for base, indexes, found in zip(self._bases, self._indexes, self._found, strict=True):
+        for base, indexes, found, room in zip(self._bases, self._indexes, self._found, self._rooms, strict=True):
             wanted: set[int] = set()
             for index in indexes:
-                hits, complete = index.find(texts)
+                hits, complete = index.find(texts, room=room, between=end_if_cancelled)
                 for pattern, numbers in hits.items():
                     found.setdefault(pattern, []).extend(offset + number for number in numbers)
                     wanted.update(base.wanting.get(pattern, ()))
                 if not complete:
-                    self.notes.append(f"keywords of {base.name!r} occur so often that not all texts were looked at")
+                    self._note(f"keywords of {base.name!r} occur so often that not all texts were looked at")
             called.append(wanted)
         return called
 
@@ -144,7 +151,12 @@ class Scene:
         each with a mark before it, and one for each sweep in which other entries became active."""
         key = (self.depth_of(entry), entry.texts)
         if key not in self._views:
-            self._views[key] = _viewed([each.text for each in self.segments if self._is_plain(each, *key)])
+            view = _viewed([each.text for each in self.segments if self._is_plain(each, *key)])
+            self._room -= len(view)
+            if self._room < 0:
+                view = ""
+                self._note("entries look at too many different parts of the chat for all their regular expressions")
+            self._views[key] = view
         view = self._views[key]
         own = [view] if view else []
         return own if entry.extra.excludeRecursion else own + self._entries
@@ -170,11 +182,17 @@ class Scene:
         kept, left = [], MOST_SCANNED
         for segment in segments:
             if len(segment.text) > left:
-                self.notes.append(f"only {MOST_SCANNED:,} characters were looked at for keywords")
+                # Cut and not left out: one message that is too long must not hide itself from all entries.
+                self._note(f"only {MOST_SCANNED:,} characters were looked at for keywords")
+                kept.append(replace(segment, text=segment.text[:left]))
                 break
             left -= len(segment.text)
             kept.append(segment)
         return kept
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
 
 def _viewed(texts: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from innkeeper.knowledge.activation.base import CompiledBase
 from innkeeper.knowledge.activation.compiled import CompiledEntry
@@ -10,6 +11,10 @@ from innkeeper.knowledge.activation.interface import Line, Outcome
 
 Ref = tuple[int, int]
 """Number of a base, and the position of an entry in it."""
+
+
+MOST_REASON: Final = 1000
+"""Characters of a reason; authors' names and keys are part of it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -69,7 +74,7 @@ class State:
 
     def end(self, outcome: Outcome, reason: str, sweep: int, *, settled: bool = True) -> None:
         """Keeps what became of it."""
-        self.outcome, self.reason, self.sweep, self.settled = outcome, reason, sweep, settled
+        self.outcome, self.reason, self.sweep, self.settled = outcome, reason[:MOST_REASON], sweep, settled
 
     def line(self) -> Line:
         """What the trace says of it."""

@@ -32,6 +32,9 @@ MOST_SWEEPS: Final = 32
 MOST_NESTED: Final = 8
 """Containers inside each other."""
 
+MOST_LINKS: Final = 400_000
+"""Parts and related entries that are looked at: twice as many as a base may have entries."""
+
 MOST_RELATED: Final = 200
 """Entries that are brought because others belong to them."""
 
@@ -82,6 +85,7 @@ class Sweeps:
         self._scene: Scene
         self._reader: Reader
         self._defined = 0
+        self._links = MOST_LINKS
 
     def run(self) -> Waiting:
         """Decides all. Yields where `asked.open` must be answered first."""
@@ -244,7 +248,7 @@ class Sweeps:
         return False
 
     def _parts(self, containers: Sequence[State], sweep: int) -> list[State]:
-        parts = parts_of(containers, self._state)
+        parts = parts_of(containers, self._state, self._affords_link)
         return [part for part in parts if self._passes_gates(part, sweep)]
 
     def _relate(self, sweep: int) -> Waiting:
@@ -253,13 +257,19 @@ class Sweeps:
         for state in sorted((each for each in self.states.values() if each.is_active), key=keep_order):
             for related in state.compiled.entry.management_metadata.related_ids:
                 position = state.base.positions.get(related)
-                if position is None or len(found) >= MOST_RELATED:
+                if position is None or len(found) >= MOST_RELATED or not self._affords_link():
                     continue
                 other = self._state(state.ref[0], position)
                 if not other.settled and other.ref not in found and self._passes_gates(other, sweep):
                     other.reason = f"belongs to {state.name!r}"
                     found[other.ref] = other
         yield from self._settle(list(found.values()), sweep)
+
+    def _affords_link(self) -> bool:
+        self._links -= 1
+        if self._links < 0:
+            self.asked.note(f"more than {MOST_LINKS:,} parts and related entries: the rest was not looked at")
+        return self._links >= 0
 
     def _is_active(self, ref: Ref) -> bool:
         state = self.states.get(ref)

@@ -6,7 +6,7 @@ bounded where somebody wrote keywords that occur everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,8 +28,19 @@ CHUNK: Final = 4096
 """Characters searched at once: at most `CHUNK` times `PREFIX` hits are there together."""
 
 MOST_HITS: Final = 1_000_000
-"""Hits that one search looks at. A conversation has some thousands; "a", "aa", "aaa" and so on have more than any
+"""Hits that a search looks at. A conversation has some thousands; "a", "aa", "aaa" and so on have more than any
 machine could hold."""
+
+
+class Room:
+    """Hits that are left to be looked at.
+
+    Attributes:
+        left: how many.
+    """
+
+    def __init__(self) -> None:
+        self.left = MOST_HITS
 
 
 class _Layer:
@@ -78,27 +89,32 @@ class KeywordIndex:
                 kept.append((sensitive, _Layer(layer)))
         self._layers: list[tuple[bool, _Layer]] = kept
 
-    def find(self, texts: Texts) -> tuple[dict[Pattern, list[int]], bool]:
+    def find(
+        self, texts: Texts, *, room: Room | None = None, between: Callable[[], None] = lambda: None
+    ) -> tuple[dict[Pattern, list[int]], bool]:
         """Which keywords occur in which of the texts.
 
         Args:
             texts: laid side by side.
+            room: hits that may be looked at; several searches can share it.
+            between: called between pieces of the work; what it raises ends the search.
 
         Returns:
             the texts of each keyword that occurs, by their number, ascending; and whether all was looked at, False
-            where `MOST_HITS` ended the search.
+            where there was no more room.
         """
         found: dict[Pattern, list[int]] = {}
-        left = MOST_HITS
+        room = Room() if room is None else room
         for sensitive in (False, True):
             layers = [layer for is_sensitive, layer in self._layers if is_sensitive is sensitive]
             laid = texts.exact if sensitive else texts.folded
             # By pieces of the text first: the texts of a keyword come in their order then.
             for start in range(0, len(laid.text) if layers else 0, CHUNK):
                 piece = laid.text[start : start + CHUNK + PREFIX - 1]
+                between()
                 for layer in layers:
-                    left -= _look(layer, laid, start, piece, found, left)
-                    if left <= 0:
+                    room.left -= _look(layer, laid, start, piece, found, room.left)
+                    if room.left <= 0:
                         return self._wanted(found), False
         return self._wanted(found), True
 
