@@ -43,12 +43,15 @@ class Sight:
         # The newest message that has a word, and where else it stands.
         self._newest: dict[Word, int] = {}
         self._searched = 0
-        self._further: dict[str, set[Word]] = {name: self._find(text) for name, text in self._texts.items()}
-        self._injected = set[Word]().union(*map(self._find, self._injects))
+        self._further = {name: set(self._find([text])) for name, text in self._texts.items()}
+        self._injected = set(self._find(self._injects))
         self._recursed: set[Word] = set()
 
-    def _find(self, text: str) -> set[Word]:
-        return set[Word]().union(*(index.find(text, self._work) for index in self._indexes))
+    def _find(self, texts: Sequence[str]) -> dict[Word, int]:
+        found: dict[Word, int] = {}
+        for index in self._indexes:
+            found.update(index.find(texts, self._work))
+        return found
 
     def first(self) -> set[Word]:
         """Words that stand in what is no message."""
@@ -56,19 +59,18 @@ class Sight:
 
     def widen(self, depth: int) -> set[Word]:
         """Searches messages up to a depth; words that were in none before."""
-        new: set[Word] = set()
-        for at in range(self._searched, min(depth, len(self._messages))):
-            for word in self._find(self._messages[at]):
-                if word not in self._newest:
-                    self._newest[word] = at
-                    new.add(word)
-        self._searched = max(self._searched, min(depth, len(self._messages)))
+        begin = self._searched
+        messages = self._messages[begin : max(0, depth)]
+        self._searched += len(messages)
+        found = self._find(messages) if messages else {}
+        new = found.keys() - self._newest.keys()
+        self._newest.update((word, begin + found[word]) for word in new)
         return new
 
     def recurse(self, text: str) -> set[Word]:
         """Adds what active entries say; the words in it."""
         self.recursion.append(text)
-        found = self._find(text)
+        found = set(self._find([text]))
         self._recursed |= found
         return found
 
