@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import chain
 
 from innkeeper.knowledge.regexes.interface import Regex, Verdict
@@ -11,7 +12,7 @@ from innkeeper.knowledge.worldinfo.index import Word, WordIndex, Work, occurs
 from innkeeper.knowledge.worldinfo.keys import START, Key
 from innkeeper.knowledge.worldinfo.plan import Plan, Planned, by_word, plan_entry, words_of
 from innkeeper.knowledge.worldinfo.settings import MOST_DEPTH, Scene, Settings
-from innkeeper.knowledge.worldinfo.sight import Sight
+from innkeeper.knowledge.worldinfo.sight import Sight, View
 from innkeeper.knowledge.worldinfo.verdicts import Verdicts
 
 
@@ -43,7 +44,6 @@ class Matching:
         self.sight = Sight(scene, indexes, self.work)
         self.recursing = True
         self.widened = 0
-        self._whole: dict[tuple[int, tuple[str, ...], int], str] = {}
 
     def begin(self) -> Iterator[int]:
         """Looks at everything that is there from the beginning; places of entries with a key that occurs."""
@@ -66,13 +66,13 @@ class Matching:
 
     def ask(self, entries: Iterable[Planned]) -> None:
         """Tests the regular expressions of all these entries, one batch for each text."""
-        wanted: dict[str, list[Regex]] = {}
+        wanted: dict[View, list[Regex]] = {}
         for each in entries:
             regexes = [key.regex for key in chain(each.keys, each.secondary) if key.regex is not None]
             if regexes:
-                wanted.setdefault(self._text(each), []).extend(regexes)
-        for text, regexes in wanted.items():
-            self._verdicts.ask(regexes, text)
+                wanted.setdefault(self._view(each.entry), []).extend(regexes)
+        for view, regexes in wanted.items():
+            self._verdicts.ask(regexes, view, partial(self.sight.whole, view))
 
     def met(self, each: Planned) -> bool:
         """Whether the keys of an entry let it be active."""
@@ -126,7 +126,8 @@ class Matching:
         if word is None:
             return True
         if key.regex is not None:
-            verdict = self._verdicts.of(key.regex, self._text(each))
+            view = self._view(each.entry)
+            verdict = self._verdicts.of(key.regex, view, partial(self.sight.whole, view))
             if verdict is not Verdict.INVALID:
                 return verdict is Verdict.MATCH
         if START in word.text:
@@ -134,7 +135,7 @@ class Matching:
         return self.sight.sees(each.entry, self._depth(each.entry), word, recursing=self.recursing)
 
     def _occurs_in_whole(self, each: Planned, word: Word) -> bool:
-        text = self._text(each)
+        text = self.sight.whole(self._view(each.entry))
         self.work.left -= 1 + (len(text) >> 8)
         return not self.work.ended and occurs(word, text if word.case_sensitive else text.lower())
 
@@ -147,19 +148,8 @@ class Matching:
             return "what it looks at"
         return self.sight.where(each.entry, self._depth(each.entry), key.word)
 
-    def _text(self, each: Planned) -> str:
-        depth = self._depth(each.entry)
-        recursed = len(self.sight.recursion) if self.recursing else 0
-        at = (depth, each.entry.texts, recursed)
-        if at not in self._whole:
-            if len(self._whole) >= _MOST_WHOLE:
-                self._whole.clear()
-            self._whole[at] = self.sight.whole(each.entry, depth, recursing=self.recursing)
-        return self._whole[at]
-
-
-_MOST_WHOLE = 64
-"""Whole texts that are kept; entries that look at the same share one."""
+    def _view(self, entry: WorldEntry) -> View:
+        return self.sight.view(self._depth(entry), entry.texts, recursing=self.recursing)
 
 
 def _shown(key: Key) -> str:

@@ -113,6 +113,9 @@ class _Scan:
         self._matching = Matching(plan, settings, scene, verdicts)
         self._fates: dict[WorldEntry, Fate] = {}
         self._active: dict[tuple[str, int | str], tuple[WorldEntry, str]] = {}
+        # What inclusion groups have, from earlier sweeps and from this one.
+        self._taken: dict[str, WorldEntry] = {}
+        self._joined: dict[str, WorldEntry] = {}
         self._levels = list(plan.levels)
         self._level = self._levels.pop(0) if self._levels else 0
         self._sweep = 0
@@ -211,7 +214,7 @@ class _Scan:
         planned = {each.entry: each for each in found}
         lost = losers(
             list(planned),
-            [entry for entry, _ in self._active.values()],
+            self._taken,
             sticky,
             lambda entry: self._matching.score(planned[entry]),
             self._settings.group_scoring,
@@ -246,6 +249,8 @@ class _Scan:
                 continue
             self._close(each)
             self._active[entry.key] = (entry, text)
+            if entry.group:
+                self._joined[entry.group] = entry
             self._fates[entry] = Fate(Outcome.ACTIVE, reason, self._sweep, tokens, left)
         return new
 
@@ -263,6 +268,8 @@ class _Scan:
     def _next(self, state: State, new: list[tuple[WorldEntry, str, int]]) -> State | None:
         feeding = [each for each in new if not each[0].prevents_recursion]
         following = self._following(state, bool(feeding))
+        self._taken |= self._joined
+        self._joined = {}
         if following is not None:
             self._said += sum(tokens for _, _, tokens in feeding)
             text = "\n".join(text for _, text, _ in feeding)
