@@ -22,6 +22,7 @@ from innkeeper.knowledge.regexes.engine import SandboxRegexEngine, open_regex_en
 from innkeeper.knowledge.regexes.interface import Regex, Verdict
 from innkeeper.knowledge.regexes.keys import read_key
 from innkeeper.knowledge.regexes.wire import decode_test, encode_begin, encode_regex
+from innkeeper.knowledge.worldinfo.index import Word, occurs
 from innkeeper.sandbox.interface import CallOptions
 from innkeeper.sandbox.limits import MIB, Limits
 from innkeeper.sandbox.wasm import parse
@@ -202,6 +203,19 @@ def test_no_generated_expression_differs_from_the_engine_of_the_applyregex_node(
     # The two count what an expression may cost each in its own way.
     assume(TIMEOUT not in (ours, theirs))
     assert ours is theirs
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    needle=st.text(alphabet="aB1_-éΣς龙ß", min_size=1, max_size=3),
+    text=st.text(alphabet="aAbB1_ -éÉΣσς龙\n", max_size=14),
+)
+def test_a_whole_word_of_world_info_is_what_its_expression_in_javascript_matches(
+    both: Both, needle: str, text: str
+) -> None:
+    word = Word(needle.lower(), case_sensitive=False, whole=True)
+    expression = f"(?:^|\\W)({word.text.replace('-', '[-]')})(?:$|\\W)"
+    assert (both.one(expression, text.lower()) is MATCH) == occurs(word, text.lower())
 
 
 def test_the_same_expression_twice_and_many_of_them_keep_their_order(both: Both) -> None:

@@ -40,7 +40,7 @@ def cases(settings: Settings, file: str, profile: str) -> None:
     from innkeeper.knowledge.worldinfo.cases import MOST_FILE, differences, read_cases, unknown_settings
 
     data, _ = read_up_to("FILE", file, MOST_FILE)
-    read = read_cases(data, source=file)
+    read = read_cases(data, source="standard input" if file == "-" else file)
     unknown = unknown_settings(read)
     if unknown:
         write_error(f"innkeeper: settings that are not known are left out: {', '.join(unknown)}")

@@ -154,7 +154,19 @@ def _parsed(line: bytes) -> Any:
         raise ValueError(f"it is not JSON: {error}"[:200]) from None
     if not isinstance(value, dict):
         raise ValueError("it is not a JSON object")
+    if _deeper(value, bounds.MOST_DEPTH):
+        raise ValueError("it is nested too deeply")
     return value
+
+
+def _deeper(value: Any, most: int) -> bool:
+    level = [value]
+    for _ in range(most + 1):
+        inner = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
+        level = [part for parts in inner for part in parts]
+        if not level:
+            return False
+    return True
 
 
 def _no_constant(name: str) -> Any:

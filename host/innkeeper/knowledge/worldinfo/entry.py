@@ -48,9 +48,9 @@ TEXTS: Final = {
 """Fields that let an entry look at a further text, and what the text is called, in the order in which they are read."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class WorldEntry:
-    """An entry; two with equal fields are two entries.
+    """An entry; two with equal fields are two entries. Never changed.
 
     Attributes:
         raw: as the book has it.
@@ -69,6 +69,7 @@ class WorldEntry:
         texts: names of further texts that it looks at.
         triggers: kinds of generation that it is for; empty: all.
         names, tags: of characters that it is for, or, where `excludes`, that it is not for; empty: all.
+        key: names it among all books.
     """
 
     raw: Mapping[str, Any]
@@ -113,7 +114,7 @@ class WorldEntry:
     key: tuple[str, int | str] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "key", (self.world, self.uid))
+        self.key = (self.world, self.uid)
 
     @cached_property
     def digest(self) -> str:

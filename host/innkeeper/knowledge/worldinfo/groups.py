@@ -9,7 +9,7 @@ from innkeeper.knowledge.worldinfo.entry import WorldEntry
 
 def losers(
     new: Sequence[WorldEntry],
-    active: Collection[WorldEntry],
+    taken: Mapping[str, WorldEntry],
     sticky: Collection[WorldEntry],
     score: Callable[[WorldEntry], int],
     scoring: bool,
@@ -19,7 +19,8 @@ def losers(
 
     Args:
         new: of this sweep, in their order.
-        active: of earlier sweeps.
+        taken: entries that are active since an earlier sweep, by all that their field `group` says: as SillyTavern
+            compares it, an entry of several groups blocks none of them.
         sticky: entries that stick.
         score: how many of an entry's keys occur.
         scoring: whether the score counts for entries that say nothing themselves.
@@ -30,8 +31,6 @@ def losers(
         for name in entry.groups:
             grouped.setdefault(name, []).append(entry)
     lost: dict[WorldEntry, str] = {}
-    # As SillyTavern compares them: an entry of several groups blocks none of them later.
-    taken = {entry.group: entry for entry in active if entry.group}
     kept = {name: _scored(name, members, sticky, score, scoring, lost) for name, members in grouped.items()}
     for name, members in kept.items():
         if any(entry in sticky for entry in members):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import chain
 
 from innkeeper.knowledge.regexes.interface import Regex, Verdict
-from innkeeper.knowledge.worldinfo.entry import Logic
+from innkeeper.knowledge.worldinfo.entry import Logic, WorldEntry
 from innkeeper.knowledge.worldinfo.index import Word, WordIndex, Work, occurs
 from innkeeper.knowledge.worldinfo.keys import START, Key
-from innkeeper.knowledge.worldinfo.plan import Plan, Planned, plan_entry, primary_words, words_of
-from innkeeper.knowledge.worldinfo.settings import Scene, Settings
-from innkeeper.knowledge.worldinfo.sight import Sight
+from innkeeper.knowledge.worldinfo.plan import Plan, Planned, by_word, plan_entry, words_of
+from innkeeper.knowledge.worldinfo.settings import MOST_DEPTH, Scene, Settings
+from innkeeper.knowledge.worldinfo.sight import Sight, View
 from innkeeper.knowledge.worldinfo.verdicts import Verdicts
 
 
@@ -20,6 +21,7 @@ class Matching:
 
     Attributes:
         entries: in their order, with the keys that hang on who talks.
+        hidden: places of entries whose keys hang on who talks and are found by no index.
         sight: what they look at.
         work: what searching may still take.
         recursing: whether what other entries say counts at the moment.
@@ -27,22 +29,21 @@ class Matching:
     """
 
     def __init__(self, plan: Plan, settings: Settings, scene: Scene, verdicts: Verdicts) -> None:
-        self._settings = settings
-        self._verdicts = verdicts
-        self.entries = list(plan.entries)
-        own = [plan_entry(each.entry, each.at, settings, scene) for each in plan.entries if each.macros]
-        self._by_word: dict[Word, list[int]] = {}
-        for each in own:
-            self.entries[each.at] = each
-            for word in primary_words(each):
-                self._by_word.setdefault(word, []).append(each.at)
-        self._plan = plan
+        self._plan, self._settings, self._verdicts = plan, settings, verdicts
+        self.entries = plan.entries
+        own: list[Planned] = []
+        if plan.macros:
+            own = [plan_entry(plan.entries[at].entry, at, settings, scene) for at in plan.macros]
+            self.entries = list(plan.entries)
+            for each in own:
+                self.entries[each.at] = each
+        self.hidden = [each.at for each in own if each.hidden]
+        self._by_word = by_word(own)
         self.work = Work()
         indexes = [plan.index, WordIndex(words_of(own))] if own else [plan.index]
         self.sight = Sight(scene, indexes, self.work)
         self.recursing = True
         self.widened = 0
-        self._whole: dict[tuple[int, tuple[str, ...], int], str] = {}
 
     def begin(self) -> Iterator[int]:
         """Looks at everything that is there from the beginning; places of entries with a key that occurs."""
@@ -65,81 +66,90 @@ class Matching:
 
     def ask(self, entries: Iterable[Planned]) -> None:
         """Tests the regular expressions of all these entries, one batch for each text."""
-        wanted: dict[str, list[Regex]] = {}
+        wanted: dict[View, list[Regex]] = {}
         for each in entries:
-            regexes = [key.regex for key in chain(each.keys, each.secondary) if key is not None and key.regex]
+            regexes = [key.regex for key in chain(each.keys, each.secondary) if key.regex is not None]
             if regexes:
-                wanted.setdefault(self._text(each), []).extend(regexes)
-        for text, regexes in wanted.items():
-            self._verdicts.ask(regexes, text)
+                wanted.setdefault(self._view(each.entry), []).extend(regexes)
+        for view, regexes in wanted.items():
+            self._verdicts.ask(regexes, view, partial(self.sight.whole, view))
 
-    def met(self, each: Planned) -> tuple[bool, str]:
-        """Whether the keys of an entry let it be active, and why or why not."""
-        if not each.entry.keys:
-            return False, "it has no keys"
-        primary = next((key for key in each.keys if key is not None and self._occurs(each, key)), None)
-        if primary is None:
-            return False, "none of its keys occurs"
-        found = f"{_shown(primary)} in {self._where(each, primary)}"
-        if not each.entry.selective or not each.entry.secondary:
-            return True, found
-        others = [key is not None and self._occurs(each, key) for key in each.secondary]
-        count = f"{sum(others)} of {len(others)} secondary keys"
+    def met(self, each: Planned) -> bool:
+        """Whether the keys of an entry let it be active."""
+        if not any(self._occurs(each, key) for key in each.keys):
+            return False
+        entry = each.entry
+        return not entry.selective or not entry.secondary or self._secondary(each)
+
+    def _secondary(self, each: Planned) -> bool:
+        occur = (self._occurs(each, key) for key in each.secondary)
+        # Keys that never match are not among those of the plan.
+        complete = len(each.secondary) == len(each.entry.secondary)
         match each.entry.logic:
             case Logic.AND_ANY:
-                holds = any(others)
+                return any(occur)
             case Logic.NOT_ALL:
-                holds = not all(others)
+                return not complete or not all(occur)
             case Logic.NOT_ANY:
-                holds = not any(others)
+                return not any(occur)
             case Logic.AND_ALL:
-                holds = all(others)
-            case _:
-                holds = False
-        return holds, f"{found}, and {count}" if holds else f"{found}, but {count}"
+                return complete and all(occur)
+        return False
+
+    def why(self, each: Planned) -> str:
+        """Why the keys of an entry let it be active, or why not, for its author."""
+        if not each.entry.keys:
+            return "it has no keys"
+        primary = next((key for key in each.keys if self._occurs(each, key)), None)
+        if primary is None:
+            return "none of its keys occurs"
+        found = f"{_shown(primary)} in {self._where(each, primary)}"
+        if not each.entry.selective or not each.entry.secondary:
+            return found
+        count = sum(self._occurs(each, key) for key in each.secondary)
+        both = "and" if self._secondary(each) else "but"
+        return f"{found}, {both} {count} of {len(each.entry.secondary)} secondary keys"
 
     def score(self, each: Planned) -> int:
         """How many keys occur, as inclusion groups count."""
         if not each.entry.keys:
             return 0
-        primary = sum(key is not None and self._occurs(each, key) for key in each.keys)
+        primary = sum(self._occurs(each, key) for key in each.keys)
         if each.entry.logic not in (Logic.AND_ANY, Logic.AND_ALL):
             return primary
-        secondary = sum(key is not None and self._occurs(each, key) for key in each.secondary)
+        secondary = sum(self._occurs(each, key) for key in each.secondary)
         all_of = each.entry.logic == Logic.AND_ALL
-        return primary + (secondary if not all_of or secondary == len(each.secondary) else 0)
+        return primary + (secondary if not all_of or secondary == len(each.entry.secondary) else 0)
 
     def _occurs(self, each: Planned, key: Key) -> bool:
-        if key.word is None:
+        word = key.word
+        if word is None:
             return True
         if key.regex is not None:
-            verdict = self._verdicts.of(key.regex, self._text(each))
+            view = self._view(each.entry)
+            verdict = self._verdicts.of(key.regex, view, partial(self.sight.whole, view))
             if verdict is not Verdict.INVALID:
                 return verdict is Verdict.MATCH
-        if START in key.word.text:
-            text = self._text(each)
-            return occurs(key.word, text if key.word.case_sensitive else text.lower(), self.work)
-        depth = each.depth(self._settings, self.widened)
-        return self.sight.sees(each.entry, depth, key.word, recursing=self.recursing)
+        if START in word.text:
+            return self._occurs_in_whole(each, word)
+        return self.sight.sees(each.entry, self._depth(each.entry), word, recursing=self.recursing)
+
+    def _occurs_in_whole(self, each: Planned, word: Word) -> bool:
+        text = self.sight.whole(self._view(each.entry))
+        self.work.left -= 1 + (len(text) >> 8)
+        return not self.work.ended and occurs(word, text if word.case_sensitive else text.lower())
+
+    def _depth(self, entry: WorldEntry) -> int:
+        own = entry.scan_depth
+        return max(0, min(self._settings.depth + self.widened if own is None else own, MOST_DEPTH))
 
     def _where(self, each: Planned, key: Key) -> str:
         if key.word is None or key.regex is not None or START in key.word.text:
             return "what it looks at"
-        return self.sight.where(each.entry, each.depth(self._settings, self.widened), key.word)
+        return self.sight.where(each.entry, self._depth(each.entry), key.word)
 
-    def _text(self, each: Planned) -> str:
-        depth = each.depth(self._settings, self.widened)
-        recursed = len(self.sight.recursion) if self.recursing else 0
-        at = (depth, each.entry.texts, recursed)
-        if at not in self._whole:
-            if len(self._whole) >= _MOST_WHOLE:
-                self._whole.clear()
-            self._whole[at] = self.sight.whole(each.entry, depth, recursing=self.recursing)
-        return self._whole[at]
-
-
-_MOST_WHOLE = 64
-"""Whole texts that are kept; entries that look at the same share one."""
+    def _view(self, entry: WorldEntry) -> View:
+        return self.sight.view(self._depth(entry), entry.texts, recursing=self.recursing)
 
 
 def _shown(key: Key) -> str:

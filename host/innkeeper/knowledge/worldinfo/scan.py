@@ -21,7 +21,7 @@ from innkeeper.knowledge.worldinfo.verdicts import Test, Verdicts
 MOST_SWEEPS: Final = 2000
 """Sweeps of a scan. SillyTavern has no bound; a book that needs more is a chain of entries without end."""
 
-MOST_LOOKS: Final = 2_000_000
+MOST_LOOKS: Final = 500_000
 """Entries that all sweeps of a scan look at together: some seconds."""
 
 
@@ -87,7 +87,7 @@ def scan(
         check: called in each sweep; ends the scan by raising.
     """
     assert plan.fits(settings)
-    now = effects.begin((each.entry for each in plan.entries), scene.chat_length)
+    now = effects.begin((plan.entries[at].entry for at in plan.timed), scene.chat_length)
     made = _Scan(plan, settings, scene, now, random, count, Verdicts(test), check)
     found = made.run()
     effects.commit((entry for entry, _ in found.active), scene.chat_length)
@@ -106,13 +106,16 @@ class _Scan:
         verdicts: Verdicts,
         check: Callable[[], None],
     ) -> None:
-        self._settings, self._scene, self._now = settings, scene, now
+        self._plan, self._settings, self._scene, self._now = plan, settings, scene, now
         self._random, self._count, self._check = random, count, check
         self._verdicts = verdicts
         self._budget = settings.budget
         self._matching = Matching(plan, settings, scene, verdicts)
         self._fates: dict[WorldEntry, Fate] = {}
         self._active: dict[tuple[str, int | str], tuple[WorldEntry, str]] = {}
+        # What inclusion groups have, from earlier sweeps and from this one.
+        self._taken: dict[str, WorldEntry] = {}
+        self._joined: dict[str, WorldEntry] = {}
         self._levels = list(plan.levels)
         self._level = self._levels.pop(0) if self._levels else 0
         self._sweep = 0
@@ -127,25 +130,30 @@ class _Scan:
     def run(self) -> Scanned:
         self._open()
         state: State | None = State.INITIAL
+        last = State.INITIAL
         while state is not None and not self._ended():
             self._check()
             self._matching.recursing = state is not State.MIN_ACTIVATIONS
             new = self._select(self._sweep_over(state))
-            state = self._next(state, new)
+            last, state = state, self._next(state, new)
             self._sweep += 1
+        self._tell_others(last)
         active = list(self._active.values())
         return Scanned(active, place(active), self._fates, self._overflowed, self._notes(state))
 
     def _open(self) -> None:
-        forced = self._scene.forced
-        for each in self._matching.entries:
-            entry = each.entry
-            held = held_back(entry, self._scene, self._now)
+        plan, scene, now = self._plan, self._scene, self._now
+        for at in range(len(plan.entries)) if scene.left_out else (*plan.gated, *plan.timed):
+            entry = plan.entries[at].entry
+            held = held_back(entry, scene, now)
             if held is not None:
-                self._closed[each.at] = 1
+                self._closed[at] = 1
                 self._fates[entry] = Fate(*held)
-            elif entry.constant or entry.decorators or each.hidden or entry in self._now.sticky or entry.key in forced:
-                self._pending.add(each.at)
+        self._add(plan.always)
+        self._add(self._matching.hidden)
+        self._add(at for at in plan.timed if plan.entries[at].entry in now.sticky)
+        if scene.forced:
+            self._add(each.at for each in plan.entries if each.entry.key in scene.forced)
         self._add(self._matching.begin())
 
     def _add(self, places: Iterable[int]) -> None:
@@ -157,56 +165,56 @@ class _Scan:
 
     # --- one sweep ---------------------------------------------------------------------------------------------------
 
-    def _sweep_over(self, state: State) -> list[tuple[Planned, str]]:
-        # Entries that are called for now, with the reason.
+    def _sweep_over(self, state: State) -> list[Planned]:
+        # Entries that are called for now.
         self._looks += len(self._pending)
         looked = []
         for at in sorted(self._pending):
             each = self._matching.entries[at]
-            entry = each.entry
-            if entry.key in self._active:
+            if each.entry.key in self._active:
                 self._close(each)
-                continue
-            if entry not in self._now.sticky:
-                kept = kept_from_recursion(entry, state, self._level, self._settings.recursive)
-                if kept is not None:
-                    self._fates[entry] = Fate(Outcome.RECURSION, kept, self._sweep)
-                    continue
-            looked.append(each)
+            elif self._kept(each, state) is None:
+                looked.append(each)
         self._matching.ask(looked)
-        found = []
-        for each in looked:
-            called, outcome, reason = self._called(each)
-            if called:
-                found.append((each, reason))
-            else:
-                self._fates[each.entry] = Fate(outcome, reason, self._sweep)
-        return found
+        return [each for each in looked if self._called(each)]
 
-    def _called(self, each: Planned) -> tuple[bool, Outcome, str]:
+    def _kept(self, each: Planned, state: State) -> str | None:
+        if each.entry in self._now.sticky:
+            return None
+        return kept_from_recursion(each.entry, state, self._level, self._settings.recursive)
+
+    def _called(self, each: Planned) -> bool:
+        entry = each.entry
+        if entry.decorators:
+            if ACTIVATE in entry.decorators:
+                return True
+            if DONT_ACTIVATE in entry.decorators:
+                return False
+        return (
+            entry.constant or entry.key in self._scene.forced or entry in self._now.sticky or self._matching.met(each)
+        )
+
+    def _why(self, each: Planned) -> str:
         entry = each.entry
         if ACTIVATE in entry.decorators:
-            return True, Outcome.ACTIVE, f"it begins with {ACTIVATE}"
-        if DONT_ACTIVATE in entry.decorators:
-            return False, Outcome.DECORATOR, f"it begins with {DONT_ACTIVATE}"
+            return f"it begins with {ACTIVATE}"
         if entry.key in self._scene.forced:
-            return True, Outcome.ACTIVE, "it was asked for"
+            return "it was asked for"
         if entry.constant:
-            return True, Outcome.ACTIVE, "it is always active"
+            return "it is always active"
         if entry in self._now.sticky:
-            return True, Outcome.ACTIVE, f"it sticks for {entry.sticky} messages"
-        met, reason = self._matching.met(each)
-        return met, Outcome.NO_MATCH, reason
+            return f"it sticks for {entry.sticky} messages"
+        return self._matching.why(each)
 
-    def _select(self, found: list[tuple[Planned, str]]) -> list[tuple[WorldEntry, str, int]]:
+    def _select(self, found: list[Planned]) -> list[tuple[WorldEntry, str, int]]:
         # Groups, chance and budget; the entries that chance let through, with their texts and tokens, those among them
         # that the budget left out.
         sticky = self._now.sticky
-        found.sort(key=lambda pair: (pair[0].entry not in sticky, pair[0].at))
-        planned = {each.entry: each for each, _ in found}
+        found.sort(key=lambda each: (each.entry not in sticky, each.at))
+        planned = {each.entry: each for each in found}
         lost = losers(
             list(planned),
-            [entry for entry, _ in self._active.values()],
+            self._taken,
             sticky,
             lambda entry: self._matching.score(planned[entry]),
             self._settings.group_scoring,
@@ -214,8 +222,9 @@ class _Scan:
         )
         new = []
         spent = 0
-        for each, reason in found:
+        for each in found:
             entry = each.entry
+            reason = self._why(each)
             if entry in lost:
                 self._fates[entry] = Fate(Outcome.GROUP, f"{reason}; {lost[entry]}", self._sweep)
                 continue
@@ -240,6 +249,8 @@ class _Scan:
                 continue
             self._close(each)
             self._active[entry.key] = (entry, text)
+            if entry.group:
+                self._joined[entry.group] = entry
             self._fates[entry] = Fate(Outcome.ACTIVE, reason, self._sweep, tokens, left)
         return new
 
@@ -257,6 +268,8 @@ class _Scan:
     def _next(self, state: State, new: list[tuple[WorldEntry, str, int]]) -> State | None:
         feeding = [each for each in new if not each[0].prevents_recursion]
         following = self._following(state, bool(feeding))
+        self._taken |= self._joined
+        self._joined = {}
         if following is not None:
             self._said += sum(tokens for _, _, tokens in feeding)
             text = "\n".join(text for _, text, _ in feeding)
@@ -280,6 +293,21 @@ class _Scan:
             self._level = self._levels.pop(0)
             return State.RECURSION
         return None
+
+    def _tell_others(self, last: State) -> None:
+        # Of those who might have been active: what was in their way in the end.
+        for at in sorted(self._pending):
+            each = self._matching.entries[at]
+            kept = self._kept(each, last)
+            if each.entry in self._fates or each.entry.key in self._active:
+                continue
+            if kept is not None:
+                fate = Fate(Outcome.RECURSION, kept, self._sweep - 1)
+            elif DONT_ACTIVATE in each.entry.decorators:
+                fate = Fate(Outcome.DECORATOR, f"it begins with {DONT_ACTIVATE}", self._sweep - 1)
+            else:
+                fate = Fate(Outcome.NO_MATCH, self._matching.why(each), self._sweep - 1)
+            self._fates[each.entry] = fate
 
     def _notes(self, state: State | None) -> list[str]:
         notes = []

@@ -6,8 +6,8 @@ that has the part, and none reaches over the end of one, except for those that a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from innkeeper.knowledge.worldinfo.entry import WorldEntry
 from innkeeper.knowledge.worldinfo.index import Word, WordIndex, Work
@@ -20,6 +20,20 @@ JOINER: Final = "\n" + START
 
 INJECTED: Final = "an injected text"
 RECURSION: Final = "what other entries say"
+
+
+class View(NamedTuple):
+    """What an entry looks at; equal ones are equal texts.
+
+    Attributes:
+        depth: messages; 0: nothing at all.
+        texts: names of further texts.
+        recursed: how many of the texts count that other entries said.
+    """
+
+    depth: int
+    texts: tuple[str, ...]
+    recursed: int
 
 
 class Sight:
@@ -43,12 +57,15 @@ class Sight:
         # The newest message that has a word, and where else it stands.
         self._newest: dict[Word, int] = {}
         self._searched = 0
-        self._further: dict[str, set[Word]] = {name: self._find(text) for name, text in self._texts.items()}
-        self._injected = set[Word]().union(*map(self._find, self._injects))
+        self._further = {name: set(self._find([text])) for name, text in self._texts.items()}
+        self._injected = set(self._find(self._injects))
         self._recursed: set[Word] = set()
 
-    def _find(self, text: str) -> set[Word]:
-        return set[Word]().union(*(index.find(text, self._work) for index in self._indexes))
+    def _find(self, texts: Sequence[str]) -> dict[Word, int]:
+        found: dict[Word, int] = {}
+        for index in self._indexes:
+            found.update(index.find(texts, self._work))
+        return found
 
     def first(self) -> set[Word]:
         """Words that stand in what is no message."""
@@ -56,19 +73,18 @@ class Sight:
 
     def widen(self, depth: int) -> set[Word]:
         """Searches messages up to a depth; words that were in none before."""
-        new: set[Word] = set()
-        for at in range(self._searched, min(depth, len(self._messages))):
-            for word in self._find(self._messages[at]):
-                if word not in self._newest:
-                    self._newest[word] = at
-                    new.add(word)
-        self._searched = max(self._searched, min(depth, len(self._messages)))
+        begin = self._searched
+        messages = self._messages[begin : max(0, depth)]
+        self._searched += len(messages)
+        found = self._find(messages) if messages else {}
+        new = found.keys() - self._newest.keys()
+        self._newest.update((word, begin + found[word]) for word in new)
         return new
 
     def recurse(self, text: str) -> set[Word]:
         """Adds what active entries say; the words in it."""
         self.recursion.append(text)
-        found = self._find(text)
+        found = set(self._find([text]))
         self._recursed |= found
         return found
 
@@ -98,15 +114,27 @@ class Sight:
         further = next((name for name in entry.texts if word in self._further.get(name, ())), None)
         return f"the {further.replace('_', ' ')}" if further else RECURSION
 
-    def whole(self, entry: WorldEntry, depth: int, *, recursing: bool) -> str:
-        """All that an entry looks at, as one text."""
-        if depth <= 0:
-            return ""
-        parts = [JOINER.join(self._messages[:depth]), *self._beside(entry, recursing)]
-        return START + JOINER.join(parts)
+    def view(self, depth: int, texts: tuple[str, ...], *, recursing: bool) -> View:
+        """What an entry looks at.
 
-    def _beside(self, entry: WorldEntry, recursing: bool) -> Iterator[str]:
-        yield from (self._texts[name] for name in entry.texts if name in self._texts)
-        yield from self._injects
-        if recursing:
-            yield from self.recursion
+        Args:
+            depth: messages.
+            texts: names of further texts.
+            recursing: whether what other entries say counts.
+        """
+        if depth <= 0:
+            return View(0, (), 0)
+        there = tuple(name for name in texts if name in self._texts)
+        return View(min(depth, len(self._messages) or 1), there, len(self.recursion) if recursing else 0)
+
+    def whole(self, view: View) -> str:
+        """All of it, as one text."""
+        if not view.depth:
+            return ""
+        parts = [
+            JOINER.join(self._messages[: view.depth]),
+            *(self._texts[name] for name in view.texts),
+            *self._injects,
+            *self.recursion[: view.recursed],
+        ]
+        return START + JOINER.join(parts)

@@ -59,7 +59,7 @@ class TimedEffects:
         """What runs before a generation; ends what is over.
 
         Args:
-            entries: all that there are.
+            entries: all that have timed effects.
             length: messages of the chat.
         """
         now = Now()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Final
 
 from innkeeper.knowledge.regexes.interface import Regex, Verdict
@@ -27,28 +27,35 @@ class Verdicts:
         test: tests them; None: there is nothing that can, and none of them matches.
         """
         self._test = test
-        self._known: dict[str, dict[Regex, Verdict]] = {}
+        self._known: dict[tuple[Hashable, Regex], Verdict] = {}
         self._left = MOST_SECONDS
         self.slow: dict[Regex, None] = {}
 
-    def ask(self, regexes: Iterable[Regex], text: str) -> None:
-        """Tests what is not known yet, in one batch."""
-        known = self._known.setdefault(text, {})
-        wanted = [regex for regex in dict.fromkeys(regexes) if regex not in known and regex not in self.slow]
+    def ask(self, regexes: Iterable[Regex], view: Hashable, text: Callable[[], str]) -> None:
+        """Tests what is not known yet, in one batch.
+
+        Args:
+            regexes: any.
+            view: names the text; equal views have equal texts.
+            text: makes the text, where it is wanted.
+        """
+        wanted = [
+            regex for regex in dict.fromkeys(regexes) if regex not in self.slow and (view, regex) not in self._known
+        ]
         if not wanted:
             return
         if self._test is None or self._left <= 0:
             self.slow.update(dict.fromkeys(wanted))
             return
         before = time.monotonic()
-        verdicts = self._test(wanted, text)
+        verdicts = self._test(wanted, text())
         self._left -= time.monotonic() - before
         for regex, verdict in zip(wanted, verdicts, strict=True):
-            known[regex] = verdict
+            self._known[view, regex] = verdict
             if verdict is Verdict.TIMEOUT:
                 self.slow[regex] = None
 
-    def of(self, regex: Regex, text: str) -> Verdict:
-        """The verdict on one expression."""
-        self.ask((regex,), text)
-        return Verdict.TIMEOUT if regex in self.slow else self._known[text][regex]
+    def of(self, regex: Regex, view: Hashable, text: Callable[[], str]) -> Verdict:
+        """The verdict on one expression, asked for where it is not known."""
+        self.ask((regex,), view, text)
+        return Verdict.TIMEOUT if regex in self.slow else self._known[view, regex]
