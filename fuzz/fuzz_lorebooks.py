@@ -39,8 +39,9 @@ _BOOKS: tuple[dict[str, Any], ...] = (
     {"entries": {"0": {"content": "c", "extensions": {"innkeeper": {"native": True, "around": ["a", "b"], "entry": {
         "id": {"made": "0", "own": "n"}, "content": {"in": {"value": {"made": "c", "own": "d"}}}}}}}}},
 )  # fmt: skip
-_KEYS = tuple(sorted({*TEMPLATE, *BOOK_EXTENSIONS, "entries", "extensions", "innkeeper", "sillytavern", "_source",
-               "residue", "made", "own", "in", "digest", "native", "around", "bare", "key", "kb_id", "name", "data"}))  # fmt: skip
+_OTHER = ("entries", "extensions", "innkeeper", "sillytavern", "_source", "residue", "made", "own", "in", "digest",
+          "native", "around", "bare", "key", "kb_id", "name", "data", "spec")  # fmt: skip
+_KEYS = tuple(sorted({*TEMPLATE, *BOOK_EXTENSIONS, *_OTHER}))
 _WORDS = (
     *(f'"{key}"'.encode() for key in _KEYS),
     *(b"NaN", b"1e999", b"[" * 60, b"\\ud800", b"\\u0000", b"9" * 500, b"{}", b"[]", b"null", b"\xff", b"true", b"-1"),
