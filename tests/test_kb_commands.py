@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import random
+import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -16,6 +20,7 @@ from innkeeper.cli.knowledge import kb_import, keeping
 from innkeeper.cli.main import invoke
 from innkeeper.knowledge.files.keeper import FileKeeper
 from innkeeper.knowledge.files.packing import write_archive
+from innkeeper.knowledge.files.placing import sweep
 from innkeeper.knowledge.files.reading import read_base
 from innkeeper.knowledge.files.step import base_of
 from innkeeper.knowledge.files.vectors import VectorSet
@@ -408,6 +413,54 @@ def test_an_export_overwrites_nothing_without_being_told(home: Path, kb: Said, t
         (("--out", "none/y.zip"), "no folder"),
     ):
         assert sentence in kb("export", "world", *words, code=2)[1]
+
+
+def test_a_folder_that_is_no_global_base_is_packed_as_it_is(home: Path, kb: Said, tmp_path: Path) -> None:
+    base_file(tmp_path / "far" / "knowledge.json", "far", [*ENTRIES, {"id": 7}])
+    report, _ = kb("export", "far", "--out", "far.zip", "--json")
+    assert (report["entries"], [each["where"] for each in report["problems"]]) == (2, ["entries[2].id"])
+    assert len(read_base(tmp_path / "far.zip").base.items) == 2
+    assert "no vectors" in kb("export", "far", "--out", "v.zip", "--vectors", code=2)[1]
+
+
+IMPORTING = """
+import sys, trio
+from pathlib import Path
+from innkeeper.knowledge.files.unpacking import opened_archive
+print("ready", flush=True)
+number = 0
+while True:
+    number += 1
+    with opened_archive(Path(sys.argv[1])) as opened:
+        opened.place(Path(sys.argv[2]) / f"base{number}")
+"""
+
+
+def test_an_import_that_is_killed_at_any_moment_leaves_whole_bases_and_nothing_else(tmp_path: Path) -> None:
+    entries = [{"id": str(at), "content": {"value": "x" * 500, "path": f"media/{at % 20}.png"}} for at in range(200)]
+    base_file(tmp_path / "big" / "knowledge.json", "big", entries)
+    (tmp_path / "big" / "media").mkdir()
+    for at in range(20):
+        (tmp_path / "big" / "media" / f"{at}.png").write_bytes(PNG + bytes([at]) * 1000)
+    read = read_base(tmp_path / "big")
+    write_archive(tmp_path / "big.zip", read.base, folder=tmp_path / "big")
+    whole = sorted(str(file.relative_to(tmp_path / "big")) for file in (tmp_path / "big").rglob("*"))
+    chance = random.Random(5)
+    for attempt in range(5):
+        home = tmp_path / f"home{attempt}"
+        command = [sys.executable, "-c", IMPORTING, str(tmp_path / "big.zip"), str(home)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(0.02 + chance.random() * 0.2)
+            process.kill()
+        for folder in home.glob(".import-*"):
+            os.utime(folder, (1, 1))
+        sweep(home)
+        for folder in home.iterdir() if home.exists() else ():
+            assert not folder.name.startswith("."), folder
+            assert sorted(str(file.relative_to(folder)) for file in folder.rglob("*")) == whole
+            assert read_base(folder).base == read.base
 
 
 def test_a_crafted_archive_is_one_error_and_leaves_nothing(home: Path, kb: Said, tmp_path: Path) -> None:

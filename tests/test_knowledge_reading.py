@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import time
@@ -13,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innkeeper.errors import UsageError
-from innkeeper.knowledge.files import scanning, upgrades
+from innkeeper.knowledge.files import decoding, parsing, scanning, upgrades
 from innkeeper.knowledge.files.bounds import MOST_PROBLEMS
+from innkeeper.knowledge.files.collecting import no_collections
 from innkeeper.knowledge.files.decoding import decode, decode_object
 from innkeeper.knowledge.files.encoding import base_pieces, pretty
 from innkeeper.knowledge.files.reading import read_base
@@ -306,6 +308,30 @@ def test_an_entry_that_is_too_large_is_named_and_the_others_are_read(tmp_path: P
     assert len(read_base(tmp_path, strict=False).base.items) == 1
 
 
+def test_crafted_files_full_of_mistakes_end_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    twice = "{" + ",".join(['"a":1'] * 100_000) + "}"
+    wrong = json.dumps({"id": "x" * 129, "content": 7})
+    tagged = json.dumps({"id": "a", "management_metadata": {"tags": [1] * 9999}})
+
+    def with_entries(*entries: str, extensions: str = "{}") -> str:
+        return f'{{"kb_id": "w", "kb_extensions": {extensions}, "entries": [{",".join(entries)}]}}'
+
+    many = with_entries(*[wrong] * 30_000)
+    texts = (with_entries(extensions=twice), with_entries(*[twice] * 4), many, with_entries(tagged))
+    for text in texts:
+        begun = time.process_time()
+        assert len(refused(base(tmp_path, text))) <= MOST_PROBLEMS + 1
+        # Each takes a fraction of a second.
+        assert time.process_time() - begun < 10
+    monkeypatch.setattr(parsing, "MOST_MISTAKES", 5000)
+    with pytest.raises(KnowledgeError) as caught:
+        read_base(base(tmp_path, many), strict=False)
+    assert "more than 5,000 more" in caught.value.problems[-1].message
+    monkeypatch.setattr(decoding, "MOST_VALUE", 1000)
+    (problem,) = refused(base(tmp_path, with_entries(extensions=json.dumps("y" * 1000)).replace("kb_extensions", "x")))
+    assert (problem.where, "at most 1,000" in problem.message) == ("x", True)
+
+
 @given(data=st.binary(max_size=200) | st.text(alphabet='{}[],:"\\ \n1eE.-ntu/NaI', max_size=60).map(str.encode))
 @settings(deadline=None, max_examples=300)
 def test_any_bytes_are_a_base_or_one_clear_error(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
@@ -317,6 +343,26 @@ def test_any_bytes_are_a_base_or_one_clear_error(tmp_path_factory: pytest.TempPa
     except UsageError as error:
         said = str(error)
     assert not said or "x.json" in said
+
+
+def test_garbage_is_looked_for_again_after_the_last_of_several_readers_however_it_ends() -> None:
+    assert gc.isenabled()
+    one, other = no_collections(), no_collections()
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    assert not gc.isenabled()
+    other.__exit__(None, None, None)
+    with pytest.raises(KnowledgeError):
+        read_base(Path(__file__))
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with no_collections():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 # --- structures -----------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from innkeeper.errors import UsageError
 from innkeeper.knowledge.files import schema
 from innkeeper.knowledge.files.joining import Existing, joined, media_added
 from innkeeper.knowledge.files.keeper import FileKeeper
+from innkeeper.knowledge.files.known import decode_beginning
 from innkeeper.knowledge.files.model_check import Fit, check_model, choose_model
 from innkeeper.knowledge.files.names import folder_name, is_id, slug
 from innkeeper.knowledge.files.project import MODEL, REFERENCES, Project, add_reference, read_project, resolve
@@ -75,6 +76,36 @@ def test_a_base_that_changed_is_read_again(registry: Registry) -> None:
     make(registry.folder / "shire", "shire-1", {"id": "a"}, {"id": "b"}, kb_displayName="The Old Shire")
     assert registry.find("shire-1").name == "The Old Shire"
     assert registry.find("shire-1").entries == 2
+
+
+def test_a_large_base_is_found_by_its_beginning_and_counted_only_where_that_is_asked(registry: Registry) -> None:
+    entries = [{"id": str(number), "content": {"value": "x" * 1000}} for number in range(200)]
+    make(registry.folder / "large", "large", *entries, kb_displayName="Large \u9f99")
+    make(registry.folder / "nameless", "nameless", *entries)
+    found = {each.id: each.entries for each in registry.bases(whole=False)}
+    assert found == {"large": -1, "nameless": 200, "shire-1": 1, "x": 0}
+    assert registry.find("Large 龙").id == "large"
+    assert {each.id: each.entries for each in registry.bases()}["large"] == 200
+
+
+@given(data=st.binary(max_size=80) | st.text(alphabet='{}[],:"ab\\ 1e', max_size=40).map(str.encode))
+@settings(deadline=None)
+def test_any_beginning_is_an_object_or_nothing(data: bytes) -> None:
+    for text in (data, b'{"kb_id": "x", ' + data, b"{" * 70_000):
+        assert isinstance(decode_beginning(text), dict | None)
+
+
+def test_two_that_register_at_once_undo_nothing_of_each_other(tmp_path: Path, registry: Registry) -> None:
+    import threading
+
+    folders = [make(tmp_path / f"far{number}", f"far{number}") for number in range(8)]
+    homes = [Registry(tmp_path / "home") for _ in folders]
+    threads = [threading.Thread(target=home.add, args=(far,)) for home, far in zip(homes, folders, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {each.id for each in registry.bases()} >= {f"far{number}" for number in range(8)}
 
 
 def test_two_bases_with_one_id_are_both_named_and_neither_is_used(tmp_path: Path, registry: Registry) -> None:

@@ -142,8 +142,11 @@ def lines_of(error: InnkeeperError) -> list[str]:
 
 
 def _problems(error: InnkeeperError) -> list[str]:
+    from innkeeper.knowledge.model.problems import KnowledgeError
     from innkeeper.plugins.tables import ListedError
 
+    if isinstance(error, KnowledgeError):
+        return error.message.split("\n")
     return error.problems if isinstance(error, ListedError) else []
 
 

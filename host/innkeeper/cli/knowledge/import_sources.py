@@ -79,7 +79,7 @@ def is_document(path: Path) -> bool:
 
 def _found(path: Path, strict: bool, progress: Progress | None, stack: ExitStack) -> Found:
     from innkeeper.knowledge.files import detection
-    from innkeeper.knowledge.files.decoding import decode_head
+    from innkeeper.knowledge.files.known import decode_head
     from innkeeper.knowledge.files.reading import read_bounded
     from innkeeper.knowledge.model.problems import KnowledgeError
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from innkeeper.cli.knowledge.keeping import bar, open_keeper, open_registry, problem_object, say_problems
+from innkeeper.cli.knowledge.keeping import bar, problem_object, read_named, say_problems
 from innkeeper.cli.output import json_bytes, write_line, write_out
 from innkeeper.cli.settings import Settings, json_option, pass_settings
 from innkeeper.errors import UsageError
@@ -52,19 +52,14 @@ def export(settings: Settings, base: str, out: str, vectors: bool, to: str, forc
     if not file.parent.is_dir():
         raise UsageError(f"--out: there is no folder {file.parent.name!r} to write it into")
 
+    read, found = read_named(settings, base, vectors=vectors)
+    if vectors and not found:
+        name = read.base.info.name
+        raise UsageError(f"{name}: has no vectors: `innkeeper kb embed` makes them, or leave --vectors out")
+
     async def main() -> dict[str, Any]:
-        home, registry = open_registry(settings.home)
-        async with open_keeper(home) as keeper:
-            known = await trio.to_thread.run_sync(registry.find, base)
-            with bar(f"reading {known.name}", not settings.json) as progress:
-                read = await keeper.read(known, progress=progress)
-                found = await keeper.vectors(known) if vectors else []
-            if vectors and not found:
-                raise UsageError(
-                    f"{known.label}: has no vectors: `innkeeper kb embed` makes them, or leave --vectors out"
-                )
-            with bar(f"writing {file.name}", not settings.json) as progress:
-                return await trio.to_thread.run_sync(_write, file, read, found, to, packed, progress)
+        with bar(f"writing {file.name}", not settings.json) as progress:
+            return await trio.to_thread.run_sync(_write, file, read, found, to, packed, progress)
 
     report = trio.run(main, restrict_keyboard_interrupt_to_checkpoints=True)
     problems: list[Problem] = report.pop("problems")
@@ -88,13 +83,14 @@ def _write(
     report: dict[str, Any] = {"id": base.info.kb_id, "file": str(file), "entries": len(base.items), "to": to}
     if packed:
         done = write_archive(file, base, folder=read.source.folder, vectors=vectors, progress=progress)
-        report |= {"media": done.media, "vectors": done.vectors, "bytes": done.size, "problems": done.problems}
+        problems = [*read.problems, *done.problems]
+        report |= {"media": done.media, "vectors": done.vectors, "bytes": done.size, "problems": problems}
         return report
     if to == "base":
         replace(file, encode_base(base))
     else:
         write_json(file, getattr(import_module("innkeeper.knowledge.interchange.book_files"), _BOOKS[to])(base))
-    problems = (
-        [Problem("media", f"{media:,} media files stay behind: only an archive takes them along")] if media else []
-    )
+    problems = list(read.problems)
+    if media:
+        problems.append(Problem("media", f"{media:,} media files stay behind: only an archive takes them along"))
     return report | {"media": 0, "vectors": 0, "bytes": file.stat().st_size, "problems": problems}

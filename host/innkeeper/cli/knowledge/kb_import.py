@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from innkeeper.cli.knowledge.import_documents import Changes
     from innkeeper.cli.knowledge.import_sources import Found
     from innkeeper.knowledge.files.keeper import Keeper
+    from innkeeper.knowledge.files.known import Known
     from innkeeper.knowledge.files.model_check import ModelCheck
-    from innkeeper.knowledge.files.registry import Known, Registry
+    from innkeeper.knowledge.files.registry import Registry
     from innkeeper.knowledge.model.base import Base
 
     Difference = Callable[[list[dict[str, Any]]], Changes]

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from innkeeper.cli.knowledge.keeping import bar, open_keeper, open_registry, problem_object, say_problems
+from innkeeper.cli.knowledge.keeping import open_registry, problem_object, read_named, say_problems
 from innkeeper.cli.output import json_bytes, write_error, write_line, write_out, write_table
 from innkeeper.cli.settings import Settings, json_option, pass_settings
 from innkeeper.errors import InnkeeperError, UsageError
 
 if TYPE_CHECKING:
-    from innkeeper.knowledge.files.parsing import Read
     from innkeeper.knowledge.model.entry import Entry
 
 
@@ -101,7 +100,7 @@ def _references(settings: Settings, folder: str) -> None:
 
 
 def _entries(settings: Settings, text: str) -> None:
-    read = read_named(settings, text)
+    read = read_named(settings, text)[0]
     if settings.json:
         found = {
             "id": read.base.info.kb_id,
@@ -136,37 +135,6 @@ def _entries(settings: Settings, text: str) -> None:
             f"innkeeper: of schema_version {read.source.schema_version}, which is newer than this host: read only"
         )
     say_problems(read.base.info.name, read.problems)
-
-
-def read_named(settings: Settings, text: str) -> Read:
-    """The base that an argument BASE means: a global one, as it is kept, or one behind a path.
-
-    Raises:
-        KnowledgeError, UsageError: it is neither, or cannot be read.
-    """
-    import os
-
-    import trio
-
-    from innkeeper.knowledge.files.reading import read_base
-    from innkeeper.knowledge.model.problems import KnowledgeError
-
-    home, registry = open_registry(settings.home)
-    try:
-        known = registry.find(text)
-    except KnowledgeError:
-        # What lies there is no global base, and whoever names a path means that.
-        if not os.path.lexists(text):
-            raise
-        with bar(f"reading {text}", not settings.json) as progress:
-            return read_base(text, strict=False, progress=progress)
-
-    async def main() -> Read:
-        async with open_keeper(home) as keeper:
-            with bar(f"reading {known.name}", not settings.json) as progress:
-                return await keeper.read(known, progress=progress)
-
-    return trio.run(main, restrict_keyboard_interrupt_to_checkpoints=True)
 
 
 def _object(entry: Entry) -> dict[str, Any]:

@@ -43,7 +43,7 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # All that the library raises for what a file says of itself.
 _BROKEN = (
     zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, RuntimeError, EOFError, ValueError,
-    OverflowError, UnicodeError, LookupError,
+    OverflowError, UnicodeError, LookupError, OSError,
 )  # fmt: skip
 
 

@@ -16,6 +16,19 @@ MOST_DIGITS: Final = 20
 MOST_PROBLEMS: Final = 1000
 """Problems of one file that are listed."""
 
+MOST_MISTAKES: Final = 100_000
+"""Problems of one file, listed or not, after which it is refused: nobody goes on to count them."""
+
+MOST_ODD: Final = 50
+"""Problems of one value that are found by walking through it."""
+
+MOST_WALKED: Final = 16 << 20
+"""Characters that are walked for the sake of lines and keys, which is slow; what is wrong after that says where its
+entry begins."""
+
+MOST_VALUE: Final = 64 << 20
+"""Bytes of one value at the top of a file, such as `kb_extensions`, or the ids of vectors."""
+
 MOST_TOP: Final = 1000
 """Keys of the top level of a base."""
 

@@ -10,10 +10,11 @@ import json
 import math
 import re
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, NoReturn
 
 from innkeeper.knowledge.files.advice import advice
-from innkeeper.knowledge.files.bounds import MOST_DIGITS, MOST_TOP
+from innkeeper.knowledge.files.bounds import MOST_DIGITS, MOST_ODD, MOST_TOP, MOST_VALUE, MOST_WALKED
 from innkeeper.knowledge.files.odd_values import fits, halved, odd_values
 from innkeeper.knowledge.files.raw import Raw, RawEntry
 from innkeeper.knowledge.files.scanning import Lines, Spot, spots, too_much
@@ -48,22 +49,11 @@ def decode(
     """
     if len(data) > most:
         raise KnowledgeError(f"is {len(data):,} bytes, the most is {most:,}", source=name)
-    text = _text(data, name)
     problem = too_much(data)
     if problem is not None:
         raise KnowledgeError(problem, source=name)
+    text = _text(data, name)
     return _Decoder(text, name, progress, light).raw()
-
-
-def decode_head(data: bytes, name: str) -> tuple[dict[str, Any] | None, int]:
-    """What the file of a base says at its top, without `entries`, and how many of those there are; None for an array
-    of entries. Nothing is kept of an entry, nor looked for in it. Blocks, for a thread.
-
-    Raises:
-        KnowledgeError: as `decode`.
-    """
-    raw = decode(data, name, light=True)
-    return raw.top, len(raw.entries or ())
 
 
 def decode_object(data: bytes, name: str, *, most: int) -> dict[str, Any]:
@@ -108,6 +98,7 @@ class _Decoder:
         self._lines = Lines(text)
         self._odd = False
         self._surrogates = _SURROGATE.search(text) is not None
+        self._walked = 0
         self._decode = json.JSONDecoder(
             object_pairs_hook=self._object,
             parse_int=self._integer,
@@ -144,7 +135,7 @@ class _Decoder:
     def raw(self) -> Raw:
         text = self._text
         raw = Raw(text, self._lines)
-        at = self._space(0)
+        at = skip_space(self._text, 0)
         first = text[at : at + 1]
         if first == "{":
             at = self._top(raw, at + 1)
@@ -154,14 +145,14 @@ class _Decoder:
         else:
             raw.other, at = self._value(at, "")
             raw.problems += self._problems(raw.other, 0, at, "")
-        at = self._space(at)
+        at = skip_space(self._text, at)
         if at < len(text):
             self._fail("something follows after its end", at, "")
         return raw
 
     def _top(self, raw: Raw, at: int) -> int:
         raw.top = {}
-        at = self._space(at)
+        at = skip_space(self._text, at)
         if self._text[at : at + 1] == "}":
             return at + 1
         while True:
@@ -169,23 +160,23 @@ class _Decoder:
                 self._fail("Expecting property name enclosed in double quotes", at, "")
             start = at
             key, at = self._value(at, "")
-            at = self._space(at)
+            at = skip_space(self._text, at)
             if self._text[at : at + 1] != ":":
                 self._fail("Expecting ':' delimiter", at, key)
-            at = self._space(at + 1)
+            at = skip_space(self._text, at + 1)
             if key in raw.at:
                 raw.problems.append(Problem(key, "is there twice: keep one of them", line=self._lines.line(start)))
             if len(raw.at) >= MOST_TOP:
                 raise KnowledgeError(f"has more than {MOST_TOP:,} keys at its top", source=self._name)
             raw.at[key] = at
             at = self._member(raw, key, at)
-            at = self._space(at)
+            at = skip_space(self._text, at)
             following = self._text[at : at + 1]
             if following == "}":
                 return at + 1
             if following != ",":
                 self._fail("Expecting ',' delimiter", at, key)
-            at = self._space(at + 1)
+            at = skip_space(self._text, at + 1)
 
     def _member(self, raw: Raw, key: str, at: int) -> int:
         assert raw.top is not None
@@ -204,7 +195,7 @@ class _Decoder:
         return at
 
     def _array(self, entries: list[RawEntry], at: int) -> int:
-        at = self._space(at)
+        at = skip_space(self._text, at)
         if self._text[at : at + 1] == "]":
             return at + 1
         while True:
@@ -218,13 +209,13 @@ class _Decoder:
                 raise KnowledgeError(f"has more than {MOST_ENTRIES:,} entries: split it", source=self._name)
             if self._progress is not None and number % 256 == 0:
                 self._progress(at, len(self._text))
-            at = self._space(at)
+            at = skip_space(self._text, at)
             following = self._text[at : at + 1]
             if following == "]":
                 return at + 1
             if following != ",":
                 self._fail("Expecting ',' delimiter", at, where)
-            at = self._space(at + 1)
+            at = skip_space(self._text, at + 1)
 
     def _value(self, at: int, where: str, decode: _Decode | None = None) -> tuple[Any, int]:
         self._odd = False
@@ -238,13 +229,18 @@ class _Decoder:
         return value, end
 
     def _problems(self, value: Any, start: int, end: int, where: str) -> list[Problem]:
-        if where.startswith("entries[") and end - start > MOST_ENTRY // 4:
+        most = MOST_ENTRY if where.startswith("entries[") else MOST_VALUE
+        if end - start > most // 4:
             size = len(self._text[start:end].encode())
-            if size > MOST_ENTRY:
-                sentence = f"is {size:,} bytes: an entry has at most {MOST_ENTRY:,}"
+            if size > most:
+                sentence = f"is {size:,} bytes: it may have at most {most:,}"
                 return [self._problem(Spot((), start), where, value, sentence)]
         if self._odd:
-            odd = odd_values(spots(self._text, start))
+            self._walked += end - start
+            if self._walked > MOST_WALKED:
+                sentence = "has a key twice, or a number that JSON or 64 bits do not have"
+                return [self._problem(Spot((), start), where, value, sentence)]
+            odd = islice(odd_values(spots(self._text, start)), MOST_ODD)
             return [self._problem(spot, where, value, sentence) for spot, sentence in odd]
         if self._surrogates and (half := halved(value)) is not None:
             sentence = "has half of a surrogate pair, which is no character: take the escape away"
@@ -254,15 +250,17 @@ class _Decoder:
     def _problem(self, spot: Spot, where: str, value: Any, sentence: str) -> Problem:
         return Problem(path_of(where, spot.path), sentence, name_of(value), self._lines.line(spot.at))
 
-    def _space(self, at: int) -> int:
-        found = _SPACE.match(self._text, at)
-        assert found is not None
-        return found.end()
-
     def _fail(self, message: str, at: int, where: str) -> NoReturn:
         line, column = self._lines.line(at), self._lines.column(at)
         sentence = f"is not JSON: {advice(message, self._text, at)} (line {line}, column {column})"
         raise KnowledgeError(Problem(where, sentence, line=line), source=self._name)
+
+
+def skip_space(text: str, at: int) -> int:
+    """Where the next token begins (int)."""
+    found = _SPACE.match(text, at)
+    assert found is not None
+    return found.end()
 
 
 def name_of(value: Any) -> str:

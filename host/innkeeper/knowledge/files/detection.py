@@ -69,7 +69,8 @@ def other_document(top: Mapping[str, Any], entries: object) -> str:
         return ""
     if "knowledgeBaseReferences" in top:
         return "is a project, and no knowledge base: name a folder below its knowledgebases/"
-    if str(top.get("spec", "")).startswith("chara_card") or {"first_mes", "personality"} <= top.keys():
+    spec = top.get("spec")
+    if (isinstance(spec, str) and spec.startswith("chara_card")) or {"first_mes", "personality"} <= top.keys():
         return f"is a character card, and no knowledge base: {_CARD}"
     if (
         isinstance(entries, dict)
@@ -78,7 +79,7 @@ def other_document(top: Mapping[str, Any], entries: object) -> str:
         or top.get("type") == "risu"
     ):
         return f"is a lorebook of another program: {_IMPORT}"
-    if top.get("spec") == "lorebook_v3" or _of_others(entries):
+    if spec == "lorebook_v3" or _of_others(entries):
         return f"is a lorebook of another program: {_IMPORT}"
     if "nodes" in top and ("edges" in top or "interfaceInputs" in top):
         return "is a workflow, and no knowledge base"

@@ -16,12 +16,12 @@ import trio
 
 from innkeeper.knowledge.files.bounds import MOST_ARCHIVE, MOST_SETS
 from innkeeper.knowledge.files.decoding import Progress
+from innkeeper.knowledge.files.known import Known
 from innkeeper.knowledge.files.parsing import Read
 from innkeeper.knowledge.files.reading import read_base, read_bounded
-from innkeeper.knowledge.files.registry import Known
 from innkeeper.knowledge.files.vectors import FOLDER, MOST_HEADER, VectorSet, pack, unpack
+from innkeeper.knowledge.files.writing import locked, write_base
 from innkeeper.knowledge.files.writing import replace as replace_file
-from innkeeper.knowledge.files.writing import write_base
 from innkeeper.knowledge.model.base import Base, BaseInfo, Item
 from innkeeper.knowledge.model.bounds import MOST_ENTRIES
 from innkeeper.knowledge.model.entry import read_entry
@@ -108,7 +108,7 @@ class FileKeeper:
         info: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
     ) -> Changed:
-        return await trio.to_thread.run_sync(lambda: _change(known, documents, gone, info, progress))
+        return await trio.to_thread.run_sync(lambda: _locked_change(known, documents, gone, info, progress))
 
     async def vectors(self, known: Known) -> list[VectorSet]:
         return await trio.to_thread.run_sync(lambda: read_vectors(known.path, _ids(known)))
@@ -204,6 +204,17 @@ def _ids(known: Known) -> set[str]:
     return {item.entry.id for item in read_base(known.path).base.items}
 
 
+def _locked_change(
+    known: Known,
+    documents: Sequence[Mapping[str, Any]],
+    gone: Collection[str],
+    info: Mapping[str, Any] | None,
+    progress: Progress | None,
+) -> Changed:
+    with locked(known.file.parent):
+        return _change(known, documents, gone, info, progress)
+
+
 def _change(
     known: Known,
     documents: Sequence[Mapping[str, Any]],
@@ -230,8 +241,9 @@ def _change(
 def _keep(known: Known, found: VectorSet) -> None:
     if not known.path.is_dir():
         raise KnowledgeError("is a single file: vectors lie in the folder of a base", source=known.label)
-    _write(known.path, found)
-    _change(known, (), (), {"embedding_model_id": found.model}, None)
+    with locked(known.path):
+        _write(known.path, found)
+        _change(known, (), (), {"embedding_model_id": found.model}, None)
 
 
 def _write(folder: Path, found: VectorSet) -> None:

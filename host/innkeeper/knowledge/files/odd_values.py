@@ -4,11 +4,14 @@ twice."""
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from innkeeper.knowledge.files.bounds import MOST_DIGITS
 from innkeeper.knowledge.files.scanning import Path, Spot
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def fits(token: str) -> bool:
@@ -36,13 +39,13 @@ def halved(value: Any) -> Path | None:
     while pending:
         path, each = pending.pop()
         if isinstance(each, str):
-            if not each.isascii() and any("\ud800" <= letter <= "\udfff" for letter in each):
+            if not each.isascii() and _HALF.search(each):
                 return path
         elif isinstance(each, list):
             pending += [((*path, number), item) for number, item in enumerate(each)]
         elif isinstance(each, dict):
             for key, item in each.items():
-                if not key.isascii() and any("\ud800" <= letter <= "\udfff" for letter in key):
+                if not key.isascii() and _HALF.search(key):
                     return path
                 pending.append(((*path, key), item))
     return None

@@ -6,10 +6,11 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from innkeeper.knowledge.files import detection
-from innkeeper.knowledge.files.bounds import MOST_PROBLEMS
+from innkeeper.knowledge.files.bounds import MOST_MISTAKES, MOST_PROBLEMS, MOST_WALKED
+from innkeeper.knowledge.files.collecting import no_collections
 from innkeeper.knowledge.files.decoding import Progress, decode, kind_of, name_of
 from innkeeper.knowledge.files.names import slug
 from innkeeper.knowledge.files.raw import Raw, RawEntry
@@ -21,9 +22,6 @@ from innkeeper.knowledge.model.problems import KnowledgeError, Problem
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
-
-_WALKED: Final = 16 << 20
-"""Characters that are walked for the sake of lines; entries that are wrong after that say where they begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +90,11 @@ def parse_base(
     Raises:
         KnowledgeError: as `read_base`.
     """
+    with no_collections():
+        return _parsed(data, source, label, base_id, strict, progress)
+
+
+def _parsed(data: bytes, source: Source, label: str, base_id: str, strict: bool, progress: Progress | None) -> Read:
     raw = decode(data, label, progress=progress)
     document = _document(raw, label, base_id)
     version = document.get("schema_version", FIRST)
@@ -107,8 +110,8 @@ def parse_base(
     if info is None or problems:
         raise KnowledgeError(problems, source=label)
     newer = is_newer(version)
-    reader = _Entries(raw, steps)
-    items = reader.read(raw.entries or ())
+    reader = _Entries(raw, steps, label)
+    items = reader.read(raw.entries or (), progress)
     if reader.problems and strict and not newer:
         raise KnowledgeError(reader.problems, source=label)
     source = replace(
@@ -165,18 +168,22 @@ def _info(document: dict[str, Any], raw: Raw) -> tuple[BaseInfo | None, list[Pro
 class _Entries:
     """Reads entries, and says of each mistake in which line it is."""
 
-    def __init__(self, raw: Raw, steps: list[Any]) -> None:
+    def __init__(self, raw: Raw, steps: list[Any], label: str) -> None:
         self._raw = raw
+        self._label = label
         self._steps = steps
         self._walked = 0
         self._left_out = 0
         self.problems: list[Problem] = []
 
-    def read(self, entries: Iterable[RawEntry]) -> list[Item]:
+    def read(self, entries: Iterable[RawEntry], progress: Progress | None) -> list[Item]:
         items: list[Item] = []
         seen: dict[str, int] = {}
         for number, each in enumerate(entries):
             where = f"entries[{number}]"
+            if progress is not None and number % 256 == 0:
+                # As far as the text goes all is done; whoever wants to end it can.
+                progress(len(self._raw.text), len(self._raw.text))
             problems = each.problems
             item = None
             if not problems:
@@ -196,6 +203,9 @@ class _Entries:
         room = MOST_PROBLEMS - len(self.problems)
         self.problems += problems[: max(room, 0)]
         self._left_out += len(problems) - max(min(room, len(problems)), 0)
+        if self._left_out > MOST_MISTAKES:
+            shown = [*self.problems, Problem("", f"and more than {MOST_MISTAKES:,} more problems")]
+            raise KnowledgeError(shown, source=self._label)
 
     def _item(self, raw: RawEntry, where: str) -> tuple[Item | None, list[Problem]]:
         from pydantic import ValidationError
@@ -214,7 +224,7 @@ class _Entries:
         found = problems_of(error, where, name_of(raw.value))
         at = [raw.at] * len(found)
         self._walked += raw.end - raw.at
-        if self._walked <= _WALKED and len(self.problems) < MOST_PROBLEMS:
+        if self._walked <= MOST_WALKED and len(self.problems) < MOST_PROBLEMS:
             at = places(self._raw.text, raw.at, [tuple(each["loc"]) for each in _errors(error)])
         return [replace(problem, line=self._raw.lines.line(each)) for problem, each in zip(found, at, strict=True)]
 

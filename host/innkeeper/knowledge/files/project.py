@@ -16,7 +16,7 @@ from innkeeper.knowledge.files.decoding import decode_object, kind_of
 from innkeeper.knowledge.files.reading import read_bounded
 from innkeeper.knowledge.files.registry import Registry
 from innkeeper.knowledge.files.relative import why_not
-from innkeeper.knowledge.files.writing import write_json
+from innkeeper.knowledge.files.writing import locked, write_json
 from innkeeper.knowledge.model.bounds import MOST_ID, MOST_NAME
 from innkeeper.knowledge.model.problems import KnowledgeError, Problem
 
@@ -151,7 +151,7 @@ def add_reference(
     for a thread.
 
     Args:
-        project: as it was read a moment ago.
+        project: it is read again, and nobody else changes it meanwhile.
         base_id: of the base.
         name: for people.
         path: of a base of the project's own, below the project; "": it is a global one.
@@ -164,6 +164,13 @@ def add_reference(
         KnowledgeError: the path leads out of the project, or another reference has the id.
         UsageError: the file cannot be written.
     """
+    with locked(project.folder):
+        return _add_reference(read_project(project.folder), base_id, name, path, reference_id)
+
+
+def _add_reference(
+    project: Project, base_id: str, name: str, path: str, reference_id: str
+) -> tuple[Project, Reference]:
     for each in project.references:
         if each.path == path if path else each.source_id == base_id:
             return project, each

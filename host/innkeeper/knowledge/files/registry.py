@@ -7,58 +7,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from innkeeper.errors import InnkeeperError, UsageError
 from innkeeper.knowledge.files.bounds import MOST_PROJECT, MOST_REFERENCES
-from innkeeper.knowledge.files.decoding import decode_head, decode_object
-from innkeeper.knowledge.files.names import ID_RIGHT, NAMES, folder_name, is_id, slug
+from innkeeper.knowledge.files.decoding import decode_object
+from innkeeper.knowledge.files.known import BEGINNING, FOLDER, Known, read_beginning, read_head
+from innkeeper.knowledge.files.names import ID_RIGHT, NAMES, folder_name, is_id
 from innkeeper.knowledge.files.reading import find_file, read_base, read_bounded
-from innkeeper.knowledge.files.writing import write_json
+from innkeeper.knowledge.files.writing import locked, write_json
 from innkeeper.knowledge.model.bounds import MOST_ID
 from innkeeper.knowledge.model.problems import KnowledgeError, Problem
 
-FOLDER: Final = "knowledge"
 FILE: Final = "registry.json"
 
 _SINGLE = (".json", ".ckb")
 _COPY = ".bak"
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A base that can be found.
-
-    Attributes:
-        id: its own id, which grants name; "" where it cannot be read.
-        alias: under which it is registered, or "".
-        name: what people call it.
-        path: the folder, or the single file; absolute.
-        file: of JSON; `path` where it cannot be read.
-        origin: "home" or "registry".
-        entries: how many its file has.
-        model: that it records, or "".
-        version: `kb_version`, or "".
-        problem: why it cannot be used, as a sentence, or "".
-    """
-
-    id: str
-    alias: str
-    name: str
-    path: Path
-    file: Path
-    origin: str
-    entries: int = 0
-    model: str = ""
-    version: str = ""
-    problem: str = ""
-
-    @property
-    def label(self) -> str:
-        """How messages name it: without the folders above it."""
-        return f"{FOLDER}/{self.path.name}" if self.origin == "home" else f"{self.path.name} (registered)"
 
 
 class Registry:
@@ -73,10 +39,14 @@ class Registry:
         self.folder = home / FOLDER
         self.file = self.folder / FILE
         self.doubt = doubt
-        self._heads: dict[Path, tuple[tuple[int, int, int], Known]] = {}
+        self._heads: dict[tuple[Path, bool], tuple[tuple[int, int, int], Known]] = {}
 
-    def bases(self) -> list[Known]:
+    def bases(self, *, whole: bool = True) -> list[Known]:
         """All of them, those of the home first, each in the order of names; those that cannot be read have a problem.
+
+        Args:
+            whole: whether each file is read to its end, to count its entries; without, a large one only as far as
+                `entries`, so that what is wrong after that is not known.
 
         Raises:
             KnowledgeError: there are too many, or registry.json is broken.
@@ -88,7 +58,7 @@ class Registry:
             if len(found) >= MOST_REFERENCES:
                 raise KnowledgeError(f"has more than {MOST_REFERENCES:,} bases", source=FOLDER)
             if all(path != known.path for known in found):
-                found.append(self._known(path, alias, origin))
+                found.append(self._known(path, alias, origin, whole))
         return [_colliding(known, found) for known in found]
 
     def find(self, text: str) -> Known:
@@ -100,7 +70,7 @@ class Registry:
         """
         if self.doubt:
             raise KnowledgeError(f"there are no global bases here: {self.doubt}")
-        bases = self.bases()
+        bases = self.bases(whole=False)
         found = [known for known in bases if text and text in (known.id, known.alias)]
         found = found or [known for known in bases if _same_path(known, text)]
         found = found or [known for known in bases if known.name == text and not known.problem]
@@ -125,7 +95,7 @@ class Registry:
         Raises:
             KnowledgeError: one has; the message names it.
         """
-        for known in self.bases():
+        for known in self.bases(whole=False):
             if base_id in (known.id, known.alias):
                 sentence = f"is the id of {known.label} already: choose another with --id"
                 raise KnowledgeError(Problem(repr(base_id[:100]), sentence))
@@ -148,8 +118,12 @@ class Registry:
         if read.source.kind == "archive":
             raise UsageError(f"{path.name}: is an archive: `innkeeper kb import` unpacks it into the home")
         base_id = read.base.info.kb_id
+        with locked(self.folder):
+            return self._add(path, alias, base_id)
+
+    def _add(self, path: Path, alias: str, base_id: str) -> Known:
         rows = self._rows()
-        for known in self.bases():
+        for known in self.bases(whole=False):
             mine = known.path == path
             if known.origin == "home" and mine:
                 raise UsageError(f"{path.name}: lies in the home, so it is found already, as {base_id!r}")
@@ -170,6 +144,10 @@ class Registry:
         Raises:
             KnowledgeError: nothing is registered under this id or path.
         """
+        with locked(self.folder):
+            return self._forget(text)
+
+    def _forget(self, text: str) -> Path:
         path = os.path.abspath(text)
         rows = self._rows()
         gone = [row for row in rows if row["id"] == text] or [row for row in rows if row["path"] == path]
@@ -226,43 +204,21 @@ class Registry:
             raise KnowledgeError(problems, source=FILE)
         return rows
 
-    def _known(self, path: Path, alias: str, origin: str) -> Known:
+    def _known(self, path: Path, alias: str, origin: str, whole: bool = True) -> Known:
         try:
             file = find_file(path) if path.is_dir() else path
             status = os.stat(file)
             signature = (status.st_ino, status.st_size, status.st_mtime_ns)
-            kept = self._heads.get(file)
+            kept = self._heads.get((file, True)) or self._heads.get((file, whole))
             if kept is None or kept[0] != signature:
-                kept = self._heads[file] = (signature, _head(path, file))
+                known = None if whole or status.st_size <= BEGINNING else read_beginning(path, file)
+                whole = known is None
+                kept = self._heads[file, whole] = (signature, known or read_head(path, file))
         except InnkeeperError as error:
             return Known("", alias, path.name, path, path, origin, problem=error.message.split("\n")[0])
         except OSError as error:
             return Known("", alias, path.name, path, path, origin, problem=f"cannot be read: {error.strerror}")
-        known = kept[1]
-        return replace(known, alias=alias if alias != known.id else "", origin=origin)
-
-
-def _head(path: Path, file: Path) -> Known:
-    data = read_bounded(file, file.name, follow=file == path)
-    top, entries = decode_head(data, file.name)
-    if top is None:
-        base_id = slug(path.name if file != path else path.stem)
-        return Known(base_id, "", base_id, path, file, "", entries)
-    own, name = top.get("kb_id"), top.get("kb_displayName")
-    if not isinstance(own, str) or not 0 < len(own) <= MOST_ID:
-        raise KnowledgeError(Problem("kb_id", "is missing, or no text"), source=file.name)
-    model, version = top.get("embedding_model_id"), top.get("kb_version")
-    return Known(
-        own,
-        "",
-        name[:200] if isinstance(name, str) and name else own,
-        path,
-        file,
-        "",
-        entries,
-        model if isinstance(model, str) else "",
-        version if isinstance(version, str) else "",
-    )
+        return replace(kept[1], alias=alias if alias != kept[1].id else "", origin=origin)
 
 
 def _colliding(known: Known, bases: list[Known]) -> Known:

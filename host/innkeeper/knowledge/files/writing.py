@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import stat
@@ -119,6 +120,24 @@ def replace(file: Path, data: bytes) -> None:
         _regular(file)
         replace_file(file, data, prefix=_PREFIX)
         sync_folder(file.parent)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """While the block runs, nobody else is in such a block for this folder, which is made where it is missing: of two
+    that read a file and write it again, neither undoes what the other did. Blocks, for a thread.
+
+    Raises:
+        UsageError: it cannot be made or opened.
+    """
+    with said(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:
