@@ -56,7 +56,7 @@ def test_a_card_goes_into_a_base_that_is_there(folder: Path, capfd: pytest.Captu
     (folder / "other.json").write_bytes(written(other))
     capfd.readouterr()
     assert run("import other.json --into ignis --no-embed") == 2
-    assert "card-description" in capfd.readouterr().err
+    assert "--existing" in capfd.readouterr().err
     assert run("import other.json --into ignis --existing rename --no-embed --json") == 0
     (report,) = json.loads(capfd.readouterr().out)["imported"]
     assert (report["base"], report["kind"], report["created"] + report["same"]) == ("ignis", "card", 10)

@@ -98,7 +98,7 @@ def base_id(name: str, data: bytes) -> str:
         name: of the file.
         data: what is in it.
     """
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60] or "lorebook"
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:48].strip("-") or "lorebook"
     return f"{slug}-{hashlib.sha256(data).hexdigest()[:8]}"
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from innkeeper.knowledge.interchange.reading import read_json
 from innkeeper.knowledge.interchange.secret_fields import without_secrets
 from innkeeper.knowledge.model.problems import KnowledgeError, Problem
+from innkeeper.printable import printable
 
 PARTS: Final = ("instruct", "context", "sysprompt", "preset", "reasoning")
 """Keys of a file that has several text presets (a "master export")."""
@@ -84,7 +85,7 @@ def read_preset(data: bytes, name: str) -> Preset:
     if not isinstance(raw, dict):
         raise KnowledgeError("is no preset: it should be an object", source=name)
     document, dropped = without_secrets(raw)
-    stem = name.rpartition(".")[0] or name
+    stem = printable(name.rpartition(".")[0] or name)[:200] or "preset"
     if document.keys() & _CHAT:
         items, problems = _items(document)
         return Preset("chat", stem, document, items=items, dropped=dropped, problems=problems)
@@ -93,7 +94,8 @@ def read_preset(data: bytes, name: str) -> Preset:
         found = ", ".join(repr(str(key)[:40]) for key in list(raw)[:10]) or "nothing"
         raise KnowledgeError(f"is no preset that is known: at its top level it has {found}", source=name)
     called = document.get("name")
-    return Preset("text", called if isinstance(called, str) and called else stem, document, parts, dropped=dropped)
+    called = printable(called)[:200] if isinstance(called, str) else ""
+    return Preset("text", called or stem, document, parts, dropped=dropped)
 
 
 def _parts(document: dict[str, Any]) -> dict[str, dict[str, Any]]:

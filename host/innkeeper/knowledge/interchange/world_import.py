@@ -198,7 +198,8 @@ def _with_native(document: dict[str, Any], native: Mapping[str, Any]) -> dict[st
         if not torn:
             inner = made[len(prefix) : len(made) - len(suffix)]
             document = {**document, "content": {**document["content"], "value": inner}}
-    back = restored(document, native.get("entry"))
+    # Whatever the residue says, it is an entry with an id.
+    back = {"id": document["id"], **restored(document, native.get("entry"))}
     usage = back.get("usage_metadata")
     if torn and isinstance(usage, dict):
         # Somebody edited them where they are a part of the text: they are not to come twice.

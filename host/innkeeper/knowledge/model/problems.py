@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from innkeeper.errors import UsageError
+from innkeeper.printable import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,9 @@ class KnowledgeError(UsageError):
         elif isinstance(problems, Problem):
             problems = (problems,)
         self.problems = tuple(problems)
-        shown = [str(problem) for problem in self.problems[:20]]
+        # What files say is somebody else's: it is quoted, and must not steer a terminal.
+        shown = [printable(str(problem), 1000) for problem in self.problems[:20]]
         if len(self.problems) > len(shown):
             shown.append(f"and {len(self.problems) - len(shown)} more")
-        head = f"{source}: " if source else ""
+        head = f"{printable(source, 300)}: " if source else ""
         super().__init__(head + "\n".join(shown))
