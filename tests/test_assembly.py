@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from base64 import b64decode
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -562,3 +564,9 @@ def test_ten_times_the_input_takes_about_ten_times_as_long() -> None:
 
     spent(100)
     assert spent(15_000) < 60 * spent(1500) + 0.5
+
+
+def test_the_template_on_the_page_is_one() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "assembly.md").read_text(encoding="utf-8")
+    text = page.split("```jsonc\n")[1].split("```")[0]
+    assert [block.id for block in read_template(json.loads(text)).blocks] == ["rules", "lore", "chat", "input"]
