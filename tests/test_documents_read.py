@@ -123,6 +123,29 @@ def test_a_path_that_is_not_there_is_an_error(folder: Path) -> None:
         read_documents([folder / "none.md"])
 
 
+def test_links_that_lead_nowhere_and_folders_that_are_closed_are_errors_without_a_traceback(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "a").symlink_to(folder / "b")
+    (folder / "b").symlink_to(folder / "a")
+    for name in (folder / "a", "nul\0l"):
+        with pytest.raises(UsageError):
+            read_documents([name])
+
+    def refuse(*_: Any, **__: Any) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(UsageError, match="cannot be opened: Permission denied"):
+        read_documents([folder])
+
+
+def test_a_document_writes_no_regular_expression(folder: Path) -> None:
+    (folder / "a.md").write_text("---\nkeywords: [ferry, /(a+)+$/]\n---\n# /etc/x\n\nText.\n")
+    (entry,) = read_documents([folder]).entries
+    assert entry["activation_criteria"]["keywords"] == ["ferry"]
+
+
 def test_a_file_of_any_ending_that_a_user_names_is_read_as_text(folder: Path) -> None:
     (folder / "notes.log").write_text("Text.")
     assert said(read_documents([folder / "notes.log"])) == ["Text."]
