@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from base64 import b64decode
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from innkeeper.knowledge.activation.interface import Active, Message
 from innkeeper.knowledge.assembly import bounds
 from innkeeper.knowledge.assembly.assemble import Assembled, assemble
 from innkeeper.knowledge.assembly.inputs import Inputs, active_of
+from innkeeper.knowledge.assembly.plain_inputs import read_inputs
 from innkeeper.knowledge.assembly.report import table
 from innkeeper.knowledge.assembly.template import Template, read_template, template_schema
 from innkeeper.knowledge.model.entry import Entry
@@ -438,7 +441,7 @@ def test_media_that_cannot_be_read_cost_their_image_and_not_the_prompt() -> None
     assert assemble(inputs, template(LORE)).notes[0].endswith("without media")
 
 
-def test_images_are_bounded_in_number_and_each_is_read_once() -> None:
+def test_images_are_bounded_in_number_also_where_many_entries_have_the_same() -> None:
     asked = []
 
     def read(base: str, path: str, most: int) -> bytes:
@@ -446,10 +449,36 @@ def test_images_are_bounded_in_number_and_each_is_read_once() -> None:
         return PNG
 
     many = [active(f"{number}", media=(f"{number % 40}.png", "image/png")) for number in range(80)]
-    found = assemble(Inputs(active=many), template(LORE), read_media=read)
-    assert len(asked) == bounds.MOST_IMAGES
-    assert sum(part["type"] == "image_url" for part in found.messages[0]["content"]) == 2 * bounds.MOST_IMAGES
-    assert len(found.notes) == 40 - bounds.MOST_IMAGES
+    same = [active(f"{number}", media=("one.png", "image/png")) for number in range(500)]
+    for entries in (many, same):
+        asked.clear()
+        found = assemble(Inputs(active=entries), template(LORE), read_media=read)
+        assert sum(part["type"] == "image_url" for part in found.messages[0]["content"]) == bounds.MOST_IMAGES
+        assert len(found.notes) <= 21
+    assert asked == ["one.png"]
+    assert found.notes[-1] == "and 464 more media are left out"
+
+
+def test_an_image_without_a_text_is_a_message() -> None:
+    found = assemble(
+        Inputs(active=[active("", media=("a.png", "image/png"))]), template(LORE), read_media=lambda *_: PNG
+    )
+    assert [part["type"] for part in found.messages[0]["content"]] == ["image_url"]
+    assert len(found.sources) == 1
+
+
+def test_thousands_of_tags_are_not_looked_at_for_each_block() -> None:
+    entries = [active(str(n), tags=[f"t{m}" for m in range(5000)]) for n in range(100)]
+    blocks = [{**LORE, "tags": [f"x{n}"]} for n in range(198)]
+    started = time.thread_time()
+    found = put(Inputs(active=entries), *blocks, {**LORE, "tags": ["t7"]})
+    assert time.thread_time() - started < 2
+    assert found.report[-1].kept == 100
+
+
+def test_titles_in_a_report_are_short() -> None:
+    found = put(Inputs(active=[active("x", name="n" * 1000)]), {"kind": "text", "text": "t"})
+    assert len(found.report[-1].cut[0].title) == 200
 
 
 def test_entries_that_other_means_chose_are_taken_as_they_are() -> None:
@@ -469,6 +498,32 @@ def test_entries_that_other_means_chose_are_taken_as_they_are() -> None:
     found = active_of("b", entry)
     assert (found.text, found.role, found.depth, found.critical) == ("<V", "assistant", 2, True)
     assert found.media == ("media/a.png", "image/png")
+
+
+def test_plain_data_are_read_as_inputs_and_entries_go_behind_what_is_active() -> None:
+    document = {
+        "entries": [{"base": "b", "entry": {"id": "e", "content": {"value": "E"}}}],
+        "history": [{"role": "user", "content": "hi", "name": "Ann"}],
+        "user_input": {"role": "user", "content": "u"},
+        "examples": ["x", [{"role": "assistant", "content": "y"}]],
+        "texts": {"system": "s"},
+        "llm_parameters": {"temperature": 1},
+        "names": {"assistant": "Bob"},
+    }
+    found = read_inputs(document, [active("A")])
+    assert [each.text for each in found.active] == ["A", "E"]
+    assert found.history == [Message("hi", "user", "Ann")]
+    assert found.user_input == Message("u")
+    assert found.examples == ["x", [Message("y", "assistant")]]
+    assert read_inputs({}) == Inputs(active=[], history=[], examples=[])
+
+
+def test_plain_data_that_are_wrong_are_refused_with_everything_that_is_wrong() -> None:
+    with pytest.raises(KnowledgeError) as caught:
+        read_inputs({"history": [{"role": "root", "content": 5}], "text": {}, "user_input": 7})
+    assert all(part in str(caught.value) for part in ("history[0].role", "history[0].content", "text", "user_input"))
+    with pytest.raises(KnowledgeError, match=r"entries\[0\]\.entry\.id"):
+        read_inputs({"entries": [{"base": "b", "entry": {}}]})
 
 
 # What others write
@@ -562,3 +617,9 @@ def test_ten_times_the_input_takes_about_ten_times_as_long() -> None:
 
     spent(100)
     assert spent(15_000) < 60 * spent(1500) + 0.5
+
+
+def test_the_template_on_the_page_is_one() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "assembly.md").read_text(encoding="utf-8")
+    text = page.split("```jsonc\n")[1].split("```")[0]
+    assert [block.id for block in read_template(json.loads(text)).blocks] == ["rules", "lore", "chat", "input"]

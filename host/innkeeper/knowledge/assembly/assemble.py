@@ -14,7 +14,7 @@ from innkeeper.knowledge.assembly.inputs import Inputs, check_inputs, unused
 from innkeeper.knowledge.assembly.media import Images, ReadMedia
 from innkeeper.knowledge.assembly.pieces import Filled, fill
 from innkeeper.knowledge.assembly.render import name_of, one_string, structured
-from innkeeper.knowledge.assembly.report import MOST_CUTS, Cut, Row
+from innkeeper.knowledge.assembly.report import MOST_CUTS, MOST_TITLE, Cut, Row
 from innkeeper.knowledge.assembly.template import Template
 from innkeeper.knowledge.tokens.interface import TokenCounter
 from innkeeper.knowledge.tokens.named import counter as counter_named
@@ -111,16 +111,15 @@ def assemble(
         # What a whole costs is not the sum of its parts; twice as much each time, so that this ends soon.
         factor *= 2
     images = Images(read_media)
-    drafts = [draft for draft in drafts if draft.text.strip() or images.parts(draft.media)]
-    messages = structured(template, drafts, images)
+    said = structured(template, drafts, images)
     notes = unused(inputs, template) + images.notes
     over = max(0, tokens - budget) if budget is not None else 0
     if over:
         notes.append(f"what must be there is {over:,} tokens longer than the budget of {budget:,}")
     return Assembled(
-        messages=messages,
-        sources=[draft.sources for draft in drafts],
-        prompt=one_string(template, drafts) if template.output == "single_string" else None,
+        messages=[message for _, message in said],
+        sources=[draft.sources for draft, _ in said],
+        prompt=one_string(template, [draft for draft, _ in said]) if template.output == "single_string" else None,
         llm_parameters={**template.llm_parameters, **inputs.llm_parameters},
         tokens=tokens,
         tokenizer=counter.name,
@@ -147,7 +146,7 @@ def _report(template: Template, filled: Filled, kept: Kept, counter: TokenCounte
     for unit, reason in kept.gone:
         active = unit.pieces[0].active
         base, entry = (active.base, active.entry) if active else ("", "")
-        gone.setdefault(unit.block, []).append(Cut(unit.title, base, entry, unit.tokens, reason))
+        gone.setdefault(unit.block, []).append(Cut(unit.title[:MOST_TITLE], base, entry, unit.tokens, reason))
     rows = []
     for at, block in enumerate(template.blocks):
         units = staying.get(at, [])
@@ -159,7 +158,7 @@ def _report(template: Template, filled: Filled, kept: Kept, counter: TokenCounte
         rows.append(Row(block.id, block.kind, len(units), tokens, block.budget, cuts[:MOST_CUTS], more))
     if filled.unplaced:
         cuts = [
-            Cut(active.name, active.base, active.entry, counter.count(active.text), reason)
+            Cut(active.name[:MOST_TITLE], active.base, active.entry, counter.count(active.text), reason)
             for active, reason in filled.unplaced[:MOST_CUTS]
         ]
         rows.append(Row("", "", 0, 0, None, cuts, max(0, len(filled.unplaced) - MOST_CUTS)))

@@ -146,6 +146,7 @@ def _place(template: Template, inputs: Inputs, counter: TokenCounter, found: Fil
         if isinstance(block, OutletBlock):
             outlets.setdefault(block.outlet, (at, block))
     history = next(((at, block) for at, block in taking if isinstance(block, HistoryBlock)), None)
+    known = frozenset[str]().union(*(tags for _, _, _, tags, _, _ in blocks))
     separators = {at: counter.count(block.separator) for at, block in taking if hasattr(block, "separator")}
     for order, active in enumerate(inputs.active):
         if not active.text.strip() and active.media is None:
@@ -155,7 +156,9 @@ def _place(template: Template, inputs: Inputs, counter: TokenCounter, found: Fil
             taken = outlets.get(active.outlet)
             reason = f"no block takes the outlet {active.outlet[:100]!r}"
         else:
-            taken = next((each[:2] for each in blocks if _takes(active, *each[2:])), None)
+            # Looked up once: an entry may have thousands of tags, and a template hundreds of blocks.
+            tags = known.intersection(active.tags) if known else known
+            taken = next((each[:2] for each in blocks if _takes(active, tags, *each[2:])), None)
             reason = f"no block takes the placement {active.placement[:100]!r}"
             if taken is None and active.depth is not None:
                 taken = history
@@ -183,11 +186,16 @@ def _sets(block: EntriesBlock) -> _Sets:
 
 
 def _takes(
-    active: Active, placements: frozenset[str], tags: frozenset[str], types: frozenset[str], bases: frozenset[str]
+    active: Active,
+    has: frozenset[str],
+    placements: frozenset[str],
+    tags: frozenset[str],
+    types: frozenset[str],
+    bases: frozenset[str],
 ) -> bool:
     return (
         (not placements or active.placement in placements)
         and (not types or active.entry_type in types)
         and (not bases or active.base in bases)
-        and (not tags or not tags.isdisjoint(active.tags))
+        and (not tags or not tags.isdisjoint(has))
     )

@@ -35,8 +35,9 @@ def one_string(template: Template, drafts: Sequence[Draft]) -> str:
     return "".join(map(said, drafts))
 
 
-def structured(template: Template, drafts: Sequence[Draft], images: Images) -> list[dict[str, Any]]:
-    """All messages as `{role, content}`: the content is a text, or a list of parts where there are images."""
+def structured(template: Template, drafts: Sequence[Draft], images: Images) -> list[tuple[Draft, dict[str, Any]]]:
+    """Each message that says or shows something, as `{role, content}`: the content is a text, or a list of parts where
+    there are images."""
     found = []
     for draft in drafts:
         text = draft.text
@@ -49,5 +50,5 @@ def structured(template: Template, drafts: Sequence[Draft], images: Images) -> l
         message: dict[str, Any] = {"role": draft.role, "content": content}
         if name := name_of(template, draft):
             message["name"] = name
-        found.append(message)
+        found.append((draft, message))
     return found

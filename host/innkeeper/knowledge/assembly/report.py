@@ -9,6 +9,9 @@ from typing import Any
 MOST_CUTS = 100
 """Cuts of one block that are named; the rest are counted."""
 
+MOST_TITLE = 200
+"""Characters of what a cut is called."""
+
 HEADERS = ("block", "kind", "kept", "tokens", "budget", "cut")
 
 

@@ -13,7 +13,7 @@ MOST_NAMES: Final = 100_000
 MOST_FOLDERS: Final = 32
 """Folders inside each other."""
 
-MOST_FILE: Final = 16 << 20
+MOST_FILE: Final = 8 << 20
 """Bytes of one file."""
 
 MOST_BYTES: Final = 256 << 20

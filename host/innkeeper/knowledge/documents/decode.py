@@ -38,9 +38,8 @@ def decode(data: bytes, name: str, *, html: bool = False) -> str:
     """
     try:
         text = data.decode(_encoding(data, html))
-    except (UnicodeDecodeError, LookupError) as error:
-        at = f" (byte {error.start:,})" if isinstance(error, UnicodeDecodeError) else ""
-        problem = f"is not UTF-8 text{at}; save it as UTF-8, or as UTF-16 with a mark"
+    except UnicodeDecodeError as error:
+        problem = f"is not UTF-8 text (byte {error.start:,}); save it as UTF-8, or as UTF-16 with a mark"
         raise KnowledgeError(problem, source=name) from None
     if "\0" in text:
         raise KnowledgeError("has null characters: it is no text", source=name)
@@ -57,6 +56,9 @@ def _encoding(data: bytes, html: bool) -> str:
         if len(nulls) > 4 and nulls.count(0) * 10 > len(nulls) * 4 and not others.count(0):
             return encoding
     if html and (found := _CHARSET.search(head)):
-        name = codecs.lookup(found.group(1).decode()).name
+        try:
+            name = codecs.lookup(found.group(1).decode()).name
+        except LookupError:
+            return "utf-8"
         return name if name in _DECLARED else "utf-8"
     return "utf-8"

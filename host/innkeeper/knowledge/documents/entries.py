@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
-from innkeeper.knowledge.documents.blocks import Parsed
+from innkeeper.knowledge.documents.blocks import Parsed, tidy
 from innkeeper.knowledge.documents.cut import Chunk
 from innkeeper.knowledge.documents.keywords import keywords_of
 from innkeeper.knowledge.documents.options import Options
@@ -51,7 +51,7 @@ def entries_of(path: str, parsed: Parsed, chunks: Sequence[Chunk], options: Opti
 def _entry(
     identity: str, path: str, parsed: Parsed, chunk: Chunk, number: int, keywords: Sequence[str], options: Options
 ) -> dict[str, Any]:
-    stem = path.rpartition("/")[2]
+    stem = tidy(path.rpartition("/")[2], bounds.MOST_NAME)
     name = ARROW.join(chunk.path) or parsed.title or stem
     if chunk.part > 1:
         name = f"{name[: bounds.MOST_NAME - 20]} ({chunk.part})"
@@ -74,7 +74,8 @@ def _entry(
         "displayName": name[: bounds.MOST_NAME],
         "content": content,
         "activation_criteria": {
-            "keywords": list(dict.fromkeys([*keywords, *parsed.keywords])),
+            # Words alone: what begins with a slash could be read as a regular expression of a stranger's.
+            "keywords": [key for key in dict.fromkeys([*keywords, *parsed.keywords]) if not key.startswith("/")],
             "use_semantic_search": options.semantic,
         },
         "usage_metadata": usage,

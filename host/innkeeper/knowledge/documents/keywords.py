@@ -17,11 +17,11 @@ would bring its entry into every conversation."""
 def keywords_of(chunks: Sequence[Chunk]) -> list[list[str]]:
     """The keywords of each chunk: the innermost heading, if it is short, names one section alone, and is rare in the
     rest of the file. Looks at each text once."""
-    titles: dict[str, set[tuple[str, ...]]] = {}
+    titles: dict[str, list[tuple[str, ...]]] = {}
     for chunk in chunks:
-        if chunk.path and _SHORTEST <= len(chunk.path[-1]) <= _LONGEST:
-            titles.setdefault(chunk.path[-1].casefold(), set()).add(chunk.path)
-    alone = {title: next(iter(paths)) for title, paths in titles.items() if len(paths) == 1}
+        if chunk.part == 1 and chunk.path and _SHORTEST <= len(chunk.path[-1]) <= _LONGEST:
+            titles.setdefault(chunk.path[-1].casefold(), []).append(chunk.path)
+    alone = {title: paths[0] for title, paths in titles.items() if len(paths) == 1}
     if not alone:
         return [[] for _ in chunks]
     from ahocorasick_rs import AhoCorasick

@@ -18,6 +18,7 @@ _HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]|$)")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _UNDERLINE = re.compile(r" {0,3}(=+|-+)[ \t]*$")
 _ITEM = re.compile(r" {0,3}(?:[-+*]|[0-9]{1,9}[.)])(?:[ \t]|$)")
+_SPACE = re.compile(r"[ \t]*")
 _QUOTE = re.compile(r" {0,3}>")
 _INDENTED = re.compile(r"(?: {4}| {0,3}\t)")
 _HTML = re.compile(
@@ -62,6 +63,7 @@ class _Lines:
     def __init__(self, lines: list[str]) -> None:
         self._lines = lines
         self._at = 0
+        self._inner = 0
 
     def blocks(self) -> list[Block]:
         found: list[Block] = []
@@ -87,7 +89,8 @@ class _Lines:
             return Block("paragraph", line.rstrip())
         if _QUOTE.match(line):
             return self._taken("quote", self._quoted)
-        if _ITEM.match(line):
+        if item := _ITEM.match(line):
+            self._inner = item.end()
             return self._taken("list", self._listed)
         html = _HTML.match(line)
         if html and (html.group(3) is None or html.group(3).lower() in BLOCK_TAGS):
@@ -142,13 +145,27 @@ class _Lines:
 
     def _listed(self, line: str) -> bool:
         if not line.strip():
-            return self._empty_before(lambda line: line[0] in " \t" or (bool(_ITEM.match(line)) and not _rule(line)))
+            return self._empty_before(self._in_item)
         if line[0] in " \t":
             return True
-        if _ITEM.match(line):
+        if item := _ITEM.match(line):
+            self._inner = item.end()
             return not _rule(line)
         # A line without indentation goes on with the item above it, where none is empty between them.
         return bool(self._lines[self._at - 1].strip()) and not self._interrupts(line)
+
+    def _in_item(self, line: str) -> bool:
+        """Whether a line below an empty one belongs to the list: it is indented as far as its item's text, or an
+        item."""
+        space = _SPACE.match(line)
+        indent = len(space.group().expandtabs(4)) if space else 0
+        if indent >= self._inner:
+            return True
+        item = _ITEM.match(line)
+        if item is None or _rule(line):
+            return False
+        self._inner = item.end()
+        return True
 
     def _empty_before(self, goes_on: Callable[[str], bool]) -> bool:
         """Whether this line and those below it are empty, and then one comes that belongs to the block. They are passed

@@ -91,12 +91,15 @@ def walk(paths: Sequence[str | os.PathLike[str]], found: Walk, *, hidden: bool =
     """
     for given in paths:
         path = Path(given)
-        name = path.resolve().name
         if path.is_dir():
+            name = path.resolve().name or "files"
             if not _sound(name):
                 raise UsageError(f"{printable(str(path), 200)}: the folder needs a name that is UTF-8 text")
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except OSError as error:
+                raise UsageError(f"{printable(str(path), 200)}: cannot be opened: {error.strerror}") from None
             found.roots.append(name)
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 yield from _folder(descriptor, name, found, hidden, 1)
             finally:
