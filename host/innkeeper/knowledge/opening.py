@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final
 
+from innkeeper.knowledge.files.step import StepFiles
+from innkeeper.knowledge.joined.items_index import ITEMS, ItemsIndex
 from innkeeper.knowledge.library import Library
-from innkeeper.knowledge.plain.index import PlainIndex
-from innkeeper.knowledge.plain.legs import PlainLegs
+from innkeeper.knowledge.retrieval.kept import KeptSearch
+from innkeeper.knowledge.retrieval.legs import TextLegs
+from innkeeper.knowledge.store.limits import StoreQuota
 from innkeeper.storage.database import Database
 
-PLAIN: Final = "plain"
-"""Name of the index of the plain search."""
+SEARCH = "search"
+"""Name of the index that searches."""
 
 
-def open_library(db: Database, *, now: Callable[[], float] = time.time) -> Library:
-    """A library of the bases of a database; `Library.aclose` ends it."""
-    return Library(db, PlainLegs(), indexes={PLAIN: PlainIndex}, now=now)
+def open_library(db: Database, *, now: Callable[[], float] = time.time, quota: StoreQuota | None = None) -> Library:
+    """A library of the bases of a database; `Library.aclose` ends it.
+
+    Args:
+        db: where they are kept.
+        now: seconds since 1970; called from any thread.
+        quota: what an owner's bases may have.
+    """
+    indexes = {SEARCH: KeptSearch, ITEMS: ItemsIndex}
+    return Library(db, TextLegs(), indexes=indexes, files=StepFiles(), now=now, quota=quota)

@@ -11,17 +11,14 @@ import trio
 from innkeeper.knowledge.embedding.interface import Embedder, EmbeddingError
 from innkeeper.knowledge.embedding.registry import Models
 from innkeeper.knowledge.files.registry import Known, Registry
-from innkeeper.knowledge.files.step import StepFiles
 from innkeeper.knowledge.joined.items_index import ITEMS, ItemsIndex, Ready
-from innkeeper.knowledge.joined.legs import SearchLegs
-from innkeeper.knowledge.joined.search_index import SEARCH, SearchIndex
 from innkeeper.knowledge.library import Library
 from innkeeper.knowledge.live.base import LiveBase
-from innkeeper.knowledge.live.index import IndexMaker
 from innkeeper.knowledge.model.entry import read_entry
 from innkeeper.knowledge.model.problems import KnowledgeError
+from innkeeper.knowledge.opening import SEARCH
+from innkeeper.knowledge.retrieval.kept import KeptSearch
 from innkeeper.knowledge.store.values import Applied, Change, Origin, Vector
-from innkeeper.storage.database import Database
 from innkeeper.storage.knowledge_model import NoSuchError, Place
 
 PATIENCE: Final = 5.0
@@ -44,14 +41,13 @@ class Bases:
         registry: finds those that lie in folders, or None.
     """
 
-    def __init__(self, db: Database, models: Models, registry: Registry | None) -> None:
+    def __init__(self, library: Library, models: Models, registry: Registry | None) -> None:
         """Args:
-        db: where they are kept.
+        library: of `opening.open_library`.
         models: that make vectors.
         registry: of the home; None: only what the store has is there.
         """
-        indexes: dict[str, IndexMaker] = {SEARCH: SearchIndex, ITEMS: ItemsIndex}
-        self.library = Library(db, SearchLegs(), indexes=indexes, files=StepFiles())
+        self.library = library
         self.models = models
         self.registry = registry
         self._absent: dict[Place, float] = {}
@@ -72,11 +68,11 @@ class Bases:
                 raise
         return await self.library.base(plain)
 
-    async def search(self, place: Place) -> SearchIndex:
+    async def search(self, place: Place) -> KeptSearch:
         """The search of a base; raises as `base`."""
         await self.base(place)
         index = await self.library.index(Place(place.owner, place.base), SEARCH)
-        assert isinstance(index, SearchIndex)
+        assert isinstance(index, KeptSearch)
         return index
 
     async def ready(self, place: Place) -> Ready:

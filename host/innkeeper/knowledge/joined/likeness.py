@@ -10,8 +10,8 @@ import trio
 from innkeeper.knowledge.activation.questions import Likeness
 from innkeeper.knowledge.embedding.interface import EmbeddingError
 from innkeeper.knowledge.joined.bases import PATIENCE, Bases
-from innkeeper.knowledge.joined.search_index import identity_of, own_of
 from innkeeper.knowledge.retrieval.calibration import Calibration, calibrate, carried, read_calibration
+from innkeeper.knowledge.retrieval.kept import identity_of
 from innkeeper.knowledge.store.values import BaseState
 from innkeeper.storage.knowledge_model import Place
 

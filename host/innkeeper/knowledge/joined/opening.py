@@ -16,6 +16,7 @@ from innkeeper.knowledge.joined.activating import Activating, RegexMaker
 from innkeeper.knowledge.joined.assembling import Assembling
 from innkeeper.knowledge.joined.bases import Bases
 from innkeeper.knowledge.joined.guests import GuestBases
+from innkeeper.knowledge.opening import open_library
 from innkeeper.knowledge.regexes.engine import SandboxRegexEngine
 from innkeeper.knowledge.regexes.interface import Regex, RegexEngine, Verdict
 from innkeeper.knowledge.tokens.named import counter
@@ -85,7 +86,7 @@ class Knowledge:
         """
         self.models = Models(_models(around), around.default)
         # Where somebody else may have filled the home, nothing of its folders is taken up.
-        self.bases = Bases(database, self.models, Registry(around.home, around.doubt))
+        self.bases = Bases(open_library(database), self.models, Registry(around.home, around.doubt))
         counting = counter(around.tokenizer)
         self._regexes = _Regexes(around.engine) if around.engine is not None else None
         regexes: RegexMaker | None = None if self._regexes is None else self._regexes.ready
