@@ -88,7 +88,7 @@ from innkeeper.knowledge.embedding.registry import Models, offline_model
 async def main():
     chosen = await Models([offline_model()], "wordllama").choose()
     vectors = await chosen.embedder.embed(["a dragon", ""])
-    print(vectors.shape, [m for m in ("wordllama", "requests", "huggingface_hub", "logging.config") if m in sys.modules])
+    print(vectors.shape, [m for m in ("wordllama", "requests", "huggingface_hub") if m in sys.modules])
 trio.run(main)
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60, text=True).stdout
@@ -248,7 +248,7 @@ def models(client: Client | None = None, default: str = "words") -> Models:
 
 async def test_the_model_of_the_base_comes_first_then_the_projects_then_the_users() -> None:
     found = models()
-    for given, origin, name in (
+    for wanted, origin, name in (
         ({"base": "small", "project": "words"}, "base", "small"),
         ({"base": "BAAI/bge-m3/3", "project": "words"}, "base", "small"),
         ({"base": "BAAI/bge-m3"}, "base", "small"),
@@ -257,7 +257,7 @@ async def test_the_model_of_the_base_comes_first_then_the_projects_then_the_user
         ({"user": "small"}, "user", "small"),
         ({}, "user", "words"),
     ):
-        chosen = await found.choose(**given)  # type: ignore[arg-type]
+        chosen = await found.choose(**wanted)  # type: ignore[arg-type]
         assert (chosen.origin, chosen.name) == (origin, name)
 
 
@@ -269,7 +269,7 @@ async def test_a_base_of_a_model_that_is_not_here_is_not_searched_with_another(b
         with pytest.raises(EmbeddingError, match="no model is set"):
             await models(default="").choose(base=base)
         return
-    with pytest.raises(EmbeddingError, match="base was embedded with.*kb embed --model"):
+    with pytest.raises(EmbeddingError, match=r"base was embedded with.*kb embed --model"):
         await models().choose(base=base, project="words")
 
 

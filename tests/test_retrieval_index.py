@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -46,12 +45,12 @@ def item(number: int, *, tags: tuple[str, ...] = (), version: int = 0) -> Indexe
 
 
 @pytest.fixture
-def large(small: None) -> Iterator[Retriever]:
+def large(small: None) -> Retriever:
     retriever = Retriever.build([item(at, tags=("few",) if at % 10 == 0 else ()) for at in range(NUMBER)], MODEL)
     assert retriever.wants_upkeep
     retriever.upkeep()
     assert not retriever.wants_upkeep
-    yield retriever
+    return retriever
 
 
 def found(retriever: Retriever, query: np.ndarray, k: int = 10, **options: object) -> list[str]:

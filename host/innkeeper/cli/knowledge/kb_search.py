@@ -1,0 +1,165 @@
+"""`innkeeper kb search`: which entries of a base answer a query, and why."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from innkeeper.cli.knowledge.kb_list import read_named
+from innkeeper.cli.knowledge.keeping import bar, open_keeper, open_registry
+from innkeeper.cli.output import json_bytes, write_error, write_line, write_out, write_table
+from innkeeper.cli.settings import Settings, json_option, pass_settings
+from innkeeper.errors import UsageError
+
+if TYPE_CHECKING:
+    from innkeeper.knowledge.embedding.interface import Embedder
+    from innkeeper.knowledge.files.registry import Known, Registry
+    from innkeeper.knowledge.files.vectors import VectorSet
+    from innkeeper.knowledge.model.base import Base
+    from innkeeper.knowledge.model.entry import Entry
+    from innkeeper.knowledge.retrieval.interface import Answer, Filters, Hit, Mode
+    from innkeeper.knowledge.retrieval.retriever import Retriever
+    from innkeeper.plugins.home import Home
+
+_MODES = ("hybrid", "keyword", "semantic")
+
+
+@click.command()
+@click.argument("base")
+@click.argument("query")
+@click.option("--mode", type=click.Choice(_MODES), default="hybrid", show_default=True, help="By what.")
+@click.option("-k", "--k", type=click.IntRange(1, 200), default=10, show_default=True, help="How many at most.")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only entries with this tag; may be repeated.")
+@click.option("--type", "types", multiple=True, metavar="TYPE", help="Only entries of this type; may be repeated.")
+@click.option("--source", "sources", multiple=True, metavar="SOURCE", help="Only entries of this source.")
+@click.option("--scope", multiple=True, metavar="TAG", help="Only entries with one of these tags.")
+@click.option("--disabled", is_flag=True, help="Entries that are not enabled, too.")
+@json_option
+@pass_settings
+def search(settings: Settings, /, base: str, query: str, mode: str, k: int, disabled: bool, **filters: Any) -> None:
+    """Search BASE for entries that answer QUERY, by words and by meaning.
+
+    BASE is a knowledge base by id, name or path. Each entry is shown with what it shares with the query: the terms and
+    where they are, the likeness of meaning, and how far both are above the base's mean, in standard deviations.
+    """
+    import trio
+
+    from innkeeper.knowledge.retrieval.interface import Filters, Mode
+
+    found = read_named(settings, base).base
+    try:
+        wanted = Filters(enabled=None if disabled else True, **filters)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    home, registry = open_registry(settings.home)
+    where = None if mode == "keyword" else _where(registry, base)
+    arguments = (home, where, found, query, Mode(mode), k, wanted, not settings.json)
+    answer = trio.run(_search, *arguments, restrict_keyboard_interrupt_to_checkpoints=True)
+    items = {item.entry.id: item.entry for item in found.items}
+    if settings.json:
+        head = {"base": found.info.kb_id, "mode": answer.mode.value, "notes": list(answer.notes)}
+        write_out(json_bytes({**head, "hits": [_object(hit, items[hit.id]) for hit in answer.hits]}, indent=2))
+        return
+    for note in answer.notes:
+        write_error(f"innkeeper: {note}")
+    if not answer.hits:
+        write_line("nothing was found")
+        return
+    table = [
+        (f"{hit.score:.2f}", items[hit.id].name, *_why(hit), _beginning(items[hit.id].text)) for hit in answer.hits
+    ]
+    write_table(("score", "entry", "words", "meaning", "content"), table)
+
+
+async def _search(
+    home: Home, where: Known | Path | None, base: Base, query: str, mode: Mode, k: int, filters: Filters, shown: bool
+) -> Answer:
+    import trio
+
+    from innkeeper.cli.knowledge.models import models_of
+    from innkeeper.knowledge.embedding.interface import EmbeddingError
+    from innkeeper.knowledge.retrieval.searching import Searching
+
+    sets = [] if where is None else await _vectors(home, where, base)
+    embedder: Embedder | None = None
+    trouble = ""
+    if sets:
+        try:
+            embedder = (await models_of(home).choose(base=base.info.embedding_model_id)).embedder
+        except EmbeddingError as error:
+            trouble = str(error)
+    with bar(f"reading {base.info.name}", shown):
+        retriever = await trio.to_thread.run_sync(_retriever, base, sets, embedder)
+    searching = Searching(retriever, embedder, trio.CapacityLimiter(1), trouble=trouble)
+    return await searching.search(query, k, filters=filters, mode=mode)
+
+
+def _where(registry: Registry, text: str) -> Known | Path | None:
+    """What has the base's vectors: a global base, or a folder."""
+    from innkeeper.knowledge.model.problems import KnowledgeError
+
+    try:
+        return registry.find(text)
+    except KnowledgeError:
+        return Path(text) if os.path.isdir(text) else None
+
+
+async def _vectors(home: Home, where: Known | Path, base: Base) -> list[VectorSet]:
+    import trio
+
+    from innkeeper.knowledge.files.keeper import read_vectors
+
+    if isinstance(where, Path):
+        return await trio.to_thread.run_sync(read_vectors, where, {item.entry.id for item in base.items})
+    async with open_keeper(home) as keeper:
+        return await keeper.vectors(where)
+
+
+def _retriever(base: Base, sets: list[VectorSet], embedder: Embedder | None) -> Retriever:
+    from innkeeper.knowledge.embedding.texts import embedding_text
+    from innkeeper.knowledge.retrieval.interface import indexed
+    from innkeeper.knowledge.retrieval.keeping import current, text_digest
+    from innkeeper.knowledge.retrieval.kept import calibration_in
+    from innkeeper.knowledge.retrieval.retriever import Retriever
+    from innkeeper.knowledge.text.blob import entry_terms
+
+    entries = [item.entry for item in base.items]
+    if embedder is None:
+        return Retriever.build([indexed(entry, entry_terms(entry)) for entry in entries])
+    digests = {entry.id: text_digest(embedding_text(entry)) for entry in entries}
+    vectors = current(sets, embedder.identity.key, digests)
+    calibration = calibration_in(base.document)
+    if calibration is not None and calibration.model != embedder.identity.key:
+        calibration = None
+    items = [indexed(entry, entry_terms(entry), vectors.get(entry.id)) for entry in entries]
+    return Retriever.build(items, embedder.identity, calibration)
+
+
+def _why(hit: Hit) -> tuple[str, str]:
+    words = ", ".join(f"{match.term} ({'+'.join(match.fields)})" for match in hit.matches[:4])
+    if hit.z_keyword is not None and hit.matches:
+        words += f" z {hit.z_keyword:+.1f}"
+    meaning = "" if hit.cosine is None else f"{hit.cosine:.2f} z {hit.z_semantic or 0:+.1f}"
+    return words or "-", meaning or "-"
+
+
+def _beginning(text: str) -> str:
+    text = " ".join(text[:200].split())
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def _object(hit: Hit, entry: Entry) -> dict[str, Any]:
+    return {
+        "id": hit.id,
+        "name": entry.displayName,
+        "content": entry.text,
+        "score": hit.score,
+        "matches": [{"term": match.term, "fields": list(match.fields)} for match in hit.matches],
+        "bm25": hit.bm25,
+        "cosine": hit.cosine,
+        "z_keyword": hit.z_keyword,
+        "z_semantic": hit.z_semantic,
+    }
