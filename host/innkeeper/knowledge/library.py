@@ -109,17 +109,22 @@ class Library:
         await self._changed(place)
         return applied
 
-    async def undo(self, place: Place, id: str | None = None, *, revision: int | None = None) -> Applied:
+    async def undo(
+        self, place: Place, id: str | None = None, *, revision: int | None = None, author: str = ""
+    ) -> Applied:
         """Takes back the last change of an entry, or the last step, or the step that led to a revision.
+
+        Args:
+            author: id of the plugin that does, or "".
 
         Raises:
             NoSuchError: nothing is remembered of it.
             VersionError: somebody changed it since.
         """
         if id is None:
-            applied = await undoing.undo_step(self.store, place, revision)
+            applied = await undoing.undo_step(self.store, place, revision, author=author)
         else:
-            applied = await undoing.undo_entry(self.store, place, id)
+            applied = await undoing.undo_entry(self.store, place, id, author=author)
         await self._changed(place)
         return applied
 
@@ -158,10 +163,14 @@ class Library:
         if self._files is not None:
             await self._files.serve()
 
-    async def aclose(self) -> None:
-        """Writes to files what is not written yet. Nobody asks any more."""
+    async def flush(self) -> None:
+        """Writes to files what is not written yet."""
         if self._files is not None:
             await self._files.flush()
+
+    async def aclose(self) -> None:
+        """Writes to files what is not written yet. Nobody asks any more."""
+        await self.flush()
         self._shelf.clear()
 
     async def _changed(self, place: Place) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from innkeeper.knowledge.files.step import StepFiles
 from innkeeper.knowledge.joined.items_index import ITEMS, ItemsIndex
 from innkeeper.knowledge.library import Library
+from innkeeper.knowledge.live.index import IndexMaker
 from innkeeper.knowledge.retrieval.kept import KeptSearch
 from innkeeper.knowledge.retrieval.legs import TextLegs
 from innkeeper.knowledge.store.limits import StoreQuota
@@ -25,5 +26,5 @@ def open_library(db: Database, *, now: Callable[[], float] = time.time, quota: S
         now: seconds since 1970; called from any thread.
         quota: what an owner's bases may have.
     """
-    indexes = {SEARCH: KeptSearch, ITEMS: ItemsIndex}
+    indexes: dict[str, IndexMaker] = {SEARCH: KeptSearch, ITEMS: ItemsIndex}
     return Library(db, TextLegs(), indexes=indexes, files=StepFiles(), now=now, quota=quota)

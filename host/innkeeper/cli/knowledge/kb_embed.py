@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from innkeeper.cli.knowledge.keeping import bar, open_keeper, open_registry
+from innkeeper.cli.knowledge.keeping import bar, open_registry
 from innkeeper.cli.output import counted, json_bytes, write_line, write_out
 from innkeeper.cli.settings import Settings, json_option, pass_settings
 
 if TYPE_CHECKING:
-    from innkeeper.knowledge.files.registry import Known
+    from innkeeper.knowledge.files.known import Known
     from innkeeper.plugins.home import Home
 
 
@@ -41,22 +41,23 @@ def embed(settings: Settings, base: str, model: str | None) -> None:
 
 
 async def _embed(home: Home, known: Known, model: str | None, shown: bool) -> dict[str, Any]:
-    from innkeeper.cli.knowledge.models import models_of
+    from innkeeper.bridge.bridge import OWNER
+    from innkeeper.composition.knowledge import open_knowledge
     from innkeeper.knowledge.embedding.interface import EmbeddingError
+    from innkeeper.knowledge.joined.keeper import keeper_of
     from innkeeper.knowledge.model.problems import KnowledgeError
-    from innkeeper.knowledge.retrieval.keeping import EmbeddingKeeper
 
-    models = models_of(home)
-    try:
-        if model is None:
-            embedder = (await models.choose(base=known.model or None)).embedder
-        else:
-            embedder = await models.open(model)
-    except EmbeddingError as error:
-        raise KnowledgeError(str(error), source=known.name) from None
-    key = embedder.identity.key
-    async with open_keeper(home) as inner:
+    async with open_knowledge(home) as knowledge:
+        try:
+            if model is None:
+                embedder = (await knowledge.models.choose(base=known.model or None)).embedder
+            else:
+                embedder = await knowledge.models.open(model)
+        except EmbeddingError as error:
+            raise KnowledgeError(str(error), source=known.name) from None
+        key = embedder.identity.key
+        keeper = keeper_of(knowledge.bases, OWNER)
         with bar(f"embedding {known.name}", shown) as progress:
-            made = await EmbeddingKeeper(inner, models).embed(known, key, progress=progress)
-        vectors = sum(len(each.ids) for each in await inner.vectors(known) if each.model == key)
+            made = await keeper.embed(known, key, progress=progress)
+        vectors = sum(len(each.ids) for each in await keeper.vectors(known) if each.model == key)
     return {"base": known.id, "model": key, "made": made, "entries": vectors}

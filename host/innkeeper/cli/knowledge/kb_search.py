@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from innkeeper.cli.knowledge.kb_list import read_named
-from innkeeper.cli.knowledge.keeping import bar, open_keeper, open_registry
+from innkeeper.cli.knowledge.keeping import bar, open_registry, read_named
 from innkeeper.cli.output import json_bytes, write_error, write_line, write_out, write_table
 from innkeeper.cli.settings import Settings, json_option, pass_settings
 from innkeeper.errors import UsageError
 
 if TYPE_CHECKING:
-    from innkeeper.knowledge.embedding.interface import Embedder
-    from innkeeper.knowledge.files.registry import Known, Registry
-    from innkeeper.knowledge.files.vectors import VectorSet
+    from innkeeper.knowledge.files.known import Known
+    from innkeeper.knowledge.files.registry import Registry
     from innkeeper.knowledge.model.base import Base
     from innkeeper.knowledge.model.entry import Entry
     from innkeeper.knowledge.retrieval.interface import Answer, Filters, Hit, Mode
@@ -49,14 +45,14 @@ def search(settings: Settings, /, base: str, query: str, mode: str, k: int, disa
 
     from innkeeper.knowledge.retrieval.interface import Filters, Mode
 
-    found = read_named(settings, base).base
+    found = read_named(settings, base)[0].base
     try:
         wanted = Filters(enabled=None if disabled else True, **filters)
     except ValueError as error:
         raise UsageError(str(error)) from None
     home, registry = open_registry(settings.home)
-    where = None if mode == "keyword" else _where(registry, base)
-    arguments = (home, where, found, query, Mode(mode), k, wanted, not settings.json)
+    known = _known(registry, base)
+    arguments = (home, known, found, query, Mode(mode), k, wanted, not settings.json)
     answer = trio.run(_search, *arguments, restrict_keyboard_interrupt_to_checkpoints=True)
     items = {item.entry.id: item.entry for item in found.items}
     if settings.json:
@@ -75,67 +71,47 @@ def search(settings: Settings, /, base: str, query: str, mode: str, k: int, disa
 
 
 async def _search(
-    home: Home, where: Known | Path | None, base: Base, query: str, mode: Mode, k: int, filters: Filters, shown: bool
+    home: Home, known: Known | None, base: Base, query: str, mode: Mode, k: int, filters: Filters, shown: bool
 ) -> Answer:
     import trio
 
-    from innkeeper.cli.knowledge.models import models_of
-    from innkeeper.knowledge.embedding.interface import EmbeddingError
+    from innkeeper.bridge.bridge import OWNER
+    from innkeeper.composition.knowledge import open_knowledge
+    from innkeeper.knowledge.joined.keeper import keeper_of
     from innkeeper.knowledge.retrieval.searching import Searching
+    from innkeeper.storage.knowledge_model import Place
 
-    sets = [] if where is None else await _vectors(home, where, base)
-    embedder: Embedder | None = None
-    trouble = ""
-    if sets:
-        try:
-            embedder = (await models_of(home).choose(base=base.info.embedding_model_id)).embedder
-        except EmbeddingError as error:
-            trouble = str(error)
-    with bar(f"reading {base.info.name}", shown):
-        retriever = await trio.to_thread.run_sync(_retriever, base, sets, embedder)
-    searching = Searching(retriever, embedder, trio.CapacityLimiter(1), trouble=trouble)
-    return await searching.search(query, k, filters=filters, mode=mode)
+    limiter = trio.CapacityLimiter(1)
+    if known is None:
+        with bar(f"reading {base.info.name}", shown):
+            retriever = await trio.to_thread.run_sync(_retriever, base)
+        return await Searching(retriever, None, limiter).search(query, k, filters=filters, mode=mode)
+    async with open_knowledge(home) as knowledge:
+        await keeper_of(knowledge.bases, OWNER).follow(known)
+        place = Place(OWNER, known.id)
+        with bar(f"reading {base.info.name}", shown):
+            retriever = (await knowledge.bases.search(place)).retriever
+        embedder, trouble = await knowledge.bases.embedder(place)
+        searching = Searching(retriever, embedder, limiter, trouble=trouble)
+        return await searching.search(query, k, filters=filters, mode=mode)
 
 
-def _where(registry: Registry, text: str) -> Known | Path | None:
-    """What has the base's vectors: a global base, or a folder."""
+def _known(registry: Registry, text: str) -> Known | None:
+    """The global base that is meant; None: it is one behind a path, which is searched by words alone."""
     from innkeeper.knowledge.model.problems import KnowledgeError
 
     try:
         return registry.find(text)
     except KnowledgeError:
-        return Path(text) if os.path.isdir(text) else None
+        return None
 
 
-async def _vectors(home: Home, where: Known | Path, base: Base) -> list[VectorSet]:
-    import trio
-
-    from innkeeper.knowledge.files.keeper import read_vectors
-
-    if isinstance(where, Path):
-        return await trio.to_thread.run_sync(read_vectors, where, {item.entry.id for item in base.items})
-    async with open_keeper(home) as keeper:
-        return await keeper.vectors(where)
-
-
-def _retriever(base: Base, sets: list[VectorSet], embedder: Embedder | None) -> Retriever:
-    from innkeeper.knowledge.embedding.texts import embedding_text
+def _retriever(base: Base) -> Retriever:
     from innkeeper.knowledge.retrieval.interface import indexed
-    from innkeeper.knowledge.retrieval.keeping import current, text_digest
-    from innkeeper.knowledge.retrieval.kept import calibration_in
     from innkeeper.knowledge.retrieval.retriever import Retriever
     from innkeeper.knowledge.text.blob import entry_terms
 
-    entries = [item.entry for item in base.items]
-    if embedder is None:
-        return Retriever.build([indexed(entry, entry_terms(entry)) for entry in entries])
-    digests = {entry.id: text_digest(embedding_text(entry)) for entry in entries}
-    vectors = current(sets, embedder.identity.key, digests)
-    calibration = calibration_in(base.document)
-    if calibration is not None and calibration.model != embedder.identity.key:
-        calibration = None
-    items = [indexed(entry, entry_terms(entry), vectors.get(entry.id)) for entry in entries]
-    return Retriever.build(items, embedder.identity, calibration)
+    return Retriever.build([indexed(item.entry, entry_terms(item.entry)) for item in base.items])
 
 
 def _why(hit: Hit) -> tuple[str, str]:

@@ -51,9 +51,12 @@ def writable_registry(home: str | None) -> tuple[Home, Registry]:
 @asynccontextmanager
 async def open_keeper(home: Home) -> AsyncIterator[Keeper]:
     """What keeps the bases of a home, for the time of an `async with`."""
-    from innkeeper.knowledge.files.keeper import FileKeeper
+    from innkeeper.bridge.bridge import OWNER
+    from innkeeper.composition.knowledge import open_knowledge
+    from innkeeper.knowledge.joined.keeper import keeper_of
 
-    yield FileKeeper()
+    async with open_knowledge(home) as knowledge:
+        yield keeper_of(knowledge.bases, OWNER)
 
 
 def read_named(settings: Settings, text: str, *, vectors: bool = False) -> tuple[Read, list[VectorSet]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
@@ -15,9 +16,25 @@ from innkeeper.knowledge.files.writing import write_base
 from innkeeper.knowledge.model.base import Base, BaseInfo, Item
 from innkeeper.knowledge.model.entry import read_entry
 from innkeeper.knowledge.model.problems import KnowledgeError, Problem
-from innkeeper.knowledge.store.sync import FileRead
 
 _MOST_KNOWN: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """What a file has.
+
+    Attributes:
+        info: the top level without `entries`.
+        documents: its entries in their order; no id twice, each a sound entry.
+        digest: sha256 of the file's bytes, in hexadecimal.
+        read_only: whether a newer version wrote it, so that it must not be written.
+    """
+
+    info: Mapping[str, Any]
+    documents: Sequence[Mapping[str, Any]]
+    digest: str
+    read_only: bool = False
 
 
 class StepFiles:
@@ -27,7 +44,7 @@ class StepFiles:
         self._sources: OrderedDict[str, Source] = OrderedDict()
         self._lock = Lock()
 
-    def read(self, path: Path) -> FileRead:
+    def read(self, path: Path) -> FileState:
         """What a file has.
 
         Raises:
@@ -37,7 +54,7 @@ class StepFiles:
         read = read_base(path)
         self._remember(path, read.source)
         documents = [item.document for item in read.base.items]
-        return FileRead(read.base.document, documents, read.source.digest, read.source.read_only)
+        return FileState(read.base.document, documents, read.source.digest, read.source.read_only)
 
     def write(self, path: Path, info: Mapping[str, Any], documents: Sequence[Mapping[str, Any]]) -> str:
         """Replaces a file by a new one, which is there whole or not at all; gives the sha256 of its bytes (str).

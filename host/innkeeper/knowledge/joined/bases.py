@@ -10,7 +10,8 @@ import trio
 
 from innkeeper.knowledge.embedding.interface import Embedder, EmbeddingError
 from innkeeper.knowledge.embedding.registry import Models
-from innkeeper.knowledge.files.registry import Known, Registry
+from innkeeper.knowledge.files.known import Known
+from innkeeper.knowledge.files.registry import Registry
 from innkeeper.knowledge.joined.items_index import ITEMS, ItemsIndex, Ready
 from innkeeper.knowledge.library import Library
 from innkeeper.knowledge.live.base import LiveBase

@@ -193,7 +193,7 @@ class GuestBases:
             raise ValueError("somebody else changed the entry last: only the operator takes that back")
         if live.state.approval:
             raise ValueError("changes of this knowledge base wait for the operator, who can take this one back, too")
-        await _said(lambda: self._bases.library.undo(place, id))
+        await _said(lambda: self._bases.library.undo(place, id, author=author))
         stored = (await self._base(place)).get(id)
         return None if stored is None else head_of(stored)
 

@@ -14,8 +14,8 @@ from innkeeper.knowledge.embedding.registry import Models
 from innkeeper.knowledge.embedding.texts import embedding_text
 from innkeeper.knowledge.files.decoding import Progress
 from innkeeper.knowledge.files.keeper import Changed, Keeper
+from innkeeper.knowledge.files.known import Known
 from innkeeper.knowledge.files.parsing import Read
-from innkeeper.knowledge.files.registry import Known
 from innkeeper.knowledge.files.vectors import VectorSet
 from innkeeper.knowledge.model.problems import KnowledgeError
 from innkeeper.knowledge.retrieval.kept import with_calibration

@@ -1,0 +1,154 @@
+"""Implements what commands need of whatever keeps bases (`files.keeper.Keeper`), with the store: each change has a
+history, and vectors lie beside the texts that they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import trio
+
+from innkeeper.knowledge.files.decoding import Progress
+from innkeeper.knowledge.files.keeper import Changed, FileKeeper, changed_base
+from innkeeper.knowledge.files.known import Known
+from innkeeper.knowledge.files.parsing import Read
+from innkeeper.knowledge.files.reading import read_base
+from innkeeper.knowledge.files.vectors import VectorSet
+from innkeeper.knowledge.joined.bases import Bases
+from innkeeper.knowledge.model.problems import KnowledgeError
+from innkeeper.knowledge.retrieval.keeping import EmbeddingKeeper
+from innkeeper.knowledge.retrieval.kept import identity_of
+from innkeeper.knowledge.store import embedding
+from innkeeper.knowledge.store.legs import text_digest
+from innkeeper.knowledge.store.values import EDIT, IMPORT, Change, Origin, Vector
+from innkeeper.storage.knowledge_model import FullError, NoSuchError, Place, VersionError
+
+_LARGE = 100
+"""Entries from which on a change counts as an import in its history."""
+
+
+def keeper_of(bases: Bases, owner: str) -> EmbeddingKeeper:
+    """What commands change bases with.
+
+    Args:
+        bases: of the home.
+        owner: whose they are.
+    """
+    return EmbeddingKeeper(StoreKeeper(bases, owner), bases.models)
+
+
+class StoreKeeper:
+    """A keeper of bases whose files and store are in step. It has no models; `keeper_of` adds them."""
+
+    def __init__(self, bases: Bases, owner: str) -> None:
+        self._bases = bases
+        self._owner = owner
+        self._files = FileKeeper()
+
+    async def follow(self, known: Known) -> None:
+        """As `Keeper.follow`."""
+        await self._place(known)
+
+    async def read(self, known: Known, *, progress: Progress | None = None) -> Read:
+        """As `Keeper.read`."""
+        await self._place(known)
+        await self._bases.library.flush()
+        return await self._files.read(known, progress=progress)
+
+    async def change(
+        self,
+        known: Known,
+        documents: Sequence[Mapping[str, Any]],
+        gone: Collection[str] = (),
+        *,
+        info: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> Changed:
+        """As `Keeper.change`: one step, which `kb undo` takes back."""
+        place = await self._place(known)
+        base = (await self.read(known)).base
+        made, changed = await trio.to_thread.run_sync(changed_base, base, documents, gone, info)
+        before = {item.entry.id: item.document for item in base.items}
+        steps = [
+            Change(item.entry.id, item.document) for item in made.items if before.get(item.entry.id) != item.document
+        ]
+        there = {item.entry.id for item in made.items}
+        steps += [Change(id, None) for id in before if id not in there]
+        new_info = made.document if made.document != base.document else None
+        if steps or new_info is not None:
+            origin = Origin(IMPORT if len(steps) > _LARGE else EDIT)
+            try:
+                await self._bases.change(place, steps, origin, info=new_info)
+            except (NoSuchError, VersionError, FullError, ValueError) as error:
+                raise KnowledgeError(str(error), source=known.label) from None
+            await self._bases.library.flush()
+        if progress is not None:
+            progress(len(documents), len(documents))
+        return changed
+
+    async def vectors(self, known: Known) -> list[VectorSet]:
+        """As `Keeper.vectors`: those of the base's model."""
+        place = await self._place(known)
+        live = await self._bases.base(place)
+        model = identity_of(live.state.model)
+        if model is None:
+            return []
+        found = await embedding.vectors_of(self._bases.library.store, place, live.state.model)
+        rows = {id: data for id, data in found.items() if len(data) == 2 * model.dimension}
+        if not rows:
+            return []
+        ids = list(rows)
+        digests = [stored.digest if (stored := live.get(id)) is not None else "" for id in ids]
+        vectors = np.frombuffer(b"".join(rows.values()), "<f2").astype(np.float32).reshape(len(ids), model.dimension)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return [
+            VectorSet(live.state.model, ids, digests, (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32))
+        ]
+
+    async def keep_vectors(self, known: Known, found: VectorSet) -> None:
+        """As `Keeper.keep_vectors`: those whose texts the base has."""
+        place = await self._place(known)
+        live = await self._bases.base(place)
+        legs = self._bases.library.store.legs
+        kept: dict[str, Vector] = {}
+        for id, digest, row in zip(found.ids, found.digests, found.vectors, strict=True):
+            item = live.item(id)
+            if item is None:
+                continue
+            own = text_digest(legs.text(item.entry))
+            # What does not say which text it is of came with the base, and is believed to be of this one.
+            if digest in ("", own) and row.any():
+                kept[own] = Vector(found.model, len(row), row.astype("<f2").tobytes())
+        try:
+            await embedding.keep(self._bases.library.store, place, kept)
+        except ValueError as error:
+            raise KnowledgeError(str(error), source=known.label) from None
+        model = found.model if live.state.model != found.model else None
+        await self._bases.library.embedded(place, model)
+        await self._bases.library.flush()
+
+    async def models(self) -> list[str]:
+        """As `Keeper.models`: none."""
+        return []
+
+    async def embed(self, known: Known, model: str, *, progress: Progress | None = None) -> int:
+        """As `Keeper.embed`: there are no models here."""
+        raise KnowledgeError(f"cannot be embedded with {model[:100]!r}: there are no models here", source=known.label)
+
+    async def _place(self, known: Known) -> Place:
+        place = Place(self._owner, known.id)
+        try:
+            state = await self._bases.library.store.state(place)
+            if state.file == str(known.file):
+                await self._bases.base(place)
+                return place
+        except NoSuchError:
+            pass
+        read = await trio.to_thread.run_sync(lambda: read_base(known.path, strict=False))
+        await self._bases.bind(place, known.file, read.base.document)
+        live = await self._bases.base(place)
+        if live.state.refused:
+            notes = "; ".join(self._bases.library.notes(place)) or "it cannot be read"
+            raise KnowledgeError(notes, source=known.label)
+        return place
