@@ -15,6 +15,7 @@ from innkeeper.errors import UsageError
 
 if TYPE_CHECKING:
     from innkeeper.bridge.knowledge import KnowledgeBases, KnowledgeNeeds
+    from innkeeper.knowledge.embedding.registry import Models
     from innkeeper.knowledge.joined.opening import Knowledge, Surroundings
     from innkeeper.plugins.configuration import Configuration
     from innkeeper.plugins.home import Home
@@ -84,28 +85,42 @@ async def open_knowledge(home: Home) -> AsyncIterator[Knowledge]:
 
     module = await trio.to_thread.run_sync(import_module, "innkeeper.knowledge.joined.opening")
     async with AsyncExitStack() as stack:
-        opened: list[Host] = []
-        opening = trio.Lock()
-
-        async def host() -> Host:
-            from innkeeper.composition import open_host
-
-            async with opening:
-                if not opened:
-                    beside = open_host(home.path, watch=False, schedules=False)
-                    opened.append(await stack.enter_async_context(beside))
-            return opened[0]
-
-        async def engine() -> Engine:
-            return (await host()).engine
-
+        around = _surroundings(home, *_beside(home, stack))
         database = await stack.enter_async_context(open_database(home.state / FILE))
-        knowledge: Knowledge = module.Knowledge(database, _surroundings(home, engine, host))
+        knowledge: Knowledge = module.Knowledge(database, around)
         try:
             yield knowledge
         finally:
             with trio.CancelScope(shield=True):
                 await knowledge.aclose()
+
+
+@asynccontextmanager
+async def open_models(home: Home) -> AsyncIterator[Models]:
+    """The models of a home that make embeddings, for the time of an `async with`. Nothing is kept."""
+    module = await trio.to_thread.run_sync(import_module, "innkeeper.knowledge.joined.opening")
+    async with AsyncExitStack() as stack:
+        models: Models = module.models_of(_surroundings(home, *_beside(home, stack)))
+        yield models
+
+
+def _beside(home: Home, stack: AsyncExitStack) -> tuple[Callable[[], Awaitable[Engine]], Callable[[], Awaitable[Host]]]:
+    """What gives the engine and the host that run beside a command, both opened at the first need."""
+    opened: list[Host] = []
+    opening = trio.Lock()
+
+    async def host() -> Host:
+        from innkeeper.composition import open_host
+
+        async with opening:
+            if not opened:
+                opened.append(await stack.enter_async_context(open_host(home.path, watch=False, schedules=False)))
+        return opened[0]
+
+    async def engine() -> Engine:
+        return (await host()).engine
+
+    return engine, host
 
 
 def _surroundings(

@@ -12,6 +12,7 @@ from innkeeper.cli.settings import Settings, json_option, pass_settings
 
 if TYPE_CHECKING:
     from innkeeper.knowledge.embedding.registry import Models
+    from innkeeper.plugins.home import Home
 
 
 @click.command()
@@ -21,13 +22,11 @@ def models(settings: Settings) -> None:
     """List the models that make embeddings, and which of them bases get that say none."""
     import trio
 
-    from innkeeper.cli.knowledge.models import models_of
-
     home, _ = open_registry(settings.home)
-    found = models_of(home)
-    rows = trio.run(_rows, found, restrict_keyboard_interrupt_to_checkpoints=True)
+    rows = trio.run(_rows, home, restrict_keyboard_interrupt_to_checkpoints=True)
+    default = home.configuration.knowledge.model
     if settings.json:
-        write_out(json_bytes({"default": found.default, "models": rows}, indent=2))
+        write_out(json_bytes({"default": default, "models": rows}, indent=2))
         return
     table = []
     for row in rows:
@@ -35,10 +34,17 @@ def models(settings: Settings) -> None:
         table.append((row["name"], row["key"] or "-", row["kind"], row["problem"] or row["about"], state))
     write_table(("name", "key in bases", "kind", "what it is", ""), table)
     if not any(row["default"] for row in rows):
-        write_error(f"innkeeper: the setting knowledge.model is {found.default!r}, and there is no such model")
+        write_error(f"innkeeper: the setting knowledge.model is {default!r}, and there is no such model")
 
 
-async def _rows(models: Models) -> list[dict[str, Any]]:
+async def _rows(home: Home) -> list[dict[str, Any]]:
+    from innkeeper.composition.knowledge import open_models
+
+    async with open_models(home) as models:
+        return await _rows_of(models)
+
+
+async def _rows_of(models: Models) -> list[dict[str, Any]]:
     from innkeeper.knowledge.embedding.interface import EmbeddingError
 
     rows = []

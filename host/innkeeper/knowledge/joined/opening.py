@@ -10,7 +10,7 @@ from typing import Any
 from innkeeper.knowledge.activation.questions import Plugins
 from innkeeper.knowledge.embedding.endpoint import EndpointClient
 from innkeeper.knowledge.embedding.plugin import PluginCall
-from innkeeper.knowledge.embedding.registry import Model, Models, endpoint_model, offline_model, plugin_model
+from innkeeper.knowledge.embedding.registry import Models, endpoint_model, offline_model, plugin_model
 from innkeeper.knowledge.files.registry import Registry
 from innkeeper.knowledge.joined.activating import Activating, RegexMaker
 from innkeeper.knowledge.joined.assembling import Assembling
@@ -84,7 +84,7 @@ class Knowledge:
         database: where they are kept.
         around: what they may use.
         """
-        self.models = Models(_models(around), around.default)
+        self.models = models_of(around)
         # Where somebody else may have filled the home, nothing of its folders is taken up.
         self.bases = Bases(open_library(database), self.models, Registry(around.home, around.doubt))
         counting = counter(around.tokenizer)
@@ -103,7 +103,8 @@ class Knowledge:
             self._regexes.close()
 
 
-def _models(around: Surroundings) -> list[Model]:
+def models_of(around: Surroundings) -> Models:
+    """The models of a home; each is opened when it is first needed."""
     found = [offline_model()]
     if around.endpoints is not None:
         client = around.endpoints
@@ -111,7 +112,7 @@ def _models(around: Surroundings) -> list[Model]:
     if around.call is not None:
         call = around.call
         found += [plugin_model(call, plugin, version) for plugin, version in around.embedders]
-    return found
+    return Models(found, around.default)
 
 
 class _Regexes:

@@ -20,6 +20,7 @@ from innkeeper.knowledge.files.vectors import VectorSet
 from innkeeper.knowledge.model.problems import KnowledgeError
 from innkeeper.knowledge.retrieval.kept import with_calibration
 from innkeeper.knowledge.retrieval.probing import calibrated
+from innkeeper.knowledge.retrieval.thresholds import THRESHOLDS, thresholds_of
 from innkeeper.knowledge.retrieval.vectors import Floats
 
 _BATCH: Final = 256
@@ -98,6 +99,9 @@ class EmbeddingKeeper:
             raise KnowledgeError(f"has its vectors, and was not calibrated: {error}", source=known.label) from None
         info = {"embedding_model_id": embedder.identity.key}
         extensions = with_calibration(base.document, calibration)["kb_extensions"]
+        thresholds = thresholds_of(base.document, embedder.identity.key)
+        if thresholds is not None:
+            extensions = {**extensions, THRESHOLDS: thresholds}
         if base.document.get("kb_extensions") != extensions or base.info.embedding_model_id != embedder.identity.key:
             await self._inner.change(known, (), info={**info, "kb_extensions": extensions})
         return count
