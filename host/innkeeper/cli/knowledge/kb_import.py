@@ -167,6 +167,9 @@ class Import:
         if known is None:
             await trio.to_thread.run_sync(self.registry.check_free, base.info.kb_id)
         check = await self._checked(found, known)
+        if self.options.embed is not None:
+            key = await self.keeper.model_key(self.options.embed)
+            self.options = replace(self.options, embed=key or self.options.embed)
         model = self._decided(check, name)
         if known is None:
             report = await self._placed(base, found, name)

@@ -85,6 +85,10 @@ class Keeper(Protocol):
         """Keys of the models that are here."""
         ...
 
+    async def model_key(self, name: str) -> str:
+        """The key of the model that a name, an id or a key means; "" where there is none."""
+        ...
+
     async def embed(self, known: Known, model: str, *, progress: Progress | None = None) -> int:
         """Makes the vectors that are missing, records the model as the base's, and says how many they were (int)."""
         ...
@@ -118,6 +122,9 @@ class FileKeeper:
 
     async def models(self) -> list[str]:
         return []
+
+    async def model_key(self, name: str) -> str:
+        return ""
 
     async def embed(self, known: Known, model: str, *, progress: Progress | None = None) -> int:
         raise KnowledgeError(f"cannot be embedded with {model[:100]!r}: there are no models here", source=known.label)

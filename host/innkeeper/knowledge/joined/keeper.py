@@ -132,6 +132,10 @@ class StoreKeeper:
         """As `Keeper.models`: none."""
         return []
 
+    async def model_key(self, name: str) -> str:
+        """As `Keeper.model_key`: there is none."""
+        return ""
+
     async def embed(self, known: Known, model: str, *, progress: Progress | None = None) -> int:
         """As `Keeper.embed`: there are no models here."""
         raise KnowledgeError(f"cannot be embedded with {model[:100]!r}: there are no models here", source=known.label)

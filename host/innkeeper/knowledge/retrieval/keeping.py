@@ -74,6 +74,12 @@ class EmbeddingKeeper:
                 continue
         return found
 
+    async def model_key(self, name: str) -> str:
+        try:
+            return (await self._models.open(name)).identity.key
+        except EmbeddingError:
+            return ""
+
     async def embed(self, known: Known, model: str, *, progress: Progress | None = None) -> int:
         """Makes the vectors that are missing, records the model as the base's with what its cosines mean, and gives
         how many were made (int). What was made when it is cancelled or fails is kept.
