@@ -150,7 +150,7 @@ class KbContext(KbWriting):
             "history": history or [],
             "texts": texts or {},
             "user_input": user_input,
-            "template": template,
+            "template": template or None,
             "budget": budget,
             "form": form,
             "tokenizer": tokenizer,

@@ -142,6 +142,11 @@ class Library:
             await embedding.use_model(self.store, place, model)
         await self._changed(place)
 
+    async def adopt_model(self, place: Place, model: str) -> None:
+        """Searches a base with a model that it does not name itself; see `embedding.adopt_model`."""
+        await embedding.adopt_model(self.store, place, model)
+        await self._shelf.refresh(place)
+
     async def create(self, place: Place, info: Mapping[str, Any], *, file: str = "") -> BaseState:
         """Makes an empty base, or leaves alone the one that is there; binds it to a file if one is named."""
         state = await self.store.create(place, info)

@@ -18,7 +18,8 @@ from innkeeper.knowledge.live.base import LiveBase
 from innkeeper.knowledge.model.entry import read_entry
 from innkeeper.knowledge.model.problems import KnowledgeError
 from innkeeper.knowledge.opening import SEARCH
-from innkeeper.knowledge.retrieval.kept import KeptSearch
+from innkeeper.knowledge.retrieval.kept import KeptSearch, identity_of
+from innkeeper.knowledge.store import embedding
 from innkeeper.knowledge.store.values import Applied, Change, Origin, Vector
 from innkeeper.storage.knowledge_model import NoSuchError, Place
 
@@ -28,6 +29,9 @@ PATIENCE: Final = 5.0
 
 _FEW: Final = 64
 """Entries of one step that get their vectors at once. What is more is embedded by whoever brings it."""
+
+_FILLED: Final = 2000
+"""Entries without a vector that get one by themselves."""
 
 _ABSENT: Final = 1.0
 """Seconds for which a base that is in no folder is not looked for again."""
@@ -52,6 +56,8 @@ class Bases:
         self.models = models
         self.registry = registry
         self._absent: dict[Place, float] = {}
+        self._filled: dict[Place, int] = {}
+        self._filling = trio.Lock()
         self._looking = trio.CapacityLimiter(1)
 
     async def base(self, place: Place) -> LiveBase:
@@ -70,11 +76,71 @@ class Bases:
         return await self.library.base(plain)
 
     async def search(self, place: Place) -> KeptSearch:
-        """The search of a base; raises as `base`."""
-        await self.base(place)
-        index = await self.library.index(Place(place.owner, place.base), SEARCH)
+        """The search of a base; raises as `base`. What an author wrote into its file since has vectors, too, where the
+        base's model is the one in the package."""
+        plain = Place(place.owner, place.base)
+        live = await self._with_key(plain, await self.base(place))
+        index = await self.library.index(plain, SEARCH)
         assert isinstance(index, KeptSearch)
+        if index.retriever.embedded < len(live) and self._filled.get(plain) != live.revision:
+            # Who asks meanwhile waits for the vectors, too.
+            async with self._filling:
+                if self._filled.get(plain) != live.revision:
+                    await self._fill(plain, live)
+                    self._filled[plain] = live.revision
+            index = await self.library.index(plain, SEARCH)
+            assert isinstance(index, KeptSearch)
         return index
+
+    async def adopt(self, place: Place, model: str) -> None:
+        """Searches a base with a model, unless it names one itself, or the model is not here.
+
+        Args:
+            model: name, id or key.
+        """
+        live = await self.base(place)
+        if not model or live.state.info.get("embedding_model_id"):
+            return
+        embedder, _ = await self.opened(model)
+        if embedder is not None and live.state.model != embedder.identity.key:
+            await self.library.adopt_model(place, embedder.identity.key)
+
+    async def _with_key(self, place: Place, live: LiveBase) -> LiveBase:
+        # Somebody may have written the model's id alone: what is here by that name is meant.
+        said = live.state.model
+        if not said or identity_of(said) is not None:
+            return live
+        embedder, _ = await self.opened(said)
+        if embedder is None:
+            return live
+        await self.library.adopt_model(place, embedder.identity.key)
+        return await self.library.base(place)
+
+    async def _fill(self, place: Place, live: LiveBase) -> None:
+        """Makes vectors that are missing, where that costs nothing and takes less than a second."""
+        name = live.state.model
+        if not any(model.kind == "offline" and name.startswith(model.id) for model in self.models.all):
+            return
+        embedder, _ = await self.opened(name)
+        if embedder is None:
+            return
+        key = embedder.identity.key
+        missing = await embedding.missing(self.library.store, place, key, most=_FILLED + 1)
+        if not 0 < len(missing) <= _FILLED:
+            return
+        made: dict[str, Vector] = {}
+        for at in range(0, len(missing), _FEW):
+            part = missing[at : at + _FEW]
+            try:
+                vectors = await embedder.embed([each.text for each in part])
+            except EmbeddingError:
+                return
+            for each, vector in zip(part, vectors, strict=True):
+                if vector.any():
+                    made[each.digest] = Vector(key, len(vector), vector.astype("<f2").tobytes())
+        if made:
+            await embedding.keep(self.library.store, place, made)
+            await self.library.embedded(place)
 
     async def ready(self, place: Place) -> Ready:
         """The entries of a base, ready to be activated; raises as `base`."""

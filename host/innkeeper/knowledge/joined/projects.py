@@ -53,26 +53,28 @@ async def project_bases(bases: Bases, owner: str, folder: Path) -> Mapping[str, 
         KnowledgeError: project.json or a base has mistakes; each named.
         UsageError: a file cannot be read.
     """
-    found = await trio.to_thread.run_sync(_read, folder, bases.registry)
+    found, model = await trio.to_thread.run_sync(_read, folder, bases.registry)
     referred: dict[str, Referred] = {}
     for reference, (own, name, file, info, local) in found.items():
         base = _PREFIX + hashlib.sha256(str(file).encode()).hexdigest()[:32] if local else own
         if local:
             await bases.bind(Place(owner, base), file, {**info, "kb_id": own})
+            # The model of a base comes first, then the project's.
+            await bases.adopt(Place(owner, base), model)
         referred[reference] = Referred(own, base, name)
     return referred
 
 
-def _read(folder: Path, registry: Registry | None) -> dict[str, tuple[str, str, Path, Mapping[str, Any], bool]]:
+_Read = dict[str, tuple[str, str, Path, Mapping[str, Any], bool]]
+
+
+def _read(folder: Path, registry: Registry | None) -> tuple[_Read, str]:
     project = read_project(folder)
-    found: dict[str, tuple[str, str, Path, Mapping[str, Any], bool]] = {}
+    found: _Read = {}
     for reference in project.references:
         path = resolve(project, reference, registry or Registry(folder, "there is no home"))
         read = read_base(path, strict=False)
-        info = dict(read.base.document)
-        if project.embedding_model and not info.get("embedding_model_id"):
-            # The model of a base comes first, then the project's.
-            info["embedding_model_id"] = project.embedding_model
+        info = read.base.document
         local = bool(reference.path)
         found[reference.id] = (read.base.info.kb_id, reference.name, read.source.file, info, local)
-    return found
+    return found, project.embedding_model

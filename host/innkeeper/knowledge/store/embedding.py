@@ -118,6 +118,22 @@ async def use_model(store: KnowledgeStore, place: Place, model: str, *, reason: 
     return await store.change(place, (), Origin(reason), info=info)
 
 
+async def adopt_model(store: KnowledgeStore, place: Place, model: str) -> None:
+    """Makes a model the one that the base is searched with, though the base says none, or says it by another name:
+    what the base says of itself stays as it is.
+
+    Args:
+        model: `ModelIdentity.key`.
+    """
+    where = where_of(place)
+
+    def write(connection: Connection) -> None:
+        state = reading.read_state(connection, place, where)
+        connection.execute(sql.UPDATE_BASE, {**where, "model": model, "embedded": state.embedded + 1})
+
+    await store.db.write(write)
+
+
 async def vectors_of(store: KnowledgeStore, place: Place, model: str) -> dict[str, bytes]:
     """The vectors of all entries under a model, by the entries' ids: half-precision floats. For export."""
     where = where_of(place)

@@ -316,7 +316,9 @@ def info_values(base: Any, info: Mapping[str, Any] | str | None) -> tuple[dict[s
     text = info if isinstance(info, str) else dump(info)
     if text == base.info:
         return {}, None
-    return {"info": text, "model": model_of(json.loads(text))}, base.info
+    said = model_of(json.loads(text))
+    # Where neither names a model, the one stays that somebody else chose (`embedding.adopt_model`).
+    return {"info": text, "model": said if said or model_of(json.loads(base.info)) else base.model}, base.info
 
 
 def legs_after(base: Any, key: str) -> str:
