@@ -199,6 +199,15 @@ def test_words_that_are_everywhere_end_in_a_note(monkeypatch: pytest.MonkeyPatch
     assert found.notes[0].startswith("there were more keys in longer texts than one activation may search")
 
 
+def test_macros_cannot_make_more_text_than_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scanning, "MOST_TEXT", 5000)
+    scene = Scene(messages=["a"], character="x" * 1000)
+    entries = [entry(0, content="{{char}}" * 3), entry(1, content="{{char}}" * 3), entry(2, ["no"])]
+    found = run(entries, scene=scene, max_context=None)
+    assert uids(found) == [0]
+    assert found.fates[entries[1]].outcome is Outcome.FAILED
+
+
 def test_a_check_ends_a_scan_between_two_sweeps() -> None:
     calls = []
 

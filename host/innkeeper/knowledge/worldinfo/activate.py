@@ -13,6 +13,7 @@ from typing import Any, Final
 import trio
 
 from innkeeper.knowledge.activation.interface import Active, Line, Message, Request, Result
+from innkeeper.knowledge.model import bounds
 from innkeeper.knowledge.model.base import Item
 from innkeeper.knowledge.regexes.interface import Regex, RegexEngine, Verdict
 from innkeeper.knowledge.tokens.interface import TokenCounter
@@ -123,8 +124,8 @@ def _scene(books: Books, request: Request) -> Scene:
         length=len(request.messages),
         injects=request.injected,
         texts=request.texts,
-        character=request.character,
-        user=request.user or "User",
+        character=request.character[: bounds.MOST_NAME],
+        user=request.user[: bounds.MOST_NAME] or "User",
         tags=request.character_tags,
         trigger=request.trigger,
         forced=_named(books, request.force),

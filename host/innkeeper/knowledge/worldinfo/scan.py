@@ -24,6 +24,9 @@ MOST_SWEEPS: Final = 2000
 MOST_LOOKS: Final = 500_000
 """Entries that all sweeps of a scan look at together: some seconds."""
 
+MOST_TEXT: Final = 1 << 25
+"""Characters of all active entries together, macros replaced. What does not fit is left out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fate:
@@ -121,6 +124,7 @@ class _Scan:
         self._sweep = 0
         self._looks = 0
         self._overflowed = False
+        self._length = 0
         # Tokens of what was said before this sweep.
         self._said = 0
         # Places of entries that may become active, and of those that cannot any more.
@@ -239,6 +243,11 @@ class _Scan:
                 self._fates[entry] = Fate(Outcome.PROBABILITY, chance, self._sweep)
                 continue
             text = self._scene.substituted(entry.content)
+            self._length += len(text)
+            if self._length > MOST_TEXT:
+                self._close(each)
+                self._fates[entry] = Fate(Outcome.FAILED, f"{reason}; all entries together are too long", self._sweep)
+                continue
             tokens = self._count(text) if text else 0
             spent += tokens
             new.append((entry, text, tokens))
