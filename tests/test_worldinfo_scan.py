@@ -26,7 +26,8 @@ from innkeeper.knowledge.worldinfo.javascript import rounded, trim
 from innkeeper.knowledge.worldinfo.keys import make_key
 from innkeeper.knowledge.worldinfo.lore import Lore
 from innkeeper.knowledge.worldinfo.plan import Plan
-from innkeeper.knowledge.worldinfo.scan import Scanned, scan
+from innkeeper.knowledge.worldinfo.scan import scan
+from innkeeper.knowledge.worldinfo.scanned import Scanned
 from innkeeper.knowledge.worldinfo.settings import Scene, Settings
 from innkeeper.knowledge.worldinfo.timed import TimedEffects
 

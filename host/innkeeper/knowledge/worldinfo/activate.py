@@ -19,7 +19,8 @@ from innkeeper.knowledge.regexes.interface import Regex, RegexEngine, Verdict
 from innkeeper.knowledge.tokens.interface import TokenCounter
 from innkeeper.knowledge.worldinfo.books import Books
 from innkeeper.knowledge.worldinfo.entry import Position, WorldEntry
-from innkeeper.knowledge.worldinfo.scan import Scanned, scan
+from innkeeper.knowledge.worldinfo.scan import scan
+from innkeeper.knowledge.worldinfo.scanned import Scanned
 from innkeeper.knowledge.worldinfo.settings import MOST_DEPTH, Scene
 from innkeeper.knowledge.worldinfo.slots import by_order
 from innkeeper.knowledge.worldinfo.timed import TimedEffects
