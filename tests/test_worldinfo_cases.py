@@ -151,7 +151,7 @@ FIELDS = [
 ENTRIES = st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=8)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(
     entries=st.lists(ENTRIES, max_size=5),
     chat=st.lists(st.text(max_size=10), max_size=4),

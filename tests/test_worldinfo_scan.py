@@ -26,7 +26,8 @@ from innkeeper.knowledge.worldinfo.javascript import rounded, trim
 from innkeeper.knowledge.worldinfo.keys import make_key
 from innkeeper.knowledge.worldinfo.lore import Lore
 from innkeeper.knowledge.worldinfo.plan import Plan
-from innkeeper.knowledge.worldinfo.scan import Scanned, scan
+from innkeeper.knowledge.worldinfo.scan import scan
+from innkeeper.knowledge.worldinfo.scanned import Scanned
 from innkeeper.knowledge.worldinfo.settings import Scene, Settings
 from innkeeper.knowledge.worldinfo.timed import TimedEffects
 
@@ -197,6 +198,15 @@ def test_words_that_are_everywhere_end_in_a_note(monkeypatch: pytest.MonkeyPatch
     found = run([*entries, entry(1000, [], "a" * 5000, constant=True)], "b", recursive=True, whole_words=whole)
     assert 1000 in uids(found)
     assert found.notes[0].startswith("there were more keys in longer texts than one activation may search")
+
+
+def test_macros_cannot_make_more_text_than_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scanning, "MOST_TEXT", 5000)
+    scene = Scene(messages=["a"], character="x" * 1000)
+    entries = [entry(0, content="{{char}}" * 3), entry(1, content="{{char}}" * 3), entry(2, ["no"])]
+    found = run(entries, scene=scene, max_context=None)
+    assert uids(found) == [0]
+    assert found.fates[entries[1]].outcome is Outcome.FAILED
 
 
 def test_a_check_ends_a_scan_between_two_sweeps() -> None:

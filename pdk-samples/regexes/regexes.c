@@ -29,7 +29,8 @@ enum { HEADER = 16, ERROR_SIZE = 64 };
 
 static uint32_t most_steps, most_steps_of_all, most_heap;
 static uint32_t steps, steps_of_all;
-static size_t heap;
+/* Bytes that are held, and that were before this expression: what a refused one may have left is not held against it. */
+static size_t heap, heap_before;
 static bool heap_ended;
 static const char *stack_base;
 
@@ -65,7 +66,7 @@ void *lre_realloc(void *opaque, void *pointer, size_t size) {
         free(old);
         return NULL;
     }
-    if (size > most_heap || heap - held > most_heap - size) {
+    if (size > most_heap || heap - heap_before - held > most_heap - size) {
         heap_ended = true;
         return NULL;
     }
@@ -86,6 +87,7 @@ static __attribute__((noinline)) enum verdict test_one(const char *pattern, size
     char error[ERROR_SIZE];
     int size;
     steps = 0;
+    heap_before = heap;
     heap_ended = false;
     stack_base = __builtin_frame_address(0);
     uint8_t *code = lre_compile(&size, error, sizeof error, pattern, length, flags, NULL);

@@ -13,12 +13,14 @@ from typing import Any, Final
 import trio
 
 from innkeeper.knowledge.activation.interface import Active, Line, Message, Request, Result
+from innkeeper.knowledge.model import bounds
 from innkeeper.knowledge.model.base import Item
 from innkeeper.knowledge.regexes.interface import Regex, RegexEngine, Verdict
 from innkeeper.knowledge.tokens.interface import TokenCounter
 from innkeeper.knowledge.worldinfo.books import Books
 from innkeeper.knowledge.worldinfo.entry import Position, WorldEntry
-from innkeeper.knowledge.worldinfo.scan import Scanned, scan
+from innkeeper.knowledge.worldinfo.scan import scan
+from innkeeper.knowledge.worldinfo.scanned import Scanned
 from innkeeper.knowledge.worldinfo.settings import MOST_DEPTH, Scene
 from innkeeper.knowledge.worldinfo.slots import by_order
 from innkeeper.knowledge.worldinfo.timed import TimedEffects
@@ -123,8 +125,8 @@ def _scene(books: Books, request: Request) -> Scene:
         length=len(request.messages),
         injects=request.injected,
         texts=request.texts,
-        character=request.character,
-        user=request.user or "User",
+        character=request.character[: bounds.MOST_NAME],
+        user=request.user[: bounds.MOST_NAME] or "User",
         tags=request.character_tags,
         trigger=request.trigger,
         forced=_named(books, request.force),

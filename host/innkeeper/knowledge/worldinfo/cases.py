@@ -14,7 +14,8 @@ from innkeeper.knowledge.model.problems import KnowledgeError, Problem
 from innkeeper.knowledge.worldinfo.entry import read_world_entry
 from innkeeper.knowledge.worldinfo.lore import Lore
 from innkeeper.knowledge.worldinfo.plan import Plan
-from innkeeper.knowledge.worldinfo.scan import Scanned, scan
+from innkeeper.knowledge.worldinfo.scan import scan
+from innkeeper.knowledge.worldinfo.scanned import Scanned
 from innkeeper.knowledge.worldinfo.settings import Scene, Settings
 from innkeeper.knowledge.worldinfo.timed import TimedEffects
 from innkeeper.knowledge.worldinfo.verdicts import Test

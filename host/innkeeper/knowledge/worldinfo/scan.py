@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Final
 
 from innkeeper.knowledge.activation.interface import Outcome
@@ -13,8 +12,9 @@ from innkeeper.knowledge.worldinfo.gates import State, held_back, kept_from_recu
 from innkeeper.knowledge.worldinfo.groups import losers
 from innkeeper.knowledge.worldinfo.matching import Matching
 from innkeeper.knowledge.worldinfo.plan import Plan, Planned
+from innkeeper.knowledge.worldinfo.scanned import Fate, Scanned
 from innkeeper.knowledge.worldinfo.settings import Scene, Settings
-from innkeeper.knowledge.worldinfo.slots import Slots, place
+from innkeeper.knowledge.worldinfo.slots import place
 from innkeeper.knowledge.worldinfo.timed import Now, TimedEffects
 from innkeeper.knowledge.worldinfo.verdicts import Test, Verdicts
 
@@ -24,43 +24,8 @@ MOST_SWEEPS: Final = 2000
 MOST_LOOKS: Final = 500_000
 """Entries that all sweeps of a scan look at together: some seconds."""
 
-
-@dataclass(frozen=True, slots=True)
-class Fate:
-    """What became of an entry.
-
-    Attributes:
-        outcome: what.
-        reason: why, for its author.
-        sweep: in which it was decided, from 0.
-        tokens: that it has, or None where nobody counted.
-        left: tokens that were left before it, or None.
-    """
-
-    outcome: Outcome
-    reason: str
-    sweep: int = 0
-    tokens: int | None = None
-    left: float | None = None
-
-
-@dataclass(slots=True)
-class Scanned:
-    """What came of a scan.
-
-    Attributes:
-        active: entries with their texts, in the order in which they became active.
-        slots: their texts where they go.
-        fates: of the entries that have another than that none of their keys occurs.
-        overflowed: whether the budget ended.
-        notes: sentences on what did not work as it should.
-    """
-
-    active: list[tuple[WorldEntry, str]]
-    slots: Slots
-    fates: dict[WorldEntry, Fate]
-    overflowed: bool = False
-    notes: list[str] = field(default_factory=list)
+MOST_TEXT: Final = 1 << 25
+"""Characters of all active entries together, macros replaced. What does not fit is left out."""
 
 
 def scan(
@@ -121,6 +86,7 @@ class _Scan:
         self._sweep = 0
         self._looks = 0
         self._overflowed = False
+        self._length = 0
         # Tokens of what was said before this sweep.
         self._said = 0
         # Places of entries that may become active, and of those that cannot any more.
@@ -239,6 +205,11 @@ class _Scan:
                 self._fates[entry] = Fate(Outcome.PROBABILITY, chance, self._sweep)
                 continue
             text = self._scene.substituted(entry.content)
+            self._length += len(text)
+            if self._length > MOST_TEXT:
+                self._close(each)
+                self._fates[entry] = Fate(Outcome.FAILED, f"{reason}; all entries together are too long", self._sweep)
+                continue
             tokens = self._count(text) if text else 0
             spent += tokens
             new.append((entry, text, tokens))
