@@ -308,6 +308,25 @@ def test_an_entry_that_is_too_large_is_named_and_the_others_are_read(tmp_path: P
     assert len(read_base(tmp_path, strict=False).base.items) == 1
 
 
+def test_what_follows_a_value_is_no_part_of_it(tmp_path: Path) -> None:
+    (problem,) = refused(base(tmp_path, '{"kb_id": "w", "x": %s\ufeff, "entries": []}'.replace("%s", "9" * 40)))
+    assert "is not JSON" in problem.message
+
+
+def test_keys_that_cannot_be_shown_are_shown_as_escapes_and_cut(tmp_path: Path) -> None:
+    long = "k" * 5000
+    texts = (
+        '{"kb_id": "w", "\\ud800": 1, "entries": []}',
+        '{"\\ud800" 1}',
+        f'{{"{long}" 1}}',
+        f'{{"kb_id": "w", "entries": [{{"id": "a", "x": {{"{long}": NaN, "\\ud800": NaN}}}}]}}',
+        f'{{"kb_id": "w", "entries": [{{"id": "a", "variable_handling": {{"defines_variables": {{"{long}": 1}}}}}}]}}',
+    )
+    for text in texts:
+        for problem in refused(base(tmp_path, text)):
+            assert len(str(problem).encode()) < 600
+
+
 def test_crafted_files_full_of_mistakes_end_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     twice = "{" + ",".join(['"a":1'] * 100_000) + "}"
     wrong = json.dumps({"id": "x" * 129, "content": 7})

@@ -32,6 +32,7 @@ from innkeeper.knowledge.files.regular import open_regular
 from innkeeper.knowledge.files.relative import folded, why_not
 from innkeeper.knowledge.model.bounds import MOST_FILE
 from innkeeper.knowledge.model.problems import KnowledgeError, Problem
+from innkeeper.plugins.tables import visible
 
 PIECE: Final = 64 << 10
 """Bytes that are unpacked at a time."""
@@ -192,7 +193,7 @@ def _looked_over(opened: zipfile.ZipFile, name: str, size: int, bounds: Bounds) 
             if other is not path:
                 sentence = "is there twice" if other == path else f"is the same file as {other!r} on some systems"
         if sentence:
-            problems.append(Problem(info.orig_filename[:200] or "a file without a name", sentence))
+            problems.append(Problem(visible(info.orig_filename, 200) or "a file without a name", sentence))
         elif not info.is_dir() and not _ignored(path):
             found[path] = info
     problems += _files_as_folders(found, taken)

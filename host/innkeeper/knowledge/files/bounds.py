@@ -19,6 +19,9 @@ MOST_PROBLEMS: Final = 1000
 MOST_MISTAKES: Final = 100_000
 """Problems of one file, listed or not, after which it is refused: nobody goes on to count them."""
 
+MOST_SHOWN: Final = 300
+"""Characters of a place in a file that a message shows."""
+
 MOST_ODD: Final = 50
 """Problems of one value that are found by walking through it."""
 

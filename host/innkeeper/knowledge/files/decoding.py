@@ -14,13 +14,14 @@ from itertools import islice
 from typing import Any, NoReturn
 
 from innkeeper.knowledge.files.advice import advice
-from innkeeper.knowledge.files.bounds import MOST_DIGITS, MOST_ODD, MOST_TOP, MOST_VALUE, MOST_WALKED
+from innkeeper.knowledge.files.bounds import MOST_DIGITS, MOST_ODD, MOST_SHOWN, MOST_TOP, MOST_VALUE, MOST_WALKED
 from innkeeper.knowledge.files.odd_values import fits, halved, odd_values
 from innkeeper.knowledge.files.raw import Raw, RawEntry
 from innkeeper.knowledge.files.scanning import Lines, Spot, spots, too_much
 from innkeeper.knowledge.model.bounds import MOST_ENTRIES, MOST_ENTRY, MOST_FILE
 from innkeeper.knowledge.model.entry import path_of
 from innkeeper.knowledge.model.problems import KnowledgeError, Problem
+from innkeeper.plugins.tables import visible
 
 Progress = Callable[[int, int], None]
 """Called now and then with how much is done and how much there is, in any one unit; may raise to end the work."""
@@ -165,7 +166,11 @@ class _Decoder:
                 self._fail("Expecting ':' delimiter", at, key)
             at = skip_space(self._text, at + 1)
             if key in raw.at:
-                raw.problems.append(Problem(key, "is there twice: keep one of them", line=self._lines.line(start)))
+                sentence = "is there twice: keep one of them"
+                raw.problems.append(Problem(visible(key, MOST_SHOWN), sentence, line=self._lines.line(start)))
+            if halved(key) is not None:
+                sentence = "is a key with half of a surrogate pair, which is no character: take the escape away"
+                raw.problems.append(Problem(visible(key, MOST_SHOWN), sentence, line=self._lines.line(start)))
             if len(raw.at) >= MOST_TOP:
                 raise KnowledgeError(f"has more than {MOST_TOP:,} keys at its top", source=self._name)
             raw.at[key] = at
@@ -240,7 +245,7 @@ class _Decoder:
             if self._walked > MOST_WALKED:
                 sentence = "has a key twice, or a number that JSON or 64 bits do not have"
                 return [self._problem(Spot((), start), where, value, sentence)]
-            odd = islice(odd_values(spots(self._text, start)), MOST_ODD)
+            odd = islice(odd_values(spots(self._text, start, end)), MOST_ODD)
             return [self._problem(spot, where, value, sentence) for spot, sentence in odd]
         if self._surrogates and (half := halved(value)) is not None:
             sentence = "has half of a surrogate pair, which is no character: take the escape away"
@@ -248,12 +253,13 @@ class _Decoder:
         return []
 
     def _problem(self, spot: Spot, where: str, value: Any, sentence: str) -> Problem:
-        return Problem(path_of(where, spot.path), sentence, name_of(value), self._lines.line(spot.at))
+        place = visible(path_of(where, spot.path), MOST_SHOWN)
+        return Problem(place, sentence, name_of(value), self._lines.line(spot.at))
 
     def _fail(self, message: str, at: int, where: str) -> NoReturn:
         line, column = self._lines.line(at), self._lines.column(at)
         sentence = f"is not JSON: {advice(message, self._text, at)} (line {line}, column {column})"
-        raise KnowledgeError(Problem(where, sentence, line=line), source=self._name)
+        raise KnowledgeError(Problem(visible(where, MOST_SHOWN), sentence, line=line), source=self._name)
 
 
 def skip_space(text: str, at: int) -> int:

@@ -14,6 +14,7 @@ from innkeeper.knowledge.files.bounds import MOST_MEDIUM
 from innkeeper.knowledge.files.regular import open_regular
 from innkeeper.knowledge.files.relative import why_no_medium
 from innkeeper.knowledge.model.problems import KnowledgeError, Problem
+from innkeeper.plugins.tables import visible
 
 TYPES: Final = MappingProxyType(
     {
@@ -142,4 +143,4 @@ def _checked(path: str) -> str:
 
 
 def _wrong(path: str, sentence: str) -> KnowledgeError:
-    return KnowledgeError(Problem(path[:200] or "the path of a media file", sentence))
+    return KnowledgeError(Problem(visible(path, 200) or "the path of a media file", sentence))

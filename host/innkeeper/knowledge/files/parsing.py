@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from innkeeper.knowledge.files import detection
-from innkeeper.knowledge.files.bounds import MOST_MISTAKES, MOST_PROBLEMS, MOST_WALKED
+from innkeeper.knowledge.files.bounds import MOST_MISTAKES, MOST_PROBLEMS, MOST_SHOWN, MOST_WALKED
 from innkeeper.knowledge.files.collecting import no_collections
 from innkeeper.knowledge.files.decoding import Progress, decode, kind_of, name_of
 from innkeeper.knowledge.files.names import slug
@@ -19,6 +19,7 @@ from innkeeper.knowledge.files.upgrades import FIRST, chain, is_newer, parse_ver
 from innkeeper.knowledge.model.base import SCHEMA_VERSION, Base, BaseInfo, Item
 from innkeeper.knowledge.model.entry import Entry, problems_of
 from innkeeper.knowledge.model.problems import KnowledgeError, Problem
+from innkeeper.plugins.tables import visible
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -162,7 +163,10 @@ def _info(document: dict[str, Any], raw: Raw) -> tuple[BaseInfo | None, list[Pro
         found = problems_of(error, "")
         keys = [str(each["loc"][0]) if each["loc"] else "" for each in _errors(error)]
         at = [raw.lines.line(raw.at[key]) if key in raw.at else 0 for key in keys]
-        return None, [replace(problem, line=line) for problem, line in zip(found, at, strict=True)]
+        return None, [
+            replace(problem, where=visible(problem.where, MOST_SHOWN), line=line)
+            for problem, line in zip(found, at, strict=True)
+        ]
 
 
 class _Entries:
@@ -225,8 +229,11 @@ class _Entries:
         at = [raw.at] * len(found)
         self._walked += raw.end - raw.at
         if self._walked <= MOST_WALKED and len(self.problems) < MOST_PROBLEMS:
-            at = places(self._raw.text, raw.at, [tuple(each["loc"]) for each in _errors(error)])
-        return [replace(problem, line=self._raw.lines.line(each)) for problem, each in zip(found, at, strict=True)]
+            at = places(self._raw.text, raw.at, raw.end, [tuple(each["loc"]) for each in _errors(error)])
+        return [
+            replace(problem, where=visible(problem.where, MOST_SHOWN), line=self._raw.lines.line(each))
+            for problem, each in zip(found, at, strict=True)
+        ]
 
 
 def _errors(error: ValidationError) -> Any:

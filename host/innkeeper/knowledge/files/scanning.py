@@ -112,18 +112,18 @@ class Spot:
     twice: bool = False
 
 
-def spots(text: str, at: int) -> Iterator[Spot]:
+def spots(text: str, at: int, end: int) -> Iterator[Spot]:
     """The values of a document in the order of the text, and the keys that are there twice.
 
     Args:
-        text: that a decoder has taken for JSON from `at` on, to the end of one value.
-        at: where the value begins.
+        text: which a decoder has taken for one value of JSON from `at` to `end`; what follows may be anything.
+        at, end: where the value begins, and what is behind it.
     """
     path: list[str | int] = []
     # The keys of each object that is open; None for an array.
     open_: list[set[str] | None] = []
     key_next = False
-    while (found := _TOKEN.match(text, at)) is not None:
+    while (found := _TOKEN.match(text, at, end)) is not None:
         group = found.lastindex or 0
         start, at = found.start(group), found.end()
         mark = found[2]
@@ -160,15 +160,15 @@ def spots(text: str, at: int) -> Iterator[Spot]:
             return
 
 
-def places(text: str, at: int, wanted: Sequence[Path]) -> list[int]:
+def places(text: str, at: int, end: int, wanted: Sequence[Path]) -> list[int]:
     """Where values stand, or the nearest of what they are in (list of int, one for each that is wanted).
 
     Args:
-        text, at: as of `spots`.
+        text, at, end: as of `spots`.
         wanted: paths from the value at `at`; they may go on where the document does not.
     """
     prefixes = {path[:length] for path in wanted for length in range(len(path) + 1)}
-    known = {spot.path: spot.at for spot in spots(text, at) if spot.path in prefixes}
+    known = {spot.path: spot.at for spot in spots(text, at, end) if spot.path in prefixes}
     return [
         next(known[path[:length]] for length in range(len(path), -1, -1) if path[:length] in known) for path in wanted
     ]
