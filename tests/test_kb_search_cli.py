@@ -222,6 +222,23 @@ async def test_what_was_embedded_before_a_failure_or_ctrl_c_is_there_afterwards(
     assert np.linalg.norm(found.vectors, axis=1) == pytest.approx(1, abs=1e-3)
 
 
+async def test_a_base_that_cannot_keep_vectors_says_so_before_all_are_made(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "_BATCH", 4)
+    (home / "knowledge" / "world" / "knowledge.json").rename(home / "knowledge" / "alone.json")
+    (home / "knowledge" / "world").rmdir()
+    model = Concepts({})
+
+    async def opened() -> Concepts:
+        return model
+
+    keeper = EmbeddingKeeper(FileKeeper(), Models([Model("m", "concepts", "offline", "", opened)], "m"))
+    with pytest.raises(KnowledgeError, match="single file"):
+        await keeper.embed(Registry(home).find("world"), "m")
+    assert len(model.asked) == 1
+
+
 async def test_the_keys_of_models_that_can_be_used_are_known() -> None:
     async def broken() -> OfflineEmbedder:
         raise EmbeddingError("gone")

@@ -280,7 +280,7 @@ def test_whatever_was_changed_the_answers_are_those_of_a_base_that_is_built_anew
     changes: list[tuple[str, int, list[str]]], many: bool
 ) -> None:
     model = ModelIdentity("m", "", DIMENSION)
-    names = ("_FROZEN", "_MANY", "_DEAD", "_SPARE", "_AT_ONCE")
+    names = ("_FROZEN", "_MANY", "_DEAD", "_SPARE", "_ROUND")
     before = [getattr(live_module, name) for name in names]
     try:
         # So small that each run merges and packs.

@@ -169,12 +169,16 @@ def test_the_same_vectors_make_the_same_index() -> None:
 
 
 def test_a_base_has_no_more_vectors_in_memory_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    from innkeeper.knowledge.retrieval import state
-
-    monkeypatch.setattr(state, "MOST_NUMBERS", 100 * DIMENSION)
+    monkeypatch.setattr(vectors, "MOST_NUMBERS", 100 * DIMENSION)
     retriever = Retriever.build([item(at) for at in range(150)], MODEL)
     assert retriever.embedded == 100
     assert len(retriever) == 150
+
+
+def test_a_model_of_the_largest_vectors_takes_no_more_memory_than_a_base_may() -> None:
+    wide = vectors.Vectors(8192, 250_000)
+    assert wide.rows.nbytes <= 8 * vectors.MOST_NUMBERS
+    assert not wide.put(200_000, np.ones(8192, np.float32))
 
 
 def test_rows_grow_with_the_base() -> None:

@@ -199,6 +199,17 @@ def test_terms_are_made_in_time_that_grows_with_the_text_alone(text: str) -> Non
     assert seconds(text) < 64 * max(seconds(text[: len(text) // 8]), 0.01)
 
 
+def test_what_is_remembered_of_words_is_bounded_in_number_and_length() -> None:
+    for at in range(30):
+        list(content_terms(f"{at}" + "x" * 100_000))
+    for at in range(70_000):
+        terms._stem_of(f"w{at}")
+        term_id(f"w{at}")
+    assert len(terms._stems) <= 1 << 16
+    assert len(terms._ids) <= 1 << 16
+    assert max(map(len, terms._stems)) <= terms.MOST_TERM
+
+
 def test_the_script_of_a_text_is_that_of_most_of_its_words() -> None:
     assert main_script("") == "latin"
     assert main_script("the dragon") == "latin"

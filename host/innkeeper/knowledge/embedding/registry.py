@@ -79,11 +79,11 @@ class Models:
         """
         model = self._find(name)
         if model is None:
-            raise EmbeddingError(f"there is no model {name!r} here; there are: {self._names()}")
+            raise EmbeddingError(f"there is no model {name[:100]!r} here; there are: {self._names()}")
         embedder = await self._open(model)
         if name not in (model.name, model.id, embedder.identity.key):
             raise EmbeddingError(
-                f"the model {name!r} is not here: what has its name is {embedder.identity.key!r} by now"
+                f"the model {name[:100]!r} is not here: what has its name is {embedder.identity.key!r} by now"
             )
         return embedder
 
@@ -108,7 +108,7 @@ class Models:
                 try:
                     embedder = await self.open(name)
                 except EmbeddingError as error:
-                    raise EmbeddingError(f"{_WANTS[origin].format(name)}: {error}") from None
+                    raise EmbeddingError(f"{_WANTS[origin].format(name[:100])}: {error}") from None
                 found = self._find(name)
                 return Chosen(embedder, found.name if found is not None else name, origin)
         raise EmbeddingError("no model is set: say one with `--set knowledge.model=wordllama`, or in innkeeper.toml")

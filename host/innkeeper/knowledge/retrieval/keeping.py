@@ -133,7 +133,8 @@ class EmbeddingKeeper:
                 count += len(part)
                 if progress is not None:
                     progress(count, len(missing))
-                if trio.current_time() - since > _EVERY:
+                # The first ones at once: who cannot keep them says so before hours of work.
+                if kept == 0 or trio.current_time() - since > _EVERY:
                     await self._keep(known, embedder, digests, made)
                     kept, since = count, trio.current_time()
         except EmbeddingError as error:

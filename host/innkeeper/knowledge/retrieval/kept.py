@@ -81,6 +81,7 @@ class KeptSearch:
         """
         model = identity_of(state.model)
         items = []
+        self._bytes = 0
         for each in entries:
             items.append(item_of(each))
             self._bytes += len(each.terms)

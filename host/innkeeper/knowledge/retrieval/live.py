@@ -20,8 +20,8 @@ from innkeeper.knowledge.retrieval.state import State, View
 from innkeeper.knowledge.retrieval.vectors import EXACT
 from innkeeper.knowledge.text.blob import Terms, read_terms
 
-_AT_ONCE: Final = 64
-"""Changes that are made while nobody can search."""
+_ROUND: Final = 64
+"""Changes that are made anew while nobody can change anything."""
 
 _MANY: Final = 512
 """New entries from which on their postings become a segment at once."""
@@ -81,25 +81,24 @@ class Live:
                 self._log += changes
 
     def _apply_few(self, state: State, changes: Sequence[Change], read: Sequence[Terms | None]) -> None:
-        for at in range(0, len(changes), _AT_ONCE):
+        for change, terms in zip(changes, read, strict=True):
+            # One by one: an entry may have thousands of terms.
             with self._lock:
-                for change, terms in zip(changes[at : at + _AT_ONCE], read[at : at + _AT_ONCE], strict=True):
-                    if isinstance(change, Indexed) and terms is not None:
-                        state.fresh.add(state.put(change, terms), terms)
-                    else:
-                        state.slots.remove(change.id)
+                if isinstance(change, Indexed) and terms is not None:
+                    state.fresh.add(state.put(change, terms), terms)
+                else:
+                    state.slots.remove(change.id)
                 if state.fresh.entries >= _FRESH:
                     state.freeze()
 
     def _apply_many(self, state: State, changes: Sequence[Change], read: Sequence[Terms | None]) -> None:
         taken: list[tuple[int, Terms]] = []
-        for at in range(0, len(changes), _AT_ONCE):
+        for change, terms in zip(changes, read, strict=True):
             with self._lock:
-                for change, terms in zip(changes[at : at + _AT_ONCE], read[at : at + _AT_ONCE], strict=True):
-                    if isinstance(change, Indexed) and terms is not None:
-                        taken.append((state.put(change, terms), terms))
-                    else:
-                        state.slots.remove(change.id)
+                if isinstance(change, Indexed) and terms is not None:
+                    taken.append((state.put(change, terms), terms))
+                else:
+                    state.slots.remove(change.id)
         segment = segment_of(taken)
         with self._lock:
             state.append(segment)
@@ -165,7 +164,7 @@ class Live:
             while True:
                 with self._writing:
                     log, self._log = self._log, []
-                    if len(log) <= _AT_ONCE:
+                    if len(log) <= _ROUND:
                         _replay(packed, log)
                         with self._lock:
                             self._state = packed

@@ -28,8 +28,8 @@ _COLUMNS: Final[dict[str, type]] = {
 
 
 def room_for(entries: int) -> int:
-    """Slots that are allocated for so many entries. Memory that nobody wrote to costs nothing."""
-    return 2 * entries + 4096
+    """Slots that are allocated for so many entries (int). Memory that nobody wrote to costs nothing."""
+    return entries + entries // 4 + 4096
 
 
 class Slots:

@@ -12,7 +12,7 @@ from innkeeper.knowledge.retrieval.interface import Filters, Indexed
 from innkeeper.knowledge.retrieval.nearest import Nearest
 from innkeeper.knowledge.retrieval.postings import Fresh, Postings, Segment, merged
 from innkeeper.knowledge.retrieval.slots import Mask, Slots, room_for
-from innkeeper.knowledge.retrieval.vectors import MOST_NUMBERS, Vectors
+from innkeeper.knowledge.retrieval.vectors import Vectors
 from innkeeper.knowledge.text.blob import Terms
 from innkeeper.knowledge.text.terms import term_id
 
@@ -81,8 +81,7 @@ class State:
         slot = self.slots.add(entry, terms.length)
         if self.vectors is not None and entry.vector is not None:
             try:
-                usable = (self.vectors.held + 1) * self.vectors.dimension <= MOST_NUMBERS
-                usable = usable and self.vectors.put(slot, entry.vector)
+                usable = self.vectors.put(slot, entry.vector)
             except ValueError:
                 usable = False
             self.unusable += not usable

@@ -31,13 +31,15 @@ class Vectors:
 
     def __init__(self, dimension: int, room: int) -> None:
         self.dimension = dimension
+        self._most = max(2 * MOST_NUMBERS // dimension, 1)
+        room = min(room, self._most)
         self.has = np.zeros(room, np.bool_)
         # Memory that nobody wrote to costs nothing.
         self.rows = np.zeros((room, dimension), np.float32)
         self.held = 0
 
     def put(self, slot: int, vector: Floats) -> bool:
-        """Takes a vector; False where it says nothing: zeros, or a length of no direction.
+        """Takes a vector; False where it says nothing, being zeros, or where the base has too many.
 
         Raises:
             ValueError: it has another dimension, or a number that is not finite.
@@ -45,10 +47,10 @@ class Vectors:
         if vector.shape != (self.dimension,):
             raise ValueError(f"a vector has the shape {vector.shape}, and not ({self.dimension},)")
         made = _unit(vector, "a vector")
-        if made is None:
+        if made is None or slot >= self._most or (self.held + 1) * self.dimension > MOST_NUMBERS:
             return False
         if slot >= len(self.has):
-            room = max(2 * len(self.has), slot + 1)
+            room = min(max(2 * len(self.has), slot + 1), self._most)
             rows, has = np.zeros((room, self.dimension), np.float32), np.zeros(room, np.bool_)
             rows[: len(self.rows)], has[: len(self.has)] = self.rows, self.has
             self.rows, self.has = rows, has

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 UNSPACED: Final = (
@@ -54,6 +54,7 @@ _LATIN_END = 0x0250
 _LOOKED_AT = 512
 
 
+@lru_cache(4096)
 def script_of(character: str) -> str:
     """The script of a letter (str): `LATIN`, `CJK` (Han and kana), "hangul", "cyrillic" and so on, or `OTHER`."""
     code = ord(character)

@@ -31,11 +31,13 @@ _ids: dict[str, int] = {}
 
 
 def _stem_of(word: str) -> str:
+    # Before it is remembered, too: a word may be as long as an entry.
+    word = word[:MOST_TERM]
     found = _stems.get(word)
     if found is None:
         if len(_stems) >= _REMEMBERED:
             _stems.clear()
-        found = _stems[word] = stem(word[:MOST_TERM])
+        found = _stems[word] = stem(word)
     return found
 
 
