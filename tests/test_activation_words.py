@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from activations import PythonRegexes, Scores, active, ask, base, item, line
-from innkeeper.errors import UsageError
+from innkeeper.errors import GuestError, UsageError
 from innkeeper.knowledge.activation import answering
 from innkeeper.knowledge.activation.interface import Message, Outcome
 from innkeeper.knowledge.activation.questions import Likeness
@@ -296,7 +296,9 @@ async def test_a_plugin_decides_and_is_told_no_more_than_it_needs() -> None:
     }
 
 
-@pytest.mark.parametrize("answer", [False, 1, "yes", RuntimeError("secret"), UsageError("no such plugin")])
+@pytest.mark.parametrize(
+    "answer", [False, 1, "yes", RuntimeError("secret"), GuestError("secret"), UsageError("no such plugin")]
+)
 async def test_a_plugin_that_fails_or_says_something_else_keeps_the_entry_back(answer: Any) -> None:
     found = await ask([item("a", "x", trigger_conditions=[ASKS])], "x", plugins=Plugins(answer))
     assert active(found) == []

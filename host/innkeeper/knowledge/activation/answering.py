@@ -7,7 +7,7 @@ from typing import Final
 
 import trio
 
-from innkeeper.errors import InnkeeperError
+from innkeeper.errors import GuestError, InnkeeperError
 from innkeeper.knowledge.activation.conditions import PluginCheck
 from innkeeper.knowledge.activation.questions import Asked, Open, Plugins, RegexTest, Semantic
 from innkeeper.knowledge.regexes.interface import RegexEngine, Verdict
@@ -127,10 +127,13 @@ class Answerer:
 
 
 def _sentence(error: Exception) -> str:
-    """What may be said of a failure: only errors of our own promise to hold no secret."""
+    """What may be said of a failure: only errors of our own promise to hold no secret, and what a guest says of itself
+    is not for whoever reads the notes, which may be another guest."""
     # Late: it brings numpy.
     from innkeeper.knowledge.embedding.interface import EmbeddingError
 
+    if isinstance(error, GuestError):
+        return "it failed by itself"
     if isinstance(error, InnkeeperError | EmbeddingError):
         return str(error)[:300]
     return type(error).__name__

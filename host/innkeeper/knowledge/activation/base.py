@@ -29,7 +29,7 @@ class CompiledBase:
         by_tag: the entries with each tag, ascending.
         others: entries that may become active without a keyword: always active, by conditions, by a regular expression
             or by a key with a macro.
-        semantic: entries that likeness of meaning may activate.
+        semantic: entries that likeness of meaning may activate: position, id and their own threshold.
         macros: entries that have keys with macros.
         deepest: the largest scan depth that an entry asks for by itself, or 0.
         counted: tokens of entries whose text never changes, by tokenizer and position; filled as they are counted.
@@ -45,7 +45,7 @@ class CompiledBase:
     by_name: Mapping[str, Sequence[int]]
     by_tag: Mapping[str, Sequence[int]]
     others: Sequence[int]
-    semantic: Sequence[int]
+    semantic: Sequence[tuple[int, str, float | None]]
     macros: Sequence[int]
     deepest: int
     counted: dict[tuple[str, int], int] = field(default_factory=dict, compare=False, repr=False)
@@ -85,7 +85,8 @@ def compile_base(
     patterns: dict[Pattern, None] = {}
     by_name: dict[str, list[int]] = {}
     by_tag: dict[str, list[int]] = {}
-    others, semantic, macros, deepest = [], [], [], 0
+    semantic: list[tuple[int, str, float | None]] = []
+    others, macros, deepest = [], [], 0
     for position, entry in enumerate(entries):
         by_name.setdefault(entry.entry.displayName or entry.id, []).append(position)
         for tag in dict.fromkeys(entry.entry.management_metadata.tags):
@@ -100,8 +101,9 @@ def compile_base(
             wanting.setdefault(pattern, []).append(position)
         if entry.called:
             others.append(position)
-        if entry.entry.activation_criteria.use_semantic_search:
-            semantic.append(position)
+        criteria = entry.entry.activation_criteria
+        if criteria.use_semantic_search:
+            semantic.append((position, entry.id, criteria.semantic_threshold))
         if entry.has_macros:
             macros.append(position)
         deepest = max(deepest, entry.scan_depth or 0)

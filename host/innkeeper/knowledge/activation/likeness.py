@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from innkeeper.knowledge.activation.base import CompiledBase
-from innkeeper.knowledge.activation.compiled import CompiledEntry
 from innkeeper.knowledge.activation.interface import Request
 from innkeeper.knowledge.activation.questions import Asked, Likeness
 from innkeeper.knowledge.activation.state import State
@@ -54,9 +53,15 @@ class Meaning:
         if likeness is None:
             return set()
         scores, found = likeness.scores, set()
-        for position in base.semantic:
-            score = scores.get(base.entries[position].id)
-            if score is not None and score >= threshold_of(base.entries[position], likeness):
+        # Authors choose few thresholds for many entries.
+        thresholds: dict[float | None, float] = {}
+        for position, entry, own in base.semantic:
+            score = scores.get(entry)
+            if score is None:
+                continue
+            if own not in thresholds:
+                thresholds[own] = threshold_of(own, likeness)
+            if score >= thresholds[own]:
                 found.add(position)
         return found
 
@@ -68,9 +73,9 @@ class Meaning:
         if likeness is None or score is None:
             return _NOTHING
         state.score = score
-        threshold = threshold_of(state.compiled, likeness)
-        reached = score >= threshold
         own = criteria.semantic_threshold
+        threshold = threshold_of(own, likeness)
+        reached = score >= threshold
         why = f"{threshold:.2f}"
         if own is None:
             why += f", the default of {likeness.model}" if likeness.model else ", the model's default"
@@ -80,9 +85,13 @@ class Meaning:
         return Meant(reached, f"likeness {score:.2f} {verb} its threshold {why}")
 
 
-def threshold_of(entry: CompiledEntry, likeness: Likeness) -> float:
-    """The cosine from which an entry is active, under the model at hand."""
-    own = entry.entry.activation_criteria.semantic_threshold
+def threshold_of(own: float | None, likeness: Likeness) -> float:
+    """The cosine from which an entry is active, under the model at hand.
+
+    Args:
+        own: its own, under the model that its base records; None: it has none.
+        likeness: of its base.
+    """
     if own is None:
         return likeness.threshold
     return own if likeness.carried is None else likeness.carried(own)

@@ -240,7 +240,7 @@ class Sweeps:
 
     def _is_lucky(self, state: State, sweep: int) -> bool:
         probability = state.compiled.entry.activation_criteria.trigger_probability
-        if state.sticky or state.compiled.id in self._forced or state.compiled.decorators.activate:
+        if probability >= 1 or state.sticky or state.compiled.id in self._forced or state.compiled.decorators.activate:
             return True
         if self._chance.happens(probability, "probability", state.base.id, state.compiled.id):
             return True
