@@ -148,7 +148,7 @@ ENTRY = st.dictionaries(
 
 
 @given(st.sampled_from(["novelai", "agnai", "risuai"]), st.lists(ENTRY | PLAIN, max_size=4), PLAIN)
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=70)
 def test_whatever_an_entry_of_another_program_is_it_is_read_or_listed(kind: str, entries: list[Any], top: Any) -> None:
     shape: dict[str, dict[str, Any]] = {
         "novelai": {"lorebookVersion": 5, "entries": entries, "settings": top},

@@ -192,7 +192,7 @@ PROMPT = st.dictionaries(
 
 
 @given(st.dictionaries(KEYS | TEXTS, PLAIN | st.lists(PROMPT, max_size=3) | st.dictionaries(KEYS, PLAIN, max_size=3)))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=70)
 def test_whatever_a_preset_says_it_becomes_a_workflow_or_one_clear_error(value: dict[str, Any]) -> None:
     with suppress(KnowledgeError):
         checked(workflow_of(read(value)))

@@ -139,13 +139,23 @@ BOMBS = {
     "hyphens": "{{a" + "-" * 900_000 + "}}",
     "story": "{{#if" + " " * 900_000,
     "commas": "{{random:" + "," * 900_000 + "}}",
+    "picks": "{{pick::a::b}}" * 15_000 + "z" * 700_000,
+    "dice": "{{roll:1000d6}}" * 15_000,
+    "huge numbers": "{{newline::0000000000099999999999}}{{space::999999999999}}",
+    "comments in values": "{{e}}" * 15_000,
     "unknown": "{{x " * 24 + "y" * 500_000 + "}}" * 24,
 }
 
 
 @pytest.mark.parametrize("name", sorted(BOMBS))
 def test_no_text_of_macros_costs_more_than_its_bounds(name: str) -> None:
-    values = {"a": "{{b}}" * 50, "b": "{{c}}" * 50, "c": "{{d}}" * 50, "d": "x" * 100}
+    values = {
+        "a": "{{b}}" * 50,
+        "b": "{{c}}" * 50,
+        "c": "{{d}}" * 50,
+        "d": "x" * 100,
+        "e": "{{//" + "x" * 500_000 + "}}",
+    }
     before = time.thread_time()
     answer = rendered(BOMBS[name], Context(values=values))
     assert len(answer.text) <= max(MOST_WORK, len(BOMBS[name]))

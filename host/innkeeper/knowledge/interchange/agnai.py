@@ -16,6 +16,9 @@ from innkeeper.knowledge.model.problems import KnowledgeError, Problem
 
 KIND = "agnai"
 
+MOST_WILD = 8
+"""Wildcards of one key; one with more is taken as it is written, since each makes a pattern slower."""
+
 _READ = frozenset({"name", "entry", "id", "keywords", "enabled", "priority", "constant"})
 
 
@@ -37,14 +40,14 @@ def read_agnai(raw: Mapping[str, Any], kb_id: str, name: str) -> tuple[Base, lis
     for index, entry in enumerate(entries):
         where = f"entries[{index}]"
         if not isinstance(entry, Mapping):
-            made.problems.append(Problem(where, "should be an object with the fields of an entry"))
+            made.note([Problem(where, "should be an object with the fields of an entry")])
             continue
         fields = Fields(entry, where, str(entry.get("name", ""))[:100])
         document = _document(fields, index)
-        made.problems += fields.problems
+        made.note(fields.problems)
         made.add(document, where)
     top = {key: value for key, value in raw.items() if key != "entries"}
-    return new_base(top_document(kb_id, name, KIND, top), made), made.problems
+    return new_base(top_document(kb_id, name, KIND, top), made), made.listed()
 
 
 def _document(fields: Fields, index: int) -> dict[str, Any]:
@@ -82,7 +85,8 @@ def _document(fields: Fields, index: int) -> dict[str, Any]:
 def keyword_of(key: str) -> str:
     """A key of Agnai's, where `*` is any letters and `?` is one, as a keyword of ours."""
     key = key.strip()
-    if "*" not in key and "?" not in key:
+    wild = sum(map(key.count, "*?"))
+    if not 0 < wild <= MOST_WILD:
         return key
     pattern = "".join(r"\w*" if letter == "*" else r"\w" if letter == "?" else _escaped(letter) for letter in key)
     pattern = re.sub(r"(?:\\w\*)+", r"\\w*", pattern)

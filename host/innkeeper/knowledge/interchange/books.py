@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
+from innkeeper.knowledge.files.bounds import MOST_PROBLEMS
 from innkeeper.knowledge.interchange.book_entry import BOOK, book_of_world, made_by_sillytavern, world_of_book
 from innkeeper.knowledge.interchange.residue import residue
 from innkeeper.knowledge.interchange.tops import base_document
@@ -34,6 +35,9 @@ class Made:
     items: list[Item] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     _ids: set[str] = field(default_factory=set)
+    _numbers: dict[str, int] = field(default_factory=dict)
+    _more: int = 0
+    _full: bool = False
 
     def add(self, document: dict[str, Any], where: str, finish: Callable[[Item], dict[str, Any]] | None = None) -> None:
         """Takes an entry, if it is sound.
@@ -50,10 +54,10 @@ class Made:
         if isinstance(id_, str) and id_ in self._ids:
             document["id"] = self._free(id_)
             said = f"another entry has the id {id_!r}; this one is {document['id']!r}"
-            self.problems.append(Problem(where, said[:300], _name(document)))
+            self.note([Problem(where, said[:300], _name(document))])
         entry, problems = read_entry(document, where)
         if entry is None:
-            self.problems += problems
+            self.note(problems)
             return
         item = Item(document, entry)
         if finish is not None:
@@ -65,22 +69,35 @@ class Made:
         size = len(json.dumps(document, ensure_ascii=False).encode("utf-8", "surrogatepass"))
         if size > bounds.MOST_ENTRY:
             said = f"the entry has {size:,} bytes; at most {bounds.MOST_ENTRY:,} are possible"
-            self.problems.append(Problem(where, said, _name(document)))
+            self.note([Problem(where, said, _name(document))])
             return
         self._ids.add(entry.id)
         self.items.append(item)
 
+    def note(self, problems: Sequence[Problem]) -> None:
+        """Adds to what is wrong, up to `MOST_PROBLEMS`; the others are counted."""
+        fit = max(0, MOST_PROBLEMS - len(self.problems))
+        self.problems += problems[:fit]
+        self._more += len(problems[fit:])
+
+    def listed(self) -> list[Problem]:
+        """Everything that is wrong; the last says how much more there is."""
+        return [*self.problems, Problem("", f"and {self._more:,} problems more")] if self._more else self.problems
+
     def _free(self, id_: str) -> str:
-        number = 2
-        while f"{id_[:100]}-{number}" in self._ids:
-            # Doubling, so that many equal ids do not make it quadratic.
-            number = number + 1 if number < 1000 else number + len(self._ids)
-        return f"{id_[:100]}-{number}"
+        start = id_[:100]
+        # Goes on where it ended last: many equal ids do not make it quadratic.
+        number = self._numbers.get(start, 2)
+        while f"{start}-{number}" in self._ids:
+            number += 1
+        self._numbers[start] = number + 1
+        return f"{start}-{number}"
 
     def _too_many(self, where: str) -> None:
-        said = f"at most {bounds.MOST_ENTRIES:,} entries are possible; the rest is left out"
-        if not self.problems or self.problems[-1].message != said:
+        if not self._full:
+            said = f"at most {bounds.MOST_ENTRIES:,} entries are possible; the rest is left out"
             self.problems.append(Problem(where, said))
+        self._full = True
 
 
 def read_world_book(raw: Mapping[str, Any], kb_id: str, name: str) -> tuple[Base, list[Problem]]:
@@ -105,13 +122,13 @@ def read_world_book(raw: Mapping[str, Any], kb_id: str, name: str) -> tuple[Base
         world = entries[key]
         where = f"entries.{key[:100]}"
         if not isinstance(world, Mapping):
-            made.problems.append(Problem(where, "should be an object with the fields of an entry"))
+            made.note([Problem(where, "should be an object with the fields of an entry")])
             continue
         good = 0 < len(key) <= bounds.MOST_ID
         document, problems = translated(world, key if good else f"entry-{len(made.items)}", where)
-        made.problems += problems
+        made.note(problems)
         made.add(document, where, None if _is_native(world) else _of_world(world, None if good else key))
-    return new_base(base_document(raw, kb_id, name, WORLD), made), made.problems
+    return new_base(base_document(raw, kb_id, name, WORLD), made), made.listed()
 
 
 def read_character_book(raw: Mapping[str, Any], kb_id: str, name: str, where: str = "") -> tuple[Base, list[Problem]]:
@@ -139,14 +156,14 @@ def read_character_book(raw: Mapping[str, Any], kb_id: str, name: str, where: st
     for index, entry in enumerate(entries):
         place = f"{at}[{index}]"
         if not isinstance(entry, Mapping):
-            made.problems.append(Problem(place, "should be an object with the fields of an entry"))
+            made.note([Problem(place, "should be an object with the fields of an entry")])
             continue
         world = world_of_book(entry, index)
         id_ = str(world["uid"])[: bounds.MOST_ID] or str(index)
         document, problems = translated(world, id_, place, whole=False)
-        made.problems += problems
+        made.note(problems)
         made.add(document, place, None if _is_native(entry) else _of_book(entry))
-    return new_base(base_document(raw, kb_id, name, BOOK), made), made.problems
+    return new_base(base_document(raw, kb_id, name, BOOK), made), made.listed()
 
 
 def new_base(document: dict[str, Any], made: Made) -> Base:

@@ -51,7 +51,7 @@ def card_base(card: Card, data: bytes, *, fields: bool = True) -> tuple[Base, li
         made.add(item.document, "data.character_book")
     for document, where in field_documents(card) if fields else ():
         made.add(document, where)
-    return new_base({**base.document, "kb_extensions": extensions}, made), problems + made.problems
+    return new_base({**base.document, "kb_extensions": extensions}, made), problems + made.listed()
 
 
 def card_of_base(base: Base) -> tuple[Card | None, Base]:

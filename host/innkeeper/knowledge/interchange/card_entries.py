@@ -50,12 +50,19 @@ def field_documents(card: Card) -> Iterator[tuple[dict[str, Any], str]]:
         yield note, "data.extensions.depth_prompt"
     greetings = [("first_mes", "first_mes", card.text("first_mes"))]
     for key in ("alternate_greetings", "group_only_greetings"):
-        greetings += [(f"{key}-{number}", key, text) for number, text in enumerate(card.texts(key)[:1000], 1)]
+        greetings += [(f"{key}-{number}", key, text) for number, text in _numbered(card, key)]
     for id_, key, text in greetings:
         if text:
             name = "Greeting" if key == "first_mes" else f"Greeting {id_.rpartition('-')[2]}"
             usage = {"priority": 100, "placement": None, "role": "assistant"}
             yield _document(card, id_, key, GREETING, name, text, usage, always=False), f"data.{key}"
+
+
+def _numbered(card: Card, key: str) -> list[tuple[int, str]]:
+    # By its place in the card, whatever else is in the list.
+    value = card.data.get(key)
+    texts = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+    return [(number, text) for number, text in enumerate(texts[:1000], 1) if isinstance(text, str)]
 
 
 def _depth_prompt(card: Card) -> dict[str, Any] | None:

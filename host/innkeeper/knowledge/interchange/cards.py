@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,6 +17,9 @@ LOOKS_LIKE_A_CARD: Final = frozenset({"first_mes", "mes_example", "char_name", "
 
 KEYWORDS: Final = ("ccv3", "chara")
 """Of text chunks with a card; the first that is there counts."""
+
+ASSET: Final = "chara-ext-asset_:"
+"""The beginning of the keyword of a text chunk with an asset (V3), before its path."""
 
 V1_FIELDS: Final = ("name", "description", "personality", "scenario", "first_mes", "mes_example")
 
@@ -46,7 +49,7 @@ class Card:
         container: "json", "png" or "charx".
         data: where the fields lie: `document["data"]`, or the document itself.
         problems: fields that are not what they should be, with what is read instead.
-        files: paths of the other files of a CHARX archive, with their sizes in bytes.
+        files: paths of the other files of a CHARX archive, or of the assets in a PNG, with their sizes in bytes.
     """
 
     document: dict[str, Any]
@@ -107,15 +110,15 @@ def read_card(data: bytes, name: str) -> Card:
     """
     if data.startswith(SIGNATURE):
         return _of_png(data, name)
-    if is_card_container(data) or b"PK\x03\x04" in data[:4096]:
+    if data[:2000].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
+        return card_of(read_json(data, name), name, "json")
+    if b"PK\x03\x04" in data:
         from innkeeper.knowledge.interchange.charx import read_charx
 
         raw, files = read_charx(data, name)
         return card_of(raw, name, "charx", files)
-    if data[:2000].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{":
-        said = "is no character card: neither JSON nor PNG nor CHARX (cards as YAML are not read)"
-        raise KnowledgeError(said, source=name)
-    return card_of(read_json(data, name), name, "json")
+    said = "is no character card: neither JSON nor PNG nor CHARX (cards as YAML are not read)"
+    raise KnowledgeError(said, source=name)
 
 
 def card_of(raw: Any, name: str, container: str, files: Mapping[str, int] | None = None) -> Card:
@@ -183,7 +186,7 @@ def _of_png(data: bytes, name: str) -> Card:
     for keyword in KEYWORDS:
         for text in texts:
             if text.keyword.lower() == keyword:
-                return card_of(_card_of_text(text, name), name, "png")
+                return card_of(_card_of_text(text, name), name, "png", _assets(texts))
     kinds: dict[str, int] = {}
     for chunk in chunks(data, name):
         kind = chunk.kind.decode("ascii")
@@ -192,6 +195,15 @@ def _of_png(data: bytes, name: str) -> Card:
     words = ", ".join(repr(text.keyword[:40]) for text in texts[:20])
     said = f"has no character card: no text chunk 'chara' or 'ccv3'. Its chunks: {found}"
     raise KnowledgeError(said + (f"; its texts: {words}" if words else "; it has no texts"), source=name)
+
+
+def _assets(texts: Sequence[Text]) -> dict[str, int]:
+    # Base64: three bytes in four characters.
+    return {
+        text.keyword[len(ASSET) :]: len(text.text) * 3 // 4
+        for text in texts
+        if text.keyword.lower().startswith(ASSET) and len(text.keyword) > len(ASSET)
+    }
 
 
 def _card_of_text(text: Text, name: str) -> Any:

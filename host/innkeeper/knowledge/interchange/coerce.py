@@ -85,7 +85,7 @@ class Fields:
             return []
         if isinstance(value, str):
             self.wrong(key, "should be a list of keys; the text is split at its commas")
-            value = [part.strip() for part in value.split(",") if part.strip()]
+            value = [part.strip() for part in value.split(",", bounds.MOST_KEYS) if part.strip()]
         if not isinstance(value, list):
             self.wrong(key, "should be a list of keys; none is used")
             return []

@@ -35,14 +35,14 @@ def read_novelai(raw: Mapping[str, Any], kb_id: str, name: str) -> tuple[Base, l
     for index, entry in enumerate(entries):
         where = f"entries[{index}]"
         if not isinstance(entry, Mapping):
-            made.problems.append(Problem(where, "should be an object with the fields of an entry"))
+            made.note([Problem(where, "should be an object with the fields of an entry")])
             continue
         fields = Fields(entry, where, str(entry.get("displayName", ""))[:100])
         document = _document(fields, index)
-        made.problems += fields.problems
+        made.note(fields.problems)
         made.add(document, where)
     top = {key: value for key, value in raw.items() if key != "entries"}
-    return new_base(top_document(kb_id, name, KIND, top), made), made.problems
+    return new_base(top_document(kb_id, name, KIND, top), made), made.listed()
 
 
 def _document(fields: Fields, index: int) -> dict[str, Any]:

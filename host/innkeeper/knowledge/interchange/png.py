@@ -24,6 +24,9 @@ MOST_TEXT: Final = 64 << 20
 MOST_TEXTS: Final = 128 << 20
 """Bytes of all texts of one file, uncompressed."""
 
+_PIECE: Final = 1 << 20
+"""Bytes that are uncompressed at a time."""
+
 TEXTS: Final = (b"tEXt", b"zTXt", b"iTXt")
 
 
@@ -112,14 +115,15 @@ def read_texts(data: bytes, source: str) -> list[Text]:
     Raises:
         KnowledgeError: as `chunks`, or a text is beyond a bound. One that cannot be uncompressed is left out.
     """
-    found, total = [], 0
+    found, left = [], MOST_TEXTS
     for chunk in chunks(data, source):
         if chunk.kind in TEXTS:
-            text = _text(chunk.kind, data[chunk.start + 8 : chunk.start + 8 + chunk.size], MOST_TEXTS - total, source)
+            text, cost = _text(chunk.kind, data[chunk.start + 8 : chunk.start + 8 + chunk.size], left, source)
+            # What could not be uncompressed to its end was work, too.
+            left -= cost
+            if left < 0:
+                raise KnowledgeError(f"the texts of the PNG have more than {MOST_TEXTS:,} bytes", source=source)
             if text is not None:
-                total += len(text.text)
-                if total > MOST_TEXTS:
-                    raise KnowledgeError(f"the texts of the PNG have more than {MOST_TEXTS:,} bytes", source=source)
                 found.append(text)
     return found
 
@@ -159,37 +163,44 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _text(kind: bytes, data: bytes, left: int, source: str) -> Text | None:
+def _text(kind: bytes, data: bytes, left: int, source: str) -> tuple[Text | None, int]:
     keyword, separator, rest = data.partition(b"\0")
     if not separator or len(keyword) > 79:
-        return None
+        return None, 0
     packed = False
     if kind == b"zTXt":
         packed, rest = True, rest[1:]
     elif kind == b"iTXt":
         if len(rest) < 2:
-            return None
+            return None, 0
         packed = rest[0] == 1
         parts = rest[2:].split(b"\0", 2)
         if len(parts) < 3:
-            return None
+            return None, 0
         rest = parts[2]
     if len(rest) > MOST_TEXT:
         raise KnowledgeError(f"a text of the PNG has more than {MOST_TEXT:,} bytes", source=source)
-    if packed:
-        unpacked = _unpacked(rest, min(left, MOST_TEXT), source)
-        if unpacked is None:
-            return None
-        rest = unpacked
-    return Text(keyword.decode("latin-1"), rest, kind)
+    name = keyword.decode("latin-1")
+    if not packed:
+        return Text(name, rest, kind), len(rest)
+    unpacked, whole = _unpacked(rest, min(left, MOST_TEXT), source)
+    return Text(name, unpacked, kind) if whole else None, len(unpacked)
 
 
-def _unpacked(data: bytes, most: int, source: str) -> bytes | None:
+def _unpacked(data: bytes, most: int, source: str) -> tuple[bytes, bool]:
     opened = zlib.decompressobj()
+    out: list[bytes] = []
+    size = 0
     try:
-        text = opened.decompress(data, most + 1)
+        while not opened.eof:
+            piece = opened.decompress(data, _PIECE)
+            data = opened.unconsumed_tail
+            if not piece and not data:
+                break
+            size += len(piece)
+            if size > most:
+                raise KnowledgeError(f"a compressed text of the PNG has more than {most:,} bytes", source=source)
+            out.append(piece)
     except zlib.error:
-        return None
-    if len(text) > most:
-        raise KnowledgeError(f"a compressed text of the PNG has more than {most:,} bytes", source=source)
-    return text if opened.eof else None
+        return b"".join(out), False
+    return b"".join(out), opened.eof

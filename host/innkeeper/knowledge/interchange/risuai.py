@@ -40,7 +40,7 @@ def read_risuai(raw: Mapping[str, Any], kb_id: str, name: str) -> tuple[Base, li
     for index, entry in enumerate(entries):
         where = f"data[{index}]"
         if not isinstance(entry, Mapping):
-            made.problems.append(Problem(where, "should be an object with the fields of an entry"))
+            made.note([Problem(where, "should be an object with the fields of an entry")])
             continue
         if _is_folder(entry):
             continue
@@ -49,12 +49,12 @@ def read_risuai(raw: Mapping[str, Any], kb_id: str, name: str) -> tuple[Base, li
         folder = entry.get("folder")
         if isinstance(folder, str) and folder:
             document["management_metadata"]["tags"].append(FOLDER + (names.get(folder[:200]) or folder[:200]))
-        made.problems += fields.problems
+        made.note(fields.problems)
         made.add(document, where)
     top = {key: value for key, value in raw.items() if key != "data"}
     if folders:
         top["folders"] = folders
-    return new_base(top_document(kb_id, name, KIND, top), made), made.problems
+    return new_base(top_document(kb_id, name, KIND, top), made), made.listed()
 
 
 def _document(fields: Fields, index: int) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def _keys(fields: Fields, key: str, regex: bool) -> list[str]:
     if not isinstance(value, str):
         return fields.keys(key)
     # A comma inside of a regular expression separates nothing.
-    parts = [value] if regex else value.split(",")
+    parts = [value] if regex else value.split(",", bounds.MOST_KEYS)
     return fields.few(key, [part.strip() for part in parts if part.strip()])
 
 

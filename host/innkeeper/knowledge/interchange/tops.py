@@ -44,6 +44,7 @@ def base_document(raw: Mapping[str, Any], kb_id: str, name: str, form: str) -> d
         document["kb_extensions"] = {KEY: kept}
     if isinstance(marker, Mapping):
         document = restored(document, marker.get("base"))
+        document.pop("entries", None)
     own = document.get("kb_id")
     return {**document, "kb_id": own if isinstance(own, str) and own else kb_id}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from innkeeper.knowledge.macros.chance import rolled
-from innkeeper.knowledge.macros.context import MOST_DICE
+from innkeeper.knowledge.macros.context import MOST_REPEATED
 
 if TYPE_CHECKING:
     from innkeeper.knowledge.macros.engine import Run
@@ -24,6 +24,9 @@ FIELDS: Final = frozenset(
     }
 )  # fmt: skip
 """Names of values that are no where nobody gives them, when a condition asks."""
+
+_DIE: Final = 50
+"""What a die costs, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +64,16 @@ Function = Callable[["Run", Call], str | None]
 def _repeated(text: str) -> Function:
     def function(_run: Run, call: Call) -> str | None:
         number = call.first
-        return text * int(number) if number.isascii() and number.isdigit() and int(number[:9]) <= MOST_DICE else None
+        good = number.isascii() and number.isdigit() and len(number) <= 4 and int(number) <= MOST_REPEATED
+        return text * int(number) if good else None
 
     return function
 
 
 def _roll(run: Run, call: Call) -> str | None:
-    return rolled(call.whole, run.chance)
+    count, said = rolled(call.whole, run.chance)
+    run.spend(count * _DIE)
+    return said
 
 
 def _reverse(_run: Run, call: Call) -> str | None:

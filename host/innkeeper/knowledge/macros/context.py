@@ -26,7 +26,10 @@ MOST_VALUE: Final = 64 << 10
 """Characters of a variable's value."""
 
 MOST_DICE: Final = 1000
-"""Dice of one roll, and spaces or line breaks of one macro."""
+"""Dice of one roll."""
+
+MOST_REPEATED: Final = 1000
+"""Spaces or line breaks of one macro."""
 
 
 @dataclass(frozen=True, slots=True)

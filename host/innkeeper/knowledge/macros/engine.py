@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from innkeeper.knowledge.macros.builtins import FIELDS, FUNCTIONS, SIMPLE, Call
-from innkeeper.knowledge.macros.chance import picked
+from innkeeper.knowledge.macros.chance import digest_of, picked
 from innkeeper.knowledge.macros.clock import told
 from innkeeper.knowledge.macros.context import (
     MOST_DEPTH,
@@ -84,6 +84,7 @@ class Run:
         self.global_variables = Variables(context.global_variables)
         self.chance = random.Random(context.seed)  # noqa: S311 (no secret hangs on it)
         self._texts = [text]
+        self._digests: dict[str, str] = {}
         self._values = {name.lower(): value for name, value in context.values.items()}
         self._inside: list[str] = []
         self._depth = 0
@@ -105,7 +106,7 @@ class Run:
             else:
                 said = self._macro(node)
                 if isinstance(said, str):
-                    self._spend(len(said))
+                    self.spend(len(said))
                 out.append(said)
         return _joined(out)
 
@@ -135,6 +136,8 @@ class Run:
             return found
         if len(found) > MOST_TEXT or found.count("{{") > MOST_STEPS:
             raise BoundError(f"a value with macros has more than {MOST_TEXT:,} characters or {MOST_STEPS:,} macros")
+        # Reading it is work, whatever it says.
+        self.spend(len(found))
         self._inside.append(name)
         self._texts.append(found)
         try:
@@ -143,7 +146,12 @@ class Run:
             self._texts.pop()
             self._inside.pop()
 
-    def _spend(self, characters: int) -> None:
+    def spend(self, characters: int) -> None:
+        """Counts work.
+
+        Raises:
+            BoundError: it was too much.
+        """
         self._work += characters
         if self._work > MOST_WORK:
             raise BoundError(f"macros would make more than {MOST_WORK:,} characters")
@@ -212,7 +220,10 @@ class Run:
                 options.append(self._scoped(macro))
         if macro.name == "random":
             return self.chance.choice(options)
-        return picked(options, self.context.stable, self._texts[-1], macro.at)
+        text = self._texts[-1]
+        if text not in self._digests:
+            self._digests[text] = digest_of(text)
+        return picked(options, self.context.stable, self._digests[text], macro.at)
 
     def _condition(self, macro: Macro) -> str | None:
         branches, asked = [macro.body], macro.arguments[:1]
