@@ -90,7 +90,7 @@ def read_inputs(document: Mapping[str, Any], active: Sequence[Active] = ()) -> I
         examples=[each if isinstance(each, str) else [_message(one) for one in each] for each in found.examples],
         texts=found.texts,
         llm_parameters=found.llm_parameters,
-        names=dict(found.names),
+        names={str(role): name for role, name in found.names.items()},
     )
 
 
