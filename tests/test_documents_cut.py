@@ -323,19 +323,30 @@ TEXTS = st.lists(CHARACTERS, max_size=150).map("".join)
 
 @settings(deadline=None)
 @given(
-    TEXTS, st.sampled_from(["plain", "markdown"]), st.sampled_from(TOKENIZERS), st.sampled_from([16, 40]), st.booleans()
+    TEXTS,
+    st.sampled_from(["plain", "markdown"]),
+    st.sampled_from(TOKENIZERS),
+    st.sampled_from([(16, 16), (16, 32), (40, 40), (40, 80)]),
+    st.booleans(),
 )
 def test_nothing_is_lost_and_no_entry_is_too_large(
-    text: str, kind: str, tokenizer: str, size: int, overlapped: bool
+    text: str, kind: str, tokenizer: str, sizes: tuple[int, int], overlapped: bool
 ) -> None:
+    size, most = sizes
     overlap = size // 4 if overlapped else 0
-    found = texts(text, kind, **sizes(size), tokenizer=tokenizer, overlap=overlap)
+    found = texts(text, kind, size=size, most=most, tokenizer=tokenizer, overlap=overlap)
     tokens = counter(tokenizer)
-    assert all(each.strip() and tokens.count(each) <= 2 * size for each in found)
+    assert all(each.strip() and tokens.count(each) <= most for each in found)
     if kind == "plain" and not overlap:
         assert ink("".join(found)) == ink(text)
     else:
         assert is_within(ink(text), ink("".join(found)))
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+def test_pieces_whose_sum_is_less_than_the_whole_do_not_make_an_entry_too_large(tokenizer: str) -> None:
+    for each in texts('."' * 40, size=16, most=16, tokenizer=tokenizer):
+        assert counter(tokenizer).count(each) <= 16
 
 
 @settings(deadline=None)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innkeeper.errors import UsageError
-from innkeeper.knowledge.tokens import bpe, named
+from innkeeper.knowledge.tokens import bpe, estimate, named
 from innkeeper.knowledge.tokens.cached import CachedCounter
 from innkeeper.knowledge.tokens.estimate import Estimate
 from innkeeper.knowledge.tokens.words import Words
@@ -162,3 +163,44 @@ def test_every_text_has_a_count_and_more_text_has_no_lower_estimate(text: str) -
     for name in ("estimate", "words"):
         assert named.counter(name).count(text) >= 0
     assert Estimate().count(text + " more words") >= Estimate().count(text)
+
+
+@needs_bpe
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(
+        st.sampled_from([*"aZ é龙。、 \n\t'1.!/-", "\u0301", "'s", "'LL ", " \n", "😀", "中文", "don't", "\u00a0"]),
+        max_size=60,
+    )
+)
+def test_a_text_that_is_counted_in_stretches_has_the_count_of_the_whole(parts: list[str]) -> None:
+    from rs_bpe.bpe import openai
+
+    text = "".join(parts)
+    for name in bpe.ENCODINGS:
+        whole = getattr(openai, name)().count(text)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bpe, "STRETCH", 3)
+            assert bpe.Encoding(name).count(text) == whole
+
+
+def test_a_long_text_is_counted_in_stretches_that_let_other_threads_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "The ferry leaves at six, and nobody sees the other bank. " * 20_000
+    lengths: list[int] = []
+
+    def cost(part: str) -> float:
+        lengths.append(len(part))
+        return 1.0
+
+    monkeypatch.setattr(estimate, "_cost", cost)
+    Estimate().count(text)
+    assert max(lengths) <= estimate.STRETCH
+    assert sum(lengths) == len(text)
+    if EXACT:
+        lengths.clear()
+        encoding = bpe.Encoding("o200k_base")
+        encoding.count("ready")
+        monkeypatch.setattr(encoding, "_tokenizer", SimpleNamespace(count=lambda part: lengths.append(len(part)) or 0))
+        encoding.count(text)
+        assert max(lengths) <= bpe.STRETCH + 100
+        assert sum(lengths) == len(text)

@@ -84,9 +84,10 @@ class _Cutter:
         self._counter = counter
         self._break = max(1, counter.count(_BREAK))
         self._most = options.most - options.overlap
+        self._size = min(options.size, self._most)
 
     def texts(self, section: _Section) -> list[str]:
-        size = self._options.size
+        size = self._size
         found: list[str] = []
         current: list[str] = []
         total = 0
@@ -119,7 +120,7 @@ class _Cutter:
     def _heads(self, heads: Sequence[str]) -> list[str]:
         found = []
         for text in heads:
-            found += grouped(pieces(text, "heading", self._most, self._counter), self._options.size)
+            found += grouped(pieces(text, "heading", self._most, self._counter), self._size, self._counter)
         return found
 
     def _parts(self, block: Block) -> list[str]:
@@ -131,8 +132,13 @@ class _Cutter:
         if around > self._most // 4 or len(before) > MOST_PIECE:
             before, after, around, text = "", "", 0, block.text
         room = self._most - around
-        groups = grouped(pieces(text, block.kind, room, self._counter), min(self._options.size, room))
-        return [f"{before}{group.strip(chr(10))}{after}" for group in groups if group.strip()]
+        groups = grouped(pieces(text, block.kind, room, self._counter), min(self._size, room), self._counter)
+        found = []
+        for group in groups:
+            wrapped = f"{before}{group.strip(chr(10))}{after}"
+            if group.strip():
+                found.append(wrapped if self._counter.count(wrapped) <= self._most else group.strip("\n"))
+        return found
 
     def _fitting(self, parts: list[str]) -> list[str]:
         """Parts as one text; where their sum is longer than they are, as several."""

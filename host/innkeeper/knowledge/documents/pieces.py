@@ -113,18 +113,26 @@ def _clings(character: str) -> bool:
     return unicodedata.combining(character) > 0 or character in "\u200d\ufe0f\ufe0e"
 
 
-def grouped(found: Sequence[tuple[str, int]], size: int) -> list[str]:
+def grouped(found: Sequence[tuple[str, int]], size: int, counter: TokenCounter) -> list[str]:
     """Pieces put together again, each group up to `size` tokens and twice `MOST_PIECE`, or a single piece."""
     groups: list[str] = []
     current: list[str] = []
     total = length = 0
     for piece, tokens in found:
         if current and (total + tokens > size or length + len(piece) > 2 * MOST_PIECE):
-            groups.append("".join(current))
+            groups += _fitting(current, size, counter)
             current, total, length = [], 0, 0
         current.append(piece)
         total += tokens
         length += len(piece)
-    if current:
-        groups.append("".join(current))
-    return groups
+    return groups + _fitting(current, size, counter)
+
+
+def _fitting(group: list[str], size: int, counter: TokenCounter) -> list[str]:
+    """A group as one text. Where tokens of the whole are more than those of its parts, since words of one came to stand
+    at another, as several."""
+    text = "".join(group)
+    if len(group) <= 1 or counter.count(text) <= size:
+        return [text] if text else []
+    middle = len(group) // 2
+    return _fitting(group[:middle], size, counter) + _fitting(group[middle:], size, counter)
