@@ -19,8 +19,9 @@ from innkeeper.cli.main import invoke
 from innkeeper.errors import InternalError, UsageError
 from innkeeper.knowledge.bench.clusters import clustered, near
 from innkeeper.knowledge.bench.lore import LANGUAGES, read_lore, set_name
+from innkeeper.knowledge.bench.overlap import FUNCTION_WORDS
 from innkeeper.knowledge.bench.ranking import MODES, evaluate, steps_of
-from innkeeper.knowledge.bench.sets import DataSet, Question, document
+from innkeeper.knowledge.bench.sets import MOST_DOCUMENTS, MOST_FILE, MOST_QUESTIONS, DataSet, Question, document
 from innkeeper.knowledge.bench.synthetic import KEYWORDS, Writer
 from innkeeper.knowledge.embedding.interface import ModelIdentity, Vectors
 from innkeeper.knowledge.retrieval.interface import Mode
@@ -49,9 +50,7 @@ def scores(keyword: float, hybrid: float, name: str = "some") -> dict[str, Any]:
 def squad_folder(folder: Path, name: str = "tiny") -> Path:
     folder.mkdir(exist_ok=True)
     texts = [f"The {each} stone of the {each} river is {each}." for each in ("amber", "basalt", "chalk", "dusty")]
-    paragraphs = [
-        {"context": text, "qas": [{"question": f"Where is the {text.split()[1]} stone?"}]} for text in texts
-    ]
+    paragraphs = [{"context": text, "qas": [{"question": f"Where is the {text.split()[1]} stone?"}]} for text in texts]
     (folder / f"{name}.json").write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}), "utf-8")
     return folder
 
@@ -299,3 +298,31 @@ def test_made_up_vectors_have_length_1_and_lie_in_clusters() -> None:
     likeness = np.sort(queries @ vectors.T, axis=1)
     assert likeness[:, -1].mean() > 0.6
     assert abs(likeness.mean()) < 0.05
+
+
+# The page
+
+
+def test_the_page_has_every_row_its_aim_and_the_words_that_questions_may_share() -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs" / "knowledge-bench.md").read_text("utf-8")
+    for row in ROWS.values():
+        limit = f"{'at least' if row.least else 'at most'} {row.aim:g} {row.unit}".strip()
+        assert f"| `{row.name}` | {row.title} | {limit} |" in page
+    assert page.rpartition("```text\n")[2].removesuffix("```\n").split() == sorted(FUNCTION_WORDS)
+    assert f"{MOST_DOCUMENTS:,} documents,\n{MOST_QUESTIONS:,} questions and files of {MOST_FILE >> 20} MiB" in page
+
+
+async def test_a_set_of_one_entry_and_one_without_any_text_are_measured() -> None:
+    entries = [document("a", "", "")]
+    found = await evaluate(DataSet("one", entries, [Question("red?", {"a": 1.0})]), Colours(), lambda entry: entry.text)
+    assert {score.ndcg for score in found.scores.values()} == {0.0}
+    entries = [document("a", "", "red")]
+    found = await evaluate(DataSet("one", entries, [Question("red?", {"a": 1.0})]), Colours(), lambda entry: entry.text)
+    assert {score.ndcg for score in found.scores.values()} == {1.0}
+
+
+def test_a_file_whose_name_steers_terminals_is_shown_and_not_sent(tmp_path: Path, capfdbinary: Any) -> None:
+    folder = squad_folder(tmp_path / "data", "\x1b[31mred")
+    assert invoke(["kb", "bench", "--data", str(folder), "--only", "\x1b[31mred"]) == 0
+    captured = capfdbinary.readouterr()
+    assert b"\x1b" not in captured.out + captured.err

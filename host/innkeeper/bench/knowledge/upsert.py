@@ -61,6 +61,6 @@ async def measure(names: Sequence[str], folder: Path, entries: int = ENTRIES, ro
             samples.append(time.perf_counter() - before)
             if document["id"] not in {hit.id for hit in found.hits}:
                 raise InternalError("a change was not found after it was made")
-        held = len((await library.base(PLACE)))
+        held = len(await library.base(PLACE))
     figure = Figure.of(samples, 1e3)
     return {name: Timed(figure, {"entries": held, "slowest": max(samples) * 1e3}) for name in names}
