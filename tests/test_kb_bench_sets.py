@@ -19,8 +19,10 @@ from innkeeper.knowledge.model.problems import KnowledgeError
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["data", "paragraphs", "context", "qas", "question", "x"]), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["data", "paragraphs", "context", "qas", "question", "x"]), inner, max_size=3)
+    ),
     max_leaves=12,
 )
 
@@ -81,7 +83,16 @@ def test_everything_that_is_wrong_is_said_at_once_with_its_place() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\xff\xfe", b"[" * 200_000, b'{"data": []}', b"[]", b"null", b"1" * 5000, b'{"data": [{"paragraphs": [{}]}]}'],
+    [
+        b"",
+        b"\xff\xfe",
+        b"[" * 200_000,
+        b'{"data": []}',
+        b"[]",
+        b"null",
+        b"1" * 5000,
+        b'{"data": [{"paragraphs": [{}]}]}',
+    ],
 )
 def test_what_is_no_squad_is_one_error(data: bytes) -> None:
     with pytest.raises(KnowledgeError):
@@ -113,6 +124,11 @@ def test_a_flood_of_mistakes_is_given_up_after_some() -> None:
     with pytest.raises(KnowledgeError) as caught:
         squad_of(json.dumps(raw).encode(), "x.json")
     assert len(caught.value.problems) == sets.MOST_PROBLEMS
+
+
+def test_a_file_of_millions_of_values_is_refused_before_anything_is_built() -> None:
+    with pytest.raises(KnowledgeError, match="values"):
+        squad_of(b"[" + b"{}," * 1_100_000 + b"{}]", "x.json")
 
 
 # BEIR
@@ -153,7 +169,9 @@ def test_mistakes_of_a_file_name_their_lines(tmp_path: Path) -> None:
     assert "s/corpus.jsonl" in str(caught.value)
 
 
-@pytest.mark.parametrize("qrels", ["", "q\tx\n", "h\tc\ts\nq\tx\tmany\n", "q\tx\t0\n", "q x 1\n", "q\tx\tnan\n\n"])
+@pytest.mark.parametrize(
+    "qrels", ["", "q\tx\n", "h\tc\ts\nq\tx\tmany\n", "q\tx\t0\n", "q x 1\n", "q\tx\tnan\n\n", "h\n\nq\tx\t1e300\n"]
+)
 def test_judgements_that_judge_nothing_are_one_error(tmp_path: Path, qrels: str) -> None:
     folder = beir(tmp_path / "s", [{"_id": "x", "text": "One."}], [{"_id": "q", "text": "a?"}], qrels)
     with pytest.raises(KnowledgeError, match="qrels"):
@@ -179,6 +197,13 @@ def test_any_bytes_are_a_set_or_one_error(corpus: bytes, queries: bytes, qrels: 
             (folder / name).write_bytes(data)
         with pytest.raises(KnowledgeError):
             read_beir(folder)
+
+
+def test_a_file_of_line_breaks_alone_takes_no_memory_and_lines_of_windows_are_read(tmp_path: Path) -> None:
+    folder = beir(tmp_path / "s", [{"_id": "x", "text": "One."}], [{"_id": "q", "text": "a?"}], "q\tx\t1\r\n")
+    with (folder / "corpus.jsonl").open("ab") as file:
+        file.write(b"\n" * 300_000)
+    assert dict(read_beir(folder).questions[0].gains) == {"d0": 1}
 
 
 # Folders

@@ -198,3 +198,23 @@ def test_names_keywords_and_keys_of_groups_count_as_the_text_does() -> None:
     )
     assert entry is not None
     assert shared("Harbour mole, tides and ships?", entry) == ["harbour", "mole", "ship", "tide"]
+
+
+@pytest.mark.parametrize(
+    ("language", "id", "met", "missed"),
+    [
+        ("en", "room-seven", "Put me in room 7, please", "seven rooms"),
+        ("en", "coinage", "that is 30 wicks", "the wick burns"),
+        ("en", "calendar", "in three nine-days", "on day nine"),
+        ("zh", "room-seven", "我住7号客房", "七间房"),
+        ("zh", "coinage", "三枚灯芯就够", "灯芯灭了"),
+        ("zh", "calendar", "散日签的", "第十日"),
+    ],
+)
+def test_regular_expressions_meet_what_their_author_meant(language: str, id: str, met: str, missed: str) -> None:
+    (entry,) = (entry for entry in entries(language) if entry.id == id)
+    (key,) = (key for key in entry.activation_criteria.keywords if key.startswith("/"))
+    pattern, _, flags = key[1:].rpartition("/")
+    compiled = re.compile(pattern, re.I if "i" in flags else 0)
+    assert compiled.search(met)
+    assert not compiled.search(missed)

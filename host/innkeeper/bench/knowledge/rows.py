@@ -62,6 +62,30 @@ _ALL = (
         10.0,
         note="native profile, every message looked at, two levels of recursion, budget of 4,000 tokens",
     ),
+    Row(
+        "upsert",
+        f"a changed entry is found, {ENTRIES:,} entries",
+        "ms",
+        "upsert",
+        20.0,
+        note="from the change, kept in the database, to the end of a hybrid search that finds it; its vector is there",
+    ),
+    Row(
+        "import",
+        "import of a world book of 3.5 MB",
+        "s",
+        "importing",
+        3.0,
+        note="from the file to entries that are kept and can be searched by words",
+    ),
+    Row(
+        "guest-search",
+        "kb.search of a guest beyond the search itself, 10,000 entries",
+        "us",
+        "guest",
+        100.0,
+        note="the difference of two medians; journal off",
+    ),
 )
 
 ROWS: Final = {row.name: row for row in _ALL}

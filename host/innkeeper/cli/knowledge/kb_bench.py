@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from innkeeper.cli.bench import rows_shown
-from innkeeper.cli.output import json_bytes, write_line, write_out, write_table
+from innkeeper.cli.output import json_bytes, printable, write_line, write_out, write_table
 from innkeeper.cli.settings import Settings, json_option, pass_settings
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def bench(settings: Settings, data: str | None, only: tuple[str, ...]) -> int:
         return 0
     plan = runner.planned(folder, only)
     with rows_shown(plan.steps) as progress:
-        report = runner.run(plan, progress)
+        # Names of files are somebody else's.
+        report = runner.run(plan, lambda name: progress(printable(name, 80)))
     if settings.json:
         write_out(json_bytes(report.as_object()))
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ FILES: Final = (CORPUS, QUERIES, QRELS)
 
 _MOST_LINE = 1 << 20
 _MOST_ID = 1000
+_MOST_GAIN = 1e6
 
 
 def is_beir(folder: Path) -> bool:
@@ -106,7 +108,7 @@ def _judgements(path: Path) -> Iterator[tuple[str, str, float]]:
         if gain is None:
             # The first line is a header, as a rule.
             if number > 1:
-                problems.add("score", "should be a number", number)
+                problems.add("score", f"should be a number of at most {_MOST_GAIN:,.0f}", number)
             continue
         found.append((cells[0].strip(), cells[1].strip(), gain))
         if len(found) > MOST_JUDGEMENTS:
@@ -117,8 +119,8 @@ def _judgements(path: Path) -> Iterator[tuple[str, str, float]]:
 
 
 def _lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
-    data = read_bounded(path)
-    for number, raw in enumerate(data.splitlines(), start=1):
+    # One line at a time: a file of line breaks alone would be a list of hundreds of millions.
+    for number, raw in enumerate(BytesIO(read_bounded(path)), start=1):
         if len(raw) > _MOST_LINE:
             problems.add("", f"is longer than {_MOST_LINE >> 20} MiB", number)
             continue
@@ -128,7 +130,7 @@ def _lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
             problems.add("", "is no UTF-8", number)
             continue
         if line.strip():
-            yield number, line
+            yield number, line.rstrip("\r\n")
 
 
 def _row(line: str, number: int, problems: Problems) -> dict[str, Any] | None:
@@ -153,4 +155,5 @@ def _number(cell: str) -> float | None:
         value = float(cell)
     except ValueError:
         return None
-    return value if math.isfinite(value) else None
+    # Sums of larger ones could be infinite.
+    return value if math.isfinite(value) and abs(value) <= _MOST_GAIN else None

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from innkeeper.knowledge.bench.sets import (
     MOST_DOCUMENTS,
+    MOST_FILE,
     MOST_QUESTION,
     MOST_QUESTIONS,
     MOST_TEXT,
@@ -21,7 +21,7 @@ from innkeeper.knowledge.bench.sets import (
     document,
     read_bounded,
 )
-from innkeeper.knowledge.model.problems import KnowledgeError
+from innkeeper.knowledge.interchange.reading import read_json
 
 
 def read_squad(path: Path) -> DataSet:
@@ -45,10 +45,7 @@ def squad_of(data: bytes, source: str) -> DataSet:
         data: the file.
         source: its name, for messages.
     """
-    try:
-        raw = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise KnowledgeError(f"it is no JSON that can be read: {_short(error)}", source=source) from None
+    raw = read_json(data, source, MOST_FILE)
     problems = Problems(source)
     places: dict[str, str] = {}
     asked: list[tuple[str, str]] = []
@@ -103,7 +100,3 @@ def _list(holder: dict[str, Any], key: str, where: str, problems: Problems) -> l
         return found
     problems.add(f"{where}.{key}" if where else key, "should be a list, as SQuAD has it")
     return []
-
-
-def _short(error: Exception) -> str:
-    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]

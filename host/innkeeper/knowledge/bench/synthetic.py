@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections import defaultdict
@@ -116,7 +117,7 @@ class Writer:
         """A world book of SillyTavern as plain data.
 
         Args:
-            size: of its texts and keys, in bytes of UTF-8; as a file it is about a half larger.
+            size: of the whole as a file with indents of four, in bytes of UTF-8; it is larger by one entry at most.
         """
         entries: dict[str, Any] = {}
         written = 0
@@ -124,8 +125,10 @@ class Writer:
             if written >= size:
                 break
             keys, text = document["activation_criteria"]["keywords"], document["content"]["value"]
-            written += len(text.encode()) + sum(len(key.encode()) for key in keys)
-            entries[str(number)] = _world_entry(number, keys, document["displayName"], text, self._chance)
+            made = entries[str(number)] = _world_entry(number, keys, document["displayName"], text, self._chance)
+            # Inside of two objects each of its lines begins with eight blanks more.
+            lines = json.dumps(made, ensure_ascii=False, indent=4)
+            written += len(lines.encode()) + 8 * (lines.count("\n") + 1)
         return {"entries": entries}
 
 
