@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -254,6 +256,21 @@ async def test_a_file_that_is_saved_just_before_it_would_be_written_is_not_overw
     await made.base(WORLD)
     await made.aclose()
     assert saved(file) == {"a": "here", "b": "1", "c": "there"}
+
+
+async def test_a_file_that_is_none_any_more_holds_nobody_up(db: Database, file: Path) -> None:
+    made = await opened(db, file)
+    await made.base(WORLD)
+    file.unlink()
+    os.mkfifo(file)
+    with trio.fail_after(20):
+        await made.change(WORLD, [change("a", "2")], MINE)
+        assert (await values(made))["a"] == "2"
+        await made.aclose()
+    assert stat.S_ISFIFO(file.stat().st_mode)
+    assert made.notes(WORLD) or made._files is not None
+    with pytest.raises(ValueError, match="whole path"):
+        await binding.bind(made.store, WORLD, "knowledge.json")
 
 
 # --- merging --------------------------------------------------------------------------------------------------------

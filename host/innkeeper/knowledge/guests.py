@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import trio
 
@@ -33,6 +33,9 @@ from innkeeper.storage.knowledge_model import (
 from innkeeper.storage.names import check_name
 
 _TRIES: Final = 5
+
+_FEW: Final = 32 << 10
+"""Characters of a document that is taken apart in a fraction of a millisecond."""
 
 T = TypeVar("T")
 
@@ -83,7 +86,7 @@ class GuestBases:
     async def get(self, place: Place, id: str) -> Entry:
         """As `KnowledgeBases.get`."""
         check_name(id, "id")
-        return entry_of(_there(await self._library.base(place), id))
+        return await self._read(_there(await self._library.base(place), id))
 
     async def list(self, place: Place, *, after: str, limit: int, filters: Filters) -> builtins.list[Head]:
         """As `KnowledgeBases.list`."""
@@ -135,8 +138,7 @@ class GuestBases:
         current = 0 if stored is None else stored.version
         if expect not in (None, current):
             raise VersionError(current)
-        old = None if stored is None else entry_of(stored)
-        document = as_document(id, draft, None if stored is None else stored.plain(), old)
+        document = await self._document(id, draft, stored)
         change = Change(id, document, current, source)
         now = self._library.store.now()
         if live is not None and live.state.approval and author:
@@ -171,6 +173,21 @@ class GuestBases:
     async def aclose(self) -> None:
         """Writes what is not written yet."""
         await self._library.aclose()
+
+    async def _read(self, stored: Stored) -> Entry:
+        if len(stored.document) <= _FEW:
+            return entry_of(stored)
+        return await trio.to_thread.run_sync(entry_of, stored, limiter=self._reading)
+
+    async def _document(self, id: str, draft: Draft, stored: Stored | None) -> dict[str, Any]:
+        def work() -> dict[str, Any]:
+            if stored is None:
+                return as_document(id, draft, None, None)
+            return as_document(id, draft, stored.plain(), entry_of(stored))
+
+        if stored is None or len(stored.document) <= _FEW:
+            return work()
+        return await trio.to_thread.run_sync(work, limiter=self._reading)
 
     async def _base_or_none(self, place: Place) -> LiveBase | None:
         try:
