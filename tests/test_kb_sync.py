@@ -21,6 +21,7 @@ from innkeeper.knowledge.library import Library
 from innkeeper.knowledge.live import files as live_files
 from innkeeper.knowledge.store import binding, sync, undoing
 from innkeeper.knowledge.store.legs import dump
+from innkeeper.knowledge.store.limits import StoreQuota
 from innkeeper.knowledge.store.merging import Ours, Row, Theirs, merge
 from innkeeper.knowledge.store.values import EDIT, Origin
 from innkeeper.knowledge.store.writing import ReadOnlyError
@@ -256,6 +257,18 @@ async def test_a_file_that_is_saved_just_before_it_would_be_written_is_not_overw
     await made.base(WORLD)
     await made.aclose()
     assert saved(file) == {"a": "here", "b": "1", "c": "there"}
+
+
+async def test_a_file_that_does_not_fit_keeps_nobody_from_what_is_there(db: Database, file: Path) -> None:
+    made = library(db, files=JsonFiles(), quota=StoreQuota(entries=3))
+    await made.create(WORLD, INFO, file=str(file))
+    await made.base(WORLD)
+    save(file, {"a": "2", "b": "2", "c": "2", "d": "2"})
+    assert await values(made) == {"a": "1", "b": "1", "c": "1"}
+    assert "3 entries" in made.notes(WORLD)[0]
+    save(file, {"a": "2"})
+    assert await values(made) == {"a": "2"}
+    assert made.notes(WORLD) == []
 
 
 async def test_a_file_that_is_none_any_more_holds_nobody_up(db: Database, file: Path) -> None:

@@ -9,7 +9,7 @@ import trio
 
 from innkeeper.errors import BusyError, UsageError
 from innkeeper.knowledge.store.sync import FileSync
-from innkeeper.storage.knowledge_model import NoSuchError, Place, VersionError
+from innkeeper.storage.knowledge_model import FullError, NoSuchError, Place, VersionError
 
 logger = logging.getLogger("innkeeper.knowledge")
 
@@ -47,7 +47,7 @@ class FileKeeper:
         except NoSuchError:
             self._looked.pop(place, None)
             self.problems.pop(place, None)
-        except (BusyError, UsageError, ValueError, VersionError) as error:
+        except (BusyError, UsageError, ValueError, VersionError, FullError) as error:
             sentence = f"knowledge base {place.base!r} is not in step with its file: {error}"
             self.problems[place] = sentence
             logger.warning("%s", sentence)
