@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import os
 import stat
+import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -257,6 +259,37 @@ async def test_a_file_that_is_saved_just_before_it_would_be_written_is_not_overw
     await made.base(WORLD)
     await made.aclose()
     assert saved(file) == {"a": "here", "b": "1", "c": "there"}
+
+
+async def test_a_read_waits_for_no_file_while_somebody_looks_in_the_background(db: Database, file: Path) -> None:
+    free, begun = threading.Event(), threading.Event()
+    free.set()
+
+    class Slow(JsonFiles):
+        def read(self, path: Path) -> Any:
+            begun.set()
+            free.wait(60)
+            return super().read(path)
+
+    made = await opened(db, file, Slow())
+    await made.base(WORLD)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(made.serve)
+        await trio.testing.wait_all_tasks_blocked()
+        free.clear()
+        begun.clear()
+        save(file, {"a": "2"})
+        with trio.fail_after(30):
+            while not begun.is_set():
+                assert await values(made) == {"a": "1", "b": "1", "c": "1"}
+                await trio.lowlevel.checkpoint()
+            # It is being read, for as long as it takes.
+            for _ in range(10):
+                assert await values(made) == {"a": "1", "b": "1", "c": "1"}
+            free.set()
+            while await values(made) != {"a": "2"}:
+                await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_file_that_does_not_fit_keeps_nobody_from_what_is_there(db: Database, file: Path) -> None:
