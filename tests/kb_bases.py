@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from innkeeper.errors import UsageError
 from innkeeper.knowledge.library import Library
 from innkeeper.knowledge.model.problems import KnowledgeError, Problem
 from innkeeper.knowledge.opening import PLAIN
@@ -62,6 +63,8 @@ class JsonFiles:
         self.writes = 0
 
     def read(self, path: Path) -> FileRead:
+        if not path.is_file():
+            raise UsageError(f"{path.name}: is not a regular file")
         data = path.read_bytes()
         try:
             found = json.loads(data)

@@ -342,6 +342,7 @@ def test_options_that_make_no_sense_are_refused_before_anything_is_written(
 # --- models ---------------------------------------------------------------------------------------------------------
 
 
+<<<<<<< HEAD
 def archive(tmp_path: Path, model: str, recorded: str) -> str:
     base = base_of({"kb_id": "w", "embedding_model_id": recorded}, ENTRIES)
     rows = np.ones((1, 4), np.float32) / 2
@@ -351,6 +352,22 @@ def archive(tmp_path: Path, model: str, recorded: str) -> str:
 
 def test_a_base_of_another_model_asks_and_without_a_screen_names_both_options(
     home: Path, kb: Said, tmp_path: Path, keeper: Embedding
+=======
+def test_an_edit_that_ctrl_c_ends_is_not_lost(home: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> bool:
+        raise click.Abort
+
+    monkeypatch.setattr(click, "confirm", interrupted)
+    editor = Editor(monkeypatch, '{"id": "dragon", "content": 7}')
+    code, _, err = run("edit", "world", "dragon")
+    assert code == 6
+    assert str(editor.files[0]) in err
+    editor.files[0].unlink()
+
+
+def test_an_edit_of_what_somebody_changed_meanwhile_is_not_lost_and_undoes_nothing(
+    home: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+>>>>>>> w-store
 ) -> None:
     file = archive(tmp_path, "ada", "ada")
     said = kb("import", file, code=2)[1]

@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from innkeeper.knowledge.guests import GuestBases
 from innkeeper.knowledge.library import Library
 from innkeeper.knowledge.opening import PLAIN
-from innkeeper.knowledge.plain.index import PlainIndex
+from innkeeper.knowledge.plain.index import CANDIDATES, PlainIndex
 from innkeeper.knowledge.plain.legs import PlainLegs
 from innkeeper.knowledge.plain.terms import MOST_TERM, MOST_TERMS, folded, query_terms, terms_of_fields
 from innkeeper.knowledge.store.limits import StoreQuota
@@ -230,6 +230,24 @@ async def test_bounds_of_a_title_and_keywords_are_characters_of_any_script(db: D
 async def test_a_draft_out_of_bounds_is_not_kept(db: Database, draft: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"at most|at least|most is|leave it out|must be"):
         await put(made(db), "a", **draft)
+
+
+async def test_a_term_that_everything_has_costs_no_more_than_its_bound(db: Database) -> None:
+    index = PlainIndex()
+    library = Library(db, PlainLegs(), indexes={PLAIN: lambda: index})
+    changes = [Change(f"{number:04}", {"id": f"{number:04}", "content": {"value": "the"}}) for number in range(1200)]
+    changes[1100] = Change("1100", {"id": "1100", "content": {"value": "the best"}})
+    await library.change(WORLD, changes, Origin("import"))
+    await library.index(WORLD, PLAIN)
+    asked: list[str] = []
+
+    def wanted(id: str) -> int:
+        asked.append(id)
+        return 1
+
+    assert len(index.search(["the"], wanted, 10)) == 10
+    assert len(asked) == CANDIDATES
+    assert index.search(["the", "best"], wanted, 10)[0].id == "1100"
 
 
 async def test_priority_decides_among_all_that_match_alike_however_many_they_are(db: Database) -> None:

@@ -34,7 +34,7 @@ from innkeeper.knowledge.store.writing import where_of
 from innkeeper.storage.database import Database, open_database
 from innkeeper.storage.engines import turn_on_wal, writing_engine
 from innkeeper.storage.knowledge_model import Filters, FullError, NoSuchError, Place, VersionError
-from innkeeper.storage.knowledge_schema import kb_entries, kb_staged
+from innkeeper.storage.knowledge_schema import kb_bases, kb_entries, kb_staged
 from innkeeper.storage.knowledge_sweeping import KnowledgeSweeps
 from innkeeper.storage.plain_json import from_json, to_json
 from innkeeper.storage.upgrade import MIGRATIONS
@@ -600,3 +600,11 @@ def test_a_document_is_kept_with_its_keys_in_their_order(value: dict[str, Any]) 
     except KnowledgeError:
         return
     assert list(json.loads(text)) == list(value)
+
+
+async def test_a_batch_of_which_an_interrupted_erasing_left_nothing_holds_nobody_up(store: KnowledgeStore) -> None:
+    await store.change(WORLD, [change("a", "1")], MINE)
+    await store.db.write(lambda each: each.execute(update(kb_bases).values(folding="gone")))
+    assert await values(store) == {"a": "1"}
+    assert (await store.change(WORLD, [change("a", "2")], MINE)).revision == 2
+    assert await sound(store)

@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
+import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +23,7 @@ from innkeeper.knowledge.library import Library
 from innkeeper.knowledge.live import files as live_files
 from innkeeper.knowledge.store import binding, sync, undoing
 from innkeeper.knowledge.store.legs import dump
+from innkeeper.knowledge.store.limits import StoreQuota
 from innkeeper.knowledge.store.merging import Ours, Row, Theirs, merge
 from innkeeper.knowledge.store.values import EDIT, Origin
 from innkeeper.knowledge.store.writing import ReadOnlyError
@@ -254,6 +259,64 @@ async def test_a_file_that_is_saved_just_before_it_would_be_written_is_not_overw
     await made.base(WORLD)
     await made.aclose()
     assert saved(file) == {"a": "here", "b": "1", "c": "there"}
+
+
+async def test_a_read_waits_for_no_file_while_somebody_looks_in_the_background(db: Database, file: Path) -> None:
+    free, begun = threading.Event(), threading.Event()
+    free.set()
+
+    class Slow(JsonFiles):
+        def read(self, path: Path) -> Any:
+            begun.set()
+            free.wait(60)
+            return super().read(path)
+
+    made = await opened(db, file, Slow())
+    await made.base(WORLD)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(made.serve)
+        await trio.testing.wait_all_tasks_blocked()
+        free.clear()
+        begun.clear()
+        save(file, {"a": "2"})
+        with trio.fail_after(30):
+            while not begun.is_set():
+                assert await values(made) == {"a": "1", "b": "1", "c": "1"}
+                await trio.lowlevel.checkpoint()
+            # It is being read, for as long as it takes.
+            for _ in range(10):
+                assert await values(made) == {"a": "1", "b": "1", "c": "1"}
+            free.set()
+            while await values(made) != {"a": "2"}:
+                await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_file_that_does_not_fit_keeps_nobody_from_what_is_there(db: Database, file: Path) -> None:
+    made = library(db, files=JsonFiles(), quota=StoreQuota(entries=3))
+    await made.create(WORLD, INFO, file=str(file))
+    await made.base(WORLD)
+    save(file, {"a": "2", "b": "2", "c": "2", "d": "2"})
+    assert await values(made) == {"a": "1", "b": "1", "c": "1"}
+    assert "3 entries" in made.notes(WORLD)[0]
+    save(file, {"a": "2"})
+    assert await values(made) == {"a": "2"}
+    assert made.notes(WORLD) == []
+
+
+async def test_a_file_that_is_none_any_more_holds_nobody_up(db: Database, file: Path) -> None:
+    made = await opened(db, file)
+    await made.base(WORLD)
+    file.unlink()
+    os.mkfifo(file)
+    with trio.fail_after(20):
+        await made.change(WORLD, [change("a", "2")], MINE)
+        assert (await values(made))["a"] == "2"
+        await made.aclose()
+    assert stat.S_ISFIFO(file.stat().st_mode)
+    assert made.notes(WORLD) or made._files is not None
+    with pytest.raises(ValueError, match="whole path"):
+        await binding.bind(made.store, WORLD, "knowledge.json")
 
 
 # --- merging --------------------------------------------------------------------------------------------------------

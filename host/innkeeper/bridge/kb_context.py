@@ -54,6 +54,8 @@ class KbContext(KbWriting):
         user: Label = "",
         scope: Labels | None = None,
         force: Annotated[list[Id], Field(max_length=1000)] | None = None,
+        related: bool = True,
+        explain: Annotated[list[Id], Field(max_length=100)] | None = None,
         dry_run: bool = False,
         settings: Map | None = None,
         trace: Literal["none", "active", "all"] = "active",
@@ -78,6 +80,8 @@ class KbContext(KbWriting):
             user: name of the user.
             scope: tags of which an entry must have one; nil: all entries.
             force: ids of entries that are active whatever their criteria say.
+            related: whether entries that belong to active ones are brought, as the budget allows.
+            explain: ids of entries that the trace tells of in any case.
             dry_run: whether nothing of the session is changed.
             settings: further settings of the profile.
             trace: which entries it tells of.
@@ -105,6 +109,8 @@ class KbContext(KbWriting):
             "user": user,
             "scope": scope or [],
             "force": force or [],
+            "related": related,
+            "explain": explain or [],
             "dry_run": dry_run,
             "settings": settings or {},
             "trace": trace,

@@ -64,18 +64,23 @@ class Library:
         self.sessions = Sessions(self.store)
         self.proposals = Proposals(self.store)
         self._shelf = Shelf(self.store, indexes or {}, memory)
-        self._files = None if files is None else FileKeeper(FileSync(self.store, files))
+        self._files = None if files is None else FileKeeper(FileSync(self.store, files), self._shelf.refresh)
 
     async def base(self, place: Place) -> LiveBase:
         """A base, as of now for what this process wrote, and as of `shelf.FRESH` seconds ago for what others did.
 
-        What was wrong with its file is in `notes`; a file that cannot be read keeps no base from being opened.
+        What was wrong with its file is in `notes`; a file that cannot be read keeps no base from being opened. While
+        `serve` runs, a file that somebody edited is read in the background: a read of a base that is in memory waits
+        for no file either.
         """
         files = self._files
         if files is not None and files.due(place):
             there = self._shelf.there(place)
-            if (there is None or there.state.file) and await files.look(place):
-                await self._shelf.refresh(place)
+            if there is not None and files.serving:
+                if there.state.file:
+                    files.ask(place)
+            elif there is None or there.state.file:
+                await files.look(place)
         return await self._shelf.base(place)
 
     async def index(self, place: Place, name: str) -> LiveIndex:
@@ -154,7 +159,6 @@ class Library:
             await binding.bind(self.store, place, file)
             if self._files is not None:
                 await self._files.look(place)
-            await self._shelf.refresh(place)
         return await self.store.state(place)
 
     async def verify(self, place: Place) -> Report:

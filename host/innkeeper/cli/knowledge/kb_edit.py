@@ -144,6 +144,7 @@ class _EditedFile:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
         self._untouched = True
+        self._told = False
 
     def __enter__(self) -> _EditedFile:
         return self
@@ -151,6 +152,9 @@ class _EditedFile:
     def __exit__(self, kind: object, *_: object) -> None:
         if self._untouched:
             self.remove()
+        elif kind is not None and not self._told:
+            # Ctrl-C, or a database that is busy: nothing of that is the writer's fault.
+            write_error(f"innkeeper: {self.kept().message}")
 
     def document(self) -> dict[str, Any]:
         """Opens the editor; what stands in the file afterwards.
@@ -184,6 +188,7 @@ class _EditedFile:
 
     def kept(self) -> InnkeeperError:
         """Says where the file is."""
+        self._told = True
         return UsageError(f"nothing was changed; what you wrote is in {self._path}")
 
     def remove(self) -> None:

@@ -58,6 +58,7 @@ class Bases:
         self._absent: dict[Place, float] = {}
         self._filled: dict[Place, int] = {}
         self._filling = trio.Lock()
+        self._making = trio.CapacityLimiter(1)
         self._looking = trio.CapacityLimiter(1)
 
     async def base(self, place: Place) -> LiveBase:
@@ -147,7 +148,7 @@ class Bases:
         await self.base(place)
         index = await self.library.index(Place(place.owner, place.base), ITEMS)
         assert isinstance(index, ItemsIndex)
-        return index.ready
+        return index.ready or await trio.to_thread.run_sync(index.made, limiter=self._making)
 
     async def follow(self, place: Place, known: Known, info: Mapping[str, Any]) -> None:
         """Binds a base to its file, from now on or again.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -36,51 +37,71 @@ class Ready:
 
 
 class ItemsIndex:
-    """Implements `live.index.LiveIndex`.
-
-    Attributes:
-        ready: as of the newest revision; replaced whole.
-    """
-
-    ready: Ready
+    """Implements `live.index.LiveIndex`. A change costs next to nothing until somebody asks: many changes in a row are
+    made ready together."""
 
     def __init__(self) -> None:
         self._rows: dict[str, tuple[float, Item, int]] = {}
+        self._state: BaseState | None = None
+        self._size = 0
+        self._ready: Ready | None = None
+        self._lock = threading.Lock()
+        # Held by whoever makes it ready: others wait instead of doing the same.
+        self._making = threading.Lock()
 
     def build(self, state: BaseState, entries: Iterator[Stored]) -> None:
         """As `LiveIndex.build`."""
-        for stored in entries:
-            self._take(stored)
-        self._make(state, None)
+        self._take(state, list(entries), ())
 
     def apply(self, state: BaseState, changed: Sequence[Stored], deleted: Sequence[str]) -> None:
         """As `LiveIndex.apply`."""
-        for id in deleted:
-            self._rows.pop(id, None)
-        for stored in changed:
-            self._take(stored)
-        self._make(state, self.ready.compiled)
+        self._take(state, changed, deleted)
 
     @property
     def cost(self) -> int:
         """As `LiveIndex.cost`."""
-        return _FACTOR * sum(size for _, _, size in list(self._rows.values()))
+        return _FACTOR * self._size
 
-    def _take(self, stored: Stored) -> None:
-        try:
-            entry = stored.entry()
-        except KnowledgeError:
-            # Written by a newer version: it cannot be active here.
-            self._rows.pop(stored.id, None)
-            return
-        self._rows[stored.id] = (stored.position, Item(stored.plain(), entry), len(stored.document))
+    @property
+    def ready(self) -> Ready | None:
+        """The base as it is now, where that costs nothing; None: ask `made` in a thread."""
+        ready, state = self._ready, self._state
+        return ready if ready is not None and state is not None and ready.revision == state.revision else None
 
-    def _make(self, state: BaseState, previous: CompiledBase | None) -> None:
-        rows = sorted(self._rows.items(), key=lambda row: (row[1][0], row[0]))
-        items = tuple(item for _, (_, item, _) in rows)
-        info = info_of(state)
-        compiled = compile_base(state.base, items, info=info, previous=previous)
-        self.ready = Ready(state.revision, items, compiled, info)
+    def made(self) -> Ready:
+        """The base as it is now. For a thread: some 5 microseconds for each entry, 0.1 ms for each that is new."""
+        with self._making:
+            with self._lock:
+                state, rows = self._state, dict(self._rows)
+            assert state is not None
+            if self._ready is not None and self._ready.revision == state.revision:
+                return self._ready
+            order = sorted(rows, key=lambda id: (rows[id][0], id))
+            items = tuple(rows[id][1] for id in order)
+            info = info_of(state)
+            previous = None if self._ready is None else self._ready.compiled
+            compiled = compile_base(state.base, items, info=info, previous=previous)
+            self._ready = Ready(state.revision, items, compiled, info)
+            return self._ready
+
+    def _take(self, state: BaseState, changed: Sequence[Stored], deleted: Sequence[str]) -> None:
+        read: dict[str, tuple[float, Item, int] | None] = dict.fromkeys(deleted)
+        for stored in changed:
+            try:
+                item = Item(stored.plain(), stored.entry())
+            except KnowledgeError:
+                # Written by a newer version: it cannot be active here.
+                read[stored.id] = None
+            else:
+                read[stored.id] = (stored.position, item, len(stored.document))
+        with self._lock:
+            for id, row in read.items():
+                gone = self._rows.pop(id, None)
+                self._size -= 0 if gone is None else gone[2]
+                if row is not None:
+                    self._rows[id] = row
+                    self._size += row[2]
+            self._state = state
 
 
 def info_of(state: BaseState) -> BaseInfo | None:

@@ -8,6 +8,9 @@ from typing import Any, Final
 from innkeeper.knowledge.activation.interface import Active, Message, Request
 from innkeeper.knowledge.assembly.inputs import Inputs
 
+_UNMATCHED: Final = 1000
+"""Entries without a match that a whole trace lists."""
+
 _ROLES: Final = ("system", "user", "assistant")
 _ACTIVE: Final[Mapping[str, tuple[type, ...]]] = {
     "base": (str,),
@@ -97,6 +100,9 @@ def request_of(given: Mapping[str, Any]) -> Request:
         scope=tuple(given["scope"]),
         force=tuple(given["force"]),
         dry_run=given["dry_run"],
+        related=given["related"],
+        explain=tuple(given["explain"]),
+        unmatched=_UNMATCHED if given["trace"] == "all" else 0,
     )
 
 

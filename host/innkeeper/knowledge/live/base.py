@@ -114,6 +114,9 @@ class LiveBase:
         Raises:
             GapError: what is told does not lead to what the base counts: it is to be read whole.
         """
+        if delta.state.created != self.state.created or delta.state.revision < self.state.revision:
+            # Erased and made again under the same name.
+            raise GapError
         gone = [id for id in delta.deleted if id in self._rows]
         written = {entry.id for entry in delta.entries}
         gone = [id for id in gone if id not in written]

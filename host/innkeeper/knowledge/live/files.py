@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
 
 from innkeeper.errors import BusyError, UsageError
 from innkeeper.knowledge.store.sync import FileSync
-from innkeeper.storage.knowledge_model import NoSuchError, Place, VersionError
+from innkeeper.storage.knowledge_model import FullError, NoSuchError, Place, VersionError
 
 logger = logging.getLogger("innkeeper.knowledge")
 
@@ -20,14 +21,19 @@ FILES_EVERY: Final = 1.0
 class FileKeeper:
     """Brings bases in step with their files now and then."""
 
-    def __init__(self, sync: FileSync) -> None:
+    def __init__(self, sync: FileSync, refresh: Callable[[Place], Awaitable[None]]) -> None:
         """Args:
         sync: does so for one.
+        refresh: brings what is in memory of a base up to date.
         """
         self._sync = sync
+        self._refresh = refresh
         self._looked: dict[Place, float] = {}
         self._dirty: dict[Place, float] = {}
+        self._wanted: dict[Place, None] = {}
         self._wake = trio.Event()
+        self.serving = False
+        """Whether somebody looks in the background, so that no reader need wait."""
         self.problems: dict[Place, str] = {}
         """What keeps a base and its file apart, as a sentence."""
 
@@ -35,23 +41,29 @@ class FileKeeper:
         """Whether it is time to look at a base's file."""
         return trio.current_time() - self._looked.get(place, -FILES_EVERY) >= FILES_EVERY
 
-    async def look(self, place: Place) -> bool:
-        """Brings a base in step with its file, if they are not; True where there was something to do. What keeps it
-        from that is noted, and tried again later."""
+    def ask(self, place: Place) -> None:
+        """Has somebody look at a base's file in the background."""
+        self._looked[place] = trio.current_time()
+        self._wanted[place] = None
+        self._wake.set()
+
+    async def look(self, place: Place) -> None:
+        """Brings a base in step with its file, if they are not, in memory too. What keeps it from that is noted, and
+        tried again later."""
         self._looked[place] = trio.current_time()
         self._dirty.pop(place, None)
         try:
             done = await self._sync.step(place)
             self.problems.pop(place, None)
-            return done
+            if done:
+                await self._refresh(place)
         except NoSuchError:
             self._looked.pop(place, None)
             self.problems.pop(place, None)
-        except (BusyError, UsageError, ValueError, VersionError) as error:
+        except (BusyError, UsageError, ValueError, VersionError, FullError) as error:
             sentence = f"knowledge base {place.base!r} is not in step with its file: {error}"
             self.problems[place] = sentence
             logger.warning("%s", sentence)
-        return False
 
     def changed(self, place: Place) -> None:
         """Says that a base has something that its file may not have."""
@@ -59,14 +71,22 @@ class FileKeeper:
         self._wake.set()
 
     async def serve(self) -> None:
-        """Writes changes to files, until it is cancelled."""
-        while True:
-            await self._wake.wait()
-            self._wake = trio.Event()
-            while self._dirty:
-                await trio.sleep(FILES_EVERY / 4)
-                for place in [each for each, since in self._dirty.items() if trio.current_time() - since > FILES_EVERY]:
-                    await self.look(place)
+        """Looks at files that somebody asked for, and writes changes to files, until it is cancelled."""
+        self.serving = True
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake = trio.Event()
+                while self._dirty or self._wanted:
+                    while self._wanted:
+                        await self.look(self._wanted.popitem()[0])
+                    for place, since in list(self._dirty.items()):
+                        if trio.current_time() - since > FILES_EVERY:
+                            await self.look(place)
+                    if self._dirty:
+                        await trio.sleep(FILES_EVERY / 4)
+        finally:
+            self.serving = False
 
     async def flush(self) -> None:
         """Writes what is not written yet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ async def bind(store: KnowledgeStore, place: Place, file: str, *, read_only: boo
         file: absolute path, or "".
         read_only: whether nothing changes the base: a newer version wrote the file.
     """
+    if file and not os.path.isabs(file):
+        raise ValueError("a base is bound to the whole path of its file")
     values = {"file": file, "digest": "", "synced": 0, "note": "", "refused": "", "read_only": read_only}
     await _update(store, place, values)
 

@@ -62,22 +62,6 @@ def read_state(connection: Connection, place: Place, where: dict[str, Any], *, w
     return state_of(row)
 
 
-def stored_of(row: Any) -> Stored:
-    """What an entry's row says, without terms and vector."""
-    return Stored(
-        row.id, row.document, row.position, row.version, bool(row.enabled), row.source, row.author, row.created,
-        row.updated, row.digest,
-    )  # fmt: skip
-
-
-def full_of(row: Any) -> Stored:
-    """What an entry's row says, with terms and vector."""
-    return Stored(
-        row.id, row.document, row.position, row.version, bool(row.enabled), row.source, row.author, row.created,
-        row.updated, row.digest, row.terms, row.vector,
-    )  # fmt: skip
-
-
 def stream(connection: Connection, where: dict[str, Any], *, model: str = "", full: bool) -> Iterator[Stored]:
     """All entries in the order of the file, a few at a time.
 
@@ -85,12 +69,11 @@ def stream(connection: Connection, where: dict[str, Any], *, model: str = "", fu
         model: whose vectors are wanted.
         full: with terms and vectors.
     """
-    made = full_of if full else stored_of
     asked = {**where, "its_model": model} if full else where
     result = connection.execute(sql.ALL_FULL if full else sql.ALL, asked).yield_per(_FETCHED)
     try:
         for row in result:
-            yield made(row)
+            yield Stored(*row)
     finally:
         # Whoever stops half-way leaves nothing open that would keep the database's log from being emptied.
         result.close()
@@ -110,15 +93,14 @@ def read_delta(
     asked: dict[str, Any] = {**where, "since": since}
     deleted = list(dict.fromkeys(connection.scalars(sql.DELETED, asked)))
     rows = connection.execute(sql.CHANGED_FULL if full else sql.CHANGED, {**asked, "its_model": state.model})
-    made = full_of if full else stored_of
-    return Delta(state, [made(row) for row in rows.yield_per(_FETCHED)], deleted)
+    return Delta(state, [Stored(*row) for row in rows.yield_per(_FETCHED)], deleted)
 
 
 def read_entry_row(connection: Connection, place: Place, where: dict[str, Any], id: str) -> Stored | None:
     """One entry, or None. Raises as `read_state`."""
     read_state(connection, place, where, whole=True)
     row = connection.execute(sql.GET, {**where, "its_id": id}).first()
-    return None if row is None else stored_of(row)
+    return None if row is None else Stored(*row)
 
 
 def step_of(row: Any) -> Step:

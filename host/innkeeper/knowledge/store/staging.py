@@ -126,7 +126,11 @@ def fold(connection: Connection, place: Place, where: dict[str, Any], quota: Sto
     batched = {**where, "its_batch": batch}
     if base is None or base.folding != batch:
         return Applied(0 if base is None else base.revision)
-    row = connection.execute(sql.BATCH, batched).one()
+    row = connection.execute(sql.BATCH, batched).first()
+    if row is None:
+        # Its owner is being erased, and whoever does so was interrupted.
+        connection.execute(sql.UPDATE_BASE, {**where, "folding": ""})
+        return Applied(base.revision)
     revision = base.revision + 1
     upto, size = None, 0
     for each in connection.execute(sql.SIZES_STAGED, {**batched, "most": AT_ONCE}).all():

@@ -40,6 +40,7 @@ UPDATE: Final = update(entries).where(_ENTRY)
 DELETE: Final = delete(entries).where(_ENTRY)
 REMAKE: Final = update(entries).where(_ENTRY, entries.c.version == bindparam("its_version"))
 
+# In the order of the attributes of `Stored`.
 _HEAD: Final = [
     entries.c[name]
     for name in (

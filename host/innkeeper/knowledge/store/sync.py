@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -254,12 +255,20 @@ class FileSync:
 
 def _digest_of(path: Path) -> str | None:
     try:
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size > MOST_FILE:
-                return f"larger than {MOST_FILE} bytes"
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        # Opening a pipe waits for whoever writes to it.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                return "no regular file"
+            if status.st_size > MOST_FILE:
+                return f"larger than {MOST_FILE} bytes"
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            return "not readable"
 
 
 def notes_of(state: BaseState) -> list[str]:
