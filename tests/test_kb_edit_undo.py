@@ -162,6 +162,18 @@ def test_an_edit_that_is_given_up_is_not_lost(home: Path, run: Run, monkeypatch:
     editor.files[0].unlink()
 
 
+def test_an_edit_that_ctrl_c_ends_is_not_lost(home: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> bool:
+        raise click.Abort
+
+    monkeypatch.setattr(click, "confirm", interrupted)
+    editor = Editor(monkeypatch, '{"id": "dragon", "content": 7}')
+    code, _, err = run("edit", "world", "dragon")
+    assert code == 6
+    assert str(editor.files[0]) in err
+    editor.files[0].unlink()
+
+
 def test_an_edit_of_what_somebody_changed_meanwhile_is_not_lost_and_undoes_nothing(
     home: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -148,7 +148,10 @@ class Bases:
         await self.base(place)
         index = await self.library.index(Place(place.owner, place.base), ITEMS)
         assert isinstance(index, ItemsIndex)
-        return index.ready or await trio.to_thread.run_sync(index.made, limiter=self._making)
+        ready = index.ready
+        if ready is None:
+            ready = await trio.to_thread.run_sync(index.made, limiter=self._making)
+        return ready
 
     async def follow(self, place: Place, known: Known, info: Mapping[str, Any]) -> None:
         """Binds a base to its file, from now on or again.
