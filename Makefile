@@ -25,7 +25,7 @@ $(VENV)/.check: $(VENV)/.test
 	@touch $@
 
 demo: $(VENV)/.host
-	@$(BIN)/innkeeper run docs/demo/read-the-docs.json --input-file text=docs/demo/text.md
+	@$(BIN)/innkeeper run docs/demo/set-the-scene.json --input-file chat=docs/demo/chat.en.json
 
 test: $(VENV)/.test
 	@$(BIN)/python -m pytest

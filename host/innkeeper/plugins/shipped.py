@@ -10,7 +10,7 @@ DIGESTS: Final[frozenset[str]] = frozenset(
         "6dae3707dc58a5c5cb901ffbbcc4b6a399bbb6a7e64a1eec858c8b9991a712c3",  # core-loaders.wasm
         "d78bd7519c29df7c3297be49c31db1231d821443a4b05c3c5848ec205a2486ff",  # core-messages.wasm
         "362ec3168c591f92303ff9068c578c29e100c47317730ae3ba9db514b2522e05",  # kb-tools.wasm
-        "5f9588d0f66e81f43199475972ba2e0354a3a21d4acc4799a76da90c1eae2ac6",  # kb.wasm
+        "0bbbe062d7d882bf334e1ccc181e11529d43abaefbc51390ddcf8b363a04338e",  # kb.wasm
     }
 )
 """sha256 of the plugins that may use another namespace than their id, wherever they lie."""

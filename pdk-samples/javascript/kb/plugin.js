@@ -145,6 +145,13 @@ function found(call, mode, more) {
     return { ...withText(hits), notes: answer.notes };
 }
 
+// Columns that a text takes in a terminal: ideographs, kana, hangul and full-width forms take two.
+const WIDE = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]/gu;
+
+function widthOf(text) {
+    return [...text].length + (text.match(WIDE)?.length ?? 0);
+}
+
 // One line an entry, for people.
 function explained(answer) {
     const rows = answer.trace.map((line) => [
@@ -155,8 +162,9 @@ function explained(answer) {
         line.reason,
     ]);
     const table = [["outcome", "entry", "tokens", "left", "why"], ...rows];
-    const widths = [0, 1, 2, 3].map((column) => Math.max(...table.map((row) => row[column].length)));
-    const lines = table.map((row) => row.map((cell, at) => (at < 4 ? cell.padEnd(widths[at]) : cell)).join("  ").trimEnd());
+    const widths = [0, 1, 2, 3].map((column) => Math.max(...table.map((row) => widthOf(row[column]))));
+    const padded = (cell, at) => (at < 4 ? cell + " ".repeat(widths[at] - widthOf(cell)) : cell);
+    const lines = table.map((row) => row.map(padded).join("  ").trimEnd());
     return [...lines, ...answer.notes.map((note) => `note: ${note}`)].join("\n");
 }
 
