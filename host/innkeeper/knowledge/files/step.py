@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
+from innkeeper.knowledge.files.collecting import no_collections
 from innkeeper.knowledge.files.parsing import Source
 from innkeeper.knowledge.files.reading import read_base
 from innkeeper.knowledge.files.writing import write_base
@@ -51,10 +52,13 @@ class StepFiles:
             KnowledgeError: it is no base, or has a mistake; with line and key.
             UsageError: it cannot be read.
         """
-        read = read_base(path)
-        self._remember(path, read.source)
-        documents = [item.document for item in read.base.items]
-        return FileState(read.base.document, documents, read.source.digest, read.source.read_only)
+        # The entries' models are gone before anybody looks through them for garbage: only documents stay.
+        with no_collections():
+            base, source, _ = read_base(path)
+            self._remember(path, source)
+            state = FileState(base.document, [item.document for item in base.items], source.digest, source.read_only)
+            del base
+        return state
 
     def write(self, path: Path, info: Mapping[str, Any], documents: Sequence[Mapping[str, Any]]) -> str:
         """Replaces a file by a new one, which is there whole or not at all; gives the sha256 of its bytes (str).
