@@ -20,11 +20,13 @@ from innkeeper.bench.timing import Batch, in_turns
 from innkeeper.bridge.caller import Caller
 from innkeeper.bridge.gate import Gate
 from innkeeper.bridge.kb import KbService
+from innkeeper.bridge.knowledge import LazyKnowledge
 from innkeeper.bridge.operation import operations_of
 from innkeeper.bridge.quota import Rate
 from innkeeper.errors import InternalError
 from innkeeper.knowledge.bench.synthetic import Writer
-from innkeeper.knowledge.guests import GuestBases, open_library
+from innkeeper.knowledge.joined.guests import GuestBases
+from innkeeper.knowledge.joined.opening import Knowledge, Surroundings
 from innkeeper.plugins.capabilities import parse_capability
 from innkeeper.plugins.rights import Rights
 from innkeeper.storage.database import open_database
@@ -59,14 +61,13 @@ async def measure(names: Sequence[str], folder: Path, entries: int = ENTRIES, ro
     caller = Caller("bench", PLACE.owner, rights)
     (folder / "home").mkdir(exist_ok=True)
     async with open_database(folder / "data" / "guest.db") as database:
-        library = open_library(database)
-        await library.change(PLACE, [change_of(document) for document in documents], IMPORTED)
-        bases = GuestBases(library)
+        knowing = Knowledge(database, Surroundings(folder / "home"))
+        await knowing.bases.library.change(PLACE, [change_of(document) for document in documents], IMPORTED)
 
         async def knowledge() -> GuestBases:
-            return bases
+            return knowing.guests
 
-        service = KbService(knowledge)
+        service = KbService(LazyKnowledge(knowledge))
         operation = next(each for each in operations_of(KbService, "kb") if each.name == "search")
         function = Gate(lambda: caller).function(service, operation, Rate(1e9, 1 << 40))
 
@@ -84,7 +85,7 @@ async def measure(names: Sequence[str], folder: Path, entries: int = ENTRIES, ro
             data = msgpack.packb({"base": PLACE.base, "query": query, "k": HITS})
             batches: dict[str, Batch] = {"itself": itself, "guest": peer_innkeeper.calls(plugin, "ask", data)}
             figures = await in_turns(batches, rounds=rounds, seconds=20.0, scale=1e6 / _CALLS)
-        await library.aclose()
+        await knowing.aclose()
     one, other = figures["itself"], figures["guest"]
     added = Figure(other.median - one.median, other.low - one.low, other.high - one.high, other.rounds)
     return {name: Timed(added, {"itself": one.median, "from_guest": other.median}) for name in names}
