@@ -14,6 +14,7 @@ from innkeeper.knowledge.embedding.plugin import PluginCall
 from innkeeper.knowledge.embedding.registry import Models, endpoint_model, offline_model, plugin_model
 from innkeeper.knowledge.files.registry import Registry
 from innkeeper.knowledge.joined.activating import Activating, RegexMaker
+from innkeeper.knowledge.joined.asking import Asking
 from innkeeper.knowledge.joined.assembling import Assembling
 from innkeeper.knowledge.joined.bases import Bases
 from innkeeper.knowledge.joined.guests import GuestBases
@@ -56,6 +57,8 @@ class Surroundings:
         asked: ids of plugins that conditions of entries may ask.
         engine: gives what runs guests, at the first need; None: no regular expression is tested.
         tokenizer: that counts, unless somebody names another.
+        bounded: whether guests ask: then models that cost something are asked so often and no oftener, and none for
+            long (`asking`).
     """
 
     home: Path
@@ -68,6 +71,7 @@ class Surroundings:
     asked: Iterable[str] = ()
     engine: Callable[[], Awaitable[Engine]] | None = None
     tokenizer: str = "estimate"
+    bounded: bool = True
 
 
 class Knowledge:
@@ -97,9 +101,8 @@ class Knowledge:
         """
         self.models = models_of(around)
         # Where somebody else may have filled the home, nothing of its folders is taken up.
-        self.bases = Bases(
-            open_library(database, now=now, quota=quota), self.models, Registry(around.home, around.doubt)
-        )
+        library, asking = open_library(database, now=now, quota=quota), Asking(self.models, bounded=around.bounded)
+        self.bases = Bases(library, self.models, Registry(around.home, around.doubt), asking)
         counting = counter(around.tokenizer)
         self._regexes = _Regexes(around.engine) if around.engine is not None else None
         regexes: RegexMaker | None = None if self._regexes is None else self._regexes.ready
