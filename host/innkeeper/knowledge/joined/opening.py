@@ -52,8 +52,9 @@ class Surroundings:
         default: name of the user's model.
         remote: models behind endpoints.
         endpoints: asks endpoints; None: there are none.
-        embedders: ids and versions of plugins that make vectors.
+        embedders: ids of plugins that make vectors.
         call: calls plugins; None: none is called.
+        version: says which bytes a plugin has, as the version of its vectors.
         asked: ids of plugins that conditions of entries may ask.
         engine: gives what runs guests, at the first need; None: no regular expression is tested.
         tokenizer: that counts, unless somebody names another.
@@ -66,8 +67,9 @@ class Surroundings:
     default: str = "wordllama"
     remote: Sequence[RemoteModel] = ()
     endpoints: EndpointClient | None = None
-    embedders: Iterable[tuple[str, str]] = ()
+    embedders: Iterable[str] = ()
     call: PluginCall | None = None
+    version: Callable[[str], Awaitable[str]] | None = None
     asked: Iterable[str] = ()
     engine: Callable[[], Awaitable[Engine]] | None = None
     tokenizer: str = "estimate"
@@ -125,9 +127,9 @@ def models_of(around: Surroundings) -> Models:
     if around.endpoints is not None:
         client = around.endpoints
         found += [endpoint_model(client, each.name, each.remote, each.endpoint) for each in around.remote]
-    if around.call is not None:
-        call = around.call
-        found += [plugin_model(call, plugin, version) for plugin, version in around.embedders]
+    if around.call is not None and around.version is not None:
+        call, version = around.call, around.version
+        found += [plugin_model(call, plugin, version) for plugin in around.embedders]
     return Models(found, around.default)
 
 
@@ -162,5 +164,5 @@ class _Asked:
 
     async def check(self, plugin: str, function: str, payload: Any) -> bool:
         if plugin not in self._allowed:
-            raise ValueError(f"the setting knowledge.conditions does not name the plugin {plugin[:80]!r}")
+            raise ValueError(f"the setting knowledge.plugins does not name the plugin {plugin[:80]!r} for conditions")
         return await self._call(plugin, function, payload) is True
