@@ -16,6 +16,7 @@ from innkeeper.knowledge.files.registry import Registry
 from innkeeper.knowledge.joined.asking import Asking
 from innkeeper.knowledge.joined.filling import fill, wanting, with_vectors
 from innkeeper.knowledge.joined.items_index import ITEMS, ItemsIndex, Ready
+from innkeeper.knowledge.joined.jobs import Jobs
 from innkeeper.knowledge.library import Library
 from innkeeper.knowledge.live.base import LiveBase
 from innkeeper.knowledge.model.problems import KnowledgeError
@@ -49,12 +50,15 @@ class Bases:
         registry: finds those that lie in folders, or None.
     """
 
-    def __init__(self, library: Library, models: Models, registry: Registry | None, asking: Asking) -> None:
+    def __init__(
+        self, library: Library, models: Models, registry: Registry | None, asking: Asking, *, served: bool = False
+    ) -> None:
         """Args:
         library: of `opening.open_library`.
         models: that make vectors.
         registry: of the home; None: only what the store has is there.
         asking: asks the models.
+        served: whether somebody runs `serve`: then what takes long goes on beside whoever wants it.
         """
         self.library = library
         self.models = models
@@ -62,7 +66,7 @@ class Bases:
         self._absent: dict[Place, float] = {}
         self._asking = asking
         self._filled: dict[Place, tuple[float, int]] = {}
-        self._filling = trio.Lock()
+        self._jobs = Jobs(served)
         self._making = trio.CapacityLimiter(1)
         self._looking = trio.CapacityLimiter(1)
 
@@ -77,7 +81,7 @@ class Bases:
         try:
             return await self.library.base(plain)
         except NoSuchError:
-            if not await self._taken_up(plain):
+            if not await self._take_up(plain):
                 raise
         return await self.library.base(plain)
 
@@ -85,18 +89,29 @@ class Bases:
         """The search of a base; raises as `base`. What an author wrote into its file since has vectors, too, where the
         base's model is the one in the package."""
         plain = Place(place.owner, place.base)
-        live = await self._with_key(plain, await self.base(place))
-        index = await self.library.index(plain, SEARCH)
-        assert isinstance(index, KeptSearch)
-        as_of = live.state.created, live.revision
-        if index.retriever.embedded < len(live) and self._filled.get(plain) != as_of:
-            # Who asks meanwhile waits for the vectors, too.
-            async with self._filling:
-                if self._filled.get(plain) != as_of:
-                    await self._fill(plain, live)
-                    self._filled[plain] = as_of
+        live = await self.base(plain)
+        index = live.indexes.get(SEARCH)
+        if isinstance(index, KeptSearch) and not self._lacks(plain, live, index):
             index = await self.library.index(plain, SEARCH)
             assert isinstance(index, KeptSearch)
+            return index
+        return await self._jobs.done(("search", plain), lambda: self._search(plain), f"the base {place.base!r}")
+
+    def _lacks(self, place: Place, live: LiveBase, index: KeptSearch) -> bool:
+        if not live.state.model:
+            return self._filled.get(place) != _as_of(live)
+        return index.retriever.embedded < len(live) and self._filled.get(place) != _as_of(live)
+
+    async def _search(self, place: Place) -> KeptSearch:
+        live = await self._with_key(place, await self.base(place))
+        index = await self.library.index(place, SEARCH)
+        assert isinstance(index, KeptSearch)
+        if index.retriever.embedded < len(live):
+            await self._fill(place, live)
+            index = await self.library.index(place, SEARCH)
+            assert isinstance(index, KeptSearch)
+        # Also where nothing could be done: not again before something changes.
+        self._filled[place] = _as_of(live)
         return index
 
     async def adopt(self, place: Place, model: str) -> None:
@@ -137,13 +152,19 @@ class Bases:
 
     async def ready(self, place: Place) -> Ready:
         """The entries of a base, ready to be activated; raises as `base`."""
-        await self.base(place)
-        index = await self.library.index(Place(place.owner, place.base), ITEMS)
-        assert isinstance(index, ItemsIndex)
-        ready = index.ready
-        if ready is None:
-            ready = await trio.to_thread.run_sync(index.made, limiter=self._making)
-        return ready
+        plain = Place(place.owner, place.base)
+        index = (await self.base(plain)).indexes.get(ITEMS)
+        ready = index.ready if isinstance(index, ItemsIndex) else None
+        if ready is not None:
+            return ready
+
+        async def made() -> Ready:
+            index = await self.library.index(plain, ITEMS)
+            assert isinstance(index, ItemsIndex)
+            ready = index.ready
+            return ready if ready is not None else await trio.to_thread.run_sync(index.made, limiter=self._making)
+
+        return await self._jobs.done(("ready", plain), made, f"the base {place.base!r}")
 
     async def follow(self, place: Place, known: Known, info: Mapping[str, Any]) -> None:
         """Binds a base to its file, from now on or again.
@@ -213,9 +234,14 @@ class Bases:
         except EmbeddingError as error:
             return None, str(error)
 
-    async def _taken_up(self, place: Place) -> bool:
+    async def _take_up(self, place: Place) -> bool:
         if self.registry is None or trio.current_time() < self._absent.get(place, 0.0):
             return False
+        # A large one is read for longer than whoever wants it first may wait.
+        return await self._jobs.done(("file", place), lambda: self._taken_up(place), f"the base {place.base!r}")
+
+    async def _taken_up(self, place: Place) -> bool:
+        assert self.registry is not None
         async with self._looking:
             found = await trio.to_thread.run_sync(self._find, place.base)
         if found is None:
@@ -248,11 +274,17 @@ class Bases:
 
     async def serve(self) -> None:
         """As `Library.serve`."""
-        await self.library.serve()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._jobs.serve)
+            await self.library.serve()
 
     async def aclose(self) -> None:
         """As `Library.aclose`."""
         await self.library.aclose()
+
+
+def _as_of(live: LiveBase) -> tuple[float, int]:
+    return live.state.created, live.revision
 
 
 async def _is_there(path: Path) -> bool:
