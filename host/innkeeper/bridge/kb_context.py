@@ -83,7 +83,7 @@ class KbContext(KbWriting):
             budget: tokens that active entries may have together; nil: as many as there are.
             recursion: how often at most what active entries say activates others.
             variables: values by name.
-            session: under which once-per-session, timed effects and changes of this session live.
+            session: under which once-per-session, timed effects and changes of this session live; empty: none of them.
             seed: of what chance decides; nil: another one each time.
             trigger: the kind of generation: `normal`, `continue`, `impersonate`, `swipe`, `regenerate` or `quiet`.
             character: name of the character.
@@ -95,7 +95,8 @@ class KbContext(KbWriting):
             explain: ids of entries that the trace tells of in any case.
             dry_run: whether nothing of the session is changed.
             settings: further settings of the profile.
-            trace: which entries it tells of.
+            trace: which entries it tells of: none, those that came into question, or 1,000 others as well; 2,000 lines
+                at most.
 
         Returns:
             {active: list of {base, entry, name, text, priority, placement, role, depth, outlet, tokens,
@@ -185,11 +186,13 @@ class KbContext(KbWriting):
     async def embed(
         self, caller: Caller, *, base: Base, texts: Annotated[list[Text], Field(min_length=1, max_length=64)]
     ) -> Any:
-        """Makes vectors of texts, by the model of a base.
+        """Makes vectors of texts, by the model of a base. It is `unavailable` where that is not here or does not
+        answer, and `quota` where guests had as many vectors as they may.
 
         Args:
             base: id of the knowledge base, or a reference of the run's project.
-            texts: what vectors are made of.
+            texts: what vectors are made of; the first 8,000 characters of each, and as many as have 65,536 numbers
+                together.
 
         Returns:
             {model: text, dimension: integer, vectors: list of lists of floats, each of length 1 or all zeros}

@@ -40,7 +40,8 @@ class KbReading:
         disabled: bool = False,
         session: Session = "",
     ) -> dict[str, Any]:
-        """Finds the entries that answer a query best, the best first.
+        """Finds the entries that answer a query best, the best first. What does not work as it should is in `notes`:
+        where the model is away, words alone are searched.
 
         Args:
             base: id of the knowledge base, or a reference of the run's project.
@@ -52,7 +53,8 @@ class KbReading:
             types: only entries of one of these types; nil: of any.
             source: only entries of this source; nil: of any.
             disabled: whether entries that are not enabled are found too.
-            session: a session whose changes lie over the base.
+            session: a session whose changes lie over the base: what it says itself is searched by words, and goes
+                first.
 
         Returns:
             {hits: list of {id, title, content, keywords, priority, enabled, source, author, version, created, updated,

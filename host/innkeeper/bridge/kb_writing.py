@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Annotated, Any
+from weakref import WeakValueDictionary
 
+import trio
 from pydantic import Field
 
 from innkeeper.bridge.caller import Caller
@@ -25,6 +27,7 @@ from innkeeper.bridge.kb_arguments import (
 )
 from innkeeper.bridge.kb_reading import KbReading
 from innkeeper.bridge.kb_values import as_draft
+from innkeeper.bridge.knowledge import KnowledgeBases
 from innkeeper.bridge.operation import operation
 from innkeeper.bridge.refusal import Refusal, ServiceError
 from innkeeper.storage.knowledge_model import AGENT, Draft, Entry, HeldError, Place, VersionError
@@ -38,6 +41,11 @@ DEPRECATED = "deprecated"
 
 class KbWriting(KbReading):
     """What guests may change. What a guest writes has the source `AGENT`: it cannot say another."""
+
+    def __init__(self, knowledge: Callable[[], Awaitable[KnowledgeBases]]) -> None:
+        """As `KbReading`."""
+        super().__init__(knowledge)
+        self._turns: WeakValueDictionary[tuple[Place, str], trio.Lock] = WeakValueDictionary()
 
     @operation("kb.write", use="base", refers=True, free_form=True)
     async def put(
@@ -257,6 +265,13 @@ class KbWriting(KbReading):
             expect: the version that it must have, or None.
             change: says what it becomes; None: it stays, and the answer has `changed`: False.
         """
+        # Who changes an entry waits for whoever is changing it here, and begins again only for another process.
+        async with self._turns.setdefault((place, id), trio.Lock()):
+            return await self._changed(caller, place, id, expect, change)
+
+    async def _changed(
+        self, caller: Caller, place: Place, id: str, expect: int | None, change: Callable[[Entry], Draft | None]
+    ) -> dict[str, Any]:
         with refusing():
             knowledge = await self._knowledge()
             tries = 0

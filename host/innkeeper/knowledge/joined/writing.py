@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import trio
 
@@ -23,7 +24,7 @@ _FEW: Final = 32 << 10
 
 
 class Writing:
-    """Writes what guests want written. One change at a time, so that only another process can come in between."""
+    """Writes what guests want written. One change of a base at a time: only another process comes in between."""
 
     def __init__(self, bases: Bases, reading: Reading) -> None:
         """Args:
@@ -32,7 +33,8 @@ class Writing:
         """
         self._bases = bases
         self._reading = reading
-        self._turn = trio.Lock()
+        # As long as somebody holds one or waits for it.
+        self._turns: WeakValueDictionary[Place, trio.Lock] = WeakValueDictionary()
         self._working = trio.CapacityLimiter(2)
 
     async def put(self, place: Place, id: str, draft: Draft, source: str, author: str, expect: int | None) -> Head:
@@ -41,7 +43,7 @@ class Writing:
         check_name(source, "source")
         check_name(author, "author", empty=True)
         _check_expected(expect)
-        async with self._turn:
+        async with self._turn(place):
             for attempt in range(_TRIES):
                 try:
                     return await self._put(place, id, draft, source, author, expect)
@@ -83,7 +85,7 @@ class Writing:
         """As `KnowledgeBases.delete`."""
         check_name(id, "id")
         _check_expected(expect)
-        async with self._turn:
+        async with self._turn(place):
             stored = await self._reading.there(place, id)
             if place.session:
                 if expect not in (None, stored.version):
@@ -100,7 +102,7 @@ class Writing:
         """As `KnowledgeBases.undo`."""
         check_name(id, "id")
         _check_expected(expect)
-        async with self._turn:
+        async with self._turn(place):
             live = await self._bases.base(place)
             if expect not in (None, live.version(id)):
                 raise VersionError(live.version(id))
@@ -117,6 +119,9 @@ class Writing:
             await self._bases.library.undo(place, id, author=author, last=past[0])
             stored = (await self._bases.base(place)).get(id)
             return None if stored is None else head_of(stored)
+
+    def _turn(self, place: Place) -> trio.Lock:
+        return self._turns.setdefault(Place(place.owner, place.base), trio.Lock())
 
     async def _document(self, id: str, draft: Draft, stored: Stored | None) -> dict[str, Any]:
         def work() -> dict[str, Any]:
