@@ -24,7 +24,10 @@ from innkeeper.bridge.operation import operations_of
 from innkeeper.bridge.quota import Rate
 from innkeeper.errors import InternalError
 from innkeeper.knowledge.bench.synthetic import Writer
-from innkeeper.knowledge.guests import GuestBases, open_library
+from innkeeper.knowledge.guests import GuestBases
+from innkeeper.knowledge.library import Library
+from innkeeper.knowledge.plain.index import PlainIndex
+from innkeeper.knowledge.plain.legs import PlainLegs
 from innkeeper.plugins.capabilities import parse_capability
 from innkeeper.plugins.rights import Rights
 from innkeeper.storage.database import open_database
@@ -59,7 +62,8 @@ async def measure(names: Sequence[str], folder: Path, entries: int = ENTRIES, ro
     caller = Caller("bench", PLACE.owner, rights)
     (folder / "home").mkdir(exist_ok=True)
     async with open_database(folder / "data" / "guest.db") as database:
-        library = open_library(database)
+        # As guests are served where no model is set up.
+        library = Library(database, PlainLegs(), indexes={"plain": PlainIndex})
         await library.change(PLACE, [change_of(document) for document in documents], IMPORTED)
         bases = GuestBases(library)
 
