@@ -21,14 +21,12 @@ from innkeeper.bench.timing import Batch, rounds_within
 from innkeeper.bridge.caller import Caller
 from innkeeper.bridge.gate import Gate
 from innkeeper.bridge.kb import KbService
+from innkeeper.bridge.knowledge import KnowledgeBases, LazyKnowledge
 from innkeeper.bridge.operation import operations_of
 from innkeeper.bridge.quota import Rate
 from innkeeper.errors import InternalError
 from innkeeper.knowledge.bench.synthetic import Writer
-from innkeeper.knowledge.guests import GuestBases
-from innkeeper.knowledge.library import Library
-from innkeeper.knowledge.plain.index import PlainIndex
-from innkeeper.knowledge.plain.legs import PlainLegs
+from innkeeper.knowledge.joined.opening import Knowledge, Surroundings
 from innkeeper.plugins.capabilities import parse_capability
 from innkeeper.plugins.rights import Rights
 from innkeeper.storage.database import open_database
@@ -63,15 +61,13 @@ async def measure(names: Sequence[str], folder: Path, entries: int = ENTRIES, ro
     caller = Caller("bench", PLACE.owner, rights)
     (folder / "home").mkdir(exist_ok=True)
     async with open_database(folder / "data" / "guest.db") as database:
-        # As guests are served where no model is set up.
-        library = Library(database, PlainLegs(), indexes={"plain": PlainIndex})
-        await library.change(PLACE, [change_of(document) for document in documents], IMPORTED)
-        bases = GuestBases(library)
+        knowledge = Knowledge(database, Surroundings(folder / "home"))
+        await knowledge.bases.library.change(PLACE, [change_of(document) for document in documents], IMPORTED)
 
-        async def knowledge() -> GuestBases:
-            return bases
+        async def guests() -> KnowledgeBases:
+            return knowledge.guests
 
-        service = KbService(knowledge)
+        service = KbService(LazyKnowledge(guests))
         operation = next(each for each in operations_of(KbService, "kb") if each.name == "search")
         function = Gate(lambda: caller).function(service, operation, Rate(1e9, 1 << 40))
 
@@ -95,7 +91,7 @@ async def measure(names: Sequence[str], folder: Path, entries: int = ENTRIES, ro
             for _ in rounds_within(rounds, 20.0):
                 one.append(await _seconds(itself))
                 other.append(await _seconds(asked))
-        await library.aclose()
+        await knowledge.aclose()
     added = Figure.of([after - before for before, after in zip(one, other, strict=True)], 1e6 / _CALLS)
     medians = {"itself": Figure.of(one, 1e6 / _CALLS).median, "from_guest": Figure.of(other, 1e6 / _CALLS).median}
     return {name: Timed(added, medians) for name in names}
