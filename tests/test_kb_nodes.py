@@ -129,7 +129,7 @@ async def test_activation_passes_the_conversation_on_and_explains_the_answer(
         assert request["messages"] == [
             {"role": "user", "content": "hello", "name": "Ann"},
             {"role": "assistant", "content": "hi", "name": ""},
-            {"role": "user", "content": "now", "name": ""},
+            {"role": "user", "content": "now"},
         ]
         assert (request["budget"], request["seed"], request["settings"]) == (None, 3, {"semantic": False})
         assert (request["character"], request["texts"]) == ("Bo", {"character_description": "tall"})
