@@ -14,7 +14,6 @@ from typing import Any
 from innkeeper.errors import UsageError
 from innkeeper.knowledge.library import Library
 from innkeeper.knowledge.model.problems import KnowledgeError, Problem
-from innkeeper.knowledge.opening import PLAIN
 from innkeeper.knowledge.plain.index import PlainIndex
 from innkeeper.knowledge.plain.legs import PlainLegs
 from innkeeper.knowledge.store.values import Change, Vector
@@ -22,6 +21,7 @@ from innkeeper.storage.database import Database
 from innkeeper.storage.knowledge_model import Place
 
 WORLD = Place("local", "world")
+PLAIN = "plain"
 
 
 def document(id: str, value: str = "", **more: Any) -> dict[str, Any]:
