@@ -22,14 +22,16 @@ T = TypeVar("T")
 
 
 @asynccontextmanager
-async def open_bases(home: Home, texts: Sequence[str]) -> AsyncIterator[tuple[Knowledge, list[Place]]]:
+async def open_bases(
+    home: Home, texts: Sequence[str], *, notes: bool = True
+) -> AsyncIterator[tuple[Knowledge, list[Place]]]:
     """Some bases of a home, for the time of an `async with`: those that lie in its folders or are registered, taken up
-    if no command did so before, and those that only the store has. What was changed is in the files afterwards, and
-    what is to be said of these is said on standard error.
+    if no command did so before, and those that only the store has. What was changed is in the files afterwards.
 
     Args:
         home: whose they are.
         texts: each the id, alias, name or path of a base.
+        notes: whether what is to be said of their files is said on standard error afterwards.
 
     Raises:
         KnowledgeError, UsageError: there is no such base, or it cannot be used.
@@ -57,7 +59,7 @@ async def open_bases(home: Home, texts: Sequence[str]) -> AsyncIterator[tuple[Kn
         finally:
             with trio.CancelScope(shield=True):
                 await knowledge.bases.library.flush()
-            for place in dict.fromkeys(places):
+            for place in dict.fromkeys(places if notes else ()):
                 with suppress(NoSuchError):
                     for note in knowledge.bases.library.notes(place):
                         write_error(f"innkeeper: {note}")

@@ -86,7 +86,12 @@ def _active(state: State, messages: int) -> Active | None:
 
 def _lines(sweeps: Sweeps, bases: Sequence[CompiledBase], request: Request) -> list[Line]:
     states = sweeps.states
-    decided = sorted(states.values(), key=lambda state: (not state.is_active, state.outcome is Outcome.NO_MATCH))
+    # As the budget was spent: who reads "left" from line to line sees it grow less.
+    turn = {state.ref: number for number, state in enumerate(sweeps.fitting.kept)}
+    decided = sorted(
+        states.values(),
+        key=lambda state: (not state.is_active, state.outcome is Outcome.NO_MATCH, turn.get(state.ref, 0)),
+    )
     referred = _referred(sweeps)
     lines = []
     for state in decided[:MOST_LINES]:
