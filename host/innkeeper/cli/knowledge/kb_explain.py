@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -100,7 +100,7 @@ def explain(
     else:
         if session_file is not None:
             raise UsageError("--session-file is for bases that are only files: those of the home keep --session ID")
-        knowing = replace(home.configuration.knowledge, tokenizer=tokenizer)
+        knowing = replace(home.configuration.knowledge, tokenizer=cast(Any, tokenizer))
         counted = replace(home, configuration=replace(home.configuration, knowledge=knowing))
         with compiling_shown():
             arguments = (counted, bases, asked, profile)
