@@ -76,9 +76,16 @@ def test_the_models_are_listed_with_the_one_that_bases_get(run: Callable[..., tu
     assert found["models"][0]["default"] is True
 
 
+def test_a_base_that_names_no_model_has_the_users(run: Callable[..., tuple[int, str, str]]) -> None:
+    found = json.loads(run("search", "world", ASKED, "--json")[1])
+    assert (found["mode"], found["hits"][0]["id"], found["notes"]) == ("hybrid", "wyrm", [])
+
+
 def test_a_base_without_vectors_is_searched_by_words_and_says_how_to_make_some(
-    run: Callable[..., tuple[int, str, str]],
+    run: Callable[..., tuple[int, str, str]], home: Path
 ) -> None:
+    # One that is asked for money, or is not here, is asked for nothing by itself.
+    (home / "innkeeper.toml").write_text('[knowledge]\nmodel = "ada"\n')
     code, out, err = run("search", "world", "dragons")
     assert code == 0
     assert "Red dragon" in out

@@ -24,8 +24,9 @@ class KnowledgeBases(Protocol):
 
     All methods raise `storage.knowledge_model.NoSuchError` where there is no such base or entry, `VersionError` where
     an entry has another version than was expected, `FullError` where something does not fit, `HeldError` where the
-    operator wants to see a change first, ValueError where an argument is out of bounds or an entry would not be valid,
-    and BusyError. Those with a `Place` are about its session's overlay where it names one.
+    operator wants to see a change first, `AwayError` where a model or a file is not to be had, ValueError where an
+    argument is out of bounds or an entry would not be valid, and BusyError. Those with a `Place` are about its
+    session's overlay where it names one.
     """
 
     async def search(self, place: Place, query: Query, *, filters: Filters) -> Found:
@@ -102,7 +103,7 @@ class KnowledgeBases(Protocol):
         Args:
             owner: whose bases they are.
             bases: their ids.
-            request: the arguments of `kb.activate` but `bases`, checked.
+            request: the arguments of `kb.activate` but `bases`, checked, and `seconds`: how long others may be asked.
 
         Returns:
             as `kb.activate`.
