@@ -38,6 +38,23 @@ def keeper_of(bases: Bases, owner: str) -> EmbeddingKeeper:
     return EmbeddingKeeper(StoreKeeper(bases, owner), bases.models)
 
 
+async def vectors_of_base(bases: Bases, place: Place) -> list[VectorSet]:
+    """The vectors of a base's entries under its own model: one set, or none."""
+    live = await bases.base(place)
+    model = identity_of(live.state.model)
+    if model is None:
+        return []
+    found = await embedding.vectors_of(bases.library.store, place, live.state.model)
+    rows = {id: data for id, data in found.items() if len(data) == 2 * model.dimension}
+    if not rows:
+        return []
+    ids = list(rows)
+    digests = [stored.digest if (stored := live.get(id)) is not None else "" for id in ids]
+    vectors = np.frombuffer(b"".join(rows.values()), "<f2").astype(np.float32).reshape(len(ids), model.dimension)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return [VectorSet(live.state.model, ids, digests, (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32))]
+
+
 class StoreKeeper:
     """A keeper of bases whose files and store are in step. It has no models; `keeper_of` adds them."""
 
@@ -89,22 +106,7 @@ class StoreKeeper:
 
     async def vectors(self, known: Known) -> list[VectorSet]:
         """As `Keeper.vectors`: those of the base's model."""
-        place = await self._place(known)
-        live = await self._bases.base(place)
-        model = identity_of(live.state.model)
-        if model is None:
-            return []
-        found = await embedding.vectors_of(self._bases.library.store, place, live.state.model)
-        rows = {id: data for id, data in found.items() if len(data) == 2 * model.dimension}
-        if not rows:
-            return []
-        ids = list(rows)
-        digests = [stored.digest if (stored := live.get(id)) is not None else "" for id in ids]
-        vectors = np.frombuffer(b"".join(rows.values()), "<f2").astype(np.float32).reshape(len(ids), model.dimension)
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return [
-            VectorSet(live.state.model, ids, digests, (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32))
-        ]
+        return await vectors_of_base(self._bases, await self._place(known))
 
     async def keep_vectors(self, known: Known, found: VectorSet) -> None:
         """As `Keeper.keep_vectors`: those whose texts the base has."""
