@@ -16,7 +16,7 @@ from innkeeper.knowledge.files.parsing import Read
 from innkeeper.knowledge.files.reading import read_base
 from innkeeper.knowledge.files.vectors import VectorSet
 from innkeeper.knowledge.joined.bases import Bases
-from innkeeper.knowledge.model.problems import KnowledgeError
+from innkeeper.knowledge.model.problems import KnowledgeError, Problem
 from innkeeper.knowledge.retrieval.keeping import EmbeddingKeeper
 from innkeeper.knowledge.retrieval.kept import identity_of
 from innkeeper.knowledge.store import embedding
@@ -147,16 +147,18 @@ class StoreKeeper:
         try:
             state = await self._bases.library.store.state(place)
             if state.file == str(known.file):
-                await self._bases.base(place)
-                return place
+                return await self._read_once(place, known)
         except NoSuchError:
             pass
         except ValueError as error:
             raise KnowledgeError(f"cannot be kept: {error}", source=known.label) from None
         read = await trio.to_thread.run_sync(lambda: read_base(known.path, strict=False))
         await self._bases.bind(place, known.file, read.base.document)
-        live = await self._bases.base(place)
-        if live.state.refused:
-            notes = "; ".join(self._bases.library.notes(place)) or "it cannot be read"
-            raise KnowledgeError(notes, source=known.label)
+        return await self._read_once(place, known)
+
+    async def _read_once(self, place: Place, known: Known) -> Place:
+        state = (await self._bases.base(place)).state
+        if state.refused and not state.digest and not state.entries:
+            # There is no good state before the mistake.
+            raise KnowledgeError([Problem("", note) for note in state.note[1:] or state.note], source=known.label)
         return place
