@@ -11,9 +11,9 @@ import trio
 
 from innkeeper.knowledge.files.decoding import Progress
 from innkeeper.knowledge.files.keeper import Changed, FileKeeper, changed_base
-from innkeeper.knowledge.files.known import Known
+from innkeeper.knowledge.files.known import Known, decode_head
 from innkeeper.knowledge.files.parsing import Read
-from innkeeper.knowledge.files.reading import read_base
+from innkeeper.knowledge.files.reading import read_base, read_bounded
 from innkeeper.knowledge.files.vectors import VectorSet
 from innkeeper.knowledge.joined.bases import Bases
 from innkeeper.knowledge.model.problems import KnowledgeError, Problem
@@ -23,6 +23,13 @@ from innkeeper.knowledge.store import embedding
 from innkeeper.knowledge.store.legs import text_digest
 from innkeeper.knowledge.store.values import EDIT, IMPORT, Change, Origin, Vector
 from innkeeper.storage.knowledge_model import FullError, NoSuchError, Place, VersionError
+
+
+def _head(known: Known) -> dict[str, Any]:
+    """What the file of a base says of itself; the entries are read by whoever brings both in step."""
+    top, _ = decode_head(read_bounded(known.file, known.file.name), known.file.name)
+    return top if top is not None else read_base(known.path, strict=False).base.document
+
 
 _LARGE = 100
 """Entries from which on a change counts as an import in its history."""
@@ -152,8 +159,7 @@ class StoreKeeper:
             pass
         except ValueError as error:
             raise KnowledgeError(f"cannot be kept: {error}", source=known.label) from None
-        read = await trio.to_thread.run_sync(lambda: read_base(known.path, strict=False))
-        await self._bases.bind(place, known.file, read.base.document)
+        await self._bases.bind(place, known.file, await trio.to_thread.run_sync(_head, known))
         return await self._read_once(place, known)
 
     async def _read_once(self, place: Place, known: Known) -> Place:
