@@ -175,7 +175,8 @@ class Import:
         else:
             report = await self._joined(known, found, name, difference)
         placed = await trio.to_thread.run_sync(self.registry.find, report["base"])
-        await self.keeper.follow(placed)
+        with bar(f"indexing {placed.name}", not self.options.quiet):
+            await self.keeper.follow(placed)
         vectors = 0
         usable = None if check is None else check.usable
         if usable is not None and model in ("", usable.model):
