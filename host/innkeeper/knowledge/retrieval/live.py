@@ -228,6 +228,8 @@ def _to_index(state: State) -> bool:
         return False
     if nearest is None:
         return True
+    if not nearest.usable:
+        return state.slots.count > 2 * nearest.upto
     # What is newer is looked at one by one; and of what is older, half may be gone.
     newer = state.slots.count - nearest.upto
     return 2 * newer * vectors.dimension > EXACT or 2 * (nearest.size - state.slots.living) > nearest.size

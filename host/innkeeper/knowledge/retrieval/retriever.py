@@ -222,6 +222,5 @@ class Retriever:
         if asked is None:
             return {}
         like = likeness(view.vectors, None, asked, view.allowed & view.semantic, view.alive, 0, exact=True)
-        places = np.flatnonzero(like.cosines >= np.float32(least))
-        slots, cosines = like.slots[places].tolist(), like.cosines[places].tolist()
-        return {view.ids[slot]: cosine for slot, cosine in zip(slots, cosines, strict=True)}
+        slots, cosines = like.best(least)
+        return {view.ids[slot]: cosine for slot, cosine in zip(slots.tolist(), cosines.tolist(), strict=True)}
