@@ -12,7 +12,7 @@ import pytest
 from tests.retrieval_bases import entry_of
 
 from innkeeper.knowledge.embedding.interface import ModelIdentity
-from innkeeper.knowledge.retrieval import likeness, live, nearest, vectors
+from innkeeper.knowledge.retrieval import live, nearest, vectors
 from innkeeper.knowledge.retrieval.interface import Filters, Indexed, Mode, Removed
 from innkeeper.knowledge.retrieval.retriever import Retriever
 from innkeeper.knowledge.text.blob import entry_terms
@@ -36,8 +36,7 @@ QUERIES = clustered(40, seed=1)
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a base of 1,000 vectors were large."""
-    for module in (likeness, live):
-        monkeypatch.setattr(module, "EXACT", 1000 * DIMENSION)
+    monkeypatch.setattr(vectors, "EXACT", 1000 * DIMENSION)
 
 
 def item(number: int, *, tags: tuple[str, ...] = (), version: int = 0) -> Indexed:
@@ -169,7 +168,7 @@ def test_an_index_that_misses_too_much_is_not_used_and_not_built_again(
     assert not retriever.wants_upkeep
     assert retriever.search("", vector=QUERIES[0], mode=Mode.SEMANTIC).exact
     assert recall(retriever) == 1
-    retriever.apply([Indexed(f"more{at}", BLANK, VECTORS[at]) for at in range(NUMBER + 1)])
+    retriever.apply([Indexed(f"more{at}", BLANK, VECTORS[at % NUMBER]) for at in range(NUMBER + 1)])
     assert retriever.wants_upkeep
     monkeypatch.setattr(nearest, "RECALL", 0.9)
     retriever.upkeep()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from innkeeper.knowledge.retrieval.nearest import Nearest
 from innkeeper.knowledge.retrieval.slots import Mask
-from innkeeper.knowledge.retrieval.vectors import EXACT, Floats, Spread, Vectors, sample, spread_of
+from innkeeper.knowledge.retrieval.vectors import Floats, Spread, Vectors, sample, spread_of
 
 _MORE = 4
 """Times as many as are wanted, that an index is asked for: some are removed, disabled or not the nearest."""
@@ -64,7 +64,7 @@ def likeness(
     may = has & allowed[: len(has)]
     number = int(may.sum())
     indexed = nearest if nearest is not None and nearest.usable and not exact else None
-    if indexed is not None and 2 * number >= len(living) and large(number, vectors.dimension):
+    if indexed is not None and 2 * number >= len(living) and large(number, vectors):
         found = _proposed(rows, indexed, query, may, wanted)
         if len(found) >= min(wanted, number):
             return Likeness(found, rows[found] @ query, np.ones(len(found), np.bool_), spread, exact=False)
@@ -77,9 +77,9 @@ def likeness(
     return Likeness(None, cosines, known, spread, exact=True)
 
 
-def large(number: int, dimension: int) -> bool:
-    """Whether an index is quicker than looking at so many vectors."""
-    return number * dimension > EXACT
+def large(number: int, vectors: Vectors) -> bool:
+    """Whether an index is quicker than looking at so many of some vectors."""
+    return number * vectors.dimension > vectors.exact
 
 
 def _proposed(rows: Floats, nearest: Nearest, query: Floats, may: Mask, wanted: int) -> NDArray[np.int64]:

@@ -17,7 +17,6 @@ from innkeeper.knowledge.retrieval.likeness import large
 from innkeeper.knowledge.retrieval.nearest import build_nearest
 from innkeeper.knowledge.retrieval.postings import Fresh, Segment, merged, segment_of
 from innkeeper.knowledge.retrieval.state import State, View
-from innkeeper.knowledge.retrieval.vectors import EXACT
 from innkeeper.knowledge.text.blob import Terms, read_terms
 
 _ROUND: Final = 64
@@ -224,7 +223,7 @@ def _to_pack(state: State) -> bool:
 
 def _to_index(state: State) -> bool:
     vectors, nearest = state.vectors, state.nearest
-    if vectors is None or not large(min(vectors.held, state.slots.living), vectors.dimension):
+    if vectors is None or not large(min(vectors.held, state.slots.living), vectors):
         return False
     if nearest is None:
         return True
@@ -232,4 +231,4 @@ def _to_index(state: State) -> bool:
         return state.slots.count > 2 * nearest.upto
     # What is newer is looked at one by one; and of what is older, half may be gone.
     newer = state.slots.count - nearest.upto
-    return 2 * newer * vectors.dimension > EXACT or 2 * (nearest.size - state.slots.living) > nearest.size
+    return 2 * newer * vectors.dimension > vectors.exact or 2 * (nearest.size - state.slots.living) > nearest.size

@@ -59,15 +59,16 @@ class State:
         unusable: vectors that were left out: of another dimension, not finite, or zeros.
     """
 
-    def __init__(self, dimension: int | None, room: int) -> None:
+    def __init__(self, dimension: int | None, room: int, exact: int | None = None) -> None:
         """Args:
         dimension: of the vectors; None: there are none.
         room: slots that are allocated at once.
+        exact: numbers up to which every vector is looked at; None: as many as is quick.
         """
         self.slots = Slots(room)
         self.fresh = Fresh()
         self.parts: list[Segment | Fresh] = [self.fresh]
-        self.vectors = None if dimension is None else Vectors(dimension, room)
+        self.vectors = None if dimension is None else Vectors(dimension, room, exact)
         self.nearest: Nearest | None = None
         self.unusable = 0
 
@@ -148,7 +149,9 @@ class Snapshot:
         kept = self.kept
         places = np.full(self.count, -1, np.int32)
         places[kept] = np.arange(len(kept), dtype=np.int32)
-        made = State(None if self.vectors is None else self.vectors.dimension, room_for(len(kept)))
+        old = self.vectors
+        room = room_for(len(kept))
+        made = State(None, room) if old is None else State(old.dimension, room, old.exact)
         made.unusable = self.unusable
         for slot in kept.tolist():
             made.slots.add(self.slots.entry(slot), int(self.lengths[slot]))

@@ -25,12 +25,14 @@ class Vectors:
 
     Attributes:
         dimension: numbers of a vector.
+        exact: numbers up to which every vector is looked at.
         has: which slots have one; shape (room,).
         held: vectors in use, those of removed entries included.
     """
 
-    def __init__(self, dimension: int, room: int) -> None:
+    def __init__(self, dimension: int, room: int, exact: int | None = None) -> None:
         self.dimension = dimension
+        self.exact = EXACT if exact is None else exact
         self._most = max(2 * MOST_NUMBERS // dimension, 1)
         room = min(room, self._most)
         self.has = np.zeros(room, np.bool_)
