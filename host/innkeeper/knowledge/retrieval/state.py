@@ -88,6 +88,15 @@ class State:
             self.unusable += not usable
         return slot
 
+    def put_many(self, entries: Sequence[Indexed], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """As `put`, of many at once; for a time in which nobody reads. Returns their slots."""
+        slots = self.slots.add_many(entries, lengths)
+        if self.vectors is not None:
+            there = [at for at, entry in enumerate(entries) if entry.vector is not None]
+            given = [vector for entry in entries if (vector := entry.vector) is not None]
+            self.unusable += self.vectors.put_many(slots[there], given)
+        return slots
+
     def freeze(self) -> None:
         """Lets nobody add to the newest entries' postings any more."""
         if self.fresh.entries:
