@@ -315,3 +315,29 @@ async def test_upkeep_that_takes_a_minute_does_not_hold_up_the_end_of_the_host()
             assert await trio.to_thread.run_sync(entered.wait, 15)
             nursery.cancel_scope.cancel()
         assert await trio.to_thread.run_sync(told.wait, 15)
+
+
+async def test_upkeep_that_fails_is_said_once_and_holds_up_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+    kept = trio.Event()
+
+    class Broken:
+        wants_upkeep = True
+
+        def upkeep(self, stop: threading.Event) -> None:
+            raise MemoryError
+
+    class Fine(Broken):
+        rounds = 0
+
+        def upkeep(self, stop: threading.Event) -> None:
+            self.rounds += 1
+            if self.rounds == 3:
+                trio.from_thread.run_sync(kept.set)
+
+    each = [Broken(), Fine()]
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: serve(lambda: each, trio.CapacityLimiter(1), every=0.01))  # type: ignore[arg-type, return-value]
+            await kept.wait()
+            nursery.cancel_scope.cancel()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
