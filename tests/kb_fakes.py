@@ -119,6 +119,10 @@ class FakeKnowledge:
         self.asked.append(("assemble", request))
         return self.answer
 
+    async def render(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        self.asked.append(("render", request))
+        return self.answer
+
     async def embed(self, place: Place, texts: Sequence[str]) -> Mapping[str, Any]:
         self.asked.append(("embed", place, texts))
         return {"model": "m/2", "dimension": 2, "vectors": [[1.0, 0.0] for _ in texts]}

@@ -372,10 +372,15 @@ def test_everything_that_can_be_imported_is_documented() -> None:
     assert [name for name in innkeeper.__all__ if not re.search(rf"\b{name}\b", text)] == []
 
 
-def test_the_demo_has_as_many_nodes_as_the_readme_says() -> None:
-    nodes = read_payload((ROOT / "docs/demo/read-the-docs.json").read_bytes()).nodes
-    count = sum(node.full_type not in ENGINE_NODES for node in nodes)
-    assert f"a workflow of {count} Wasm nodes" in read(ROOT / "README.md")
+def test_the_demo_has_as_many_entries_as_the_readme_says() -> None:
+    books = [json.loads((ROOT / f"docs/demo/lore/{each}/knowledge.json").read_bytes()) for each in ("en", "zh")]
+    one, other = (len(book["entries"]) for book in books)
+    assert one == other
+    assert f"a world book of {one} entries" in read(ROOT / "README.md").replace("\n", " ")
+    nodes = read_payload((ROOT / "docs/demo/set-the-scene.json").read_bytes()).nodes
+    assert {node.full_type for node in nodes if node.full_type not in ENGINE_NODES} == {
+        "kb:Activate", "kb:RAGSource", "kb:ContextAssembler",
+    }  # fmt: skip
 
 
 def test_the_picture_of_the_demo_loads_nothing_from_elsewhere() -> None:

@@ -196,3 +196,9 @@ PROMPT = st.dictionaries(
 def test_whatever_a_preset_says_it_becomes_a_workflow_or_one_clear_error(value: dict[str, Any]) -> None:
     with suppress(KnowledgeError):
         checked(workflow_of(read(value)))
+
+
+def test_a_name_that_steers_a_terminal_is_shown_as_escapes() -> None:
+    workflow = workflow_of(read({"temp": 1, "rep_pen": 1, "name": "a\x1b[2J" + "b" * 400}))
+    checked(workflow)
+    assert workflow["workflowId"].startswith("a\\x1b[2J")

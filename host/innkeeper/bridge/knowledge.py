@@ -124,6 +124,17 @@ class KnowledgeBases(Protocol):
         """
         ...
 
+    async def render(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Carries out the macros of a text.
+
+        Args:
+            request: the arguments of `kb.render`, checked.
+
+        Returns:
+            as `kb.render`.
+        """
+        ...
+
     async def embed(self, place: Place, texts: Sequence[str]) -> Mapping[str, Any]:
         """Vectors of texts, by the model of a base.
 

@@ -71,7 +71,8 @@ export function world_book_loader(call) {
 export function character_card_loader(call) {
     const base = resourceOf(call, "cardResource");
     const { extensions, name } = ask("kb.info", { base });
-    const card = extensions?.character_card;
+    const kept = extensions?.card;
+    const card = kindOf(kept?.document) === "an object" ? kept.document : kept;
     if (kindOf(card) !== "an object") throw `the knowledge base '${name}' has no character card: make it with innkeeper card import`;
     const fields = kindOf(card.data) === "an object" ? card.data : card;
     return { characterData: fields };

@@ -90,7 +90,7 @@ function resourceOf(value) {
 }
 
 function basesOf(call) {
-    const value = given(call, "knowledgeBase");
+    const value = given(call, "knowledgeBase") ?? given(call, "reference");
     const list = Array.isArray(value) ? value : typeof value === "string" ? value.split(",") : [value];
     const bases = list.map(resourceOf).filter((each) => each !== null && each !== undefined && each !== "");
     if (bases.length === 0) throw "input 'knowledgeBase' is missing: choose a knowledge base";
@@ -126,8 +126,9 @@ function messagesOf(call, name) {
 
 // ---- Outputs ---------------------------------------------------------------------------------------------------
 
+// The design's name of a list of entries.
 function withText(entries) {
-    return { entries, text: entries.map((entry) => entry.text ?? entry.content).join("\n\n") };
+    return { caiu_list: entries, text: entries.map((entry) => entry.text ?? entry.content).join("\n\n") };
 }
 
 function found(call, mode, more) {
@@ -170,25 +171,25 @@ function explained(answer) {
 
 function activated(call, settings) {
     const bases = basesOf(call);
-    const messages = messagesOf(call, "messages");
-    const text = textOf(call, "text");
-    if (text !== "") messages.push({ role: "user", content: text, name: "" });
+    const messages = messagesOf(call, "history_messages");
+    messages.push(...messagesOf(call, "current_user_input"));
+    const state = stateOf(call);
     const budget = wholeOf(call, "budget", null);
     const seed = wholeOf(call, "seed", null);
     const answer = ask("kb.activate", {
         bases,
         messages,
         profile: textOf(call, "profile", "native"),
-        texts: mapOf(call, "texts"),
+        texts: { ...state.texts, ...mapOf(call, "texts") },
         scan_depth: wholeOf(call, "scanDepth", 4),
         budget: budget === 0 ? null : budget,
         recursion: wholeOf(call, "recursion", 3),
-        variables: mapOf(call, "variables"),
+        variables: { ...state.variables, ...mapOf(call, "variables") },
         session: textOf(call, "session"),
         seed,
         trigger: textOf(call, "trigger", "normal"),
-        character: textOf(call, "character"),
-        user: textOf(call, "user"),
+        character: textOf(call, "character", state.character),
+        user: textOf(call, "user", state.user),
         scope: namesOf(call, "tags"),
         force: namesOf(call, "force"),
         dry_run: flagOf(call, "dryRun", false),
@@ -208,6 +209,8 @@ function activated(call, settings) {
 
 // kb:StaticKnowledgeBase gives entries whatever the conversation is about.
 export function static_knowledge_base(call) {
+    const own = listOf(call, "entries");
+    if (own.length > 0) return withText(own.map(entryOf).sort((one, other) => one.priority - other.priority));
     const base = baseOf(call);
     const most = wholeOf(call, "limit", 1000);
     const entries = [];
@@ -271,7 +274,7 @@ export function hybrid_search(call) {
 export function rag_source(call) {
     const query = textOf(call, "query");
     if (query.trim() === "") throw "input 'query' is missing";
-    const { entries, notes } = found(call, "hybrid", { query: query.slice(0, 2000) });
+    const { caiu_list: entries, notes } = found(call, "hybrid", { query: query.slice(0, 2000) });
     const header = textOf(call, "header", "Answer from these sources, and name them by their numbers:");
     const lines = entries.map((entry, index) => `[${index + 1}] ${entry.title || entry.id}\n${entry.content}`);
     const sources = entries.map((entry, index) => ({
@@ -281,40 +284,52 @@ export function rag_source(call) {
         score: entry.score,
         source: entry.source,
     }));
-    return { entries, context: lines.length === 0 ? "" : [header, ...lines].join("\n\n"), sources, notes };
+    return { caiu_list: entries, context: lines.length === 0 ? "" : [header, ...lines].join("\n\n"), sources, notes };
 }
 
 // kb:ContextAssembler makes the messages for a model of everything that was gathered.
+const LISTS = ["persona_caiu_list", "lore_caiu_list_main", "lore_caiu_list_aux"];
+
 export function context_assembler(call) {
-    const lists = [given(call, "entries") ?? []].flat(2).filter((entry) => entry !== null && entry !== undefined);
-    for (const entry of lists) {
-        if (kindOf(entry) !== "an object") throw `input 'entries' holds ${kindOf(entry)}, not an entry`;
-    }
     const seen = new Set();
-    const active = lists.map(asActive).filter((entry) => {
-        const key = JSON.stringify([entry.base, entry.entry]);
-        return seen.has(key) ? false : seen.add(key);
-    });
+    const active = [];
+    for (const name of LISTS) {
+        for (const entry of [given(call, name) ?? []].flat(3)) {
+            if (entry === null || entry === undefined) continue;
+            if (kindOf(entry) !== "an object") throw `input '${name}' holds ${kindOf(entry)}, not an entry`;
+            const one = asActive(entry);
+            const key = JSON.stringify([one.base, one.entry, one.text]);
+            if (!seen.has(key)) active.push(one);
+            seen.add(key);
+        }
+    }
+    const state = stateOf(call);
+    const texts = { ...state.texts, ...mapOf(call, "texts") };
+    for (const [index, text] of [given(call, "static_text_inputs") ?? []].flat(2).entries()) {
+        if (text !== null && text !== undefined) texts[`static_text_${index}`] = String(text);
+    }
     const template = parsed(call, "template");
-    const form = textOf(call, "form", "messages");
+    const form = textOf(call, "form", template?.output === "single_string" ? "text" : "messages");
     const budget = wholeOf(call, "budget", 0);
     const answer = ask("kb.assemble", {
         active,
-        history: messagesOf(call, "history"),
-        texts: mapOf(call, "texts"),
-        user_input: textOf(call, "userInput"),
+        history: messagesOf(call, "history_messages"),
+        texts,
+        user_input: textOf(call, "current_user_input"),
         template: template ?? null,
         budget: budget === 0 ? null : budget,
         form,
         tokenizer: textOf(call, "tokenizer"),
-        parameters: mapOf(call, "parameters"),
+        parameters: mapOf(call, "llm_parameters"),
     });
+    const prompt = answer.messages.map((each) => `${each.role}: ${shownContent(each.content)}`).join("\n\n");
     return {
-        messages: JSON.stringify(answer.messages),
-        prompt: answer.text ?? answer.messages.map((each) => `${each.role}: ${shownContent(each.content)}`).join("\n\n"),
-        parameters: answer.parameters,
+        prompt_data: answer.text ?? JSON.stringify(answer.messages),
+        prompt: answer.text ?? prompt,
+        llm_parameters: answer.parameters,
         tokens: answer.tokens,
         report: answer.report,
+        notes: answer.notes,
     };
 }
 
@@ -322,40 +337,84 @@ function shownContent(content) {
     return typeof content === "string" ? content : content.map((part) => part.text ?? `(${part.type})`).join(" ");
 }
 
-// What a search found is inserted like what is active.
-function asActive(entry) {
-    if (entry.text !== undefined) return entry;
+// An entry's document as what is active: it was chosen by other means than activation.
+function entryOf(document) {
+    if (kindOf(document) !== "an object") throw `input 'entries' holds ${kindOf(document)}, not an entry`;
+    const usage = document.usage_metadata ?? {};
     return {
-        base: entry.base ?? "",
-        entry: entry.id ?? "",
-        name: entry.title ?? "",
-        text: entry.content ?? "",
-        priority: entry.priority ?? 100,
-        placement: "before_prompt",
-        role: null,
-        depth: null,
+        base: "",
+        entry: String(document.id ?? ""),
+        name: String(document.displayName ?? document.id ?? ""),
+        text: String(document.content?.value ?? ""),
+        priority: usage.priority ?? 100,
+        placement: usage.placement ?? "before_prompt",
+        role: usage.role ?? null,
+        depth: usage.depth_offset ?? null,
         outlet: "",
         tokens: 0,
-        exclude_from_history: false,
+        exclude_from_history: usage.exclude_from_history === true,
         media: null,
-        tags: [],
-        entry_type: "",
+        tags: document.management_metadata?.tags ?? [],
+        entry_type: document.entry_type ?? "",
+        critical: usage.token_budget_impact === "critical",
     };
 }
 
-// kb:VariableApplicator puts values in the place of {{name}}; what has no value stays.
-export function variable_applicator(call) {
-    const variables = mapOf(call, "variables");
-    const missing = new Set();
-    const text = textOf(call, "text").replace(/\{\{\s*([^{}\s][^{}]*?)\s*\}\}/g, (whole, name) => {
-        if (!Object.hasOwn(variables, name)) {
-            missing.add(name);
-            return whole;
+// What a search found is inserted like what is active.
+function asActive(entry) {
+    if (typeof entry.text === "string") return entry;
+    if (kindOf(entry.content) === "an object") return entryOf(entry);
+    return {
+        ...entryOf({ id: entry.id, displayName: entry.title, content: { value: entry.content } }),
+        base: entry.base ?? "",
+        priority: entry.priority ?? 100,
+    };
+}
+
+// What is known of the session: names, texts by the assembler's names of them, variables. Its parts may be a
+// character card's fields, as core:CharacterCardLoader gives them.
+const TEXTS = {
+    description: "character_description",
+    personality: "character_personality",
+    scenario: "scenario",
+    mes_example: "examples",
+    creator_notes: "creator_notes",
+    system_prompt: "system",
+    post_history_instructions: "post_history",
+    persona: "persona_description",
+};
+
+function stateOf(call) {
+    const state = { texts: {}, variables: {}, character: "", user: "" };
+    const parts = [given(call, "session_state") ?? []].flat(2);
+    for (const value of parts) {
+        const part = parsed({ inputs: { session_state: value } }, "session_state");
+        if (kindOf(part) !== "an object") continue;
+        for (const [key, value] of Object.entries(part)) {
+            if (key === "variables" && kindOf(value) === "an object") Object.assign(state.variables, value);
+            else if (key === "texts" && kindOf(value) === "an object") Object.assign(state.texts, value);
+            else if (typeof value !== "string") continue;
+            else if (key === "name" || key === "char") state.character = value;
+            else if (key === "user") state.user = value;
+            else state.texts[TEXTS[key] ?? key] = value;
         }
-        const value = variables[name];
-        return typeof value === "string" ? value : value === null ? "" : JSON.stringify(value);
+    }
+    return state;
+}
+
+// kb:VariableApplicator puts values in the place of {{name}} and carries out macros; what is unknown stays.
+export function variable_applicator(call) {
+    const state = stateOf(call);
+    const answer = ask("kb.render", {
+        template: textOf(call, "template"),
+        syntax: textOf(call, "syntax", "macros"),
+        character: textOf(call, "character", state.character),
+        user: textOf(call, "user", state.user),
+        values: { ...state.texts, ...mapOf(call, "values") },
+        variables: { ...state.variables, ...mapOf(call, "variables") },
+        seed: wholeOf(call, "seed", null),
     });
-    return { text, missing: [...missing] };
+    return { text: answer.text, variables: answer.variables, note: answer.note };
 }
 
 // kb:DynamicRegexApplicator applies rules that another node made, each to what the one before it gave.

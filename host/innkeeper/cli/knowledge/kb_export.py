@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from innkeeper.knowledge.files.vectors import VectorSet
     from innkeeper.knowledge.model.problems import Problem
 
-_BOOKS = {"world-info": "world_book", "character-book": "character_book"}
+_BOOKS = ("world-info", "character-book")
 
 
 @click.command()
@@ -76,6 +75,7 @@ def _write(
 ) -> dict[str, Any]:
     from innkeeper.knowledge.files.packing import write_archive
     from innkeeper.knowledge.files.writing import encode_base, replace, write_json
+    from innkeeper.knowledge.interchange.book_files import character_book, world_book
     from innkeeper.knowledge.model.problems import Problem
 
     base = read.base
@@ -89,7 +89,7 @@ def _write(
     if to == "base":
         replace(file, encode_base(base))
     else:
-        write_json(file, getattr(import_module("innkeeper.knowledge.interchange.book_files"), _BOOKS[to])(base))
+        write_json(file, world_book(base) if to == "world-info" else character_book(base))
     problems = list(read.problems)
     if media:
         problems.append(Problem("media", f"{media:,} media files stay behind: only an archive takes them along"))

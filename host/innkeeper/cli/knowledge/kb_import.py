@@ -6,7 +6,6 @@ import os
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +19,8 @@ from innkeeper.errors import CancelledError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from innkeeper.cli.knowledge.import_documents import Changes
     from innkeeper.cli.knowledge.import_sources import Found
+    from innkeeper.knowledge.documents.changes import Changes
     from innkeeper.knowledge.files.keeper import Keeper
     from innkeeper.knowledge.files.known import Known
     from innkeeper.knowledge.files.model_check import ModelCheck
@@ -192,8 +191,13 @@ class Import:
     def _named(self, base: Base) -> Base:
         from innkeeper.knowledge.files.names import ID_RIGHT, is_id
         from innkeeper.knowledge.model.base import BaseInfo
+        from innkeeper.storage.names import check_name
 
         if self.options.base_id is None:
+            try:
+                check_name(base.info.kb_id, "kb_id")
+            except ValueError as error:
+                raise UsageError(f"{error}, or choose another id with --id") from None
             return base
         if not is_id(self.options.base_id):
             raise UsageError(f"--id: {self.options.base_id[:80]!r} is not right: it must be {ID_RIGHT}")
@@ -204,6 +208,7 @@ class Import:
         import trio
 
         from innkeeper.knowledge.files.model_check import check_model
+        from innkeeper.knowledge.tokens.named import counter
 
         models = await self.keeper.models()
         vectors = found.vectors
@@ -213,8 +218,7 @@ class Import:
         recorded = None if known is None else known.model
 
         def check() -> ModelCheck:
-            counter = import_module("innkeeper.knowledge.tokens.named").counter()
-            return check_model(found.base, vectors, lambda: models, counter, recorded=recorded)
+            return check_model(found.base, vectors, lambda: models, counter(), recorded=recorded)
 
         return await trio.to_thread.run_sync(check)
 

@@ -11,6 +11,7 @@ import trio
 
 from innkeeper.errors import UsageError
 from innkeeper.knowledge.embedding.interface import EmbeddingError
+from innkeeper.knowledge.joined import rendering
 from innkeeper.knowledge.joined.activating import Activating
 from innkeeper.knowledge.joined.answers import assembled_value, result_value
 from innkeeper.knowledge.joined.assembling import Assembling
@@ -43,6 +44,9 @@ _TRIES: Final = 5
 
 _FEW: Final = 32 << 10
 """Characters of a document that is taken apart in a fraction of a millisecond."""
+
+_SHORT: Final = 500
+"""Characters of a text whose macros are carried out in less than a millisecond, whatever they are."""
 
 T = TypeVar("T")
 
@@ -227,6 +231,12 @@ class GuestBases:
     ) -> Mapping[str, Any]:
         """As `KnowledgeBases.assemble`."""
         return assembled_value(await _said(lambda: self._assembling.assemble(owner, request, allowed)))
+
+    async def render(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """As `KnowledgeBases.render`."""
+        if len(request["template"]) <= _SHORT:
+            return rendering.render(request)
+        return await trio.to_thread.run_sync(rendering.render, request, limiter=self._reading)
 
     async def embed(self, place: Place, texts: Sequence[str]) -> Mapping[str, Any]:
         """As `KnowledgeBases.embed`."""

@@ -149,6 +149,8 @@ class StoreKeeper:
                 return place
         except NoSuchError:
             pass
+        except ValueError as error:
+            raise KnowledgeError(f"cannot be kept: {error}", source=known.label) from None
         read = await trio.to_thread.run_sync(lambda: read_base(known.path, strict=False))
         await self._bases.bind(place, known.file, read.base.document)
         live = await self._bases.base(place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from innkeeper.knowledge.joined.guests import GuestBases
 from innkeeper.knowledge.opening import open_library
 from innkeeper.knowledge.regexes.engine import SandboxRegexEngine
 from innkeeper.knowledge.regexes.interface import Regex, RegexEngine, Verdict
+from innkeeper.knowledge.store.limits import StoreQuota
 from innkeeper.knowledge.tokens.named import counter
 from innkeeper.sandbox.interface import Engine
 from innkeeper.storage.database import Database
@@ -79,14 +81,25 @@ class Knowledge:
         guests: what the service `kb` asks.
     """
 
-    def __init__(self, database: Database, around: Surroundings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        around: Surroundings,
+        *,
+        now: Callable[[], float] = time.time,
+        quota: StoreQuota | None = None,
+    ) -> None:
         """Args:
         database: where they are kept.
         around: what they may use.
+        now: seconds since 1970; called from any thread.
+        quota: what an owner's bases may have.
         """
         self.models = models_of(around)
         # Where somebody else may have filled the home, nothing of its folders is taken up.
-        self.bases = Bases(open_library(database), self.models, Registry(around.home, around.doubt))
+        self.bases = Bases(
+            open_library(database, now=now, quota=quota), self.models, Registry(around.home, around.doubt)
+        )
         counting = counter(around.tokenizer)
         self._regexes = _Regexes(around.engine) if around.engine is not None else None
         regexes: RegexMaker | None = None if self._regexes is None else self._regexes.ready

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from innkeeper.knowledge.model import bounds
 from innkeeper.knowledge.model.entry import Entry, read_entry
 from innkeeper.knowledge.model.problems import KnowledgeError, Problem
-from innkeeper.knowledge.store.limits import MOST_DIMENSION, MOST_TERMS
+from innkeeper.knowledge.store.limits import MOST_DIMENSION, MOST_INFO, MOST_TERMS
 from innkeeper.knowledge.store.values import Change, Vector
 
 
@@ -135,6 +135,16 @@ def dump(document: Any) -> str:
             "an entry has a number that is not finite, half of a surrogate pair, or what is no plain data: take it out"
         ) from None
     return text
+
+
+def check_info(info: Mapping[str, Any] | None) -> None:
+    """Makes sure that what a base says of itself can be kept.
+
+    Raises:
+        ValueError: it is too large.
+    """
+    if info is not None and len(dump(info)) > MOST_INFO:
+        raise ValueError(f"what a base says of itself has at most {MOST_INFO} bytes")
 
 
 def with_source(document: Mapping[str, Any], source: str | None) -> Mapping[str, Any]:

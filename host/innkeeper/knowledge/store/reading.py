@@ -96,6 +96,15 @@ def read_delta(
     return Delta(state, [Stored(*row) for row in rows.yield_per(_FETCHED)], deleted)
 
 
+def read_touched(
+    place: Place, where: dict[str, Any], since: int, connection: Connection
+) -> tuple[set[str], int]:  # fmt: skip
+    """Ids of entries that somebody changed or deleted since a revision, and the revision now (int). Raises as
+    `read_state`."""
+    delta = read_delta(connection, place, where, since, full=False)
+    return {*delta.deleted, *(entry.id for entry in delta.entries)}, delta.state.revision
+
+
 def read_entry_row(connection: Connection, place: Place, where: dict[str, Any], id: str) -> Stored | None:
     """One entry, or None. Raises as `read_state`."""
     read_state(connection, place, where, whole=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import trio
@@ -12,22 +13,11 @@ from sqlalchemy import Connection
 
 from innkeeper.knowledge.store import reading, staging
 from innkeeper.knowledge.store import statements as sql
-from innkeeper.knowledge.store.legs import Legs, Prepared, dump, prepare
-from innkeeper.knowledge.store.limits import AT_ONCE, BYTES_AT_ONCE, DEAD_AFTER, MOST_INFO, StoreQuota
+from innkeeper.knowledge.store.legs import Legs, Prepared, check_info, prepare
+from innkeeper.knowledge.store.limits import AT_ONCE, BYTES_AT_ONCE, DEAD_AFTER, StoreQuota
+from innkeeper.knowledge.store.settling import Tally, add_step, check_quota, info_values, legs_after, settle
 from innkeeper.knowledge.store.values import Applied, BaseState, Change, InStep, Origin, Past, Step, Stored
-from innkeeper.knowledge.store.writing import (
-    FoldingError,
-    Tally,
-    add_step,
-    base_to_change,
-    check_quota,
-    info_values,
-    legs_after,
-    make_base,
-    put_rows,
-    settle,
-    where_of,
-)
+from innkeeper.knowledge.store.writing import FoldingError, base_to_change, make_base, put_rows, where_of
 from innkeeper.storage.database import Database
 from innkeeper.storage.knowledge_model import Place, VersionError
 
@@ -83,7 +73,7 @@ class KnowledgeStore:
             FullError: the owner has too many.
         """
         where = where_of(place)
-        _check_info(info)
+        check_info(info)
 
         def write(connection: Connection) -> BaseState:
             make_base(connection, place, where, self.quota, self.now(), info, self.legs.key)
@@ -124,7 +114,7 @@ class KnowledgeStore:
             ValueError: a change is out of bounds, or the base is read-only.
         """
         where = where_of(place)
-        _check_info(info)
+        check_info(info)
         first = await self._prepare(changes, 0)
         if len(first) < len(changes):
             for _ in range(_TRIES):
@@ -209,7 +199,7 @@ class KnowledgeStore:
             await self._remove(where, batch)
 
     async def _remove(self, where: dict[str, Any], batch: str) -> None:
-        while not await self.db.write(lambda connection: _clean(connection, where, batch)):
+        while not await self.db.write(lambda connection: staging.clean(connection, where, batch)):
             pass
 
     async def unfolded(self, place: Place, work: Callable[[], Awaitable[T]]) -> T:
@@ -290,7 +280,7 @@ class KnowledgeStore:
                 except staging.MovedError as error:
                     if at is not None:
                         raise VersionError(error.revision) from None
-                    touched, seen = await self._touched(place, where, seen)
+                    touched, seen = await self.whole(place, partial(reading.read_touched, place, where, seen))
                     if not touched.isdisjoint(ids):
                         return None
         finally:
@@ -299,20 +289,3 @@ class KnowledgeStore:
                     await self._remove(where, batch)
         await self._fold(place, batch)
         return total.applied(seen + 1)
-
-    async def _touched(self, place: Place, where: dict[str, Any], since: int) -> tuple[set[str], int]:
-        def read(connection: Connection) -> tuple[set[str], int]:
-            delta = reading.read_delta(connection, place, where, since, full=False)
-            return {*delta.deleted, *(entry.id for entry in delta.entries)}, delta.state.revision
-
-        return await self.whole(place, read)
-
-
-def _clean(connection: Connection, where: dict[str, Any], batch: str) -> bool:
-    row = connection.execute(sql.BASE, where).first()
-    return staging.clean(connection, where, batch, "" if row is None else row.folding)
-
-
-def _check_info(info: Mapping[str, Any] | None) -> None:
-    if info is not None and len(dump(info)) > MOST_INFO:
-        raise ValueError(f"what a base says of itself has at most {MOST_INFO} bytes")
