@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from innkeeper.knowledge import settling
 from innkeeper.knowledge.joined.items_index import ItemsIndex
-from innkeeper.knowledge.live import settling
-from innkeeper.knowledge.live.settling import WORTH, settled
+from innkeeper.knowledge.settling import WORTH, settled, unsearched
 from innkeeper.knowledge.store.values import BaseState, Stored
 
 
@@ -95,9 +95,22 @@ def test_of_the_last_who_leaves_things_are_put_back() -> None:
     assert gc.get_threshold() == before
 
 
+def test_what_does_not_stay_is_not_set_aside_unless_something_else_is(searched: list[int]) -> None:
+    frozen = gc.get_freeze_count()
+    with unsearched(WORTH):
+        kept = [[number] for number in range(200_000)]
+    assert 2 not in searched
+    assert gc.get_freeze_count() == frozen
+    with unsearched(WORTH):
+        with settled(WORTH):
+            pass
+        assert gc.get_freeze_count() == frozen
+    assert gc.get_freeze_count() >= len(kept)
+
+
 def test_for_a_small_base_nothing_is_done() -> None:
     frozen, before = gc.get_freeze_count(), gc.get_threshold()
-    with settled(WORTH - 1):
+    with settled(WORTH - 1), unsearched(WORTH - 1):
         assert gc.get_threshold() == before
     assert gc.get_freeze_count() == frozen
 

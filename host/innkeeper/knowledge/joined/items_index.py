@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from innkeeper.knowledge.activation.base import CompiledBase, compile_base
-from innkeeper.knowledge.live.settling import settled
 from innkeeper.knowledge.model.base import BaseInfo, Item
 from innkeeper.knowledge.model.problems import KnowledgeError
+from innkeeper.knowledge.settling import settled
 from innkeeper.knowledge.store.values import BaseState, Stored
 
 ITEMS: Final = "items"

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from innkeeper.knowledge.live.base import GapError, LiveBase
 from innkeeper.knowledge.live.freshness import Freshness
 from innkeeper.knowledge.live.index import IndexMaker, LiveIndex
-from innkeeper.knowledge.live.settling import settled
+from innkeeper.knowledge.settling import settled
 from innkeeper.knowledge.store import reading, verifying
 from innkeeper.knowledge.store.store import KnowledgeStore
 from innkeeper.knowledge.store.writing import where_of
