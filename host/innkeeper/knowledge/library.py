@@ -92,6 +92,10 @@ class Library:
         await self.base(place)
         return await self._shelf.index(place, name)
 
+    def indexes(self, name: str) -> list[LiveIndex]:
+        """What is kept under a name of the bases that are in memory now."""
+        return self._shelf.indexes(name)
+
     def notes(self, place: Place) -> list[str]:
         """What whoever asks for a base should be told beside the answer, as sentences."""
         live = self._shelf.there(place)

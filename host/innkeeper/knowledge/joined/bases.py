@@ -20,7 +20,9 @@ from innkeeper.knowledge.library import Library
 from innkeeper.knowledge.live.base import LiveBase
 from innkeeper.knowledge.model.problems import KnowledgeError
 from innkeeper.knowledge.opening import SEARCH
+from innkeeper.knowledge.retrieval import upkeep
 from innkeeper.knowledge.retrieval.kept import KeptSearch, identity_of
+from innkeeper.knowledge.retrieval.retriever import Retriever
 from innkeeper.knowledge.store.values import Applied, Change, Origin
 from innkeeper.storage.knowledge_model import NoSuchError, Place
 
@@ -65,6 +67,7 @@ class Bases:
         self._filling = trio.Lock()
         self._making = trio.CapacityLimiter(1)
         self._looking = trio.CapacityLimiter(1)
+        self._keeping = trio.CapacityLimiter(1)
 
     async def base(self, place: Place) -> LiveBase:
         """A base as it is now.
@@ -242,8 +245,13 @@ class Bases:
             raise UnreadableError(base, error) from None
 
     async def serve(self) -> None:
-        """As `Library.serve`."""
-        await self.library.serve()
+        """Writes changes to files and keeps searches quick while the host runs, until it is cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.library.serve)
+            nursery.start_soon(upkeep.serve, self._retrievers, self._keeping)
+
+    def _retrievers(self) -> list[Retriever]:
+        return [index.retriever for index in self.library.indexes(SEARCH) if isinstance(index, KeptSearch)]
 
     async def aclose(self) -> None:
         """As `Library.aclose`."""
