@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -45,6 +45,9 @@ _TRIES: Final = 5
 _FEW: Final = 32 << 10
 """Characters of a document that is taken apart in a fraction of a millisecond."""
 
+_MOST_PAGE: Final = 2 << 20
+"""Characters of the documents of a page: guests read it at once."""
+
 _SHORT: Final = 500
 """Characters of a text whose macros are carried out in less than a millisecond, whatever they are."""
 
@@ -80,7 +83,9 @@ class GuestBases:
         check_name(id, "id")
         return await self._read(await self._there(place, id))
 
-    async def list(self, place: Place, *, after: str, limit: int, filters: Filters) -> builtins.list[Entry]:
+    async def list(
+        self, place: Place, *, after: str, limit: int, filters: Filters, ids: Sequence[str] | None = None
+    ) -> builtins.list[Entry]:
         """As `KnowledgeBases.list`."""
         check_name(after, "id to go on after", empty=True)
         if not 1 <= limit <= MOST_LISTED:
@@ -91,11 +96,19 @@ class GuestBases:
 
         def work() -> builtins.list[Entry]:
             found: builtins.list[Entry] = []
-            added = sorted(id for id in overlay if id > after and id not in live)
-            ids = live.ids_after(after)
-            for id in sorted([*ids, *added]) if added else ids:
+            size = 0
+            if ids is not None:
+                chosen: Iterable[str] = sorted(id for id in set(ids) if id > after)
+            else:
+                added = sorted(id for id in overlay if id > after and id not in live)
+                chosen = live.ids_after(after)
+                chosen = sorted([*chosen, *added]) if added else chosen
+            for id in chosen:
                 stored = seen(live, overlay, id)
                 if stored is not None and passes(stored, filters):
+                    size += len(stored.document)
+                    if found and size > _MOST_PAGE:
+                        break
                     found.append(entry_of(stored))
                     if len(found) == limit:
                         break
