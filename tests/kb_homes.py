@@ -45,9 +45,7 @@ def entry(id: str, value: str = "", *, keywords: Sequence[str] = (), **more: Any
     return {"id": id, "content": {"value": value}, "activation_criteria": {"keywords": list(keywords)}, **more}
 
 
-def base_file(
-    home: Path, base: str, entries: Sequence[Mapping[str, Any]], *, folder: str = "", **info: Any
-) -> Path:
+def base_file(home: Path, base: str, entries: Sequence[Mapping[str, Any]], *, folder: str = "", **info: Any) -> Path:
     """A base that lies in the home, as an author wrote it."""
     place = home / "knowledge" / (folder or base)
     place.mkdir(parents=True, exist_ok=True)

@@ -60,6 +60,15 @@ def test_the_host_knows_the_digests_of_what_it_ships() -> None:
         assert module.manifest.embedded
 
 
+def test_the_demos_grant_is_for_the_module_that_lies_here_and_for_its_two_books_alone() -> None:
+    assert {path: path.read_text("utf-8") for path in digests.grants()} == digests.grants(), AGAIN
+    (grant,) = digests.GRANTS.glob("*.toml")
+    said = tomllib.loads(grant.read_text("utf-8"))
+    assert (grant.stem, said["sha256"]) == ("kb", records()["kb.wasm"]["sha256"])
+    assert set(said) == {"sha256", "capabilities"}
+    assert said["capabilities"] == ["kb.read:lantern-inn", "kb.read:lantern-inn-zh"]
+
+
 @pytest.mark.parametrize("name", records())
 def test_a_modules_sources_are_those_that_were_recorded(name: str) -> None:
     recorded = records()[name]["sources"]

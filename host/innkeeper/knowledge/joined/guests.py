@@ -75,9 +75,11 @@ class GuestBases:
         """As `KnowledgeBases.get`."""
         return await _said(lambda: self._reading.get(place, id))
 
-    async def list(self, place: Place, *, after: str, limit: int, filters: Filters) -> builtins.list[Entry]:
+    async def list(
+        self, place: Place, *, after: str, limit: int, filters: Filters, ids: Sequence[str] | None = None
+    ) -> builtins.list[Entry]:
         """As `KnowledgeBases.list`."""
-        return await _said(lambda: self._reading.list(place, after=after, limit=limit, filters=filters))
+        return await _said(lambda: self._reading.list(place, after=after, limit=limit, filters=filters, ids=ids))
 
     async def info(self, place: Place) -> Mapping[str, Any]:
         """As `KnowledgeBases.info`."""
@@ -128,7 +130,7 @@ class GuestBases:
         """As `KnowledgeBases.render`."""
         if len(request["template"]) <= _SHORT:
             return rendering.render(request)
-        return await trio.to_thread.run_sync(rendering.render, request, limiter=self._reading)
+        return await trio.to_thread.run_sync(rendering.render, request, limiter=self._working)
 
     async def embed(self, place: Place, texts: Sequence[str]) -> Mapping[str, Any]:
         """As `KnowledgeBases.embed`."""
