@@ -325,3 +325,34 @@ def test_a_lorebook_of_others_is_checked_as_a_file(run: Run, tmp_path: Path) -> 
     (tmp_path / "book.json").write_text(json.dumps({"entries": entries}))
     code, out, _ = run("kb", "check", str(tmp_path / "book.json"))
     assert (code, "never active" in out) == (1, True)
+
+
+def test_a_base_that_cannot_be_kept_is_one_error_and_nothing_of_it_remains(
+    run: Run, home: Path, tmp_path: Path
+) -> None:
+    big = {"kb_id": "big", "schema_version": "1.1", "kb_extensions": {"x": "y" * (2 << 20)}, "entries": ENTRIES}
+    (tmp_path / "big.json").write_text(json.dumps(big))
+    code, _, err = run("kb", "import", str(tmp_path / "big.json"), "--no-embed")
+    assert (code, "cannot be kept" in err) == (2, True), err
+    assert sorted(path.name for path in (home / "knowledge").iterdir() if path.is_dir()) == ["world"]
+    assert [each["id"] for each in json.loads(run("kb", "list", "--json")[1])["bases"]] == ["world"]
+    (home / "knowledge" / "big").mkdir()
+    (home / "knowledge" / "big" / "knowledge.json").write_text(json.dumps(big))
+    for words in (("search", "big", "x"), ("edit", "big", "inn", "--set", "a=1"), ("check", "big")):
+        code, _, err = run("kb", *words)
+        assert (code, "cannot be kept" in err) == (2, True), err
+
+
+def test_a_base_whose_file_is_gone_is_listed_with_that(run: Run, home: Path) -> None:
+    assert run("kb", "search", "world", "x")[0] == 0
+    (home / "knowledge" / "world" / "knowledge.json").unlink()
+    (known,) = json.loads(run("kb", "list", "--json")[1])["bases"]
+    assert (known["id"], known["entries"], "is gone" in known["problem"]) == ("world", 2, True)
+
+
+def test_a_card_is_made_of_a_base_whose_file_is_broken(run: Run, home: Path, tmp_path: Path) -> None:
+    assert run("kb", "search", "world", "x")[0] == 0
+    (home / "knowledge" / "world" / "knowledge.json").write_text("{")
+    code, _, err = run("card", "export", "world", "--out", str(tmp_path / "card.json"))
+    assert (code, "last good state" in err) == (0, True)
+    assert len(json.loads((tmp_path / "card.json").read_text())["data"]["character_book"]["entries"]) == 2

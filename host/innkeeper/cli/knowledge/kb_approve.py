@@ -66,7 +66,8 @@ def approve(
         if not numbers and (wanted is None or found["waiting"]):
             _show(found)
     if problems:
-        raise UsageError("; ".join(problems))
+        done = [f"change {each['number']}: {each['decision']}" for each in decided if settings.json]
+        raise UsageError("; ".join([*problems, *done]))
 
 
 async def _waiting(knowledge: Knowledge, place: Place) -> dict[str, Any]:

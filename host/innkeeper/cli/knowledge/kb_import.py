@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ import click
 from innkeeper.cli.knowledge.keeping import bar, open_keeper, problem_object, say_problems, writable_registry
 from innkeeper.cli.output import counted, is_terminal, json_bytes, write_error, write_line, write_out
 from innkeeper.cli.settings import Settings, json_option, pass_settings
-from innkeeper.errors import CancelledError, UsageError
+from innkeeper.errors import CancelledError, InnkeeperError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -176,7 +177,13 @@ class Import:
             report = await self._joined(known, found, name, difference)
         placed = await trio.to_thread.run_sync(self.registry.find, report["base"])
         with bar(f"indexing {placed.name}", not self.options.quiet):
-            await self.keeper.follow(placed)
+            try:
+                await self.keeper.follow(placed)
+            except InnkeeperError:
+                if known is None:
+                    # What cannot be kept is not there, either.
+                    await trio.to_thread.run_sync(lambda: shutil.rmtree(placed.path, ignore_errors=True))
+                raise
         vectors = 0
         usable = None if check is None else check.usable
         if usable is not None and model in ("", usable.model):
