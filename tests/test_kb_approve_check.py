@@ -131,6 +131,17 @@ def test_a_change_of_an_entry_that_was_changed_since_can_only_be_refused(home: P
     assert len(json.loads(run("audit", "--json")[1])["records"]) == 1
 
 
+def test_a_plugin_that_proposes_very_much_holds_nobody_up(home: Path, run: Run) -> None:
+    run("kb", "approve", "world", "--on")
+    texts = ["\n".join(str(line % 7) for line in range(at, at + 2000)) for at in range(120)]
+    propose(home, *(Change("dragon", {"id": "dragon", "content": {"value": each}}) for each in texts))
+    code, out, _ = run("kb", "approve", "world")
+    assert (code, "and 20 more" in out, "120 changes wait" in out) == (0, True, True)
+    assert len(out) < 1_000_000
+    found = json.loads(run("kb", "approve", "world", "--json")[1])
+    assert (len(found["waiting"]), found["more"]) == (100, 20)
+
+
 def test_what_a_plugin_proposed_steers_no_terminal(home: Path, run: Run) -> None:
     run("kb", "approve", "world", "--on")
     evil = {"id": "a", "displayName": "\x1b[2J", "content": {"value": "\x1b]0;x\x07\n\u202e1"}, "\x1b[1m": "\r"}
