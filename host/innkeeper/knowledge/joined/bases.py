@@ -35,6 +35,9 @@ _FEW: Final = 64
 _FILLED: Final = 2000
 """Entries without a vector that get one by themselves."""
 
+_KNOWN: Final = 1000
+"""Bases of which is remembered that nothing can be filled."""
+
 _ABSENT: Final = 1.0
 """Seconds for which a base that is in no folder is not looked for again."""
 
@@ -58,7 +61,7 @@ class Bases:
         self.models = models
         self.registry = registry
         self._absent: dict[Place, float] = {}
-        self._filled: dict[Place, int] = {}
+        self._filled: dict[Place, tuple[float, int, str, int]] = {}
         self._filling = trio.Lock()
         self._making = trio.CapacityLimiter(1)
         self._looking = trio.CapacityLimiter(1)
@@ -86,12 +89,16 @@ class Bases:
         live = await self._with_key(plain, await self.base(place))
         index = await self.library.index(plain, SEARCH)
         assert isinstance(index, KeptSearch)
-        if index.retriever.embedded < len(live) and self._filled.get(plain) != live.revision:
+        state = _vectors_of(live)
+        if self._filled.get(plain) != state:
             # Who asks meanwhile waits for the vectors, too.
             async with self._filling:
-                if self._filled.get(plain) != live.revision:
-                    await self._fill(plain, live)
-                    self._filled[plain] = live.revision
+                if self._filled.get(plain) != state:
+                    if index.retriever.embedded < len(live):
+                        await self._fill(plain, live)
+                    if len(self._filled) >= _KNOWN:
+                        self._filled.clear()
+                    self._filled[plain] = state
             index = await self.library.index(plain, SEARCH)
             assert isinstance(index, KeptSearch)
         return index
@@ -279,6 +286,12 @@ def with_vector(change: Change, vector: Vector | None) -> Change:
     if vector is None:
         return change
     return Change(change.id, change.document, change.expect, change.source, change.position, vector)
+
+
+def _vectors_of(live: LiveBase) -> tuple[float, int, str, int]:
+    """Changes whenever an entry may have lost or got a vector."""
+    state = live.state
+    return state.created, state.revision, state.model, state.embedded
 
 
 async def _is_there(path: Path) -> bool:
