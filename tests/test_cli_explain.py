@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -271,3 +272,20 @@ def test_any_bytes_are_a_chat_or_one_clear_error(data: bytes) -> None:
     except KnowledgeError:
         return
     assert all(isinstance(each.content, str) for each in found)
+
+
+def test_a_run_over_a_base_whose_model_is_not_here_goes_on_by_words_and_says_so(
+    run: Run, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    demo = Path(__file__).resolve().parent.parent / "docs" / "demo"
+    shutil.copytree(demo, folder / "demo")
+    file = folder / "demo" / "lore" / "en" / "knowledge.json"
+    document = json.loads(file.read_text())
+    document["embedding_model_id"] = "text-embedding-ada-002"
+    file.write_text(json.dumps(document))
+    chat = f"chat={folder / 'demo' / 'chat.en.json'}"
+    code = invoke(["run", str(folder / "demo" / "set-the-scene.json"), "--input-file", chat, "--json"])
+    captured = capfd.readouterr()
+    assert (code, "Traceback" in captured.err) == (0, False), captured.err
+    assert "The Ninth Stall" in captured.out
+    assert "text-embedding-ada-002" in captured.out + captured.err

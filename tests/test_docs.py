@@ -198,7 +198,18 @@ def commands_of(block: Block) -> list[list[str]]:
 
 
 def options_of(command: click.Command) -> set[str]:
-    return {option for parameter in command.params for option in (*parameter.opts, "--help") if option.startswith("--")}
+    names = (name for each in command.params for name in (*each.opts, *each.secondary_opts, "--help"))
+    return {name for name in names if name.startswith("--")}
+
+
+def options_within(command: click.Command) -> set[str]:
+    """The options of a command and of all commands in it."""
+    found = options_of(command)
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        inner = [command.get_command(context, name) for name in command.list_commands(context)]
+        found = found.union(*(options_within(each) for each in inner if each is not None))
+    return found
 
 
 def subcommands() -> dict[str, click.Command]:
@@ -225,7 +236,7 @@ def test_commands_that_are_shown_exist_with_their_options(block: Block) -> None:
 
 
 def test_options_that_the_text_names_exist() -> None:
-    known = options_of(command_line).union(*map(options_of, subcommands().values()))
+    known = options_within(command_line)
     for page in PAGES:
         for code in re.findall(r"`([^`\n]+)`", prose(page)):
             if code.startswith(("--", "innkeeper ")):

@@ -149,6 +149,7 @@ def test_a_base_whose_file_is_broken_and_was_never_read_says_line_and_field(home
     for words in (("edit", "forest", "owl", "--set", "a=1"), ("undo", "forest")):
         code, _, err = run(*words)
         assert (code, "line 2" in err, "entries[0].id" in err) == (2, True, True), err
+        assert "last good state" not in err
     assert "5" in (folder / "knowledge.json").read_text()
 
 

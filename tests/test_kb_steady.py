@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trio
 
+from event_homes import until
 from innkeeper.knowledge.activation.interface import Message, Request
 from innkeeper.knowledge.joined import activating
 from innkeeper.knowledge.joined.bases import Bases
@@ -68,8 +69,7 @@ async def test_searches_are_kept_up_while_a_host_runs(db: Database, monkeypatch:
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(knowledge.bases.serve)
-            while retriever.wants_upkeep:
-                await trio.sleep(0.01)
+            await until(lambda: not retriever.wants_upkeep)
             nursery.cancel_scope.cancel()
     found = await knowledge.guests.search(WORLD, Query("dragon", mode="keyword", k=50), filters=Filters())
     assert len(found.hits) == 20

@@ -11,6 +11,7 @@ import click
 
 from innkeeper.cli.files import read_up_to
 from innkeeper.cli.knowledge.explained import result_object, write_result
+from innkeeper.cli.knowledge.named_bases import is_only_file
 from innkeeper.cli.knowledge.opened_bases import open_bases
 from innkeeper.cli.knowledge.profiles import PROFILES, read_any, run_profile
 from innkeeper.cli.knowledge.session_files import read_session, write_session
@@ -90,7 +91,7 @@ def explain(
     counter(tokenizer)
     said = _messages(chat, messages, options["character"])
     asked = _Asked(said, entries, unmatched, session or "", options)
-    if any(_is_only_file(home, text) for text in bases):
+    if any(is_only_file(home, text) for text in bases):
         if session is not None:
             raise UsageError(
                 "--session is for bases of the home: with one that is only a file, say --session-file FILE"
@@ -109,21 +110,6 @@ def explain(
         write_out(json_bytes({"profile": profile, **result_object(result)}, indent=2))
     else:
         write_result(result, shows_text=shows_text, several=len(bases) > 1)
-
-
-def _is_only_file(home: Home, text: str) -> bool:
-    import os
-
-    from innkeeper.knowledge.files.registry import Registry
-    from innkeeper.knowledge.model.problems import KnowledgeError
-
-    if not os.path.lexists(text):
-        return False
-    try:
-        Registry(home.path, home.doubt).find(text)
-    except KnowledgeError:
-        return True
-    return False
 
 
 def _of_files(

@@ -12,7 +12,6 @@ from innkeeper.errors import UsageError
 
 if TYPE_CHECKING:
     from innkeeper.knowledge.files.known import Known
-    from innkeeper.knowledge.files.registry import Registry
     from innkeeper.knowledge.joined.opening import Knowledge
     from innkeeper.knowledge.model.problems import KnowledgeError
     from innkeeper.plugins.home import Home
@@ -105,16 +104,16 @@ def _all_known(home: Home, texts: Sequence[str]) -> list[tuple[Known | None, Kno
         try:
             found.append((registry.find(text), None))
         except KnowledgeError as error:
-            # A base that plugins made has no file; but a look makes no database.
-            if home.doubt or not os.path.lexists(database_path(home)) or _is_meant(registry, text):
-                raise
-            found.append((None, error))
+            missing = error
+            broken = [known for known in registry.bases(whole=False) if known.problem and known.path.name == text]
+            if broken:
+                missing = KnowledgeError(broken[0].problem, source=broken[0].label)
+            # A base that plugins made has no file, and one whose file is broken has its last good state. But a look
+            # makes no database.
+            if home.doubt or not os.path.lexists(database_path(home)):
+                raise missing from None
+            found.append((None, missing))
     return found
-
-
-def _is_meant(registry: Registry, text: str) -> bool:
-    """Whether a text names a base that lies in a folder, even one that cannot be used (bool)."""
-    return any(text in (known.id, known.alias, known.path.name) for known in registry.bases(whole=False))
 
 
 async def _is_kept(knowledge: Knowledge, place: Place) -> bool:

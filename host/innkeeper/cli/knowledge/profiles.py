@@ -6,7 +6,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from innkeeper.cli.knowledge.keeping import read_named
+from innkeeper.cli.knowledge.named_bases import read_named
 from innkeeper.cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ def read_any(settings: Settings, text: str) -> tuple[Base, list[Problem]]:
         imported = read_lorebook(read_file(text, most=MOST_FILE, label=name), name)
         if imported is not None:
             return imported.base, imported.problems
-    read, _ = read_named(settings, text)
-    return read.base, read.problems
+    found = read_named(settings, text)
+    return found.base, found.problems
 
 
 async def run_profile(

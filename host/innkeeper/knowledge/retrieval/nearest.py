@@ -106,7 +106,7 @@ def build_nearest(
     for candidates in EF:
         if stop():
             return None
-        index.expansion_search = candidates
+        index.expansion_search = candidates  # type: ignore[misc] # its stub has no setter, the library has
         if _recall(index, vectors, slots, questions, cosines) >= RECALL:
             return Nearest(index, slots, upto)
     return Nearest(None, slots, upto)

@@ -151,20 +151,23 @@ class KnowledgeStore:
         async with self._changing:
             return await self.unfolded(place, lambda: self.db.write(write))
 
-    async def history(self, place: Place, id: str, *, below: int = 1 << 62, most: int = 100) -> list[Past]:
+    async def history(
+        self, place: Place, id: str, *, below: int = 1 << 62, most: int = 100, whole: bool = True
+    ) -> list[Past]:
         """What was done to an entry, the newest first.
 
         Args:
             below: only steps below this revision.
             most: how many at most, 1 to 1000.
+            whole: whether documents come along; without, `before` is "" where there was one.
         """
         where = where_of(place)
+        statement = sql.OF_ENTRY if whole else sql.MARKS_OF_ENTRY
 
         def read(connection: Connection) -> list[Past]:
             reading.read_state(connection, place, where)
-            asked = {**where, "its_id": id, "below": 1 << 62, "most": min(most, 1000)}
-            return [past for row in connection.execute(sql.OF_ENTRY, asked) if (past := reading.past_of(row)).revision
-                    < below]  # fmt: skip
+            asked = {**where, "its_id": id, "below": below, "most": min(most, 1000)}
+            return [reading.past_of(row) for row in connection.execute(statement, asked)]
 
         return await self.db.read(read)
 

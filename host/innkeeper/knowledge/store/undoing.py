@@ -19,17 +19,24 @@ from innkeeper.storage.knowledge_model import NoSuchError, Place
 _PAGE: Final = 500
 
 
-async def undo_entry(store: KnowledgeStore, place: Place, id: str, *, author: str = "") -> Applied:
+async def undo_entry(
+    store: KnowledgeStore, place: Place, id: str, *, author: str = "", last: Past | None = None
+) -> Applied:
     """Makes an entry what it was before its last change.
+
+    Args:
+        last: its last change, as `history` gave it; None: whatever that is now.
 
     Raises:
         NoSuchError: nothing is remembered of it.
         VersionError: somebody changed it meanwhile.
     """
-    past = await store.history(place, id, most=1)
-    if not past:
-        raise NoSuchError(f"nothing is remembered of an entry {id[:80]!r} in the knowledge base {place.base!r}")
-    return await store.change(place, [_back(past[0])], Origin(UNDO, author))
+    if last is None:
+        past = await store.history(place, id, most=1)
+        if not past:
+            raise NoSuchError(f"nothing is remembered of an entry {id[:80]!r} in the knowledge base {place.base!r}")
+        last = past[0]
+    return await store.change(place, [_back(last)], Origin(UNDO, author))
 
 
 async def undo_step(store: KnowledgeStore, place: Place, revision: int | None = None, *, author: str = "") -> Applied:

@@ -37,6 +37,9 @@ class Position(IntEnum):
     OUTLET = 7
 
 
+MOST_GROUPS: Final = 100
+"""Inclusion groups of an entry; what it names beyond is none."""
+
 TEXTS: Final = {
     "matchPersonaDescription": "persona_description",
     "matchCharacterDescription": "character_description",
@@ -159,7 +162,7 @@ def read_world_entry(raw: Mapping[str, Any], world: str | None = None) -> WorldE
         level=_level(raw.get("delayUntilRecursion")),
         probability=_number(raw, "probability", 100),
         uses_probability=bool(raw.get("useProbability", True)),
-        groups=tuple(filter(None, _COMMA.split(group))),
+        groups=tuple(filter(None, _COMMA.split(group, MOST_GROUPS)[:MOST_GROUPS])),
         group=group,
         group_override=bool(raw.get("groupOverride", False)),
         group_weight=_number(raw, "groupWeight", 100),

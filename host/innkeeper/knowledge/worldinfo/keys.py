@@ -52,7 +52,9 @@ def make_counted_key(text: str, *, case_sensitive: bool, whole: bool) -> Key:
         text: as it is written.
         case_sensitive, whole: as of `make_key`.
     """
-    return _made(text, case_sensitive, whole)._replace(across=True)
+    key = _made(text, case_sensitive, whole)
+    # The words of other keys are in an index.
+    return key if is_counted_alike(text) else key._replace(across=True)
 
 
 def is_counted_alike(text: str) -> bool:

@@ -18,8 +18,9 @@ from innkeeper.knowledge.worldinfo.slots import place
 from innkeeper.knowledge.worldinfo.timed import Now, TimedEffects
 from innkeeper.knowledge.worldinfo.verdicts import Test, Verdicts
 
-MOST_SWEEPS: Final = 2000
-"""Sweeps of a scan. SillyTavern has no bound; a book that needs more is a chain of entries without end."""
+MOST_SWEEPS: Final = 4000
+"""Sweeps of a scan: two for each message that can be looked at, and as many again. SillyTavern has no bound; a book
+that needs more is a chain of entries without end."""
 
 MOST_LOOKS: Final = 500_000
 """Entries that all sweeps of a scan look at together: some seconds."""
