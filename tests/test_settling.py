@@ -49,6 +49,8 @@ def stored(number: int) -> Stored:
 
 def test_what_is_old_is_not_searched_while_much_is_made_and_what_was_made_never(searched: list[int]) -> None:
     with settled(WORTH):
+        # What was there before is searched once.
+        assert searched.pop() == 2
         kept = [[number] for number in range(200_000)]
     assert 2 not in searched
     assert 0 in searched
@@ -59,8 +61,9 @@ def test_what_is_old_is_not_searched_while_much_is_made_and_what_was_made_never(
 def test_a_base_that_is_made_ready_is_not_searched_for_garbage(searched: list[int]) -> None:
     index = ItemsIndex()
     with settled(2000):
+        searched.clear()
         index.build(state(2000), (stored(number) for number in range(2000)))
-    index.made()
+        index.made()
     assert 2 not in searched
     known = len(gc.get_objects())
     assert known < 5000
@@ -126,3 +129,23 @@ def test_what_was_set_aside_is_given_back_when_nobody_holds_it() -> None:
         held = Held()
     del held
     assert gone == [1]
+
+
+def test_what_was_garbage_before_is_not_set_aside() -> None:
+    gone: list[int] = []
+
+    class Held:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            gone.append(1)
+
+    for _ in range(100):
+        held = Held()
+        # Old already.
+        gc.collect()
+        del held
+        with settled(WORTH):
+            pass
+    assert len(gone) == 100

@@ -25,7 +25,7 @@ from innkeeper.knowledge.store.values import Applied, BaseState, Change, Origin,
 from innkeeper.storage.database import Database
 from innkeeper.storage.knowledge_model import Place
 
-MEMORY: Final = 512 << 20
+MEMORY: Final = 1 << 30
 """Bytes of bases in memory; those that nobody asked for longest go first."""
 
 

@@ -45,8 +45,8 @@ def unsearched(entries: int) -> Iterator[None]:
 def settled(entries: int) -> Iterator[None]:
     """As `unsearched`, and what is made in the block is out of the collector's sight afterwards.
 
-    The collector knows no owners: garbage in cycles that is old at the end, whoever made it, stays with what is made.
-    So this is for what happens seldom.
+    The collector knows no owners: garbage in cycles that became old during the block, whoever made it, stays with what
+    is made. What was garbage before is given back first, for which all is searched that is not out of sight yet.
 
     Args:
         entries: of the base; of less than `WORTH` nothing is done.
@@ -54,17 +54,19 @@ def settled(entries: int) -> Iterator[None]:
     if entries < WORTH:
         yield
         return
-    _enter()
+    _enter(collects=True)
     try:
         yield
     finally:
         _leave(stays=True)
 
 
-def _enter() -> None:
+def _enter(*, collects: bool = False) -> None:
     global _inside, _before
     with _lock:
         if _inside == 0:
+            if collects:
+                gc.collect()
             _before = gc.get_threshold()
             gc.set_threshold(_before[0], _before[1], _NEVER)
         _inside += 1

@@ -72,10 +72,11 @@ class StepFiles:
         """
         with self._lock:
             source = self._sources.get(str(path))
-        if source is None and os.path.lexists(path):
-            source = read_base(path, strict=False).source
         # The entries' models are gone before anybody looks through them for garbage.
         with no_collections():
+            if source is None and os.path.lexists(path):
+                source = read_base(path, strict=False).source
+                self._remember(path, source)
             written = write_base(base_of(info, documents), path, source)
         if source is not None and source.upgraded:
             # What it is now nobody upgraded.

@@ -26,6 +26,9 @@ from innkeeper.knowledge.retrieval.retriever import Retriever
 from innkeeper.knowledge.store.values import Applied, Change, Origin
 from innkeeper.storage.knowledge_model import NoSuchError, Place
 
+_KNOWN: Final = 1000
+"""Bases of which is remembered that nothing can be filled."""
+
 _ABSENT: Final = 1.0
 """Seconds for which a base that is in no folder is not looked for again."""
 
@@ -63,7 +66,7 @@ class Bases:
         self.registry = registry
         self._absent: dict[Place, float] = {}
         self._asking = asking
-        self._filled: dict[Place, tuple[float, int]] = {}
+        self._filled: dict[Place, tuple[float, int, str, int]] = {}
         self._filling = trio.Lock()
         self._making = trio.CapacityLimiter(1)
         self._looking = trio.CapacityLimiter(1)
@@ -91,13 +94,16 @@ class Bases:
         live = await self._with_key(plain, await self.base(place))
         index = await self.library.index(plain, SEARCH)
         assert isinstance(index, KeptSearch)
-        as_of = live.state.created, live.revision
-        if index.retriever.embedded < len(live) and self._filled.get(plain) != as_of:
+        state = _vectors_of(live)
+        if self._filled.get(plain) != state:
             # Who asks meanwhile waits for the vectors, too.
             async with self._filling:
-                if self._filled.get(plain) != as_of:
-                    await self._fill(plain, live)
-                    self._filled[plain] = as_of
+                if self._filled.get(plain) != state:
+                    if index.retriever.embedded < len(live):
+                        await self._fill(plain, live)
+                    if len(self._filled) >= _KNOWN:
+                        self._filled.clear()
+                    self._filled[plain] = state
             index = await self.library.index(plain, SEARCH)
             assert isinstance(index, KeptSearch)
         return index
@@ -261,6 +267,12 @@ class Bases:
     async def aclose(self) -> None:
         """As `Library.aclose`."""
         await self.library.aclose()
+
+
+def _vectors_of(live: LiveBase) -> tuple[float, int, str, int]:
+    """Changes whenever an entry may have lost or got a vector."""
+    state = live.state
+    return state.created, state.revision, state.model, state.embedded
 
 
 async def _is_there(path: Path) -> bool:

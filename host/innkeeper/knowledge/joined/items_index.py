@@ -16,8 +16,11 @@ from innkeeper.knowledge.store.values import BaseState, Stored
 ITEMS: Final = "items"
 """Its name in the library."""
 
-_FACTOR: Final = 6
-"""Bytes in memory for each of a document: as plain data, as a model, compiled."""
+_FACTOR: Final = 3
+"""Bytes in memory for each of a document."""
+
+_COST: Final = 12_000
+"""Bytes that an entry takes beside them: as plain data, as a model, compiled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class ItemsIndex:
     @property
     def cost(self) -> int:
         """As `LiveIndex.cost`."""
-        return _FACTOR * self._size
+        return _FACTOR * self._size + _COST * len(self._rows)
 
     @property
     def ready(self) -> Ready | None:
