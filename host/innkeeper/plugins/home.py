@@ -39,8 +39,8 @@ class Place:
         plugins: folder of .wasm files; may be missing.
         manifests: folder of grants; may be missing.
         shipped: whether they came with Innkeeper; only these may use the namespace `core`.
-        believed: whether the grants there count; without, there is none. Those that came with Innkeeper count only where
-            its checkout is the home.
+        believed: whether the grants there count; without, there is none. Those that came with Innkeeper count only
+            where its checkout is the home.
     """
 
     plugins: Path
