@@ -30,7 +30,7 @@ _SHOWN = 100
 @json_option
 @pass_settings
 def preset(
-    settings: Settings, file: str, out: str | None, force: bool, stored: bool, no_llm: bool, **chosen: str | None
+    settings: Settings, /, file: str, out: str | None, force: bool, stored: bool, no_llm: bool, **chosen: str | None
 ) -> None:
     """Make a workflow of the preset FILE: its prompts become nodes, its samplers parameters of the model.
 
