@@ -14,6 +14,7 @@ from innkeeper.knowledge.files.reading import read_bounded
 from innkeeper.knowledge.files.regular import open_regular
 from innkeeper.knowledge.model.bounds import MOST_ID
 from innkeeper.knowledge.model.problems import KnowledgeError, Problem
+from innkeeper.storage.names import check_name
 
 FOLDER: Final = "knowledge"
 """The folder of a home in which its bases lie."""
@@ -86,6 +87,10 @@ def _of_top(top: dict[str, Any], path: Path, file: Path, entries: int) -> Known:
     own, name = top.get("kb_id"), top.get("kb_displayName")
     if not isinstance(own, str) or not 0 < len(own) <= MOST_ID:
         raise KnowledgeError(Problem("kb_id", "is missing, or no text"), source=file.name)
+    try:
+        check_name(own, "id of a base")
+    except ValueError as error:
+        raise KnowledgeError(Problem("kb_id", str(error)), source=file.name) from None
     model, version = top.get("embedding_model_id"), top.get("kb_version")
     return Known(
         own,
