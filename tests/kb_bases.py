@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from innkeeper.errors import UsageError
+from innkeeper.knowledge.joined.guests import GuestBases
+from innkeeper.knowledge.joined.opening import Knowledge, Surroundings
 from innkeeper.knowledge.library import Library
 from innkeeper.knowledge.model.problems import KnowledgeError, Problem
-from innkeeper.knowledge.opening import PLAIN
-from innkeeper.knowledge.plain.index import PlainIndex
-from innkeeper.knowledge.plain.legs import PlainLegs
+from innkeeper.knowledge.opening import SEARCH
+from innkeeper.knowledge.retrieval.kept import KeptSearch
+from innkeeper.knowledge.retrieval.legs import TextLegs
 from innkeeper.knowledge.store.values import Change, Vector
 from innkeeper.storage.database import Database
 from innkeeper.storage.knowledge_model import Place
@@ -43,7 +45,18 @@ def vector(text: str, model: str = "m/4", dimension: int = 4) -> Vector:
 
 
 def library(db: Database, **options: Any) -> Library:
-    return Library(db, PlainLegs(), indexes={PLAIN: PlainIndex}, **options)
+    return Library(db, TextLegs(), indexes={SEARCH: KeptSearch}, **options)
+
+
+def knowing(db: Database, home: Path | None = None, **options: Any) -> Knowledge:
+    """The knowledge bases of a home, without a model unless one is named."""
+    around = {name: options.pop(name) for name in list(options) if name not in ("now", "quota")}
+    return Knowledge(db, Surroundings(home or db.path.parent / "home", **{"default": "", **around}), **options)
+
+
+def guests(db: Database, home: Path | None = None, **options: Any) -> GuestBases:
+    """What the service `kb` asks."""
+    return knowing(db, home, **options).guests
 
 
 @dataclass(frozen=True)

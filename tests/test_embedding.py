@@ -296,8 +296,11 @@ def test_models_have_names_that_people_can_write() -> None:
     async def call(plugin: str, function: str, payload: Any) -> Any:
         return None
 
+    async def version(plugin: str) -> str:
+        return "1"
+
     assert offline_model().name == "wordllama"
-    assert plugin_model(call, "hasher", "1").name == "plugin:hasher"
+    assert plugin_model(call, "hasher", version).name == "plugin:hasher"
 
 
 # --- texts and many of them ------------------------------------------------------------------------------------------

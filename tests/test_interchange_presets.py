@@ -78,10 +78,10 @@ def test_each_item_that_is_switched_on_becomes_a_node_or_a_block_in_its_order() 
     template = nodes["assembler"]["configValues"]["template"]
     assert [(block["kind"], block.get("source", block.get("placements"))) for block in template["blocks"]] == [
         ("text", "static_text_0"), ("entries", ["before_prompt"]), ("text", "character_description"),
-        ("examples", None), ("history", None), ("text", "static_text_1"), ("user_input", None),
+        ("examples", None), ("history", None), ("user_input", None), ("text", "static_text_1"),
     ]  # fmt: skip
     assert nodes["text-0"]["inputs"]["template"] == "You are {{char}}."
-    assert template["blocks"][5]["role"] == "assistant"
+    assert template["blocks"][6]["role"] == "assistant"
     assert (template["budget"], template["reserve"], template["squash"], template["names"]) == (
         8000, 500, "system", "prefix",
     )  # fmt: skip

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-import unicodedata
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,16 +9,9 @@ from typing import Any
 import msgpack
 import pytest
 import trio
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql, sqlite
 
-from innkeeper.knowledge.guests import GuestBases
-from innkeeper.knowledge.library import Library
-from innkeeper.knowledge.opening import PLAIN
-from innkeeper.knowledge.plain.index import CANDIDATES, PlainIndex
-from innkeeper.knowledge.plain.legs import PlainLegs
-from innkeeper.knowledge.plain.terms import MOST_TERM, MOST_TERMS, folded, query_terms, terms_of_fields
+from innkeeper.knowledge.joined.guests import GuestBases
 from innkeeper.knowledge.store.limits import StoreQuota
 from innkeeper.knowledge.store.values import Change, Origin
 from innkeeper.storage.database import Database, open_database
@@ -28,11 +19,15 @@ from innkeeper.storage.knowledge_model import (
     MOST_CONTENT,
     Draft,
     Filters,
+    Found,
     FullError,
+    HeldError,
     NoSuchError,
     Place,
+    Query,
     VersionError,
 )
+from kb_bases import guests, knowing
 from test_storage_schema import HOSTILE, watched
 
 WORLD = Place("local", "world")
@@ -45,10 +40,6 @@ async def db(tmp_path: Path) -> AsyncIterator[Database]:
         yield opened
 
 
-def made(db: Database, **options: Any) -> GuestBases:
-    return GuestBases(Library(db, PlainLegs(), indexes={PLAIN: PlainIndex}, **options))
-
-
 async def put(store: GuestBases, id: str, content: str = "", place: Place = WORLD, **more: Any) -> int:
     source, expect = more.pop("source", "manual_entry"), more.pop("expect", None)
     return (
@@ -56,12 +47,16 @@ async def put(store: GuestBases, id: str, content: str = "", place: Place = WORL
     ).version
 
 
+async def hits(store: GuestBases, query: str, place: Place = WORLD, filters: Filters = ALL) -> Found:
+    return await store.search(place, Query(query, mode="keyword"), filters=filters)
+
+
 async def found(store: GuestBases, query: str, **filters: Any) -> list[str]:
-    return [hit.head.id for hit in await store.search(WORLD, query, k=10, filters=Filters(**filters))]
+    return [hit.head.id for hit in (await hits(store, query, filters=Filters(**filters))).hits]
 
 
 async def test_an_entry_comes_back_as_it_was_written(db: Database) -> None:
-    store = made(db, now=lambda: 5.0)
+    store = guests(db, now=lambda: 5.0)
     draft = Draft("Ignis", "A dragon\nof old", ("dragon", "red scales"), -3, False, {"a": [1, b"\0", {"b": None}]})
     head = await store.put(WORLD, "d", draft, source="manual_entry", author="")
     entry = await store.get(WORLD, "d")
@@ -90,48 +85,48 @@ async def test_an_entry_comes_back_as_it_was_written(db: Database) -> None:
     ],
 )
 async def test_what_is_written_is_found_whatever_the_script(db: Database, content: str, query: str) -> None:
-    store = made(db)
+    store = guests(db)
     await put(store, "it", content)
     await put(store, "other", "nothing of the sort")
     assert await found(store, query) == ["it"]
 
 
-async def test_a_keyword_counts_more_than_a_title_and_a_title_more_than_prose(db: Database) -> None:
-    store = made(db)
+async def test_a_keyword_and_a_title_count_more_than_prose(db: Database) -> None:
+    store = guests(db)
     await put(store, "prose", "about a dragon")
     await put(store, "title", title="The dragon")
     await put(store, "keyword", keywords=("red dragon",))
-    hits = await store.search(WORLD, "Dragon?", k=10, filters=ALL)
-    assert [(hit.head.id, hit.matches[0].field, hit.matches[0].term) for hit in hits] == [
-        ("keyword", "keyword", "dragon"),
+    found = (await hits(store, "Dragon?")).hits
+    assert [(hit.head.id, hit.matches[0].field, hit.matches[0].term) for hit in found] == [
         ("title", "title", "dragon"),
+        ("keyword", "keyword", "dragon"),
         ("prose", "content", "dragon"),
     ]
-    assert hits[0].score > hits[1].score > hits[2].score > 0
+    assert found[0].score >= found[1].score > found[2].score > 0
 
 
 async def test_rare_words_count_more_and_priority_decides_between_equals(db: Database) -> None:
-    store = made(db)
+    store = guests(db)
     for number in range(20):
         await put(store, f"c{number:02}", "the common", priority=number)
     await put(store, "rare", "the wyvern")
-    assert (await found(store, "the wyvern"))[:3] == ["rare", "c19", "c18"]
+    assert (await found(store, "common wyvern"))[:3] == ["rare", "c19", "c18"]
 
 
 async def test_what_is_not_enabled_or_of_another_source_is_found_only_where_it_is_asked_for(db: Database) -> None:
-    store = made(db)
+    store = guests(db)
     await put(store, "on", "dragon", source="agent_generated")
     await put(store, "off", "dragon", enabled=False)
     assert await found(store, "dragon") == ["on"]
     assert sorted(await found(store, "dragon", disabled=True)) == ["off", "on"]
     assert await found(store, "dragon", disabled=True, source="manual_entry") == ["off"]
     listed = await store.list(WORLD, after="", limit=10, filters=Filters("manual_entry", disabled=True))
-    assert [head.id for head in listed] == ["off"]
-    assert [head.id for head in await store.list(WORLD, after="off", limit=10, filters=ALL)] == ["on"]
+    assert [entry.head.id for entry in listed] == ["off"]
+    assert [entry.head.id for entry in await store.list(WORLD, after="off", limit=10, filters=ALL)] == ["on"]
 
 
 async def test_what_was_changed_or_deleted_is_not_found_by_its_old_words(db: Database) -> None:
-    store = made(db)
+    store = guests(db)
     await put(store, "a", "dragon")
     await put(store, "a", "wyvern")
     assert (await found(store, "dragon"), await found(store, "wyvern")) == ([], ["a"])
@@ -144,7 +139,7 @@ async def test_what_was_changed_or_deleted_is_not_found_by_its_old_words(db: Dat
 
 
 async def test_versions_are_compared_and_never_given_twice(db: Database) -> None:
-    store = made(db)
+    store = guests(db)
     first = await put(store, "a", expect=0)
     with pytest.raises(VersionError) as caught:
         await put(store, "a", expect=0)
@@ -159,7 +154,7 @@ async def test_versions_are_compared_and_never_given_twice(db: Database) -> None
 
 
 async def test_owners_and_bases_are_apart_and_what_is_not_there_is_said_to_be_so(db: Database) -> None:
-    store = made(db)
+    store = guests(db)
     await put(store, "a", "dragon")
     await put(store, "a", "wyvern", Place("other", "world"))
     await put(store, "a", "gnome", Place("local", "second"))
@@ -167,7 +162,7 @@ async def test_owners_and_bases_are_apart_and_what_is_not_there_is_said_to_be_so
     assert (await store.get(WORLD, "a")).content == "dragon"
     for place in (Place("local", "third"), Place("third", "world")):
         with pytest.raises(NoSuchError):
-            await store.search(place, "dragon", k=1, filters=ALL)
+            await hits(store, "dragon", place)
         with pytest.raises(NoSuchError):
             await store.list(place, after="", limit=1, filters=ALL)
         with pytest.raises(NoSuchError):
@@ -175,7 +170,7 @@ async def test_owners_and_bases_are_apart_and_what_is_not_there_is_said_to_be_so
 
 
 async def test_quotas_of_guests_hold_and_what_failed_left_nothing(db: Database) -> None:
-    store = made(db, quota=StoreQuota(bases=1, agent_entries=2, agent_bytes=1500))
+    store = guests(db, quota=StoreQuota(bases=1, agent_entries=2, agent_bytes=1500))
     mine: dict[str, Any] = {"source": "agent_generated"}
     await put(store, "a", "x" * 300, **mine)
     with pytest.raises(FullError, match="1 bases"):
@@ -191,7 +186,7 @@ async def test_quotas_of_guests_hold_and_what_failed_left_nothing(db: Database) 
 
 
 async def test_what_a_person_wrote_counts_not_against_what_guests_may_write(db: Database) -> None:
-    store = made(db, quota=StoreQuota(agent_entries=1))
+    store = guests(db, quota=StoreQuota(agent_entries=1))
     for number in range(5):
         await store.put(WORLD, f"{number}", Draft(content="x"), source="manual_entry", author="")
     await put(store, "mine", source="agent_generated")
@@ -200,7 +195,7 @@ async def test_what_a_person_wrote_counts_not_against_what_guests_may_write(db: 
 
 
 async def test_terms_count_against_the_quota(db: Database) -> None:
-    store = made(db, quota=StoreQuota(agent_bytes=10_000))
+    store = guests(db, quota=StoreQuota(agent_bytes=10_000))
     with pytest.raises(FullError):
         await put(store, "a", " ".join(f"{number:x}" for number in range(1500)), source="agent_generated")
 
@@ -221,7 +216,7 @@ WRONG: dict[str, dict[str, Any]] = {
 
 
 async def test_bounds_of_a_title_and_keywords_are_characters_of_any_script(db: Database) -> None:
-    store = made(db)
+    store = guests(db)
     await put(store, "a", title="桥" * 200, keywords=("龙" * 100,))
     assert (await store.get(WORLD, "a")).head.title == "桥" * 200
 
@@ -229,37 +224,19 @@ async def test_bounds_of_a_title_and_keywords_are_characters_of_any_script(db: D
 @pytest.mark.parametrize("draft", WRONG.values(), ids=WRONG)
 async def test_a_draft_out_of_bounds_is_not_kept(db: Database, draft: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"at most|at least|most is|leave it out|must be"):
-        await put(made(db), "a", **draft)
-
-
-async def test_a_term_that_everything_has_costs_no_more_than_its_bound(db: Database) -> None:
-    index = PlainIndex()
-    library = Library(db, PlainLegs(), indexes={PLAIN: lambda: index})
-    changes = [Change(f"{number:04}", {"id": f"{number:04}", "content": {"value": "the"}}) for number in range(1200)]
-    changes[1100] = Change("1100", {"id": "1100", "content": {"value": "the best"}})
-    await library.change(WORLD, changes, Origin("import"))
-    await library.index(WORLD, PLAIN)
-    asked: list[str] = []
-
-    def wanted(id: str) -> int:
-        asked.append(id)
-        return 1
-
-    assert len(index.search(["the"], wanted, 10)) == 10
-    assert len(asked) == CANDIDATES
-    assert index.search(["the", "best"], wanted, 10)[0].id == "1100"
+        await put(guests(db), "a", **draft)
 
 
 async def test_priority_decides_among_all_that_match_alike_however_many_they_are(db: Database) -> None:
-    store = made(db)
+    store = guests(db)
     for number in range(250):
         await put(store, f"{number:03}", "the common", priority=number)
     assert await found(store, "common") == [f"{number}" for number in range(249, 239, -1)]
 
 
 async def test_a_guest_changes_what_it_names_and_leaves_what_an_author_wrote(db: Database) -> None:
-    library = Library(db, PlainLegs(), indexes={PLAIN: PlainIndex})
-    store = GuestBases(library)
+    knowledge = knowing(db)
+    library, store = knowledge.bases.library, knowledge.guests
     document = {
         "id": "d",
         "x": {"of": "others"},
@@ -289,14 +266,15 @@ async def test_a_guest_changes_what_it_names_and_leaves_what_an_author_wrote(db:
 
 
 async def test_where_somebody_wants_to_see_it_first_a_guest_proposes(db: Database) -> None:
-    library = Library(db, PlainLegs(), indexes={PLAIN: PlainIndex})
-    store = GuestBases(library)
+    knowledge = knowing(db)
+    library, store = knowledge.bases.library, knowledge.guests
     await put(store, "a", "old")
     await library.proposals.require(WORLD, True)
     await trio.sleep(0.25)
-    head = await store.put(WORLD, "a", Draft(content="new"), source="agent_generated", author="lore")
-    assert head.version == 0
-    await store.delete(WORLD, "a", author="lore")
+    with pytest.raises(HeldError):
+        await store.put(WORLD, "a", Draft(content="new"), source="agent_generated", author="lore")
+    with pytest.raises(HeldError):
+        await store.delete(WORLD, "a", author="lore")
     assert (await store.get(WORLD, "a")).content == "old"
     first, second = await library.proposals.list(WORLD)
     assert (first.author, first.document is not None, second.document) == ("lore", True, None)
@@ -309,36 +287,15 @@ async def test_where_somebody_wants_to_see_it_first_a_guest_proposes(db: Databas
     assert await library.proposals.list(WORLD) == []
 
 
-@given(st.text(max_size=600))
-@settings(deadline=None)
-def test_every_word_of_a_text_that_is_a_query_is_one_under_which_it_is_found(text: str) -> None:
-    terms = terms_of_fields([text])
-    assert set(query_terms(text, 10_000)) <= set(terms)
-    assert all(0 < len(term) <= MOST_TERM for term in terms)
-
-
-@pytest.mark.parametrize("text", ["a" + "\u0316\u0301" * 16_000, "\ufdfa" * 10_000, "a " * 16_000, "桥" * 10_000])
-def test_no_text_takes_long_to_take_apart(text: str) -> None:
-    begun = time.thread_time()
-    terms = terms_of_fields([text, text, text])
-    assert time.thread_time() - begun < 5
-    assert len(terms) <= MOST_TERMS
-
-
-def test_a_normal_form_is_that_of_the_whole_where_nobody_piles_up_marks() -> None:
-    text = "e\u0301ﬁ" * 1000
-    assert folded(text) == unicodedata.normalize("NFKC", text).casefold()
-
-
 async def everything(path: Path, word: str) -> None:
     async with open_database(path) as db:
-        store = made(db, now=lambda: 1.0)
+        store = guests(db, now=lambda: 1.0)
         place = Place(word, word)
         for number in range(2):
             draft = Draft(word, f"{word} {number}", (word,), metadata={word: word})
             await store.put(place, f"{word}{number}", draft, source=word, author=word)
         await store.put(place, f"{word}0", draft, source=word, author=word, expect=1)
-        assert len(await store.search(place, word, k=5, filters=Filters(word))) == 2
+        assert len((await hits(store, word, place, Filters(word))).hits) == 2
         assert len(await store.list(place, after=word, limit=5, filters=Filters(word))) == 2
         await store.delete(place, f"{word}0", expect=3)
         assert msgpack.packb((await store.get(place, f"{word}1")).metadata)
@@ -355,7 +312,7 @@ async def test_no_text_is_ever_part_of_a_statement_and_postgresql_understands_ea
 
 
 async def test_many_changes_at_once_each_happen_once(db: Database) -> None:
-    store = made(db)
+    store = guests(db)
     versions: list[int] = []
 
     async def one(number: int) -> None:

@@ -14,9 +14,8 @@ from innkeeper.knowledge.live import base as live_base
 from innkeeper.knowledge.live import shelf
 from innkeeper.knowledge.live.base import LiveBase
 from innkeeper.knowledge.live.freshness import Freshness
-from innkeeper.knowledge.opening import PLAIN
-from innkeeper.knowledge.plain.index import PlainIndex
-from innkeeper.knowledge.plain.legs import PlainLegs
+from innkeeper.knowledge.opening import SEARCH
+from innkeeper.knowledge.retrieval.legs import TextLegs
 from innkeeper.knowledge.store import embedding, reading
 from innkeeper.knowledge.store.values import EDIT, IMPORT, BaseState, Change, Origin, Stored
 from innkeeper.storage.database import Database, open_database
@@ -64,7 +63,7 @@ class Watching:
 
 
 def watching(db: Database) -> Library:
-    return Library(db, PlainLegs(), indexes={"w": Watching})
+    return Library(db, TextLegs(), indexes={"w": Watching})
 
 
 async def told(made: Library) -> dict[str, Stored]:
@@ -84,7 +83,7 @@ async def test_an_own_change_is_in_the_next_read_and_in_every_index(db: Database
     assert item.entry.text == "second"
     entries = await told(made)
     assert entries.keys() == set(live.order())
-    assert entries["e000001"].terms == PlainLegs().terms(item.entry)
+    assert entries["e000001"].terms == TextLegs().terms(item.entry)
     await made.change(WORLD, many(300, "third"), Origin(IMPORT))
     assert (await told(made))["e000299"].plain()["content"]["value"] == "third of 299"
 
@@ -222,7 +221,7 @@ async def test_a_read_waits_for_nobody_who_writes(db: Database) -> None:
 
 
 async def test_memory_is_bounded_and_what_was_let_go_is_opened_again(db: Database) -> None:
-    made = Library(db, PlainLegs(), indexes={PLAIN: PlainIndex}, memory=100_000)
+    made = library(db, memory=100_000)
     for number in range(5):
         await made.change(Place("local", f"b{number}"), many(100, "x"), MINE)
         await made.base(Place("local", f"b{number}"))
@@ -238,7 +237,7 @@ async def test_asking_for_what_is_not_there_takes_no_room(db: Database) -> None:
         with pytest.raises(NoSuchError):
             await made.base(Place("local", f"none{number}"))
         with pytest.raises(NoSuchError):
-            await made.index(Place("local", f"none{number}"), PLAIN)
+            await made.index(Place("local", f"none{number}"), SEARCH)
     assert len(made._shelf._slots) == 0
 
 

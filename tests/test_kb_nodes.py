@@ -70,10 +70,13 @@ async def test_searching_nodes_say_how_they_search_and_give_entries_with_their_t
         assert [entry["id"] for entry in found["caiu_list"]] == ["gate", "inn"]
         assert found["text"] == "The gate is shut\n\nThe inn is open"
         assert found["notes"] == ["a note"]
-        assert knowledge.asked == [("search", WORLD, Query("inn", None, "hybrid", 2), Filters(None, False, ("a", "b")))]
+        assert knowledge.asked == [
+            ("search", WORLD, Query("inn", None, "hybrid", 2), Filters(None, False, ("a", "b"))),
+            ("list", WORLD, Filters(None, True), ["gate", "inn"]),
+        ]
         await node(host, "semantic_retriever", {"knowledgeBase": {"id": "world"}}, query="inn")
         await node(host, "vector_search", knowledgeBase="world", vector=[1, 0.5], session="s")
-        asked = [(place, query) for _, place, query, _ in knowledge.asked[1:]]
+        asked = [(place, query) for kind, place, query, _ in knowledge.asked[1:] if kind == "search"]
         vector = Query("", [1.0, 0.5], "semantic", 10)
         assert asked == [(WORLD, Query("inn", None, "semantic", 10)), (Place("local", "world", "s"), vector)]
         assert (await node(host, "hybrid_search", knowledgeBase="world", query="x", minimum=0.6))["caiu_list"] == []

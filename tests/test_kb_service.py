@@ -14,18 +14,22 @@ import trio
 import trio.lowlevel
 
 from innkeeper import Host
+from innkeeper.bridge.background import Background
 from innkeeper.bridge.bridge import FILE, OWNER
 from innkeeper.bridge.caller import Caller
 from innkeeper.bridge.host import STATE
-from innkeeper.bridge.kb import KbService
+from innkeeper.bridge.kb import KbService, make
+from innkeeper.bridge.knowledge import LazyKnowledge
+from innkeeper.bridge.needs import Needs
 from innkeeper.bridge.refusal import Refusal, ServiceError
 from innkeeper.composition import open_host
-from innkeeper.knowledge.guests import GuestBases
-from innkeeper.knowledge.opening import open_library
+from innkeeper.knowledge.joined.guests import GuestBases
 from innkeeper.plugins import home as home_module
+from innkeeper.plugins.configuration import Configuration
 from innkeeper.plugins.rights import NONE
-from innkeeper.storage.database import open_database
+from innkeeper.storage.database import Database, open_database
 from innkeeper.storage.knowledge_model import Draft, Place
+from kb_bases import guests
 from kept import kept_nothing
 from relays import ask, get, install, refused, relay
 
@@ -48,7 +52,7 @@ async def curated(home: Path, id: str, content: str) -> None:
     """An entry that a person wrote."""
     async with open_database(home / STATE / FILE) as db:
         draft = Draft(content=content)
-        await GuestBases(open_library(db)).put(Place(OWNER, "world"), id, draft, source="manual_entry", author="")
+        await guests(db).put(Place(OWNER, "world"), id, draft, source="manual_entry", author="")
 
 
 async def test_a_guest_keeps_entries_finds_them_and_is_told_why(home: Path) -> None:
@@ -58,7 +62,7 @@ async def test_a_guest_keeps_entries_finds_them_and_is_told_why(home: Path) -> N
         assert made["version"] == 1
         changed = await get(host, "lore", "patch", base="world", id=made["id"], title="Ignis", metadata={"age": 1200})
     async with opened(home) as host:
-        (hit,) = (await get(host, "lore", "search", base="world", query="Where is the DRAGON?"))["hits"]
+        (hit,) = (await get(host, "lore", "search", base="world", query="Where is the DRAGON?", mode="keyword"))["hits"]
         assert (hit["id"], hit["content"], hit["score"] > 0) == (made["id"], "Ignis guards the bridge", True)
         assert hit["matches"][0] == {"term": "dragon", "field": "keyword"}
         entry = await get(host, "lore", "get", base="world", id=made["id"])
@@ -84,8 +88,8 @@ async def test_what_a_guest_writes_says_so_and_a_guest_cannot_say_otherwise(home
         await get(host, "lore", "patch", base="world", id="bridge", content="The bridge is gone")
         entry = await get(host, "lore", "get", base="world", id="bridge")
         assert (entry["source"], entry["author"]) == ("agent_generated", "lore")
-        hits = await get(host, "lore", "search", base="world", query="bridge", source="manual_entry")
-        assert hits == {"hits": []}
+        found = await get(host, "lore", "search", base="world", query="bridge", source="manual_entry", mode="keyword")
+        assert found == {"hits": [], "notes": []}
 
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -115,7 +119,7 @@ async def test_only_the_bases_and_the_ways_that_the_grant_names_can_be_used(
             error = await refused(host, plugin, operation, "denied", base="world", **arguments)
             assert error["capability"] == lacks
     async with open_database(home / STATE / FILE) as db:
-        assert (await GuestBases(open_library(db)).get(Place(OWNER, "world"), "a")).content == "secret"
+        assert (await guests(db).get(Place(OWNER, "world"), "a")).content == "secret"
 
 
 @pytest.mark.parametrize("base", ["", "*", "..", "../world", "a b", "a\0", "W" * 129, ".hidden"])
@@ -198,9 +202,11 @@ async def test_a_flood_of_the_largest_entries_leaves_others_their_turn(home: Pat
 
 
 class Restless(GuestBases):
-    """A store in which somebody else changes the entry whenever it was read."""
+    """Bases in which somebody else changes the entry whenever it was read."""
 
-    changes = 0
+    def __init__(self, plain: GuestBases) -> None:
+        self.__dict__.update(vars(plain))
+        self.changes = 0
 
     async def get(self, place: Place, id: str) -> Any:
         entry = await super().get(place, id)
@@ -212,14 +218,14 @@ class Restless(GuestBases):
 
 async def test_a_patch_never_undoes_what_somebody_else_wrote_meanwhile(tmp_path: Path) -> None:
     async with open_database(tmp_path / "private" / "inn.db") as db:
-        store = Restless(open_library(db))
+        store = Restless(guests(db))
         place = Place("local", "world")
         await store.put(place, "a", Draft(content="first"), source="manual_entry", author="")
 
         async def knowledge() -> Restless:
             return store
 
-        service = KbService(knowledge)
+        service = KbService(LazyKnowledge(knowledge))
         caller = Caller("lore", "local", NONE)
         store.changes = 3
         await service.patch(caller, base="world", id="a", title="new")
@@ -237,19 +243,30 @@ async def test_the_store_is_made_once_and_when_it_is_needed(tmp_path: Path) -> N
 
         async def knowledge() -> GuestBases:
             await trio.lowlevel.checkpoint()
-            made.append(GuestBases(open_library(db)))
+            made.append(guests(db))
             return made[-1]
 
-        service = KbService(knowledge)
+        lazy = LazyKnowledge(knowledge)
+        service = KbService(lazy)
         caller = Caller("lore", "local", NONE)
         async with trio.open_nursery() as nursery:
             for number in range(3):
                 nursery.start_soon(partial(service.put, caller, base="world", id=f"{number}", content="x"))
         assert len(made) == 1
-        await service.aclose()
+        await lazy.aclose()
+
+
+async def no_database() -> Database:
+    raise AssertionError("nobody asks")
+
+
+def no_host() -> Host:
+    raise AssertionError("nobody asks")
 
 
 async def test_a_host_without_knowledge_bases_says_so() -> None:
     with pytest.raises(ServiceError) as caught:
-        await KbService(None).get(Caller("lore", "local", NONE), base="world", id="a")
+        await make(Needs(no_database, Configuration(), no_host, Background())).get(
+            Caller("lore", "local", NONE), base="world", id="a"
+        )
     assert caught.value.why is Refusal.UNAVAILABLE

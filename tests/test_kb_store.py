@@ -18,10 +18,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from innkeeper.knowledge.guests import GuestBases
 from innkeeper.knowledge.model.problems import KnowledgeError
-from innkeeper.knowledge.opening import open_library
-from innkeeper.knowledge.plain.legs import PlainLegs
+from innkeeper.knowledge.retrieval.legs import TextLegs
 from innkeeper.knowledge.store import embedding, reading, staging, undoing
 from innkeeper.knowledge.store.legs import dump
 from innkeeper.knowledge.store.limits import AT_ONCE, StoreQuota
@@ -33,12 +31,12 @@ from innkeeper.knowledge.store.verifying import remake, verify
 from innkeeper.knowledge.store.writing import where_of
 from innkeeper.storage.database import Database, open_database
 from innkeeper.storage.engines import turn_on_wal, writing_engine
-from innkeeper.storage.knowledge_model import Filters, FullError, NoSuchError, Place, VersionError
+from innkeeper.storage.knowledge_model import Filters, FullError, NoSuchError, Place, Query, VersionError
 from innkeeper.storage.knowledge_schema import kb_bases, kb_entries, kb_staged
 from innkeeper.storage.knowledge_sweeping import KnowledgeSweeps
 from innkeeper.storage.plain_json import from_json, to_json
 from innkeeper.storage.upgrade import MIGRATIONS
-from kb_bases import WORLD, change, document, many, vector
+from kb_bases import WORLD, change, document, knowing, many, vector
 from kept import rows
 from test_storage_schema import HOSTILE, watched
 
@@ -54,7 +52,7 @@ async def db(tmp_path: Path) -> AsyncIterator[Database]:
 
 @pytest.fixture
 def store(db: Database) -> KnowledgeStore:
-    return KnowledgeStore(db, PlainLegs())
+    return KnowledgeStore(db, TextLegs())
 
 
 async def values(store: KnowledgeStore, place: Place = WORLD) -> dict[str, str]:
@@ -143,7 +141,7 @@ async def test_a_large_step_is_seen_whole_or_not_at_all_and_no_transaction_is_lo
     seen: set[tuple[int, int]] = set()
 
     async def look() -> None:
-        other = KnowledgeStore(db, PlainLegs())
+        other = KnowledgeStore(db, TextLegs())
         while not over.is_set():
             found = await values(other)
             seen.add((len(found), len({value.partition(" ")[0] for value in found.values()})))
@@ -162,7 +160,7 @@ async def test_a_large_step_is_seen_whole_or_not_at_all_and_no_transaction_is_lo
 
 
 async def test_a_large_step_that_fails_or_is_cancelled_leaves_nothing(db: Database, tmp_path: Path) -> None:
-    store = KnowledgeStore(db, PlainLegs(), quota=StoreQuota(entries=700))
+    store = KnowledgeStore(db, TextLegs(), quota=StoreQuota(entries=700))
     await store.change(WORLD, [change("e000400", "mine")], MINE)
     with pytest.raises(FullError):
         await store.change(WORLD, many(900, "x"), Origin(IMPORT))
@@ -216,7 +214,7 @@ async def test_a_batch_whose_process_died_is_cleaned_up_and_one_that_was_valid_i
     db: Database, tmp_path: Path
 ) -> None:
     now = [1000.0]
-    store = KnowledgeStore(db, PlainLegs(), now=lambda: now[0])
+    store = KnowledgeStore(db, TextLegs(), now=lambda: now[0])
     await store.change(WORLD, [change("a", "1")], MINE)
     where = where_of(WORLD)
     prepared = await store._prepare([change("a", "2"), change("b", "2")], 0)
@@ -287,7 +285,7 @@ async def test_a_large_import_is_one_step_back(store: KnowledgeStore) -> None:
 
 
 async def test_history_is_bounded_and_what_is_forgotten_is_said(db: Database) -> None:
-    store = KnowledgeStore(db, PlainLegs(), quota=StoreQuota(history_bytes=20_000))
+    store = KnowledgeStore(db, TextLegs(), quota=StoreQuota(history_bytes=20_000))
     for number in range(200):
         await store.change(WORLD, [change("a", f"{number} " * 100)], MINE)
     state = await store.state(WORLD)
@@ -379,7 +377,7 @@ async def test_the_checker_sees_what_does_not_agree(
     assert (await verify(store, WORLD)).problems
 
 
-class OtherLegs(PlainLegs):
+class OtherLegs(TextLegs):
     """Makes other terms."""
 
     key = "other-1"
@@ -389,7 +387,7 @@ class OtherLegs(PlainLegs):
 
 
 async def test_terms_of_an_older_make_are_made_again_and_entries_stay_as_they_are(db: Database) -> None:
-    old, new = KnowledgeStore(db, PlainLegs()), KnowledgeStore(db, OtherLegs())
+    old, new = KnowledgeStore(db, TextLegs()), KnowledgeStore(db, OtherLegs())
     await old.change(WORLD, many(300, "x"), MINE)
     before = await values(old)
     assert "another make" in (await verify(new, WORLD)).problems[0]
@@ -431,7 +429,7 @@ async def test_an_overlay_is_one_sessions_and_changes_no_base(store: KnowledgeSt
 
 
 async def test_what_is_remembered_of_a_session_is_compared_and_bounded(db: Database) -> None:
-    store = KnowledgeStore(db, PlainLegs(), quota=StoreQuota(sessions=2, overlaid=2, overlaid_bytes=2000, state=10))
+    store = KnowledgeStore(db, TextLegs(), quota=StoreQuota(sessions=2, overlaid=2, overlaid_bytes=2000, state=10))
     sessions = Sessions(store)
     await store.change(WORLD, [change("a")], MINE)
     assert await sessions.state(WORLD, "s") == (b"", 0)
@@ -460,7 +458,7 @@ async def test_what_is_remembered_of_a_session_is_compared_and_bounded(db: Datab
 
 async def test_what_has_had_its_time_goes_and_entries_stay(db: Database, tmp_path: Path) -> None:
     now = [1e9]
-    store = KnowledgeStore(db, PlainLegs(), now=lambda: now[0])
+    store = KnowledgeStore(db, TextLegs(), now=lambda: now[0])
     sweeps = KnowledgeSweeps(db, now=lambda: now[0])
     where = where_of(WORLD)
     await store.change(WORLD, [Change("a", document("a", "1"), vector=vector("1"))], MINE)
@@ -515,10 +513,10 @@ async def test_entries_of_the_older_schema_are_kept_as_documents(tmp_path: Path)
             connection.exec_driver_sql(insert, row)
     engine.dispose()
     async with open_database(path) as db:
-        library = open_library(db)
+        opened = knowing(db)
+        library, guests = opened.bases.library, opened.guests
         report = await library.verify(WORLD)
         assert (report.entries, report.problems) == (450, [])
-        guests = GuestBases(library)
         entry = await guests.get(WORLD, "002")
         assert (entry.content, entry.metadata) == ("dragon 2", {"a": [1, b"\xff"], "$bytes": 1})
         head = entry.head
@@ -526,7 +524,7 @@ async def test_entries_of_the_older_schema_are_kept_as_documents(tmp_path: Path)
         assert (head.source, head.author) == ("agent_generated", "p")
         assert (head.version, head.created, head.updated, head.enabled) == (3, 1.5, 2.5, True)
         assert not (await guests.get(WORLD, "001")).head.enabled
-        assert len(await guests.search(WORLD, "dragon", k=50, filters=Filters())) == 50
+        assert len((await guests.search(WORLD, Query("dragon", k=50), filters=Filters())).hits) == 50
         # Versions that were given out are not given out again.
         assert (await library.change(WORLD, [change("new")], MINE)).revision == 901
         state = await library.store.state(WORLD)
@@ -535,7 +533,7 @@ async def test_entries_of_the_older_schema_are_kept_as_documents(tmp_path: Path)
 
 async def everything(path: Path, word: str) -> None:
     async with open_database(path) as db:
-        store = KnowledgeStore(db, PlainLegs(), now=lambda: 1e9)
+        store = KnowledgeStore(db, TextLegs(), now=lambda: 1e9)
         sessions, proposals = Sessions(store), Proposals(store)
         place = Place(word, word)
         origin = Origin(word, word)

@@ -17,6 +17,7 @@ from innkeeper.storage.knowledge_model import (
     MOST_KEYWORDS,
     MOST_PRIORITY,
     MOST_TITLE,
+    AwayError,
     FullError,
     NoSuchError,
     VersionError,
@@ -62,6 +63,8 @@ def refusing() -> Iterator[None]:
         raise ServiceError(Refusal.CONFLICT, str(error), current=error.current) from None
     except FullError as error:
         raise ServiceError(Refusal.QUOTA, str(error), quota=error.quota, value=error.value) from None
+    except AwayError as error:
+        raise ServiceError(Refusal.UNAVAILABLE, str(error)) from None
     except BusyError:
         raise ServiceError(Refusal.BUSY, "the store is busy; try again later") from None
     except ValueError as error:

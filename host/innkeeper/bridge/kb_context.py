@@ -21,12 +21,23 @@ from innkeeper.bridge.kb_arguments import (
     Text,
     refusing,
 )
+from innkeeper.bridge.kb_references import References
 from innkeeper.bridge.kb_writing import KbWriting
 from innkeeper.bridge.operation import operation
 from innkeeper.bridge.scan import DataBounds
+from innkeeper.sandbox.present import present_call
 from innkeeper.storage.knowledge_model import Place
 
 _TEXTS = DataBounds(size=512 * 1024, depth=3, elements=200)
+
+OTHERS = 6.0
+"""Seconds that regular expressions, plugins and models may take for one activation; less where the call has less."""
+
+
+def _seconds() -> float:
+    # So that an answer without what was too slow is still in time.
+    call = present_call()
+    return OTHERS if call is None else max(0.0, min(OTHERS, 0.6 * call.left))
 
 
 class KbContext(KbWriting):
@@ -114,9 +125,11 @@ class KbContext(KbWriting):
             "dry_run": dry_run,
             "settings": settings or {},
             "trace": trace,
+            "seconds": _seconds(),
         }
         with refusing():
-            return dict(await (await self._knowledge()).activate(caller.owner, bases, request))
+            answer = dict(await (await self._knowledge()).activate(caller.owner, bases, request))
+        return References(caller).shown(answer)
 
     @operation("kb.read", bounds=CONVERSATION)
     async def assemble(
@@ -127,6 +140,7 @@ class KbContext(KbWriting):
         history: Messages | None = None,
         texts: Map | None = None,
         user_input: Text = "",
+        examples: Annotated[list[Text], Field(max_length=100)] | None = None,
         template: Map | None = None,
         budget: Annotated[int, Field(ge=0, le=10_000_000)] | None = None,
         form: Literal["messages", "text"] = "messages",
@@ -140,6 +154,7 @@ class KbContext(KbWriting):
             history: the conversation, the newest last: list of {content, role, name}.
             texts: by the name of the block that they are for.
             user_input: what the user says now.
+            examples: dialogues, the most important first.
             template: the blocks and their order; nil: the usual one.
             budget: tokens of all; nil: as many as there are.
             form: a list of messages, or one text.
@@ -151,11 +166,13 @@ class KbContext(KbWriting):
             base, entry, start, end, exclude_from_history}, tokens: integer, tokenizer: text, budget: integer or nil,
             over: integer, report: list of {block, kind, kept, tokens, budget, cut, more}, notes: list of text}
         """
+        references = References(caller)
         request = {
-            "active": active or [],
+            "active": references.resolved(active or []),
             "history": history or [],
             "texts": texts or {},
             "user_input": user_input,
+            "examples": examples or [],
             "template": template or None,
             "budget": budget,
             "form": form,
@@ -164,8 +181,8 @@ class KbContext(KbWriting):
         }
         with refusing():
             knowledge = await self._knowledge()
-            rights = caller.rights
-            return dict(await knowledge.assemble(caller.owner, request, lambda base: rights.allows("kb.read", base)))
+            answer = dict(await knowledge.assemble(caller.owner, request, references.readable))
+        return references.shown(answer)
 
     @operation("kb.read", use="base", refers=True, bounds=_TEXTS)
     async def embed(

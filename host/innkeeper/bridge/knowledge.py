@@ -24,8 +24,9 @@ class KnowledgeBases(Protocol):
 
     All methods raise `storage.knowledge_model.NoSuchError` where there is no such base or entry, `VersionError` where
     an entry has another version than was expected, `FullError` where something does not fit, `HeldError` where the
-    operator wants to see a change first, ValueError where an argument is out of bounds or an entry would not be valid,
-    and BusyError. Those with a `Place` are about its session's overlay where it names one.
+    operator wants to see a change first, `AwayError` where a model or a file is not to be had, ValueError where an
+    argument is out of bounds or an entry would not be valid, and BusyError. Those with a `Place` are about its
+    session's overlay where it names one.
     """
 
     async def search(self, place: Place, query: Query, *, filters: Filters) -> Found:
@@ -36,14 +37,17 @@ class KnowledgeBases(Protocol):
         """A whole entry."""
         ...
 
-    async def list(self, place: Place, *, after: str, limit: int, filters: Filters) -> builtins.list[Entry]:
-        """Entries in the order of their ids' bytes.
+    async def list(
+        self, place: Place, *, after: str, limit: int, filters: Filters, ids: Sequence[str] | None = None
+    ) -> builtins.list[Entry]:
+        """Entries in the order of their ids' bytes; long ones make a page shorter, and the last page is an empty one.
 
         Args:
             place: the base.
             after: the last id of the page before, or "".
             limit: how many at most, 1 to `MOST_LISTED`.
             filters: which ones.
+            ids: only these of them that are there; None: all.
         """
         ...
 
@@ -102,7 +106,7 @@ class KnowledgeBases(Protocol):
         Args:
             owner: whose bases they are.
             bases: their ids.
-            request: the arguments of `kb.activate` but `bases`, checked.
+            request: the arguments of `kb.activate` but `bases`, checked, and `seconds`: how long others may be asked.
 
         Returns:
             as `kb.activate`.

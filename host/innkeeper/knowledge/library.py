@@ -21,7 +21,7 @@ from innkeeper.knowledge.store.overlays import Sessions
 from innkeeper.knowledge.store.proposals import Proposals
 from innkeeper.knowledge.store.store import KnowledgeStore
 from innkeeper.knowledge.store.sync import BaseFiles, FileSync, notes_of
-from innkeeper.knowledge.store.values import Applied, BaseState, Change, Origin, Report
+from innkeeper.knowledge.store.values import Applied, BaseState, Change, Origin, Past, Report
 from innkeeper.storage.database import Database
 from innkeeper.storage.knowledge_model import Place
 
@@ -92,6 +92,10 @@ class Library:
         await self.base(place)
         return await self._shelf.index(place, name)
 
+    def indexes(self, name: str) -> list[LiveIndex]:
+        """What is kept under a name of the bases that are in memory now."""
+        return self._shelf.indexes(name)
+
     def notes(self, place: Place) -> list[str]:
         """What whoever asks for a base should be told beside the answer, as sentences."""
         live = self._shelf.there(place)
@@ -115,12 +119,20 @@ class Library:
         return applied
 
     async def undo(
-        self, place: Place, id: str | None = None, *, revision: int | None = None, author: str = ""
+        self,
+        place: Place,
+        id: str | None = None,
+        *,
+        revision: int | None = None,
+        author: str = "",
+        last: Past | None = None,
     ) -> Applied:
         """Takes back the last change of an entry, or the last step, or the step that led to a revision.
 
         Args:
             author: id of the plugin that does, or "".
+            last: of an entry, as the store's `history` gave it: nothing else than that is taken back; None: whatever
+                was its last change.
 
         Raises:
             NoSuchError: nothing is remembered of it.
@@ -129,7 +141,7 @@ class Library:
         if id is None:
             applied = await undoing.undo_step(self.store, place, revision, author=author)
         else:
-            applied = await undoing.undo_entry(self.store, place, id, author=author)
+            applied = await undoing.undo_entry(self.store, place, id, author=author, last=last)
         await self._changed(place)
         return applied
 

@@ -236,15 +236,20 @@ class HeldError(Exception):
         self.change = change
 
 
+class AwayError(Exception):
+    """What is needed for this is not here or does not answer: the model of a base, the file of a base. The message is a
+    sentence."""
+
+
 class FullError(Exception):
     """A quota would be exceeded; nothing was written.
 
     Attributes:
-        quota: which (str): "bases", "entries" or "bytes".
+        quota: which (str): "bases", "entries", "bytes" or "vectors".
         value: the quota (int).
     """
 
-    def __init__(self, quota: str, value: int) -> None:
-        super().__init__(f"the quota of {value} {quota} would be exceeded: delete entries, or ask for more")
+    def __init__(self, quota: str, value: int, sentence: str = "") -> None:
+        super().__init__(sentence or f"the quota of {value} {quota} would be exceeded: delete entries, or ask for more")
         self.quota = quota
         self.value = value

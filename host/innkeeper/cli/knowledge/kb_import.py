@@ -6,7 +6,6 @@ import os
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +19,8 @@ from innkeeper.errors import CancelledError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from innkeeper.cli.knowledge.import_documents import Changes
     from innkeeper.cli.knowledge.import_sources import Found
+    from innkeeper.knowledge.documents.changes import Changes
     from innkeeper.knowledge.files.keeper import Keeper
     from innkeeper.knowledge.files.known import Known
     from innkeeper.knowledge.files.model_check import ModelCheck
@@ -170,41 +169,53 @@ class Import:
         if self.options.embed is not None:
             key = await self.keeper.model_key(self.options.embed)
             self.options = replace(self.options, embed=key or self.options.embed)
-        model = self._decided(check, name)
+        model = "" if check is None else self._decided(check, name)
         if known is None:
             report = await self._placed(base, found, name)
         else:
             report = await self._joined(known, found, name, difference)
         placed = await trio.to_thread.run_sync(self.registry.find, report["base"])
-        await self.keeper.follow(placed)
+        with bar(f"indexing {placed.name}", not self.options.quiet):
+            await self.keeper.follow(placed)
         vectors = 0
-        if check.usable is not None and not self.options.no_embed and model in ("", check.usable.model):
-            await self.keeper.keep_vectors(placed, check.usable)
-            vectors += len(check.usable.ids)
+        usable = None if check is None else check.usable
+        if usable is not None and model in ("", usable.model):
+            await self.keeper.keep_vectors(placed, usable)
+            vectors += len(usable.ids)
         if model:
             with bar(f"embedding {placed.name}", not self.options.quiet) as progress:
                 vectors += await self.keeper.embed(placed, model, progress=progress)
         if not self.options.quiet:
             say_problems(name, found.problems)
         problems = [problem_object(problem) for problem in found.problems]
-        return {**report, "vectors": vectors, "model": check.report(), "problems": problems}
+        model_said = None if check is None else check.report()
+        return {**report, "vectors": vectors, "model": model_said, "problems": problems}
 
     def _named(self, base: Base) -> Base:
         from innkeeper.knowledge.files.names import ID_RIGHT, is_id
         from innkeeper.knowledge.model.base import BaseInfo
+        from innkeeper.storage.names import check_name
 
         if self.options.base_id is None:
+            try:
+                check_name(base.info.kb_id, "kb_id")
+            except ValueError as error:
+                raise UsageError(f"{error}, or choose another id with --id") from None
             return base
         if not is_id(self.options.base_id):
             raise UsageError(f"--id: {self.options.base_id[:80]!r} is not right: it must be {ID_RIGHT}")
         document = {**base.document, "kb_id": self.options.base_id}
         return replace(base, document=document, info=BaseInfo.model_validate(document))
 
-    async def _checked(self, found: Found, known: Known | None) -> ModelCheck:
+    async def _checked(self, found: Found, known: Known | None) -> ModelCheck | None:
         import trio
 
         from innkeeper.knowledge.files.model_check import check_model
+        from innkeeper.knowledge.tokens.named import counter
 
+        if self.options.no_embed:
+            # To know which models there are opens each of them, and here nobody is asked.
+            return None
         models = await self.keeper.models()
         vectors = found.vectors
         if known is not None:
@@ -213,8 +224,7 @@ class Import:
         recorded = None if known is None else known.model
 
         def check() -> ModelCheck:
-            counter = import_module("innkeeper.knowledge.tokens.named").counter()
-            return check_model(found.base, vectors, lambda: models, counter, recorded=recorded)
+            return check_model(found.base, vectors, lambda: models, counter(), recorded=recorded)
 
         return await trio.to_thread.run_sync(check)
 

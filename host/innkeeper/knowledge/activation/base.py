@@ -81,7 +81,7 @@ def compile_base(
         # The entries keep their items alive: no other object can have got such an id meanwhile.
         known = {id(entry.item): entry for entry in previous.entries}
     entries = [known.get(id(item)) or compile_entry(item, mode) for item in items]
-    wanting: dict[Pattern, list[int]] = {}
+    wanting: dict[Pattern, tuple[int, ...] | list[int]] = {}
     patterns: dict[Pattern, None] = {}
     by_name: dict[str, list[int]] = {}
     by_tag: dict[str, list[int]] = {}
@@ -98,7 +98,12 @@ def compile_base(
         for pattern in entry.patterns:
             patterns[pattern] = None
         for pattern in entry.calling:
-            wanting.setdefault(pattern, []).append(position)
+            there = wanting.get(pattern)
+            if isinstance(there, list):
+                there.append(position)
+            else:
+                # Hardly a word is wanted by two, and the collector does not look at tuples of numbers.
+                wanting[pattern] = (position,) if there is None else [*there, position]
         if entry.called:
             others.append(position)
         criteria = entry.entry.activation_criteria

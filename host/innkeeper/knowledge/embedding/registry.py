@@ -8,6 +8,7 @@ from typing import Literal
 
 import trio
 
+from innkeeper.errors import InnkeeperError
 from innkeeper.knowledge.embedding.endpoint import EndpointClient, open_endpoint
 from innkeeper.knowledge.embedding.interface import Embedder, EmbeddingError
 from innkeeper.knowledge.embedding.plugin import PluginCall, open_plugin
@@ -164,15 +165,21 @@ def endpoint_model(client: EndpointClient, name: str, remote: str, endpoint: str
     return Model(name, remote, "endpoint", f"endpoint {endpoint!r}", lambda: open_endpoint(client, name, remote))
 
 
-def plugin_model(call: PluginCall, plugin: str, version: str) -> Model:
+def plugin_model(call: PluginCall, plugin: str, version: Callable[[str], Awaitable[str]]) -> Model:
     """A plugin that makes vectors.
 
     Args:
         call: calls it.
         plugin: its id.
-        version: of its bytes.
+        version: says which bytes it has.
     """
     name = f"plugin:{plugin}"
-    return Model(
-        name, name, "plugin", f"function embed of the plugin {plugin!r}", lambda: open_plugin(call, plugin, version)
-    )
+
+    async def opened() -> Embedder:
+        try:
+            own = await version(plugin)
+        except InnkeeperError as error:
+            raise EmbeddingError(str(error)) from None
+        return await open_plugin(call, plugin, own)
+
+    return Model(name, name, "plugin", f"function embed of the plugin {plugin!r}", opened)

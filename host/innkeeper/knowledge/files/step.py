@@ -75,7 +75,9 @@ class StepFiles:
             source = self._sources.get(str(path))
         if source is None and os.path.lexists(path):
             source = read_base(_named(path), strict=False).source
-        written = write_base(base_of(info, documents), path, source)
+        # The entries' models are gone before anybody looks through them for garbage.
+        with no_collections():
+            written = write_base(base_of(info, documents), path, source)
         if source is not None and source.upgraded:
             # What it is now nobody upgraded.
             with self._lock:

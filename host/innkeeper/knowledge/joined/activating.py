@@ -12,9 +12,10 @@ import trio
 from innkeeper.errors import BusyError
 from innkeeper.knowledge.activation.interface import Request, Result
 from innkeeper.knowledge.activation.native import activate
-from innkeeper.knowledge.activation.questions import Plugins
+from innkeeper.knowledge.activation.questions import Plugins, Semantic
 from innkeeper.knowledge.interchange.world_export import world_entry
 from innkeeper.knowledge.joined.bases import Bases
+from innkeeper.knowledge.joined.intime import PluginsInTime, RegexesInTime, SemanticInTime
 from innkeeper.knowledge.joined.items_index import Ready
 from innkeeper.knowledge.joined.likeness import Meaning
 from innkeeper.knowledge.joined.overlaid import SessionViews
@@ -70,6 +71,7 @@ class Activating:
         *,
         profile: str = NATIVE,
         settings: Mapping[str, Any] | None = None,
+        seconds: float | None = None,
     ) -> Result:
         """Which entries of some bases a conversation calls for; what the session remembers is kept.
 
@@ -79,12 +81,20 @@ class Activating:
             profile: one of `PROFILES`.
             settings: further settings of the profile; native: `semantic` (bool). st-1.15: `case_sensitive`,
                 `whole_words`, `group_scoring` (bool).
+            seconds: that regular expressions, plugins and models may take together: what is not answered then counts as
+                not met, and notes say so. None: as long as each kind may.
 
         Raises:
             NoSuchError: there is no such base.
             ValueError: the profile or a setting is none.
         """
         chosen = _settings(profile, settings or {})
+        until = None if seconds is None else trio.current_time() + seconds
+        regexes: RegexEngine | None = self._regexes
+        plugins = self._plugins
+        if until is not None:
+            regexes = None if regexes is None else RegexesInTime(regexes, until)
+            plugins = None if plugins is None else PluginsInTime(plugins, until)
         for _ in range(_TRIES):
             readies = [await self._views.ready(place) for place in places]
             notes = [note for place in places for note in self._bases.library.notes(Place(place.owner, place.base))]
@@ -92,29 +102,30 @@ class Activating:
             if profile == PROFILE:
                 books = await self._world(places, readies, chosen)
                 effects = None if memory is None else memory.effects.copy()
-                result = await activate_st115(
-                    books, request, counter=self._counter, regexes=self._regexes, effects=effects
-                )
+                result = await activate_st115(books, request, counter=self._counter, regexes=regexes, effects=effects)
                 kept = (
                     memory is None
                     or request.dry_run
                     or await keep(self._bases.library, places, memory, effects=effects)
                 )
             else:
-                semantic = Meaning(self._bases, places) if chosen.get("semantic", True) else None
+                meaning = Meaning(self._bases, places) if chosen.get("semantic", True) else None
+                semantic: Semantic | None = meaning
+                if meaning is not None and until is not None:
+                    semantic = SemanticInTime(meaning, until)
                 activation = await activate(
                     [ready.compiled for ready in readies],
                     request,
                     counter=self._counter,
-                    regexes=self._regexes,
+                    regexes=regexes,
                     semantic=semantic,
-                    plugins=self._plugins,
+                    plugins=plugins,
                     remembered=None if memory is None else memory.native,
                     limiter=self._working,
                 )
                 result = activation.result
-                if semantic is not None:
-                    notes += semantic.notes
+                if meaning is not None:
+                    notes += meaning.notes
                 kept = (
                     memory is None
                     or request.dry_run

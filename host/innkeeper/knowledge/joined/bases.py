@@ -8,33 +8,38 @@ from typing import Any, Final
 
 import trio
 
+from innkeeper.errors import UsageError
 from innkeeper.knowledge.embedding.interface import Embedder, EmbeddingError
 from innkeeper.knowledge.embedding.registry import Models
 from innkeeper.knowledge.files.known import Known
 from innkeeper.knowledge.files.registry import Registry
+from innkeeper.knowledge.joined.asking import Asking
+from innkeeper.knowledge.joined.filling import fill, wanting, with_vectors
 from innkeeper.knowledge.joined.items_index import ITEMS, ItemsIndex, Ready
 from innkeeper.knowledge.library import Library
 from innkeeper.knowledge.live.base import LiveBase
-from innkeeper.knowledge.model.entry import read_entry
 from innkeeper.knowledge.model.problems import KnowledgeError
 from innkeeper.knowledge.opening import SEARCH
+from innkeeper.knowledge.retrieval import upkeep
 from innkeeper.knowledge.retrieval.kept import KeptSearch, identity_of
-from innkeeper.knowledge.store import embedding
-from innkeeper.knowledge.store.values import Applied, Change, Origin, Vector
+from innkeeper.knowledge.retrieval.retriever import Retriever
+from innkeeper.knowledge.store.values import Applied, Change, Origin
 from innkeeper.storage.knowledge_model import NoSuchError, Place
-
-PATIENCE: Final = 5.0
-"""Seconds that a model may take for what is written; what takes longer is written without a vector, which
-`innkeeper kb embed` makes later."""
-
-_FEW: Final = 64
-"""Entries of one step that get their vectors at once. What is more is embedded by whoever brings it."""
-
-_FILLED: Final = 2000
-"""Entries without a vector that get one by themselves."""
 
 _ABSENT: Final = 1.0
 """Seconds for which a base that is in no folder is not looked for again."""
+
+
+class UnreadableError(KnowledgeError):
+    """There is a base, and its file cannot be read.
+
+    Attributes:
+        base: its id (str).
+    """
+
+    def __init__(self, base: str, why: UsageError) -> None:
+        super().__init__(why.problems if isinstance(why, KnowledgeError) else why.message)
+        self.base = base
 
 
 class Bases:
@@ -46,20 +51,23 @@ class Bases:
         registry: finds those that lie in folders, or None.
     """
 
-    def __init__(self, library: Library, models: Models, registry: Registry | None) -> None:
+    def __init__(self, library: Library, models: Models, registry: Registry | None, asking: Asking) -> None:
         """Args:
         library: of `opening.open_library`.
         models: that make vectors.
         registry: of the home; None: only what the store has is there.
+        asking: asks the models.
         """
         self.library = library
         self.models = models
         self.registry = registry
         self._absent: dict[Place, float] = {}
-        self._filled: dict[Place, int] = {}
+        self._asking = asking
+        self._filled: dict[Place, tuple[float, int]] = {}
         self._filling = trio.Lock()
         self._making = trio.CapacityLimiter(1)
         self._looking = trio.CapacityLimiter(1)
+        self._keeping = trio.CapacityLimiter(1)
 
     async def base(self, place: Place) -> LiveBase:
         """A base as it is now.
@@ -83,12 +91,13 @@ class Bases:
         live = await self._with_key(plain, await self.base(place))
         index = await self.library.index(plain, SEARCH)
         assert isinstance(index, KeptSearch)
-        if index.retriever.embedded < len(live) and self._filled.get(plain) != live.revision:
+        as_of = live.state.created, live.revision
+        if index.retriever.embedded < len(live) and self._filled.get(plain) != as_of:
             # Who asks meanwhile waits for the vectors, too.
             async with self._filling:
-                if self._filled.get(plain) != live.revision:
+                if self._filled.get(plain) != as_of:
                     await self._fill(plain, live)
-                    self._filled[plain] = live.revision
+                    self._filled[plain] = as_of
             index = await self.library.index(plain, SEARCH)
             assert isinstance(index, KeptSearch)
         return index
@@ -107,41 +116,27 @@ class Bases:
             await self.library.adopt_model(place, embedder.identity.key)
 
     async def _with_key(self, place: Place, live: LiveBase) -> LiveBase:
-        # Somebody may have written the model's id alone: what is here by that name is meant.
+        # Who says no model has the user's, where that costs nothing. Somebody may have written the model's id alone:
+        # what is here by that name is meant.
         said = live.state.model
-        if not said or identity_of(said) is not None:
+        if not said:
+            key = "" if live.state.read_only else await self._asking.usual()
+        elif identity_of(said) is None:
+            embedder, _ = await self.opened(said)
+            key = "" if embedder is None else embedder.identity.key
+        else:
             return live
-        embedder, _ = await self.opened(said)
-        if embedder is None:
+        if not key:
             return live
-        await self.library.adopt_model(place, embedder.identity.key)
+        await self.library.adopt_model(place, key)
         return await self.library.base(place)
 
     async def _fill(self, place: Place, live: LiveBase) -> None:
-        """Makes vectors that are missing, where that costs nothing and takes less than a second."""
-        name = live.state.model
-        if not any(model.kind == "offline" and name.startswith(model.id) for model in self.models.all):
-            return
-        embedder, _ = await self.opened(name)
-        if embedder is None:
-            return
-        key = embedder.identity.key
-        missing = await embedding.missing(self.library.store, place, key, most=_FILLED + 1)
-        if not 0 < len(missing) <= _FILLED:
-            return
-        made: dict[str, Vector] = {}
-        for at in range(0, len(missing), _FEW):
-            part = missing[at : at + _FEW]
-            try:
-                vectors = await embedder.embed([each.text for each in part])
-            except EmbeddingError:
-                return
-            for each, vector in zip(part, vectors, strict=True):
-                if vector.any():
-                    made[each.digest] = Vector(key, len(vector), vector.astype("<f2").tobytes())
-        if made:
-            await embedding.keep(self.library.store, place, made)
-            await self.library.embedded(place)
+        # What costs nothing is made for whoever searches.
+        if live.state.model and live.state.model == await self._asking.usual():
+            embedder, _ = await self.opened(live.state.model)
+            if embedder is not None:
+                await fill(self.library, place, embedder)
 
     async def ready(self, place: Place) -> Ready:
         """The entries of a base, ready to be activated; raises as `base`."""
@@ -188,48 +183,38 @@ class Bases:
         info: Mapping[str, Any] | None = None,
     ) -> Applied:
         """Takes one step, with the vectors of what is new where there are few changes; see `Library.change`."""
-        return await self.library.change(place, await self._with_vectors(place, changes), origin, info=info)
+        if wanting(changes):
+            try:
+                embedder, _ = await self.embedder(place)
+            except NoSuchError:
+                embedder = None
+            if embedder is not None:
+                changes = await with_vectors(self.library, changes, embedder)
+        return await self.library.change(place, changes, origin, info=info)
 
     async def embedder(self, place: Place) -> tuple[Embedder | None, str]:
         """The model of a base's vectors that is ready, or None and why there is none ("": the base has no model)."""
-        live = await self.base(place)
-        return await self.opened(live.state.model)
+        plain = Place(place.owner, place.base)
+        live = await self._with_key(plain, await self.base(plain))
+        return await self.opened(live.state.model, plain)
 
-    async def opened(self, model: str) -> tuple[Embedder | None, str]:
-        """The model with this key that is ready, or None and why there is none."""
+    async def usual_model(self) -> str:
+        """The key of the user's model, where it costs nothing to ask it; else ""."""
+        return await self._asking.usual()
+
+    async def opened(self, model: str, whose: Place | None = None) -> tuple[Embedder | None, str]:
+        """A model that is ready, or None and why there is none.
+
+        Args:
+            model: its key, id or name; "": none is wanted.
+            whose: the base that asks.
+        """
         if not model:
             return None, ""
         try:
-            return (await self.models.choose(base=model)).embedder, ""
+            return await self._asking.embedder(model, whose), ""
         except EmbeddingError as error:
             return None, str(error)
-
-    async def _with_vectors(self, place: Place, changes: Sequence[Change]) -> Sequence[Change]:
-        if len(changes) > _FEW or all(change.document is None or change.vector for change in changes):
-            return changes
-        try:
-            live = await self.library.base(place)
-        except NoSuchError:
-            return changes
-        embedder, _ = await self.opened(live.state.model)
-        if embedder is None:
-            return changes
-        texts: dict[int, str] = {}
-        for at, change in enumerate(changes):
-            if change.document is not None and change.vector is None:
-                entry, _ = read_entry(change.document)
-                if entry is not None:
-                    texts[at] = self.library.store.legs.text(entry)
-        made: dict[int, Vector] = {}
-        with trio.move_on_after(PATIENCE):
-            try:
-                vectors = await embedder.embed(list(texts.values()))
-            except EmbeddingError:
-                return changes
-            for at, vector in zip(texts, vectors, strict=True):
-                if vector.any():
-                    made[at] = Vector(embedder.identity.key, len(vector), vector.astype("<f2").tobytes())
-        return [with_vector(change, made.get(at)) for at, change in enumerate(changes)]
 
     async def _taken_up(self, place: Place) -> bool:
         if self.registry is None or trio.current_time() < self._absent.get(place, 0.0):
@@ -250,27 +235,27 @@ class Bases:
 
         assert self.registry is not None
         try:
-            known = [each for each in self.registry.bases() if each.id == base and not each.problem]
-        except KnowledgeError:
-            return None
-        if len(known) != 1 or known[0].file.suffix not in (".json", ".ckb"):
-            return None
-        return known[0], read_base(known[0].path).base.document
+            known = [each for each in self.registry.bases() if each.id == base]
+            if not known or known[0].file.suffix not in (".json", ".ckb"):
+                return None
+            if known[0].problem:
+                raise KnowledgeError(known[0].problem, source=known[0].label)
+            return known[0], read_base(known[0].path).base.document
+        except UsageError as error:
+            raise UnreadableError(base, error) from None
 
     async def serve(self) -> None:
-        """As `Library.serve`."""
-        await self.library.serve()
+        """Writes changes to files and keeps searches quick while the host runs, until it is cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.library.serve)
+            nursery.start_soon(upkeep.serve, self._retrievers, self._keeping)
+
+    def _retrievers(self) -> list[Retriever]:
+        return [index.retriever for index in self.library.indexes(SEARCH) if isinstance(index, KeptSearch)]
 
     async def aclose(self) -> None:
         """As `Library.aclose`."""
         await self.library.aclose()
-
-
-def with_vector(change: Change, vector: Vector | None) -> Change:
-    """The change with the vector of its text, where there is one."""
-    if vector is None:
-        return change
-    return Change(change.id, change.document, change.expect, change.source, change.position, vector)
 
 
 async def _is_there(path: Path) -> bool:

@@ -99,7 +99,29 @@ def as_document(id: str, draft: Draft, old: Mapping[str, Any] | None, old_entry:
         extensions = dict(_part(document, "extensions"))
         extensions[KEY] = {**_part(extensions, KEY), "metadata": to_json(dict(draft.metadata))}
         document["extensions"] = extensions
-    return merged(document, draft.fields) if draft.fields else document
+    if not draft.fields:
+        return document
+    found = merged(document, draft.fields)
+    # Whatever the way by which it is said: the bounds of guests are the same.
+    check_draft(_said_in(found, draft), old_entry)
+    return found
+
+
+def _said_in(document: Mapping[str, Any], draft: Draft) -> Draft:
+    """What a document says of what guests know; of what is of the wrong type what the draft said: the model of entries
+    refuses that with its name."""
+    title, content = document.get("displayName"), _part(document, "content").get("value")
+    keywords = _part(document, "activation_criteria").get("keywords")
+    priority = _part(document, "usage_metadata").get("priority")
+    texts = isinstance(keywords, list) and all(isinstance(each, str) for each in keywords)
+    return Draft(
+        title if isinstance(title, str) else "",
+        content if isinstance(content, str) else "",
+        tuple(keywords) if isinstance(keywords, list) and texts else (),
+        int(priority) if isinstance(priority, int | float) and abs(priority) < 1 << 53 else draft.priority,
+        draft.enabled,
+        _metadata(document),
+    )
 
 
 _OURS: Final = ("id", "version")
@@ -162,9 +184,10 @@ def check_draft(draft: Draft, old: Entry | None) -> None:
                 raise ValueError("a keyword must have at least one character")
     if not -MOST_PRIORITY <= draft.priority <= MOST_PRIORITY and (old is None or draft.priority != old.head.priority):
         raise ValueError(f"the priority must be -{MOST_PRIORITY} to {MOST_PRIORITY}")
-    metadata: bytes = msgpack.packb(dict(draft.metadata))
-    if len(metadata) > MOST_METADATA:
-        raise ValueError(f"the metadata has {len(metadata)} bytes as msgpack: the most is {MOST_METADATA}")
+    if old is None or draft.metadata != old.metadata:
+        size = len(msgpack.packb(dict(draft.metadata)))
+        if size > MOST_METADATA:
+            raise ValueError(f"the metadata has {size} bytes as msgpack: the most is {MOST_METADATA}")
 
 
 def _check_line(text: str, what: str) -> None:

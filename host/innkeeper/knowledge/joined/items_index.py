@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from innkeeper.knowledge.activation.base import CompiledBase, compile_base
 from innkeeper.knowledge.model.base import BaseInfo, Item
 from innkeeper.knowledge.model.problems import KnowledgeError
+from innkeeper.knowledge.settling import settled
 from innkeeper.knowledge.store.values import BaseState, Stored
 
 ITEMS: Final = "items"
@@ -51,7 +52,7 @@ class ItemsIndex:
 
     def build(self, state: BaseState, entries: Iterator[Stored]) -> None:
         """As `LiveIndex.build`."""
-        self._take(state, list(entries), ())
+        self._take(state, entries, ())
 
     def apply(self, state: BaseState, changed: Sequence[Stored], deleted: Sequence[str]) -> None:
         """As `LiveIndex.apply`."""
@@ -80,11 +81,13 @@ class ItemsIndex:
             items = tuple(rows[id][1] for id in order)
             info = info_of(state)
             previous = None if self._ready is None else self._ready.compiled
-            compiled = compile_base(state.base, items, info=info, previous=previous)
+            new = len(items) if previous is None else abs(len(items) - len(previous.entries))
+            with settled(new):
+                compiled = compile_base(state.base, items, info=info, previous=previous)
             self._ready = Ready(state.revision, items, compiled, info)
             return self._ready
 
-    def _take(self, state: BaseState, changed: Sequence[Stored], deleted: Sequence[str]) -> None:
+    def _take(self, state: BaseState, changed: Iterable[Stored], deleted: Sequence[str]) -> None:
         read: dict[str, tuple[float, Item, int] | None] = dict.fromkeys(deleted)
         for stored in changed:
             try:

@@ -8,7 +8,7 @@ import trio
 
 from innkeeper.knowledge.activation.questions import Likeness
 from innkeeper.knowledge.embedding.interface import EmbeddingError
-from innkeeper.knowledge.joined.bases import PATIENCE, Bases
+from innkeeper.knowledge.joined.bases import Bases
 from innkeeper.knowledge.retrieval.thresholds import carried_over
 from innkeeper.storage.knowledge_model import Place
 
@@ -38,11 +38,9 @@ class Meaning:
         if retriever.model != embedder.identity or retriever.calibration is None:
             return None
         try:
-            with trio.fail_after(PATIENCE):
-                (vector,) = await embedder.embed([query])
-        except (EmbeddingError, trio.TooSlowError) as error:
-            why = str(error) or f"the model did not answer within {PATIENCE:g} s"
-            self.notes.append(f"likeness of meaning activated nothing in {base!r}: {why}")
+            (vector,) = await embedder.embed([query])
+        except EmbeddingError as error:
+            self.notes.append(f"likeness of meaning activated nothing in {base!r}: {error}")
             return None
         if not vector.any():
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,14 @@ from innkeeper.knowledge.embedding.plugin import PluginCall
 from innkeeper.knowledge.embedding.registry import Models, endpoint_model, offline_model, plugin_model
 from innkeeper.knowledge.files.registry import Registry
 from innkeeper.knowledge.joined.activating import Activating, RegexMaker
+from innkeeper.knowledge.joined.asking import Asking
 from innkeeper.knowledge.joined.assembling import Assembling
 from innkeeper.knowledge.joined.bases import Bases
 from innkeeper.knowledge.joined.guests import GuestBases
 from innkeeper.knowledge.opening import open_library
 from innkeeper.knowledge.regexes.engine import SandboxRegexEngine
 from innkeeper.knowledge.regexes.interface import Regex, RegexEngine, Verdict
+from innkeeper.knowledge.store.limits import StoreQuota
 from innkeeper.knowledge.tokens.named import counter
 from innkeeper.sandbox.interface import Engine
 from innkeeper.storage.database import Database
@@ -49,11 +52,14 @@ class Surroundings:
         default: name of the user's model.
         remote: models behind endpoints.
         endpoints: asks endpoints; None: there are none.
-        embedders: ids and versions of plugins that make vectors.
+        embedders: ids of plugins that make vectors.
         call: calls plugins; None: none is called.
+        version: says which bytes a plugin has, as the version of its vectors.
         asked: ids of plugins that conditions of entries may ask.
         engine: gives what runs guests, at the first need; None: no regular expression is tested.
         tokenizer: that counts, unless somebody names another.
+        bounded: whether guests ask: then models that cost something are asked so often and no oftener, and none for
+            long (`asking`).
     """
 
     home: Path
@@ -61,11 +67,13 @@ class Surroundings:
     default: str = "wordllama"
     remote: Sequence[RemoteModel] = ()
     endpoints: EndpointClient | None = None
-    embedders: Iterable[tuple[str, str]] = ()
+    embedders: Iterable[str] = ()
     call: PluginCall | None = None
+    version: Callable[[str], Awaitable[str]] | None = None
     asked: Iterable[str] = ()
     engine: Callable[[], Awaitable[Engine]] | None = None
     tokenizer: str = "estimate"
+    bounded: bool = True
 
 
 class Knowledge:
@@ -79,14 +87,24 @@ class Knowledge:
         guests: what the service `kb` asks.
     """
 
-    def __init__(self, database: Database, around: Surroundings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        around: Surroundings,
+        *,
+        now: Callable[[], float] = time.time,
+        quota: StoreQuota | None = None,
+    ) -> None:
         """Args:
         database: where they are kept.
         around: what they may use.
+        now: seconds since 1970; called from any thread.
+        quota: what an owner's bases may have.
         """
         self.models = models_of(around)
         # Where somebody else may have filled the home, nothing of its folders is taken up.
-        self.bases = Bases(open_library(database), self.models, Registry(around.home, around.doubt))
+        library, asking = open_library(database, now=now, quota=quota), Asking(self.models, bounded=around.bounded)
+        self.bases = Bases(library, self.models, Registry(around.home, around.doubt), asking)
         counting = counter(around.tokenizer)
         self._regexes = _Regexes(around.engine) if around.engine is not None else None
         regexes: RegexMaker | None = None if self._regexes is None else self._regexes.ready
@@ -109,9 +127,9 @@ def models_of(around: Surroundings) -> Models:
     if around.endpoints is not None:
         client = around.endpoints
         found += [endpoint_model(client, each.name, each.remote, each.endpoint) for each in around.remote]
-    if around.call is not None:
-        call = around.call
-        found += [plugin_model(call, plugin, version) for plugin, version in around.embedders]
+    if around.call is not None and around.version is not None:
+        call, version = around.call, around.version
+        found += [plugin_model(call, plugin, version) for plugin in around.embedders]
     return Models(found, around.default)
 
 
@@ -146,5 +164,5 @@ class _Asked:
 
     async def check(self, plugin: str, function: str, payload: Any) -> bool:
         if plugin not in self._allowed:
-            raise ValueError(f"the setting knowledge.conditions does not name the plugin {plugin[:80]!r}")
+            raise ValueError(f"the setting knowledge.plugins does not name the plugin {plugin[:80]!r} for conditions")
         return await self._call(plugin, function, payload) is True

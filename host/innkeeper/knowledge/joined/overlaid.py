@@ -23,8 +23,9 @@ _KEPT: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    revision: int
-    overlay: tuple[tuple[str, int], ...]
+    # What it was made of, itself: numbers of a base that was erased and made again may be those of before.
+    of: Ready
+    overlay: tuple[tuple[str, int, float], ...]
     ready: Ready
 
 
@@ -44,11 +45,11 @@ class SessionViews:
         if not overlay:
             self._views.pop(place, None)
             return ready
-        key = tuple((each.entry, each.version) for each in overlay)
+        key = tuple((each.entry, each.version, each.at) for each in overlay)
         view = self._views.get(place)
-        if view is None or (view.revision, view.overlay) != (ready.revision, key):
+        if view is None or view.of is not ready or view.overlay != key:
             made = await trio.to_thread.run_sync(_laid_over, ready, overlay, place.base)
-            view = self._views[place] = _View(ready.revision, key, made)
+            view = self._views[place] = _View(ready, key, made)
             if len(self._views) > _KEPT:
                 self._views.popitem(last=False)
         self._views.move_to_end(place)

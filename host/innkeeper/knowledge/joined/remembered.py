@@ -68,18 +68,20 @@ async def keep(
     """
     active = (memory.native if native is None else native).get("active", {})
     records = (memory.effects if effects is None else effects).document()
+    states: list[tuple[Place, bytes, int]] = []
     for place in places:
         own = {kind: [row for row in rows if row[0] == place.base] for kind, rows in records.items()}
         said = {"v": _VERSION, "active": active.get(place.base, {}), "effects": own}
         nothing = not said["active"] and not any(own.values())
         state = b"" if nothing else msgpack.packb(said)
         before, version = memory.kept[place.base]
-        if state == before:
-            continue
-        try:
-            await library.sessions.keep_state(Place(place.owner, place.base), place.session, state, expect=version)
-        except VersionError:
-            return False
+        if state != before:
+            states.append((Place(place.owner, place.base), state, version))
+    try:
+        if states:
+            await library.sessions.keep_states(places[0].session, states)
+    except VersionError:
+        return False
     return True
 
 

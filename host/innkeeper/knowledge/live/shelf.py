@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from innkeeper.knowledge.live.base import GapError, LiveBase
 from innkeeper.knowledge.live.freshness import Freshness
 from innkeeper.knowledge.live.index import IndexMaker, LiveIndex
+from innkeeper.knowledge.settling import settled
 from innkeeper.knowledge.store import reading, verifying
 from innkeeper.knowledge.store.store import KnowledgeStore
 from innkeeper.knowledge.store.writing import where_of
@@ -94,6 +95,11 @@ class Shelf:
                 # It had to be read whole meanwhile, and is without its index again.
         raise reading.damaged(place.base)
 
+    def indexes(self, name: str) -> list[LiveIndex]:
+        """What is kept under a name of the bases that are in memory."""
+        lives = [slot.live for slot in self._slots.values() if slot.live is not None]
+        return [index for live in lives if (index := live.indexes.get(name)) is not None]
+
     async def refresh(self, place: Place) -> None:
         """Brings a base that is in memory up to date: the next read has what is in the database now."""
         slot = self._slots.get(place)
@@ -117,7 +123,8 @@ class Shelf:
 
         def read(connection: Connection) -> LiveBase:
             state = reading.read_state(connection, place, where, whole=True)
-            return LiveBase(place, state, reading.stream(connection, where, full=False))
+            with settled(state.entries):
+                return LiveBase(place, state, reading.stream(connection, where, full=False))
 
         try:
             await self._store.clean(place)
@@ -136,7 +143,8 @@ class Shelf:
 
         def read(connection: Connection) -> None:
             state = reading.read_state(connection, place, where, whole=True)
-            made.build(state, reading.stream(connection, where, model=state.model, full=True))
+            with settled(state.entries):
+                made.build(state, reading.stream(connection, where, model=state.model, full=True))
 
         await self._store.whole(place, read)
         live.indexes[name] = made

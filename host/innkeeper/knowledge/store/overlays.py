@@ -7,7 +7,7 @@ overlay (`storage.knowledge_sweeping`).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import trio
@@ -185,36 +185,47 @@ class Sessions:
         return await self._store.read(place, read)
 
     async def keep_state(self, place: Place, session: str, state: bytes, *, expect: int) -> int:
-        """Remembers something of a session; gives the version (int).
+        """Remembers something of a session; gives the version (int). As `keep_states` of one base."""
+        return (await self.keep_states(session, [(place, state, expect)]))[0]
+
+    async def keep_states(self, session: str, states: Sequence[tuple[Place, bytes, int]]) -> list[int]:
+        """Remembers something of a session at several bases, at all of them or at none; gives the versions (list of
+        int).
 
         Args:
-            state: `StoreQuota.state` bytes at most.
-            expect: the version that `state` gave; an overlay that was changed since has moved it, too.
+            states: for each base what is remembered, `StoreQuota.state` bytes at most, and the version that `state`
+                gave; an overlay that was changed since has moved it, too.
 
         Raises:
-            VersionError: it has another one: read it again, and decide again.
+            VersionError: one has another version: read all again, and decide again.
             FullError: there are too many sessions, and each has an overlay.
-            ValueError: it is too large.
+            ValueError: one is too large.
         """
-        where = _where(place, session)
-        if len(state) > self._quota.state:
+        wheres = [_where(place, session) for place, _, _ in states]
+        if any(len(state) > self._quota.state for _, state, _ in states):
             raise ValueError(f"what is remembered of a session has at most {self._quota.state} bytes")
 
-        def write(connection: Connection) -> int:
-            reading.read_state(connection, place, where)
-            now = self._store.now()
-            there = connection.execute(_LOCK, where).first()
-            current = 0 if there is None else there.version
-            if current != expect:
-                raise VersionError(current)
-            row = self._session(connection, place, session, where, now, writes=False)
-            version = int(row.version) + 1
-            connection.execute(
-                _UPDATE, {**where, "state": state, "version": version, "at": now, "size": len(state) + _ROW}
-            )
-            return version
+        def write(connection: Connection) -> list[int]:
+            return [
+                self._keep(connection, place, session, where, state, expect)
+                for where, (place, state, expect) in zip(wheres, states, strict=True)
+            ]
 
         return await self._store.db.write(write)
+
+    def _keep(
+        self, connection: Connection, place: Place, session: str, where: dict[str, Any], state: bytes, expect: int
+    ) -> int:
+        reading.read_state(connection, place, where)
+        now = self._store.now()
+        there = connection.execute(_LOCK, where).first()
+        current = 0 if there is None else there.version
+        if current != expect:
+            raise VersionError(current)
+        row = self._session(connection, place, session, where, now, writes=False)
+        version = int(row.version) + 1
+        connection.execute(_UPDATE, {**where, "state": state, "version": version, "at": now, "size": len(state) + _ROW})
+        return version
 
     def _session(
         self, connection: Connection, place: Place, session: str, where: dict[str, Any], now: float, *, writes: bool

@@ -129,9 +129,12 @@ OF_STEP: Final = (
     .order_by(history.c.entry)
     .limit(bindparam("most"))
 )
-OF_ENTRY: Final = (
-    select(*_PAST)
-    .where(_in(history), history.c.entry == bindparam("its_id"), history.c.revision < bindparam("below"))
+_OF_ENTRY: Final = (_in(history), history.c.entry == bindparam("its_id"), history.c.revision < bindparam("below"))
+OF_ENTRY: Final = select(*_PAST).where(*_OF_ENTRY).order_by(history.c.number.desc()).limit(bindparam("most"))
+# Of what was there before, whether it was: documents may be large.
+MARKS_OF_ENTRY: Final = (
+    select(*_PAST[:-1], func.substr(history.c.before, 1, 0).label("before"))
+    .where(*_OF_ENTRY)
     .order_by(history.c.number.desc())
     .limit(bindparam("most"))
 )

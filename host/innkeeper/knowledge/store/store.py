@@ -157,22 +157,26 @@ class KnowledgeStore:
         async with self._changing:
             return await self.unfolded(place, lambda: self.db.write(write))
 
-    async def history(self, place: Place, id: str, *, below: int = 1 << 62, most: int = 100) -> list[Past]:
+    async def history(
+        self, place: Place, id: str, *, below: int = 1 << 62, most: int = 100, whole: bool = True
+    ) -> list[Past]:
         """What was done to an entry, the newest first.
 
         Args:
             below: only steps below this revision.
             most: how many at most, 1 to 1000; fewer where what the entry was is more than `MOST_REMEMBERED`
                 characters, but at least one.
+            whole: whether documents come along; without, `before` is "" where there was one.
         """
         where = where_of(place)
+        statement = sql.OF_ENTRY if whole else sql.MARKS_OF_ENTRY
 
         def read(connection: Connection) -> list[Past]:
             reading.read_state(connection, place, where)
             asked = {**where, "its_id": id, "below": below, "most": min(most, 1000)}
             found: list[Past] = []
             size = 0
-            result = connection.execute(sql.OF_ENTRY, asked).yield_per(_FETCHED)
+            result = connection.execute(statement, asked).yield_per(_FETCHED)
             try:
                 for row in result:
                     past = reading.past_of(row)

@@ -21,6 +21,7 @@ from sqlalchemy import Connection
 from innkeeper.errors import BusyError, UsageError
 from innkeeper.knowledge.model.bounds import MOST_FILE
 from innkeeper.knowledge.model.problems import KnowledgeError
+from innkeeper.knowledge.settling import unsearched
 from innkeeper.knowledge.store import binding, reading
 from innkeeper.knowledge.store import statements as sql
 from innkeeper.knowledge.store.merging import Ours, Plan, Row, Theirs, merge
@@ -119,12 +120,16 @@ class FileSync:
         if not state.file or not await self._is_due(state):
             return False
         async with self._locked():
-            for _ in range(_TRIES):
-                try:
-                    await self._step(place, await self._store.state(place))
-                    return True
-                except (VersionError, _MovedError):
-                    continue
+            with unsearched(state.entries):
+                return await self._steps(place)
+
+    async def _steps(self, place: Place) -> bool:
+        for _ in range(_TRIES):
+            try:
+                await self._step(place, await self._store.state(place))
+                return True
+            except (VersionError, _MovedError):
+                continue
         raise BusyError(
             f"the knowledge base {place.base!r} and its file are changed all the time: try again", bound="database"
         )

@@ -20,10 +20,13 @@ from innkeeper.storage.knowledge_model import NoSuchError, Place
 _PAGE: Final = 500
 
 
-async def undo_entry(store: KnowledgeStore, place: Place, id: str, *, author: str = "") -> Applied:
+async def undo_entry(
+    store: KnowledgeStore, place: Place, id: str, *, author: str = "", last: Past | None = None
+) -> Applied:
     """Makes an entry what it was before its last change.
 
     Args:
+        last: its last change, as `history` gave it; None: whatever that is now.
         author: id of the plugin that takes it back, which must have made it; "": a person, who may take back anything.
 
     Raises:
@@ -31,13 +34,15 @@ async def undo_entry(store: KnowledgeStore, place: Place, id: str, *, author: st
         VersionError: somebody changed it meanwhile.
         ValueError: somebody else than the plugin made the last change.
     """
-    past = await store.history(place, id, most=1)
-    if not past:
-        raise NoSuchError(f"nothing is remembered of an entry {id[:80]!r} in the knowledge base {place.base!r}")
+    if last is None:
+        past = await store.history(place, id, most=1)
+        if not past:
+            raise NoSuchError(f"nothing is remembered of an entry {id[:80]!r} in the knowledge base {place.base!r}")
+        last = past[0]
     # Here, where the change is taken back that was looked at, or none: whoever asked before may have seen an older one.
-    if author and past[0].author != author:
+    if author and last.author != author:
         raise ValueError("somebody else changed the entry last: only the operator takes that back")
-    return await store.change(place, [_back(past[0])], Origin(UNDO, author))
+    return await store.change(place, [_back(last)], Origin(UNDO, author))
 
 
 async def undo_step(store: KnowledgeStore, place: Place, revision: int | None = None, *, author: str = "") -> Applied:
