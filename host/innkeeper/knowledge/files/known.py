@@ -87,10 +87,7 @@ def _of_top(top: dict[str, Any], path: Path, file: Path, entries: int) -> Known:
     own, name = top.get("kb_id"), top.get("kb_displayName")
     if not isinstance(own, str) or not 0 < len(own) <= MOST_ID:
         raise KnowledgeError(Problem("kb_id", "is missing, or no text"), source=file.name)
-    try:
-        check_name(own, "id of a base")
-    except ValueError as error:
-        raise KnowledgeError(Problem("kb_id", str(error)), source=file.name) from None
+    check_base_id(own, file.name)
     model, version = top.get("embedding_model_id"), top.get("kb_version")
     return Known(
         own,
@@ -103,6 +100,18 @@ def _of_top(top: dict[str, Any], path: Path, file: Path, entries: int) -> Known:
         model if isinstance(model, str) else "",
         version if isinstance(version, str) else "",
     )
+
+
+def check_base_id(base_id: str, source: str) -> None:
+    """Makes sure that the id that a file gives its base is one under which a store can keep it.
+
+    Raises:
+        KnowledgeError: it is not.
+    """
+    try:
+        check_name(base_id, "id of a base")
+    except ValueError as error:
+        raise KnowledgeError(Problem("kb_id", str(error)), source=source) from None
 
 
 def decode_head(data: bytes, name: str) -> tuple[dict[str, Any] | None, int]:

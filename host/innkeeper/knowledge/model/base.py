@@ -5,29 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from innkeeper.knowledge.model import bounds
 from innkeeper.knowledge.model.entry import Entry, Name, Names, Part
-from innkeeper.storage.names import check_name
 
 SCHEMA_VERSION = "1.1"
 """The newest structure of a base's file that this host writes. 1.0 is the seed's; 1.1 has `role`, `depth_offset` and
 the logic NOT_ANY and NOT_ALL."""
-
-
-def check_base_id(id: str) -> str:
-    """The id of a base, where stores and grants can have it.
-
-    Raises:
-        PydanticCustomError: they cannot; it is a ValueError whose text is a sentence.
-    """
-    try:
-        check_name(id, "id of a base")
-    except ValueError as error:
-        raise PydanticCustomError("base_id", "{reason}", {"reason": str(error)}) from None
-    return id
 
 
 class BaseInfo(Part):
@@ -44,7 +29,7 @@ class BaseInfo(Part):
         kb_extensions: what others keep in it.
     """
 
-    kb_id: Annotated[str, Field(min_length=1, max_length=bounds.MOST_ID), AfterValidator(check_base_id)]
+    kb_id: Annotated[str, Field(min_length=1, max_length=bounds.MOST_ID)]
     kb_version: Name = "1.0.0"
     schema_version: Name = "1.0"
     kb_displayName: Name | None = None
