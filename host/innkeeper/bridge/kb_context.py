@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -24,6 +25,7 @@ from innkeeper.bridge.kb_arguments import (
 from innkeeper.bridge.kb_writing import KbWriting
 from innkeeper.bridge.operation import operation
 from innkeeper.bridge.scan import DataBounds
+from innkeeper.plugins.runs import RunBase
 from innkeeper.storage.knowledge_model import Place
 
 _TEXTS = DataBounds(size=512 * 1024, depth=3, elements=200)
@@ -153,8 +155,11 @@ class KbContext(KbWriting):
             base, entry, start, end, exclude_from_history}, tokens: integer, tokenizer: text, budget: integer or nil,
             over: integer, report: list of {block, kind, kept, tokens, budget, cut, more}, notes: list of text}
         """
+        # Entries name their bases as searches and activation were asked for them, or as those gave them.
+        known = {} if caller.run is None else caller.run.run.bases
+        own = {each.base: each.own for each in known.values()}
         request = {
-            "active": active or [],
+            "active": [_resolved(each, known) for each in active or []],
             "history": history or [],
             "texts": texts or {},
             "user_input": user_input,
@@ -168,7 +173,11 @@ class KbContext(KbWriting):
         with refusing():
             knowledge = await self._knowledge()
             rights = caller.rights
-            return dict(await knowledge.assemble(caller.owner, request, lambda base: rights.allows("kb.read", base)))
+            return dict(
+                await knowledge.assemble(
+                    caller.owner, request, lambda base: rights.allows("kb.read", own.get(base, base))
+                )
+            )
 
     @operation("kb.read", use="base", refers=True, bounds=_TEXTS)
     async def embed(
@@ -185,3 +194,9 @@ class KbContext(KbWriting):
         """
         with refusing():
             return dict(await (await self._knowledge()).embed(Place(caller.owner, base), texts))
+
+
+def _resolved(active: Map, known: Mapping[str, RunBase]) -> Map:
+    """An entry with its base in the place of a reference of the run's project."""
+    base = active.get("base")
+    return {**active, "base": known[base].base} if isinstance(base, str) and base in known else active
