@@ -52,6 +52,9 @@ def test_a_static_base_gives_its_entries_as_they_are_inserted(flows: Workflows) 
     ] == ["gate"]
     own = flows.node("kb:StaticKnowledgeBase", {"entries": [entry("a", "A", priority=2), entry("b", "B", priority=1)]})
     assert own["text"] == "B\n\nA"
+    odd = {"id": "a", "content": {"value": "A"}, "management_metadata": {"tags": "x"}, "usage_metadata": None}
+    (only,) = flows.node("kb:StaticKnowledgeBase", {"entries": [odd]})["caiu_list"]
+    assert (only["text"], only["tags"], only["priority"]) == ("A", ["x"], 100)
 
 
 def test_activation_says_which_entries_a_conversation_calls_for_and_why(flows: Workflows) -> None:
