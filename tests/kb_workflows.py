@@ -71,16 +71,16 @@ class Workflows:
         only = [word for each in capabilities for word in ("--only", each)]
         self.innkeeper("grant", plugin, "--yes", *only)
 
-    def write(self, workflow: Mapping[str, Any]) -> str:
-        path = self.home.parent / "workflow.json"
+    def write(self, workflow: Mapping[str, Any], folder: Path | None = None) -> str:
+        path = (folder or self.home.parent) / "workflow.json"
         path.write_text(json.dumps(workflow))
         return str(path)
 
-    def run(self, workflow: Mapping[str, Any], *options: str, code: int = 0) -> Any:
-        """What `innkeeper run --json` says."""
+    def run(self, workflow: Mapping[str, Any], *options: str, code: int = 0, folder: Path | None = None) -> Any:
+        """What `innkeeper run --json` says of a workflow, which lies in a folder of its own if one is given."""
         assert self._capture is not None
         self._capture.readouterr()
-        ended = invoke(["--home", str(self.home), "run", self.write(workflow), "--json", *options])
+        ended = invoke(["--home", str(self.home), "run", self.write(workflow, folder), "--json", *options])
         out, err = self._capture.readouterr()
         assert (ended, "Traceback" in err) == (code, False), out + err
         return json.loads(out)

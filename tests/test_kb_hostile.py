@@ -145,7 +145,10 @@ def test_commands_say_what_is_wrong_with_such_a_base_and_go_on_with_others(
     assert "\x1b" not in shown
     for command in (["search", "PATH", "dragon"], ["explain", "PATH", "--message", "dragon"], ["edit", "PATH", "e"]):
         # A file that is named by its path need not be kept.
-        assert invoke(["kb", *(str(home / "knowledge" / "bad") if each == "PATH" else each for each in command)]) in (0, 2)
+        assert invoke(["kb", *(str(home / "knowledge" / "bad") if each == "PATH" else each for each in command)]) in (
+            0,
+            2,
+        )
         out, err = capsys.readouterr()
         assert "Traceback" not in err
         assert "\x1b" not in out + err
@@ -169,9 +172,7 @@ def test_a_home_with_more_bases_than_are_kept_ends_in_a_sentence(
     reason="joined/remembered.py: keep must leave out the oldest effects where a state has no room"))])  # fmt: skip
 async def test_entries_with_long_ids_never_keep_a_session_from_being_activated(tmp_path: Path, profile: str) -> None:
     async with opened(tmp_path) as knowledge:
-        entries = [
-            put("龙" * 100 + str(number), extensions={"sillytavern": {"sticky": 100}}) for number in range(1500)
-        ]
+        entries = [put("龙" * 100 + str(number), extensions={"sillytavern": {"sticky": 100}}) for number in range(1500)]
         await knowledge.bases.change(WORLD, entries, Origin())
         for _ in range(2):
             found = await knowledge.guests.activate("local", ["world"], request(session="chat", profile=profile))
@@ -306,7 +307,9 @@ def project(folder: Path, references: list[dict[str, Any]]) -> Path:
     return folder
 
 
-@pytest.mark.xfail(reason="joined/projects.py: a project's bases must have a quota of their own, apart from the owner's")
+@pytest.mark.xfail(
+    reason="joined/projects.py: a project's bases must have a quota of their own, apart from the owner's"
+)
 async def test_a_project_cannot_take_up_all_bases_that_an_owner_may_have(tmp_path: Path) -> None:
     folder = tmp_path / "p"
     references = []

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from innkeeper.knowledge.interchange import node_types
-from kb_workflows import WORLD, Workflows, edges, entry, one, outputs
+from kb_workflows import PIXEL, WORLD, Workflows, edges, entry, one, outputs
 
 READ = "kb.read:world"
 
@@ -25,6 +25,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = Workflows(folder)
     made.base("world", WORLD)
     made.base("bare", WORLD)
+    made.base("closed", WORLD)
     made.grant("kb", READ, "kb.read:bare")
     made.innkeeper("kb", "embed", "world", "--model", "wordllama-l2-256")
     return folder
@@ -51,6 +52,9 @@ def test_a_static_base_gives_its_entries_as_they_are_inserted(flows: Workflows) 
     ] == ["gate"]
     own = flows.node("kb:StaticKnowledgeBase", {"entries": [entry("a", "A", priority=2), entry("b", "B", priority=1)]})
     assert own["text"] == "B\n\nA"
+    odd = {"id": "a", "content": {"value": "A"}, "management_metadata": {"tags": "x"}, "usage_metadata": None}
+    (only,) = flows.node("kb:StaticKnowledgeBase", {"entries": [odd]})["caiu_list"]
+    assert (only["text"], only["tags"], only["priority"]) == ("A", ["x"], 100)
 
 
 def test_activation_says_which_entries_a_conversation_calls_for_and_why(flows: Workflows) -> None:
@@ -303,3 +307,39 @@ def shipped_nodes() -> list[dict[str, Any]]:
             slots = {"inputs": node.get("inputs", {}), "outputs": node.get("outputs", {})}
             found.append({"namespace": manifest["namespace"], "type": node["type"], **slots})
     return found
+
+
+def test_pictures_of_a_projects_own_base_are_shown_and_those_of_a_base_that_was_not_granted_are_not(
+    flows: Workflows, tmp_path: Path
+) -> None:
+    folder = tmp_path / "project"
+    (folder / "books/valley/media").mkdir(parents=True)
+    (folder / "books/valley/media/map.png").write_bytes(PIXEL)
+    info = {"kb_id": "world", "kb_displayName": "Valley", "schema_version": "1.1", "kb_version": "1.0.0"}
+    (folder / "books/valley/knowledge.json").write_text(json.dumps({**info, "entries": WORLD}))
+    reference = {"id": "lore", "type": "local", "path": "books/valley", "name": "Valley", "source_id": None}
+    project = {"id": "p", "name": "P", "schemaVersion": "2.0", "knowledgeBaseReferences": [reference]}
+    (folder / "project.json").write_text(json.dumps(project))
+
+    def shown(source: dict[str, Any]) -> list[Any]:
+        workflow = {
+            "nodes": [source, one("prompt", "kb:ContextAssembler")],
+            "edges": edges("source.caiu_list > prompt.lore_caiu_list_main"),
+            "outputInterfaceMappings": outputs(messages="prompt.prompt_data"),
+        }
+        found: list[Any] = json.loads(flows.run(workflow, folder=folder)["outputs"]["messages"])
+        return found
+
+    for source in (
+        one("source", "kb:HybridSearch", knowledgeBase="lore", query="map valley", mode="keyword", k=1),
+        one("source", "kb:StaticKnowledgeBase", knowledgeBase="lore"),
+        one("source", "kb:Activate", knowledgeBase="lore", current_user_input="Where is the map?"),
+    ):
+        (content,) = [each["content"] for each in shown(source) if isinstance(each["content"], list)]
+        assert content[1]["image_url"]["url"].startswith("data:image/png;base64,")
+    # Whoever writes a workflow can say of an entry that it is of any base.
+    forged = {"base": "closed", "entry": "map", "text": "A map", "media": ["media/map.png", "image/png"]}
+    given = flows.node("kb:ContextAssembler", lore_caiu_list_main=[forged])
+    assert given["prompt_data"] == '[{"role":"system","content":"A map"}]'
+    assert "'closed' cannot be read" in given["notes"][0]
+    assert str(flows.home.parent) not in given["notes"][0]

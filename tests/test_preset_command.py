@@ -131,7 +131,7 @@ def test_what_was_dropped_what_was_not_understood_and_which_node_is_missing_is_s
         ["proxy_password", "custom_include_headers"],
         ["card", "history", "lore"],
     )
-    assert report["kept"] == ["something_new"]
+    assert report["kept"] == ["chat_completion_source", "openai_model", "something_new"]
     assert report["workflow"]["nodes"][-1]["fullType"] == "core:GenericLlmRequest"
     flows.run(report["workflow"], code=2)
     stored = flows.json("preset", source, "--stored")["workflow"]

@@ -10,7 +10,7 @@ DIGESTS: Final[frozenset[str]] = frozenset(
         "16598f8f29d4bdba674c1249c6fba640d2be7f543edc42e20a1d158ca42b76cd",  # core-loaders.wasm
         "d78bd7519c29df7c3297be49c31db1231d821443a4b05c3c5848ec205a2486ff",  # core-messages.wasm
         "079a6d29afc2fc10e8fa7df36e0b5c85da5727b24eef4af7b51a999d6aee85e0",  # kb-tools.wasm
-        "a38007dc891b178ff470b2c0fee43ce068e98888de0aa28de49a434540c284d9",  # kb.wasm
+        "53765c3a87add2523dbdb303eab690785c9e501c6936fd9b08a62e76bc6ec449",  # kb.wasm
     }
 )
 """sha256 of the plugins that may use another namespace than their id, wherever they lie."""

@@ -423,7 +423,7 @@ function entryOf(document, base, where) {
         tokens: 0,
         exclude_from_history: usage.exclude_from_history === true,
         media: media ? [content.path, String(content.mime_type ?? "text/plain")] : null,
-        tags: (document.management_metadata?.tags ?? []).map(String),
+        tags: [document.management_metadata?.tags ?? []].flat().map(String),
         entry_type: String(document.entry_type ?? ""),
         critical: usage.token_budget_impact === "critical",
     };
