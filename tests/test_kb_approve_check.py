@@ -296,11 +296,17 @@ def test_names_that_mean_two_and_entries_beyond_a_plugin_are_told_and_no_mistake
     assert (plugins[0], plugins[1], "at most" in plugins[2]) == ("plugins", False, True)
 
 
-def test_a_model_that_is_not_here_or_vectors_that_are_missing_are_wrong(home: Path, run: Run) -> None:
+def test_a_model_that_is_not_here_or_vectors_that_are_missing_are_wrong(
+    home: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INNKEEPER_KNOWLEDGE_MODEL", "nothing")
     wanting = {"id": "a", "content": {"value": "gold"}, "activation_criteria": {"use_semantic_search": True}}
     write(home, [wanting])
     ((about, wrong, message),) = remarks(run, 1)
     assert (about, wrong, "names no model" in message, "kb embed world" in message) == ("model", True, True, True)
+    # The user's model is asked where a base says none, and where it costs nothing.
+    monkeypatch.delenv("INNKEEPER_KNOWLEDGE_MODEL")
+    assert remarks(run, 0) == []
     assert run("kb", "embed", "world")[0] == 0
     assert remarks(run, 0) == []
     write(home, [wanting], embedding_model_id="ada-002")
@@ -327,7 +333,7 @@ def test_what_the_store_has_is_compared_with_its_documents(home: Path, run: Run)
             await db.write(lambda connection: connection.execute(text("update kb_entries set digest = 'other'")))
 
     trio.run(main)
-    ((about, wrong, message),) = remarks(run, 1)
+    (about, wrong, message) = remarks(run, 1)[-1]
     assert (about, wrong, "'inn'" in message, "vector" in message) == ("store", True, True, True)
 
 
