@@ -65,7 +65,9 @@ def refusing() -> Iterator[None]:
         raise ServiceError(Refusal.QUOTA, str(error), quota=error.quota, value=error.value) from None
     except AwayError as error:
         raise ServiceError(Refusal.UNAVAILABLE, str(error)) from None
-    except BusyError:
-        raise ServiceError(Refusal.BUSY, "the store is busy; try again later") from None
+    except BusyError as error:
+        # Of the store nobody need know more; what is being made ready says what it is.
+        said = error.message if error.bound == "knowledge" else "the store is busy; try again later"
+        raise ServiceError(Refusal.BUSY, said) from None
     except ValueError as error:
         raise ServiceError(Refusal.INVALID, str(error)) from None

@@ -36,7 +36,7 @@ async def guest_bases(needs: KnowledgeNeeds) -> KnowledgeBases:
     async def called() -> Host:
         return needs.host()
 
-    around = _surroundings(host.home, engine, called, bounded=True)
+    around = _surroundings(host.home, engine, called, guests=True)
     knowledge: Knowledge = module.Knowledge(database, around)
     return knowledge.guests
 
@@ -129,7 +129,7 @@ def _surroundings(
     engine: Callable[[], Awaitable[Engine]],
     host: Callable[[], Awaitable[Host]],
     *,
-    bounded: bool = False,
+    guests: bool = False,
 ) -> Surroundings:
     from innkeeper.composition.knowledge_models import Endpoints, PluginCalls
     from innkeeper.knowledge.joined.opening import RemoteModel, Surroundings
@@ -154,5 +154,6 @@ def _surroundings(
         asked=[plugin for plugin, use in settings.plugins.items() if use != "embed"],
         engine=engine,
         tokenizer=settings.tokenizer,
-        bounded=bounded,
+        bounded=guests,
+        served=guests,
     )

@@ -16,6 +16,7 @@ from innkeeper.knowledge.files.registry import Registry
 from innkeeper.knowledge.joined.asking import Asking
 from innkeeper.knowledge.joined.filling import fill, wanting, with_vectors
 from innkeeper.knowledge.joined.items_index import ITEMS, ItemsIndex, Ready
+from innkeeper.knowledge.joined.jobs import Jobs
 from innkeeper.knowledge.library import Library
 from innkeeper.knowledge.live.base import LiveBase
 from innkeeper.knowledge.model.problems import KnowledgeError
@@ -25,9 +26,6 @@ from innkeeper.knowledge.retrieval.kept import KeptSearch, identity_of
 from innkeeper.knowledge.retrieval.retriever import Retriever
 from innkeeper.knowledge.store.values import Applied, Change, Origin
 from innkeeper.storage.knowledge_model import NoSuchError, Place
-
-_KNOWN: Final = 1000
-"""Bases of which is remembered that nothing can be filled."""
 
 _ABSENT: Final = 1.0
 """Seconds for which a base that is in no folder is not looked for again."""
@@ -45,6 +43,10 @@ class UnreadableError(KnowledgeError):
         self.base = base
 
 
+_KNOWN: Final = 1000
+"""Bases of which it is known that their vectors are there."""
+
+
 class Bases:
     """The knowledge bases of a home. Used from one loop of trio.
 
@@ -54,12 +56,15 @@ class Bases:
         registry: finds those that lie in folders, or None.
     """
 
-    def __init__(self, library: Library, models: Models, registry: Registry | None, asking: Asking) -> None:
+    def __init__(
+        self, library: Library, models: Models, registry: Registry | None, asking: Asking, *, served: bool = False
+    ) -> None:
         """Args:
         library: of `opening.open_library`.
         models: that make vectors.
         registry: of the home; None: only what the store has is there.
         asking: asks the models.
+        served: whether somebody runs `serve`: then what takes long goes on beside whoever wants it.
         """
         self.library = library
         self.models = models
@@ -67,10 +72,10 @@ class Bases:
         self._absent: dict[Place, float] = {}
         self._asking = asking
         self._filled: dict[Place, tuple[float, int, str, int]] = {}
-        self._filling = trio.Lock()
+        self._keeping = trio.CapacityLimiter(1)
+        self._jobs = Jobs(served)
         self._making = trio.CapacityLimiter(1)
         self._looking = trio.CapacityLimiter(1)
-        self._keeping = trio.CapacityLimiter(1)
 
     async def base(self, place: Place) -> LiveBase:
         """A base as it is now.
@@ -83,7 +88,7 @@ class Bases:
         try:
             return await self.library.base(plain)
         except NoSuchError:
-            if not await self._taken_up(plain):
+            if not await self._take_up(plain):
                 raise
         return await self.library.base(plain)
 
@@ -91,21 +96,39 @@ class Bases:
         """The search of a base; raises as `base`. What an author wrote into its file since has vectors, too, where the
         base's model is the one in the package."""
         plain = Place(place.owner, place.base)
-        live = await self._with_key(plain, await self.base(place))
-        index = await self.library.index(plain, SEARCH)
-        assert isinstance(index, KeptSearch)
-        state = _vectors_of(live)
-        if self._filled.get(plain) != state:
-            # Who asks meanwhile waits for the vectors, too.
-            async with self._filling:
-                if self._filled.get(plain) != state:
-                    if index.retriever.embedded < len(live):
-                        await self._fill(plain, live)
-                    if len(self._filled) >= _KNOWN:
-                        self._filled.clear()
-                    self._filled[plain] = state
+        live = await self.base(plain)
+        index = live.indexes.get(SEARCH)
+        if isinstance(index, KeptSearch) and not self._lacks(plain, live, index):
             index = await self.library.index(plain, SEARCH)
             assert isinstance(index, KeptSearch)
+            return index
+        return await self._jobs.done(("search", plain), lambda: self._search(plain), f"the base {place.base!r}")
+
+    def _lacks(self, place: Place, live: LiveBase, index: KeptSearch) -> bool:
+        # Counting vectors takes a look at each: once for each state of the base.
+        stamp = _as_of(live)
+        if self._filled.get(place) == stamp:
+            return False
+        if not live.state.model or index.retriever.embedded < len(live):
+            return True
+        self._noted(place, stamp)
+        return False
+
+    def _noted(self, place: Place, stamp: tuple[float, int, str, int]) -> None:
+        if len(self._filled) >= _KNOWN:
+            self._filled.clear()
+        self._filled[place] = stamp
+
+    async def _search(self, place: Place) -> KeptSearch:
+        live = await self._with_key(place, await self.base(place))
+        index = await self.library.index(place, SEARCH)
+        assert isinstance(index, KeptSearch)
+        if index.retriever.embedded < len(live):
+            await self._fill(place, live)
+            index = await self.library.index(place, SEARCH)
+            assert isinstance(index, KeptSearch)
+        # Also where nothing could be done: not again before something changes.
+        self._noted(place, _as_of(await self.library.base(place)))
         return index
 
     async def adopt(self, place: Place, model: str) -> None:
@@ -146,13 +169,19 @@ class Bases:
 
     async def ready(self, place: Place) -> Ready:
         """The entries of a base, ready to be activated; raises as `base`."""
-        await self.base(place)
-        index = await self.library.index(Place(place.owner, place.base), ITEMS)
-        assert isinstance(index, ItemsIndex)
-        ready = index.ready
-        if ready is None:
-            ready = await trio.to_thread.run_sync(index.made, limiter=self._making)
-        return ready
+        plain = Place(place.owner, place.base)
+        index = (await self.base(plain)).indexes.get(ITEMS)
+        ready = index.ready if isinstance(index, ItemsIndex) else None
+        if ready is not None:
+            return ready
+
+        async def made() -> Ready:
+            index = await self.library.index(plain, ITEMS)
+            assert isinstance(index, ItemsIndex)
+            ready = index.ready
+            return ready if ready is not None else await trio.to_thread.run_sync(index.made, limiter=self._making)
+
+        return await self._jobs.done(("ready", plain), made, f"the base {place.base!r}")
 
     async def follow(self, place: Place, known: Known, info: Mapping[str, Any]) -> None:
         """Binds a base to its file, from now on or again.
@@ -222,9 +251,14 @@ class Bases:
         except EmbeddingError as error:
             return None, str(error)
 
-    async def _taken_up(self, place: Place) -> bool:
+    async def _take_up(self, place: Place) -> bool:
         if self.registry is None or trio.current_time() < self._absent.get(place, 0.0):
             return False
+        # A large one is read for longer than whoever wants it first may wait.
+        return await self._jobs.done(("file", place), lambda: self._taken_up(place), f"the base {place.base!r}")
+
+    async def _taken_up(self, place: Place) -> bool:
+        assert self.registry is not None
         async with self._looking:
             found = await trio.to_thread.run_sync(self._find, place.base)
         if found is None:
@@ -258,8 +292,9 @@ class Bases:
     async def serve(self) -> None:
         """Writes changes to files and keeps searches quick while the host runs, until it is cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.library.serve)
+            nursery.start_soon(self._jobs.serve)
             nursery.start_soon(upkeep.serve, self._retrievers, self._keeping)
+            await self.library.serve()
 
     def _retrievers(self) -> list[Retriever]:
         return [index.retriever for index in self.library.indexes(SEARCH) if isinstance(index, KeptSearch)]
@@ -269,7 +304,7 @@ class Bases:
         await self.library.aclose()
 
 
-def _vectors_of(live: LiveBase) -> tuple[float, int, str, int]:
+def _as_of(live: LiveBase) -> tuple[float, int, str, int]:
     """Changes whenever an entry may have lost or got a vector."""
     state = live.state
     return state.created, state.revision, state.model, state.embedded

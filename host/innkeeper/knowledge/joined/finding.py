@@ -37,7 +37,7 @@ from innkeeper.storage.names import check_name
 _KEPT: Final = 64
 _SHOWN: Final = 8
 
-_SOON: Final = 64 << 10
+_SOON: Final = 16 << 10
 """Characters of documents that are taken apart in a fraction of a millisecond."""
 
 _FIELDS: Final = {"name": "title", "keywords": "keyword", "content": "content"}

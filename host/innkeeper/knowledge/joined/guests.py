@@ -108,10 +108,12 @@ class GuestBases:
         if request["session"]:
             check_name(request["session"], "session")
         places = [Place(owner, base, request["session"]) for base in dict.fromkeys(bases)]
+        # A conversation may have a thousand messages.
+        asked = await trio.to_thread.run_sync(request_of, request, limiter=self._working)
         result = await _said(
             lambda: self._activating.activate(
                 places,
-                request_of(request),
+                asked,
                 profile=request["profile"],
                 settings=request["settings"],
                 seconds=request["seconds"],

@@ -60,6 +60,7 @@ class Surroundings:
         tokenizer: that counts, unless somebody names another.
         bounded: whether guests ask: then models that cost something are asked so often and no oftener, and none for
             long (`asking`).
+        served: whether a host runs `GuestBases.serve`: then what takes long goes on beside whoever wants it (`jobs`).
     """
 
     home: Path
@@ -74,6 +75,7 @@ class Surroundings:
     engine: Callable[[], Awaitable[Engine]] | None = None
     tokenizer: str = "estimate"
     bounded: bool = True
+    served: bool = False
 
 
 class Knowledge:
@@ -104,7 +106,7 @@ class Knowledge:
         self.models = models_of(around)
         # Where somebody else may have filled the home, nothing of its folders is taken up.
         library, asking = open_library(database, now=now, quota=quota), Asking(self.models, bounded=around.bounded)
-        self.bases = Bases(library, self.models, Registry(around.home, around.doubt), asking)
+        self.bases = Bases(library, self.models, Registry(around.home, around.doubt), asking, served=around.served)
         counting = counter(around.tokenizer)
         self._regexes = _Regexes(around.engine) if around.engine is not None else None
         regexes: RegexMaker | None = None if self._regexes is None else self._regexes.ready

@@ -174,14 +174,19 @@ class FileSync:
         applied = await self._store.change(
             place, plan.changes, Origin(FILE), info=plan.info, at=revision, in_step=InStep(read.digest)
         )
-        if read.read_only != state.read_only:
-            await binding.mark_read_only(self._store, place, read.read_only)
-        if plan.notes:
-            await binding.remark(self._store, place, plan.notes)
-        if plan.write and not read.read_only:
-            await self._write(place, path, read.digest)
+        read_only, notes, write, taken = read.read_only, plan.notes, plan.write, read.digest
+        # To let go of a hundred thousand documents takes longer than trio's thread may be kept.
+        gone = [read, ours, theirs, plan]
+        del read, ours, theirs, plan
+        await trio.to_thread.run_sync(gone.clear, limiter=self._threads)
+        if read_only != state.read_only:
+            await binding.mark_read_only(self._store, place, read_only)
+        if notes:
+            await binding.remark(self._store, place, notes)
+        if write and not read_only:
+            await self._write(place, path, taken)
         else:
-            await binding.written(self._store, place, read.digest, applied.revision)
+            await binding.written(self._store, place, taken, applied.revision)
 
     async def _ours(self, place: Place, state: BaseState) -> tuple[Ours, int]:
         where = where_of(place)
@@ -205,18 +210,25 @@ class FileSync:
     async def _write(self, place: Place, path: Path, expected: str | None) -> None:
         where = where_of(place)
 
-        def read(connection: Connection) -> tuple[BaseState, list[dict[str, Any]]]:
-            state = reading.read_state(connection, place, where, whole=True)
-            return state, [each.plain() for each in reading.stream(connection, where, full=False)]
+        # They come and go in threads: to let go of so many takes a while, too.
+        documents: list[dict[str, Any]] = []
 
-        state, documents = await self._store.whole(place, read)
+        def read(connection: Connection) -> BaseState:
+            state = reading.read_state(connection, place, where, whole=True)
+            documents[:] = [each.plain() for each in reading.stream(connection, where, full=False)]
+            return state
+
+        state = await self._store.whole(place, read)
 
         def write() -> str:
-            # Somebody may have saved it since it was looked at. What is left of the time in between is the writing of
-            # a name.
-            if _digest_of(path) != expected:
-                raise _MovedError
-            return self._files.write(path, state.info, documents)
+            try:
+                # Somebody may have saved it since it was looked at. What is left of the time in between is the writing
+                # of a name.
+                if _digest_of(path) != expected:
+                    raise _MovedError
+                return self._files.write(path, state.info, documents)
+            finally:
+                documents.clear()
 
         digest = await trio.to_thread.run_sync(write, limiter=self._threads)
         await binding.written(self._store, place, digest, state.revision)
