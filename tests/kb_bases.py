@@ -44,6 +44,13 @@ def vector(text: str, model: str = "m/4", dimension: int = 4) -> Vector:
     return Vector(model, dimension, struct.pack(f"<{dimension}e", *(seed[at] / 255 for at in range(dimension))))
 
 
+def numbers(rows: Sequence[Sequence[float]]) -> Any:
+    """Vectors as models give them."""
+    import numpy as np
+
+    return np.array(rows, np.float32)
+
+
 def library(db: Database, **options: Any) -> Library:
     return Library(db, TextLegs(), indexes={SEARCH: KeptSearch}, **options)
 

@@ -284,6 +284,8 @@ def test_a_run_over_a_base_whose_model_is_not_here_goes_on_by_words_and_says_so(
     document["embedding_model_id"] = "text-embedding-ada-002"
     file.write_text(json.dumps(document))
     chat = f"chat={folder / 'demo' / 'chat.en.json'}"
+    assert invoke(["grant", "kb", "--only", "kb.read:lantern-inn", "--yes"]) == 0
+    capfd.readouterr()
     code = invoke(["run", str(folder / "demo" / "set-the-scene.json"), "--input-file", chat, "--json"])
     captured = capfd.readouterr()
     assert (code, "Traceback" in captured.err) == (0, False), captured.err

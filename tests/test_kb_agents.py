@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,14 @@ def test_each_tool_is_a_node_too_and_leaves_alone_what_it_was_not_given(agent: A
         more = {"AppendEntry": {"text": "x"}, "DeprecateEntry": {"reason": "x"}}.get(type, {})
         said = flows.failure(f"kb-tools:{type}", knowledgeBase=base, id=id, version=1, **more)
         assert said.startswith("conflict")
+
+
+def test_the_page_lists_each_tool_with_its_arguments(agent: Agent) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "knowledge-nodes.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `(kb_[a-z]+)` \| (.*) \|$", page, re.MULTILINE))
+    tools = {
+        each["function"]["name"]: each["function"] for each in agent.flows.node("kb-tools:ToolDefinitions")["tools"]
+    }
+    assert {name: set(re.findall(r"`([a-z]+)`", row)) for name, row in rows.items()} == {
+        name: set(tool["parameters"]["properties"]) for name, tool in tools.items()
+    }

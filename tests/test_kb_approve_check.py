@@ -131,6 +131,17 @@ def test_a_change_of_an_entry_that_was_changed_since_can_only_be_refused(home: P
     assert len(json.loads(run("audit", "--json")[1])["records"]) == 1
 
 
+def test_a_plugin_that_proposes_very_much_holds_nobody_up(home: Path, run: Run) -> None:
+    run("kb", "approve", "world", "--on")
+    texts = ["\n".join(str(line % 7) for line in range(at, at + 2000)) for at in range(120)]
+    propose(home, *(Change("dragon", {"id": "dragon", "content": {"value": each}}) for each in texts))
+    code, out, _ = run("kb", "approve", "world")
+    assert (code, "and 20 more" in out, "120 changes wait" in out) == (0, True, True)
+    assert len(out) < 1_000_000
+    found = json.loads(run("kb", "approve", "world", "--json")[1])
+    assert (len(found["waiting"]), found["more"]) == (100, 20)
+
+
 def test_what_a_plugin_proposed_steers_no_terminal(home: Path, run: Run) -> None:
     run("kb", "approve", "world", "--on")
     evil = {"id": "a", "displayName": "\x1b[2J", "content": {"value": "\x1b]0;x\x07\n\u202e1"}, "\x1b[1m": "\r"}
@@ -325,3 +336,34 @@ def test_a_lorebook_of_others_is_checked_as_a_file(run: Run, tmp_path: Path) -> 
     (tmp_path / "book.json").write_text(json.dumps({"entries": entries}))
     code, out, _ = run("kb", "check", str(tmp_path / "book.json"))
     assert (code, "never active" in out) == (1, True)
+
+
+def test_a_base_that_cannot_be_kept_is_one_error_and_nothing_of_it_remains(
+    run: Run, home: Path, tmp_path: Path
+) -> None:
+    big = {"kb_id": "big", "schema_version": "1.1", "kb_extensions": {"x": "y" * (2 << 20)}, "entries": ENTRIES}
+    (tmp_path / "big.json").write_text(json.dumps(big))
+    code, _, err = run("kb", "import", str(tmp_path / "big.json"), "--no-embed")
+    assert (code, "cannot be kept" in err) == (2, True), err
+    assert sorted(path.name for path in (home / "knowledge").iterdir() if path.is_dir()) == ["world"]
+    assert [each["id"] for each in json.loads(run("kb", "list", "--json")[1])["bases"]] == ["world"]
+    (home / "knowledge" / "big").mkdir()
+    (home / "knowledge" / "big" / "knowledge.json").write_text(json.dumps(big))
+    for words in (("search", "big", "x"), ("edit", "big", "inn", "--set", "a=1"), ("check", "big")):
+        code, _, err = run("kb", *words)
+        assert (code, "cannot be kept" in err) == (2, True), err
+
+
+def test_a_base_whose_file_is_gone_is_listed_with_that(run: Run, home: Path) -> None:
+    assert run("kb", "search", "world", "x")[0] == 0
+    (home / "knowledge" / "world" / "knowledge.json").unlink()
+    (known,) = json.loads(run("kb", "list", "--json")[1])["bases"]
+    assert (known["id"], known["entries"], "is gone" in known["problem"]) == ("world", 2, True)
+
+
+def test_a_card_is_made_of_a_base_whose_file_is_broken(run: Run, home: Path, tmp_path: Path) -> None:
+    assert run("kb", "search", "world", "x")[0] == 0
+    (home / "knowledge" / "world" / "knowledge.json").write_text("{")
+    code, _, err = run("card", "export", "world", "--out", str(tmp_path / "card.json"))
+    assert (code, "last good state" in err) == (0, True)
+    assert len(json.loads((tmp_path / "card.json").read_text())["data"]["character_book"]["entries"]) == 2

@@ -159,6 +159,18 @@ def test_a_working_directory_that_nobody_accepted_gives_no_bases_and_gets_none(
     assert "not used" in kb("list", "planted", code=2)[1]
     for words in (("new", "X"), ("add", "knowledge/planted"), ("import", "knowledge/planted")):
         assert "nothing was written" in kb(*words, code=2)[1]
+    for words in (
+        ("search", "planted", "x"),
+        ("explain", "planted", "--message", "x"),
+        ("check", "planted"),
+        ("edit", "planted", "a", "--set", "x=1"),
+        ("undo", "planted"),
+        ("approve", "planted", "--on"),
+        ("export", "planted", "--out", "x.json"),
+        ("embed", "planted"),
+    ):
+        assert "not used" in kb(*words, code=2)[1], words
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["knowledge", "plugins"]
     assert sorted(each.name for each in (tmp_path / "knowledge").iterdir()) == ["planted", "registry.json"]
 
 

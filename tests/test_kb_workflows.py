@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from innkeeper.knowledge.interchange import node_types
 from kb_workflows import WORLD, Workflows, edges, entry, one, outputs
 
 READ = "kb.read:world"
@@ -253,3 +257,49 @@ def test_a_bad_input_is_named_with_what_to_do(flows: Workflows) -> None:
     ]
     for type, inputs, said in wrong:
         assert said in flows.failure(type, **inputs)
+
+
+PAGE = Path(__file__).parent.parent / "docs" / "knowledge-nodes.md"
+
+
+def test_the_pages_tables_are_those_of_the_manifests() -> None:
+    spec = importlib.util.spec_from_file_location("node_table", PAGE.parent.parent / "pdk-samples" / "node_table.py")
+    assert spec is not None
+    assert spec.loader is not None
+    node_table = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(node_table)
+    page = PAGE.read_text("utf-8")
+    assert page == node_table.written(page), "run python pdk-samples/node_table.py --write"
+
+
+def test_the_pages_workflow_runs_as_it_stands(flows: Workflows) -> None:
+    (example,) = re.findall(r"```json\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    given = flows.run(json.loads(example), "--input", "says=Who keeps the gate?")["outputs"]
+    assert [each["content"] for each in json.loads(given["messages"])] == [
+        "[Gate] The iron gate is shut at dusk.",
+        "Who keeps the gate?",
+    ]
+    assert "keyword 'gate'" in given["why"]
+
+
+def test_every_slot_that_imported_presets_connect_is_one_of_a_node_here(flows: Workflows) -> None:
+    listed = {f"{node['namespace']}:{node['type']}": node for node in shipped_nodes()}
+    for kind, (inputs, outs) in node_types.SLOTS.items():
+        if kind != node_types.LLM:
+            assert inputs <= set(listed[kind]["inputs"]), kind
+            assert outs <= set(listed[kind]["outputs"]), kind
+    for wanted in (
+        "StaticKnowledgeBase", "KeywordMatcher", "EmbeddingGeneration", "VectorSearch", "SemanticRetriever",
+        "HybridSearch", "RAGSource", "ContextAssembler", "VariableApplicator", "DynamicRegexApplicator",
+    ):  # fmt: skip
+        assert f"kb:{wanted}" in listed
+
+
+def shipped_nodes() -> list[dict[str, Any]]:
+    found = []
+    for path in (PAGE.parent.parent / "pdk-samples" / "javascript").glob("*/manifest.toml"):
+        manifest = tomllib.loads(path.read_text("utf-8"))
+        for node in manifest["nodes"]:
+            slots = {"inputs": node.get("inputs", {}), "outputs": node.get("outputs", {})}
+            found.append({"namespace": manifest["namespace"], "type": node["type"], **slots})
+    return found

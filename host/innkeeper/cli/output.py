@@ -204,11 +204,20 @@ def innkeeper_error(error: BaseException) -> InnkeeperError:
         return CancelledError("cancelled")
     for leaf in leaves:
         if not isinstance(leaf, InnkeeperError):
+            if _is_said(leaf):
+                return UsageError(str(leaf))
             return InternalError(
                 f"{type(leaf).__name__}: {leaf} - this is a defect of Innkeeper, please report it "
                 "(INNKEEPER_TRACEBACK=1 shows where)"
             )
     return next(leaf for leaf in leaves if isinstance(leaf, InnkeeperError))
+
+
+def _is_said(error: BaseException) -> bool:
+    """Whether what a store of knowledge bases says of a request is an answer to whoever ran the command."""
+    from innkeeper.storage.knowledge_model import FullError, HeldError, NoSuchError, VersionError
+
+    return isinstance(error, FullError | HeldError | NoSuchError | VersionError)
 
 
 def _leaves(error: BaseException) -> Iterable[BaseException]:

@@ -7,10 +7,10 @@ from typing import Final
 DIGESTS: Final[frozenset[str]] = frozenset(
     {
         "ddfdef8c89a52c1b6f5007ba054f5e95448d768b542ae2051cf9ac50e3481f21",  # core-basics.wasm
-        "8003f5f3ba9b999b4dbb65b253badd6c3926d981ac67291a8939e08813a64f18",  # core-loaders.wasm
+        "16598f8f29d4bdba674c1249c6fba640d2be7f543edc42e20a1d158ca42b76cd",  # core-loaders.wasm
         "d78bd7519c29df7c3297be49c31db1231d821443a4b05c3c5848ec205a2486ff",  # core-messages.wasm
-        "533b9c24f083ee3c2c1ef2ac87703e768d1c4d1548c3256d8f2c92bb9890dc81",  # kb-tools.wasm
-        "4fa79f0577459b384be1741bc109b7cd4a8d553d9352a5f77ff270c625e2e906",  # kb.wasm
+        "079a6d29afc2fc10e8fa7df36e0b5c85da5727b24eef4af7b51a999d6aee85e0",  # kb-tools.wasm
+        "a38007dc891b178ff470b2c0fee43ce068e98888de0aa28de49a434540c284d9",  # kb.wasm
     }
 )
 """sha256 of the plugins that may use another namespace than their id, wherever they lie."""

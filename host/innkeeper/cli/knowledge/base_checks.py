@@ -38,34 +38,35 @@ def remarks_of_entries(base: Base) -> list[Remark]:
     return [*_twice(base), *_beyond_guests(base)][:_MOST_REMARKS]
 
 
-async def remarks_of_kept(knowledge: Knowledge, place: Place) -> list[Remark]:
+async def remarks_of_kept(knowledge: Knowledge, place: Place, base: Base) -> list[Remark]:
     """What can be said of a base of the home; reads all that the store has of it.
+
+    Args:
+        knowledge: of the home.
+        place: of the base.
+        base: its entries.
 
     Raises:
         NoSuchError: there is no such base.
     """
     found = [Remark("file", note) for note in knowledge.bases.library.notes(place)]
-    found += await _of_model(knowledge, place)
+    found += await _of_model(knowledge, place, base)
     report = await knowledge.bases.library.verify(place)
     found += [Remark("store", problem) for problem in report.problems]
     return found
 
 
-async def _of_model(knowledge: Knowledge, place: Place) -> list[Remark]:
+async def _of_model(knowledge: Knowledge, place: Place, base: Base) -> list[Remark]:
     # What can be made at once is made: the rest is what somebody should know.
     search = await knowledge.bases.search(place)
     live = await knowledge.bases.base(place)
-    wanting = [
-        id
-        for id in live.order()
-        if (item := live.item(id)) is not None and item.entry.activation_criteria.use_semantic_search
-    ]
+    wanting = sum(item.entry.activation_criteria.use_semantic_search for item in base.items)
     embed = f"`innkeeper kb embed {place.base}`"
     model = live.state.model
     if not model:
         if not wanting:
             return []
-        text = f"the base names no model, and {_counted(len(wanting))} to be found by meaning: {embed}"
+        text = f"the base names no model, and {_counted(wanting)} to be found by meaning: {embed}"
         return [Remark("model", text)]
     embedder, trouble = await knowledge.bases.embedder(place)
     if embedder is None:

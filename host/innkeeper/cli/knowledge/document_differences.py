@@ -13,6 +13,8 @@ MOST_FIELDS: Final = 100
 
 _MOST_LINE: Final = 400
 _MOST_LINES: Final = 60
+"""Lines that are compared with each other, and lines that are shown. Who wrote them chooses how much work comparing is:
+it grows with the third power."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +65,12 @@ def _differences(path: str, before: Any, after: Any) -> Iterator[Difference]:
 def lines_of_difference(each: Difference) -> list[str]:
     """A difference as lines: "- " before what goes, "+ " before what comes, "  " before what stays around it."""
     before, after = _text(each.before), _text(each.after)
-    if each.before is None or each.after is None or "\n" not in before + after:
+    longest = max(before.count("\n"), after.count("\n"))
+    if each.before is None or each.after is None or not 0 < longest < _MOST_LINES:
         lines = [] if each.before is None else [f"- {line}" for line in before.split("\n")]
         lines += [] if each.after is None else [f"+ {line}" for line in after.split("\n")]
     else:
-        found = difflib.unified_diff(before.split("\n")[:2000], after.split("\n")[:2000], lineterm="", n=1)
+        found = difflib.unified_diff(before.split("\n"), after.split("\n"), lineterm="", n=1)
         lines = [line[:1] + " " + line[1:] for line in list(found)[2:] if not line.startswith("@@")]
     shown = [line if len(line) <= _MOST_LINE else f"{line[:_MOST_LINE]} ..." for line in lines[:_MOST_LINES]]
     if len(lines) > _MOST_LINES:

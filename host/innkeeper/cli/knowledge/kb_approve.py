@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from innkeeper.cli.knowledge.document_differences import differences, lines_of_difference
+from innkeeper.cli.knowledge.document_differences import Difference, differences, lines_of_difference
 from innkeeper.cli.knowledge.opened_bases import plain_time, with_base
 from innkeeper.cli.output import counted, json_bytes, write_line, write_out
 from innkeeper.cli.settings import Settings, json_option, pass_settings
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _MOST = 100
 """Changes that are decided at once."""
+
+_MOST_SHOWN = 100
+"""Changes that are shown of those that wait, the oldest."""
 
 _NUMBER = click.IntRange(1, (1 << 62) - 1)
 
@@ -66,19 +69,21 @@ def approve(
         if not numbers and (wanted is None or found["waiting"]):
             _show(found)
     if problems:
-        raise UsageError("; ".join(problems))
+        done = [f"change {each['number']}: {each['decision']}" for each in decided if settings.json]
+        raise UsageError("; ".join([*problems, *done]))
 
 
 async def _waiting(knowledge: Knowledge, place: Place) -> dict[str, Any]:
     live = await knowledge.bases.base(place)
     state = await knowledge.bases.library.store.state(place)
     rows = []
-    for each in await knowledge.bases.library.proposals.list(place):
+    waiting = await knowledge.bases.library.proposals.list(place)
+    for each in waiting[:_MOST_SHOWN]:
         stored = live.get(each.entry)
         before = None if stored is None else stored.plain()
         name = (each.document or before or {}).get("displayName")
         changed = [
-            {"field": one.field, "before": one.before, "after": one.after} | {"lines": lines_of_difference(one)}
+            {"field": one.field, "before": one.before, "after": one.after}
             for one in (differences(before, each.document) if each.document is not None else ())
         ]
         rows.append(
@@ -94,7 +99,8 @@ async def _waiting(knowledge: Knowledge, place: Place) -> dict[str, Any]:
                 "document": each.document,
             }
         )
-    return {"base": place.base, "approval": state.approval, "waiting": rows}
+    more = len(waiting) - len(rows)
+    return {"base": place.base, "approval": state.approval, "waiting": rows, "more": more}
 
 
 async def _decide(
@@ -146,10 +152,11 @@ def _show(found: dict[str, Any]) -> None:
             write_line("    somebody changed the entry since: it can only be refused")
         for each in row["differences"]:
             write_line(f"    {each['field']}")
-            for line in each["lines"]:
+            for line in lines_of_difference(Difference(**each)):
                 write_line(f"      {line}")
-    write_line("")
+    number = len(waiting) + found["more"]
+    write_line(f"and {found['more']:,} more" if found["more"] else "")
     write_line(
-        f"{counted(len(waiting), 'change')} wait{'s' if len(waiting) == 1 else ''}: "
+        f"{counted(number, 'change')} wait{'s' if number == 1 else ''}: "
         f"`innkeeper kb approve {found['base']} --accept N` or `--refuse N`"
     )

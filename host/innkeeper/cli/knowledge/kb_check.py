@@ -104,8 +104,8 @@ def _show(checked: _Checked) -> None:
 async def _kept(home: Home, text: str) -> _Checked:
     # What is to be said of its file is a remark here.
     async with open_bases(home, [text], notes=False) as (knowledge, (place,)):
-        remarks = await remarks_of_kept(knowledge, place)
         found = await stored(knowledge, place)
+        remarks = await remarks_of_kept(knowledge, place, found.base)
         return _Checked(found.base, found.problems, [], remarks)
 
 

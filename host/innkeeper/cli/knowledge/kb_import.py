@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from innkeeper.cli.knowledge.import_reports import report_of, say_reports
 from innkeeper.cli.knowledge.keeping import bar, open_keeper, problem_object, say_problems, writable_registry
-from innkeeper.cli.output import counted, is_terminal, json_bytes, write_error, write_line, write_out
+from innkeeper.cli.output import is_terminal, json_bytes, write_error, write_out
 from innkeeper.cli.settings import Settings, json_option, pass_settings
-from innkeeper.errors import CancelledError, UsageError
+from innkeeper.errors import CancelledError, InnkeeperError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -99,7 +101,7 @@ def import_(settings: Settings, /, files: tuple[str, ...], **options: Any) -> No
                     reports.append(await import_documents(importer, documents))
             except BaseException:
                 # What was done before stays, and is said.
-                _say(settings, reports)
+                say_reports(settings, reports)
                 raise
         return reports
 
@@ -107,18 +109,7 @@ def import_(settings: Settings, /, files: tuple[str, ...], **options: Any) -> No
     if settings.json:
         write_out(json_bytes({"imported": reports}, indent=2))
     else:
-        _say(settings, reports)
-
-
-def _say(settings: Settings, reports: list[dict[str, Any]]) -> None:
-    for report in [] if settings.json else reports:
-        entries = f"{report['created']:,} new, {report['changed']:,} changed, {report['same']:,} as they were"
-        entries += f", {report['deleted']:,} deleted" if report["deleted"] else ""
-        more = f", {report['media']:,} media" if report["media"] else ""
-        more += f", {report['vectors']:,} vectors" if report["vectors"] else ""
-        write_line(f"{report['file']} ({report['kind']}) -> {report['base']}: {entries}{more}")
-        if report["problems"]:
-            write_line(f"{report['file']}: {counted(len(report['problems']), 'problem')}, said above")
+        say_reports(settings, reports)
 
 
 class Import:
@@ -176,7 +167,13 @@ class Import:
             report = await self._joined(known, found, name, difference)
         placed = await trio.to_thread.run_sync(self.registry.find, report["base"])
         with bar(f"indexing {placed.name}", not self.options.quiet):
-            await self.keeper.follow(placed)
+            try:
+                await self.keeper.follow(placed)
+            except InnkeeperError:
+                if known is None:
+                    # What cannot be kept is not there, either.
+                    await trio.to_thread.run_sync(lambda: shutil.rmtree(placed.path, ignore_errors=True))
+                raise
         vectors = 0
         usable = None if check is None else check.usable
         if usable is not None and model in ("", usable.model):
@@ -259,7 +256,7 @@ class Import:
             await trio.to_thread.run_sync(
                 lambda: place_base(base, target, found.media, total=found.media_bytes, progress=progress)
             )
-        return _report(name, found, base.info.kb_id, (len(base.items), 0, 0, 0), len(found.media))
+        return report_of(name, found, base.info.kb_id, (len(base.items), 0, 0, 0), len(found.media))
 
     async def _joined(self, known: Known, found: Found, name: str, difference: Difference | None) -> dict[str, Any]:
         import trio
@@ -282,18 +279,4 @@ class Import:
             media = await trio.to_thread.run_sync(stack.enter_context, added)
             done = await self.keeper.change(known, documents, gone, progress=progress)
         counts = (done.created, done.changed, done.same, done.deleted)
-        return _report(name, found, known.id, counts, media)
-
-
-def _report(name: str, found: Found, base_id: str, counts: tuple[int, int, int, int], media: int) -> dict[str, Any]:
-    created, changed, same, deleted = counts
-    return {
-        "file": name,
-        "kind": found.kind,
-        "base": base_id,
-        "created": created,
-        "changed": changed,
-        "same": same,
-        "deleted": deleted,
-        "media": media,
-    }
+        return report_of(name, found, known.id, counts, media)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -79,7 +80,7 @@ def _bases(settings: Settings) -> None:
                     known.name,
                     f"{known.entries:,}",
                     known.model or "-",
-                    known.label if known.origin != "store" else "no file: plugins made it",
+                    known.label if known.origin != "store" else "" if known.problem else "no file: plugins made it",
                     known.problem,
                 )
                 for known in bases
@@ -106,22 +107,17 @@ def _without_file(home: Home) -> list[Known]:
 
     if home.doubt:
         return []
-    states = trio.run(read, restrict_keyboard_interrupt_to_checkpoints=True)
-    return [
-        Known(
-            state.base,
-            "",
-            str(state.info.get("kb_displayName") or state.base),
-            home.path,
-            home.path,
-            "store",
-            state.entries,
-            state.model,
-            str(state.info.get("kb_version") or ""),
-        )
-        for state in states
-        if not state.file
-    ]
+    found = []
+    for state in trio.run(read, restrict_keyboard_interrupt_to_checkpoints=True):
+        # A project's own base goes by another id than its file says, and is listed with the project.
+        if state.file and (os.path.lexists(state.file) or state.info.get("kb_id") != state.base):
+            continue
+        problem = "its file is gone: put it back, or write it with `innkeeper kb export`" if state.file else ""
+        name = str(state.info.get("kb_displayName") or state.base)
+        version = str(state.info.get("kb_version") or "")
+        path = home.path
+        found.append(Known(state.base, "", name, path, path, "store", state.entries, state.model, version, problem))
+    return found
 
 
 def _references(settings: Settings, folder: str) -> None:

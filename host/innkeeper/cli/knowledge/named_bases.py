@@ -63,23 +63,31 @@ def read_named(settings: Settings, text: str, *, vectors: bool = False, session:
     """
     import trio
 
-    from innkeeper.errors import UsageError
     from innkeeper.plugins.home import open_home
 
     home = open_home(settings.home)
 
     async def main() -> Named:
         with bar(f"reading {text}", not settings.json) as progress:
-            if await trio.to_thread.run_sync(is_only_file, home, text):
-                if session:
-                    raise UsageError(
-                        f"--session: {os.path.basename(text)} is only a file: bases of the home have sessions"
-                    )
-                return await trio.to_thread.run_sync(_of_path, text, vectors, progress)
-            async with open_bases(home, [text]) as (knowledge, (place,)):
-                return await stored(knowledge, place, vectors=vectors, session=session)
+            return await named(home, text, vectors=vectors, session=session, progress=progress)
 
     return trio.run(main, restrict_keyboard_interrupt_to_checkpoints=True)
+
+
+async def named(
+    home: Home, text: str, *, vectors: bool = False, session: str = "", progress: Progress | None = None
+) -> Named:
+    """As `read_named`, where a loop runs already."""
+    import trio
+
+    from innkeeper.errors import UsageError
+
+    if await trio.to_thread.run_sync(is_only_file, home, text):
+        if session:
+            raise UsageError(f"--session: {os.path.basename(text)} is only a file: bases of the home have sessions")
+        return await trio.to_thread.run_sync(_of_path, text, vectors, progress)
+    async with open_bases(home, [text]) as (knowledge, (place,)):
+        return await stored(knowledge, place, vectors=vectors, session=session)
 
 
 def is_only_file(home: Home, text: str) -> bool:

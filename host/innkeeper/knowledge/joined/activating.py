@@ -10,7 +10,7 @@ from typing import Any, Final
 import trio
 
 from innkeeper.errors import BusyError
-from innkeeper.knowledge.activation.interface import Request, Result
+from innkeeper.knowledge.activation.interface import Line, Outcome, Request, Result
 from innkeeper.knowledge.activation.native import activate
 from innkeeper.knowledge.activation.questions import Plugins, Semantic
 from innkeeper.knowledge.interchange.world_export import world_entry
@@ -20,6 +20,7 @@ from innkeeper.knowledge.joined.items_index import Ready
 from innkeeper.knowledge.joined.likeness import Meaning
 from innkeeper.knowledge.joined.overlaid import SessionViews
 from innkeeper.knowledge.joined.remembered import keep, recall
+from innkeeper.knowledge.model.base import Item
 from innkeeper.knowledge.regexes.interface import RegexEngine
 from innkeeper.knowledge.settling import settled
 from innkeeper.knowledge.tokens.interface import TokenCounter
@@ -104,6 +105,11 @@ class Activating:
                 books = await self._world(places, readies, chosen)
                 effects = None if memory is None else memory.effects.copy()
                 result = await activate_st115(books, request, counter=self._counter, regexes=regexes, effects=effects)
+                if request.unmatched or request.explain:
+                    given = [(place.base, ready.items) for place, ready in zip(places, readies, strict=True)]
+                    result = await trio.to_thread.run_sync(
+                        with_unmatched, result, request, given, limiter=self._working
+                    )
                 kept = (
                     memory is None
                     or request.dry_run
@@ -157,6 +163,21 @@ class Activating:
                 self._books.popitem(last=False)
         self._books.move_to_end(key)
         return kept.books
+
+
+def with_unmatched(result: Result, request: Request, given: Sequence[tuple[str, Sequence[Item]]]) -> Result:
+    """A result of st-1.15 whose trace also tells of entries that nothing called for: those that `explain` names, and
+    `unmatched` of the others."""
+    told = {(line.base, line.entry) for line in result.trace}
+    lines = list(result.trace)
+    named, room = set(request.explain), request.unmatched
+    for base, items in given:
+        for item in items:
+            entry = item.entry
+            if (base, entry.id) not in told and (entry.id in named or room > 0):
+                room -= entry.id not in named
+                lines.append(Line(base, entry.id, entry.name, Outcome.NO_MATCH, "none of its keys was met"))
+    return replace(result, trace=lines)
 
 
 _NATIVE_SETTINGS: Final = ("semantic",)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 from innkeeper.knowledge.activation.interface import Active, Line, Outcome, Result
@@ -17,11 +17,11 @@ MOST_LINES = 2000
 _QUIET = (Outcome.NO_MATCH, Outcome.DISABLED, Outcome.SCOPE)
 
 
-def result_value(result: Result, traced: Traced) -> dict[str, Any]:
+def result_value(result: Result, traced: Traced, explained: Collection[str] = ()) -> dict[str, Any]:
     """What `kb.activate` gives."""
     return {
         "active": [active_value(each) for each in result.active],
-        "trace": [line_value(line) for line in lines_of(result.trace, traced)],
+        "trace": [line_value(line) for line in lines_of(result.trace, traced, explained)],
         "looked_at": result.looked_at,
         "tokens": result.tokens,
         "budget": result.budget,
@@ -32,14 +32,24 @@ def result_value(result: Result, traced: Traced) -> dict[str, Any]:
     }
 
 
-def lines_of(trace: Sequence[Line], traced: Traced) -> list[Line]:
-    """The lines that somebody wants, `MOST_LINES` at most, those of active entries first where there are more."""
-    if traced == "none":
-        return []
-    wanted = [line for line in trace if traced == "all" or line.outcome not in _QUIET]
+def lines_of(trace: Sequence[Line], traced: Traced, explained: Collection[str] = ()) -> list[Line]:
+    """The lines that somebody wants, `MOST_LINES` at most: where there are more, first those of entries that are to be
+    explained, then those of entries that came into question.
+
+    Args:
+        trace: all lines.
+        traced: which ones.
+        explained: ids of entries that it tells of in any case.
+    """
+
+    def rank(line: Line) -> int:
+        return 0 if line.entry in explained else 2 if line.outcome in _QUIET else 1
+
+    most = {"none": 0, "active": 1, "all": 2}[traced]
+    wanted = [line for line in trace if rank(line) <= most]
     if len(wanted) <= MOST_LINES:
         return wanted
-    kept = sorted(range(len(wanted)), key=lambda at: (wanted[at].outcome in _QUIET, at))[:MOST_LINES]
+    kept = sorted(range(len(wanted)), key=lambda at: (rank(wanted[at]), at))[:MOST_LINES]
     return [wanted[at] for at in sorted(kept)]
 
 

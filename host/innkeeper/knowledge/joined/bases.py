@@ -241,11 +241,16 @@ class Bases:
 
         assert self.registry is not None
         try:
-            known = [each for each in self.registry.bases() if each.id == base]
+            there = self.registry.bases()
+            place = self.registry.place(base)
+            # What does not even say its id is believed to be the base that belongs into its place.
+            known = [each for each in there if each.id == base] or [
+                each for each in there if each.problem and place in (each.path, each.path.with_suffix(""))
+            ]
+            if known and known[0].problem:
+                raise KnowledgeError(known[0].problem, source=known[0].label)
             if not known or known[0].file.suffix not in (".json", ".ckb"):
                 return None
-            if known[0].problem:
-                raise KnowledgeError(known[0].problem, source=known[0].label)
             return known[0], read_base(known[0].path).base.document
         except UsageError as error:
             raise UnreadableError(base, error) from None

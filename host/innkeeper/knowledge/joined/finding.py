@@ -138,11 +138,13 @@ def _vector(given: Sequence[float], retriever: Retriever) -> np.ndarray[tuple[in
         raise ValueError("vector: the knowledge base has no vectors")
     if len(given) != retriever.model.dimension:
         raise ValueError(f"vector: has {len(given)} numbers, those of the knowledge base {retriever.model.dimension}")
-    vector = np.asarray(given, np.float32)
-    length = float(np.linalg.norm(vector))
-    if not np.isfinite(length) or length == 0:
+    vector = np.asarray(given, np.float64)
+    largest = float(np.abs(vector).max())
+    if not np.isfinite(largest) or largest == 0:
         raise ValueError("vector: must have finite numbers that are not all 0")
-    return vector / np.float32(length)
+    # In two steps: squares of large numbers are more than a number may be.
+    vector /= largest
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
 def _hits(found: Sequence[tuple[Ranked, Stored]]) -> list[Hit]:

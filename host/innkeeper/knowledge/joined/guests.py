@@ -118,7 +118,8 @@ class GuestBases:
             )
         )
         # A trace may have thousands of lines.
-        return await trio.to_thread.run_sync(result_value, result, request["trace"], limiter=self._working)
+        explained = frozenset(request["explain"])
+        return await trio.to_thread.run_sync(result_value, result, request["trace"], explained, limiter=self._working)
 
     async def assemble(
         self, owner: str, request: Mapping[str, Any], allowed: Callable[[str], bool]

@@ -159,7 +159,10 @@ class StoreKeeper:
             pass
         except ValueError as error:
             raise KnowledgeError(f"cannot be kept: {error}", source=known.label) from None
-        await self._bases.bind(place, known.file, await trio.to_thread.run_sync(_head, known))
+        try:
+            await self._bases.bind(place, known.file, await trio.to_thread.run_sync(_head, known))
+        except (ValueError, FullError) as error:
+            raise KnowledgeError(f"cannot be kept: {error}", source=known.label) from None
         return await self._read_once(place, known)
 
     async def _read_once(self, place: Place, known: Known) -> Place:
@@ -167,4 +170,6 @@ class StoreKeeper:
         if state.refused and not state.digest and not state.entries:
             # There is no good state before the mistake.
             raise KnowledgeError([Problem("", note) for note in state.note[1:] or state.note], source=known.label)
+        if not state.digest and not state.entries and (notes := self._bases.library.notes(place)):
+            raise KnowledgeError([Problem("", note) for note in notes], source=known.label)
         return place

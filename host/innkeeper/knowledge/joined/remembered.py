@@ -73,7 +73,7 @@ async def keep(
         own = {kind: [row for row in rows if row[0] == place.base] for kind, rows in records.items()}
         said = {"v": _VERSION, "active": active.get(place.base, {}), "effects": own}
         nothing = not said["active"] and not any(own.values())
-        state = b"" if nothing else msgpack.packb(said)
+        state = b"" if nothing else _packed(said, library.store.quota.state)
         before, version = memory.kept[place.base]
         if state != before:
             states.append((Place(place.owner, place.base), state, version))
@@ -83,6 +83,19 @@ async def keep(
     except VersionError:
         return False
     return True
+
+
+def _packed(said: dict[str, Any], most: int) -> bytes:
+    """What is remembered of one base, in so many bytes at most: what is oldest is forgotten first."""
+    state: bytes = msgpack.packb(said)
+    while len(state) > most:
+        newest = sorted(said["active"].items(), key=lambda item: item[1])
+        said["active"] = dict(newest[-(len(newest) // 2) :] if len(newest) > 1 else ())
+        said["effects"] = {
+            kind: rows[-(len(rows) // 2) :] if len(rows) > 1 else [] for kind, rows in said["effects"].items()
+        }
+        state = msgpack.packb(said)
+    return state
 
 
 def _read(state: bytes) -> dict[str, Any]:

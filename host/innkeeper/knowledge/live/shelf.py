@@ -22,6 +22,11 @@ FRESH: Final = 0.2
 """Seconds for which nobody looks whether another process changed something."""
 
 
+_TRIES: Final = 3
+"""How often a base may have to be read whole while its index is made. One that must be each time has other entries
+than it counts."""
+
+
 class _Slot:
     """A base's place on the shelf."""
 
@@ -76,15 +81,19 @@ class Shelf:
             return found
         slot = self._slot(place)
         async with slot.building.setdefault(name, trio.Lock()):
-            live = await self.base(place)
-            if name not in live.indexes:
-                # Changes wait until it is there, reads do not.
-                async with slot.lock:
-                    await self._build(live, name)
-                    # What came since the revision in memory may be in it already: it is told again.
-                    await self._bring_up(place, slot)
-        live = await self.base(place)
-        return live.indexes[name]
+            for _ in range(_TRIES):
+                live = await self.base(place)
+                if name not in live.indexes:
+                    # Changes wait until it is there, reads do not.
+                    async with slot.lock:
+                        await self._build(live, name)
+                        # What came since the revision in memory may be in it already: it is told again.
+                        await self._bring_up(place, slot)
+                found = (await self.base(place)).indexes.get(name)
+                if found is not None:
+                    return found
+                # It had to be read whole meanwhile, and is without its index again.
+        raise reading.damaged(place.base)
 
     def indexes(self, name: str) -> list[LiveIndex]:
         """What is kept under a name of the bases that are in memory."""

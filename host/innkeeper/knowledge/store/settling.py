@@ -106,11 +106,16 @@ def add_step(
     origin: Origin,
     changes: int,
     info_before: str | None,
+    infos: int,
 ) -> None:
-    """Remembers that a step was taken."""
+    """Remembers that a step was taken; of those that changed what the base says of itself, the last `infos`."""
     values = {"owner": place.owner, "base": place.base, "revision": revision, "at": now, "changes": changes}
     values |= {"reason": origin.reason, "author": origin.author, "info_before": info_before}
     connection.execute(sql.INSERT_STEP, values)
+    if info_before is not None:
+        # Such a step may change no entry, and then leaves no history by which its age or size is bounded.
+        its = {"its_owner": place.owner, "its_base": place.base, "infos": infos}
+        connection.execute(sql.FORGET_INFOS, its)
 
 
 def info_values(base: Any, info: Mapping[str, Any] | str | None) -> tuple[dict[str, Any], str | None]:

@@ -27,6 +27,12 @@ _TRIES: Final = 5
 """How often a large step begins again because somebody changed the same entries meanwhile."""
 
 
+MOST_REMEMBERED: Final = 16 << 20
+"""Characters of documents that one look into the history of an entry gives."""
+
+_FETCHED: Final = 16
+
+
 class KnowledgeStore:
     """What is kept of knowledge bases.
 
@@ -141,7 +147,7 @@ class KnowledgeStore:
                         connection, place, where, first, tally, revision=revision, now=now, author=origin.author
                     )  # fmt: skip
                 check_quota(base, tally, self.quota, origin.author)
-                add_step(connection, place, revision, now, origin, len(first), before)
+                add_step(connection, place, revision, now, origin, len(first), before, self.quota.infos)
             if in_step is not None:
                 values |= {"digest": in_step.digest, "note": "", "refused": ""}
             values |= {"revision": revision, "legs": legs_after(base, self.legs.key)}
@@ -158,7 +164,8 @@ class KnowledgeStore:
 
         Args:
             below: only steps below this revision.
-            most: how many at most, 1 to 1000.
+            most: how many at most, 1 to 1000; fewer where what the entry was is more than `MOST_REMEMBERED`
+                characters, but at least one.
             whole: whether documents come along; without, `before` is "" where there was one.
         """
         where = where_of(place)
@@ -167,9 +174,21 @@ class KnowledgeStore:
         def read(connection: Connection) -> list[Past]:
             reading.read_state(connection, place, where)
             asked = {**where, "its_id": id, "below": below, "most": min(most, 1000)}
-            return [reading.past_of(row) for row in connection.execute(statement, asked)]
+            found: list[Past] = []
+            size = 0
+            result = connection.execute(statement, asked).yield_per(_FETCHED)
+            try:
+                for row in result:
+                    past = reading.past_of(row)
+                    size += len(past.before or "")
+                    if found and size > MOST_REMEMBERED:
+                        break
+                    found.append(past)
+            finally:
+                result.close()
+            return found
 
-        return await self.db.read(read)
+        return await self.read(place, read)
 
     async def steps(self, place: Place, *, below: int = 1 << 62, most: int = 100) -> list[Step]:
         """The steps of a base, the newest first."""
@@ -180,15 +199,34 @@ class KnowledgeStore:
             rows = connection.execute(sql.STEPS, {**where, "below": below, "most": min(most, 1000)})
             return [reading.step_of(row) for row in rows]
 
-        return await self.db.read(read)
+        return await self.read(place, read)
 
     async def whole(self, place: Place, function: Callable[[Connection], T]) -> T:
         """Reads with `function` in a thread, in one state in which no batch is half in place.
 
         Args:
             function: raises FoldingError where one is, as `reading.read_state(whole=True)` does.
+
+        Raises:
+            RejectedError: rows are not what a host writes, so that `function` cannot make anything of them.
         """
-        return await self.unfolded(place, lambda: self.db.read(function))
+        return await self.unfolded(place, lambda: self.read(place, function))
+
+    async def read(self, place: Place, function: Callable[[Connection], T]) -> T:
+        """Reads with `function` in a thread, in one state.
+
+        Raises:
+            RejectedError: rows are not what a host writes, so that `function` cannot make anything of them.
+        """
+
+        def checked(connection: Connection) -> T:
+            try:
+                return function(connection)
+            except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError):
+                # Nothing of that is said of rows that were checked when they were written.
+                raise reading.damaged(place.base) from None
+
+        return await self.db.read(checked)
 
     async def clean(self, place: Place) -> None:
         """Finishes or removes what processes left that died: valid batches are put in place, others deleted."""

@@ -264,11 +264,12 @@ def _digest_of(path: Path) -> str | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        return "no regular file"
     with os.fdopen(descriptor, "rb") as file:
         try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                return "no regular file"
             if status.st_size > MOST_FILE:
                 return f"larger than {MOST_FILE} bytes"
             return hashlib.file_digest(file, "sha256").hexdigest()
