@@ -5,11 +5,15 @@ from __future__ import annotations
 import gc
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from innkeeper.knowledge import settling
 from innkeeper.knowledge.joined.items_index import ItemsIndex
+from innkeeper.knowledge.live import ordering
 from innkeeper.knowledge.settling import WORTH, settled, unsearched
 from innkeeper.knowledge.store.values import BaseState, Stored
 
@@ -149,3 +153,12 @@ def test_what_was_garbage_before_is_not_set_aside() -> None:
         with settled(WORTH):
             pass
     assert len(gone) == 100
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 9), st.text(max_size=3)), max_size=60), st.integers(1, 7))
+def test_what_is_put_in_order_in_pieces_is_in_the_order_of_all_at_once(items: list[Any], piece: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ordering, "_PIECE", piece)
+        assert ordering.in_order(items, tuple) == sorted(items)
+        assert ordering.in_order(items, lambda each: each[0]) == sorted(items, key=lambda each: each[0])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from innkeeper.knowledge.activation.base import CompiledBase, compile_base
+from innkeeper.knowledge.live.ordering import in_order
 from innkeeper.knowledge.model.base import BaseInfo, Item
 from innkeeper.knowledge.model.problems import KnowledgeError
 from innkeeper.knowledge.settling import settled
@@ -80,7 +81,7 @@ class ItemsIndex:
             assert state is not None
             if self._ready is not None and self._ready.revision == state.revision:
                 return self._ready
-            order = sorted(rows, key=lambda id: (rows[id][0], id))
+            order = in_order(list(rows), lambda id: (rows[id][0], id))
             items = tuple(rows[id][1] for id in order)
             info = info_of(state)
             previous = None if self._ready is None else self._ready.compiled

@@ -26,7 +26,7 @@ _ROUND: Final = 64
 _MANY: Final = 512
 """New entries from which on their postings become a segment at once."""
 
-_PIECE: Final = 2048
+_PIECE: Final = 512
 """Entries of a new index that are taken at once."""
 
 _FROZEN: Final = 1024
