@@ -23,6 +23,7 @@ from innkeeper.errors import RejectedError, UsageError
 from innkeeper.knowledge.activation.session import Session
 from innkeeper.knowledge.files.known import read_head
 from innkeeper.knowledge.files.names import slug
+from innkeeper.knowledge.files.reading import read_base
 from innkeeper.knowledge.files.registry import Registry
 from innkeeper.knowledge.joined.opening import Knowledge, Surroundings
 from innkeeper.knowledge.keywords.folding import MOST_MARKS, composed
@@ -411,6 +412,60 @@ async def test_a_file_whose_top_level_changes_all_the_time_does_not_fill_the_dis
     assert (await library.base(WORLD)).state.info["kb_description"] == "18" * 1000
     await library.undo(WORLD, "e")
     assert len(await library.base(WORLD)) == 0
+    await library.aclose()
+
+
+def nested(depth: int) -> Any:
+    return json.loads("[" * depth + "]" * depth)
+
+
+@pytest.mark.parametrize("odd", [nested(62), 1 << 64, -(1 << 63) - 1], ids=["deep", "large", "small"])
+async def test_what_no_file_can_have_comes_into_no_base(db: Database, odd: Any) -> None:
+    library = open_library(db)
+    with pytest.raises(KnowledgeError, match=r"64 bits|inside of each other"):
+        await library.change(WORLD, [put("e", extensions={"x": odd})], Origin())
+    await library.aclose()
+
+
+async def test_what_just_fits_into_a_base_can_be_read_from_its_file_again(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    file = lay(home, "world", "world")
+    odd = {"deep": nested(60), "large": (1 << 64) - 1, "small": -(1 << 63), "text": "9" * 50}
+    async with opened(home) as knowledge:
+        await knowledge.guests.get(WORLD, "e")
+        await knowledge.bases.change(WORLD, [put("e2", extensions=odd)], Origin())
+    assert read_base(file).base.items[1].document["extensions"] == odd
+
+
+async def test_a_base_of_more_than_a_file_can_have_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from innkeeper.knowledge.files import scanning
+
+    monkeypatch.setattr(scanning, "MOST_CONTAINERS", 3000)
+    home = tmp_path / "home"
+    file = lay(home, "world", "world")
+    before = file.read_bytes()
+    async with opened(home) as knowledge:
+        await knowledge.guests.get(WORLD, "e")
+        for number in range(4):
+            fields = {"extensions": {"x": [[]] * 950}}
+            draft = Draft(content="x", fields=fields)
+            await knowledge.guests.put(WORLD, f"p{number}", draft, source="agent_generated", author=PLUGIN)
+        await knowledge.bases.library.flush()
+        assert "more than 3,000 objects" in str((await knowledge.guests.info(WORLD))["notes"])
+        assert file.read_bytes() == before
+        # Once there is less of it, both are brought in step again.
+        for number in range(3):
+            await knowledge.guests.delete(WORLD, f"p{number}", author=PLUGIN)
+    assert [item.entry.id for item in read_base(file).base.items] == ["e", "p3"]
+
+
+async def test_a_step_with_a_number_that_nothing_can_have_is_not_there(db: Database) -> None:
+    library = open_library(db)
+    await library.change(WORLD, [put("e")], Origin())
+    with pytest.raises(NoSuchError):
+        await library.undo(WORLD, revision=1 << 80)
     await library.aclose()
 
 
