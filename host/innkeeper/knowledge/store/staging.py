@@ -133,9 +133,7 @@ def fold(connection: Connection, place: Place, where: dict[str, Any], quota: Sto
     values: dict[str, Any] = {}
     if upto is None:
         values, before = info_values(base, row.info)
-        add_step(
-            connection, place, revision, now, Origin(row.reason, row.author), row.staged, before, quota.infos
-        )
+        add_step(connection, place, revision, now, Origin(row.reason, row.author), row.staged, before, quota.infos)
         connection.execute(sql.DELETE_BATCH, batched)
         values |= {"revision": revision, "folding": ""}
         if row.digest is not None:

@@ -114,9 +114,7 @@ _LAST_INFO: Final = (
     .offset(bindparam("infos"))
     .scalar_subquery()
 )
-FORGET_INFOS: Final = delete(steps).where(
-    _in(steps), steps.c.info_before.is_not(None), steps.c.revision <= _LAST_INFO
-)
+FORGET_INFOS: Final = delete(steps).where(_in(steps), steps.c.info_before.is_not(None), steps.c.revision <= _LAST_INFO)
 FORGET_STEPS: Final = delete(steps).where(_in(steps), steps.c.revision <= bindparam("its_revision"))
 
 INSERT_HISTORY: Final = insert(history)
