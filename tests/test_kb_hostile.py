@@ -1,16 +1,13 @@
-"""Knowledge bases against people who publish files, write plugins, edit shared folders, or damage the database."""
+"""Knowledge bases against people who publish files and projects, and who write plugins."""
 
 from __future__ import annotations
 
 import json
-import os
-import sqlite3
-import struct
 import threading
 import time
 import unicodedata
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,44 +16,20 @@ import trio
 
 from commands import Commands
 from innkeeper.cli.main import invoke
-from innkeeper.errors import RejectedError, UsageError
+from innkeeper.errors import UsageError
 from innkeeper.knowledge.activation.session import Session
 from innkeeper.knowledge.files.known import read_head
 from innkeeper.knowledge.files.names import slug
 from innkeeper.knowledge.files.registry import Registry
-from innkeeper.knowledge.joined.opening import Knowledge, Surroundings
 from innkeeper.knowledge.keywords.folding import MOST_MARKS, composed
 from innkeeper.knowledge.model.problems import KnowledgeError
 from innkeeper.knowledge.opening import open_library
 from innkeeper.knowledge.store.limits import StoreQuota
-from innkeeper.knowledge.store.values import Change, Origin, Stored
+from innkeeper.knowledge.store.values import Origin, Stored
 from innkeeper.plugins import home as home_module
 from innkeeper.storage.database import Database, open_database
-from innkeeper.storage.knowledge_model import Draft, Filters, FullError, NoSuchError, Place, Query, VersionError
-
-WORLD = Place("local", "world")
-PLUGIN = "lore"
-
-
-def document(id: str, value: str = "dragon", **more: Any) -> dict[str, Any]:
-    return {
-        "id": id, "displayName": id.upper(), "content": {"value": value},
-        "activation_criteria": {"keywords": ["dragon"]}, **more,
-    }  # fmt: skip
-
-
-def put(id: str, value: str = "dragon", **more: Any) -> Change:
-    return Change(id, document(id, value, **more))
-
-
-def request(**said: Any) -> dict[str, Any]:
-    """The arguments of kb.activate."""
-    return {
-        "messages": [{"content": "a dragon"}], "profile": "native", "texts": {}, "injected": [], "scan_depth": 4,
-        "budget": None, "recursion": 3, "variables": {}, "session": "", "seed": 1, "trigger": "normal",
-        "character": "", "character_tags": [], "user": "", "scope": [], "force": [], "related": True, "explain": [],
-        "dry_run": False, "seconds": 20.0, "settings": {}, "trace": "active", **said,
-    }  # fmt: skip
+from innkeeper.storage.knowledge_model import Draft, Filters, FullError, Place, Query, VersionError
+from kb_hostile_bases import PLUGIN, WORLD, document, lay, opened, put, request
 
 
 @pytest.fixture
@@ -65,14 +38,13 @@ async def db(tmp_path: Path) -> AsyncIterator[Database]:
         yield database
 
 
-@asynccontextmanager
-async def opened(home: Path) -> AsyncIterator[Knowledge]:
-    async with open_database(home / "state" / "innkeeper.db") as database:
-        knowledge = Knowledge(database, Surroundings(home=home, default="none"))
-        try:
-            yield knowledge
-        finally:
-            await knowledge.aclose()
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(home_module, "_PACKAGE", tmp_path / "package")
+    monkeypatch.setenv("INNKEEPER_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "home" / "knowledge").mkdir(parents=True)
+    return tmp_path / "home"
 
 
 # --- what somebody publishes ------------------------------------------------------------------------------------------
@@ -114,23 +86,6 @@ def test_a_base_with_an_id_that_no_store_can_have_is_refused_as_a_file(tmp_path:
         read_head(tmp_path, file)
     with pytest.raises(KnowledgeError, match="kb_id"):
         Registry(tmp_path / "home").add(file)
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(home_module, "_PACKAGE", tmp_path / "package")
-    monkeypatch.setenv("INNKEEPER_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "home" / "knowledge").mkdir(parents=True)
-    return tmp_path / "home"
-
-
-def lay(home: Path, folder: str, id: str, *entries: dict[str, Any], **info: Any) -> Path:
-    place = home / "knowledge" / folder
-    place.mkdir(parents=True, exist_ok=True)
-    file = place / "knowledge.json"
-    file.write_text(json.dumps({"kb_id": id, **info, "entries": list(entries or (document("e"),))}))
-    return file
 
 
 @pytest.mark.parametrize("id", ["w\x1b[2J", "龙" * 128, "\ud800"])
@@ -209,10 +164,10 @@ async def test_whoever_only_activates_takes_no_overlay_away_however_many_session
 async def test_overlays_of_all_sessions_together_are_bounded(db: Database) -> None:
     library = open_library(db, quota=StoreQuota(overlays_bytes=20_000))
     await library.change(WORLD, [put("e")], Origin())
+    for number in range(12):
+        await library.sessions.put(WORLD, f"s{number}", "e", document("e", "x" * 1000))
     with pytest.raises(FullError, match="20000 bytes"):
-        for number in range(100):
-            await library.sessions.put(WORLD, f"s{number}", "e", document("e", "x" * 1000))
-    assert 10 < number < 20
+        await library.sessions.put(WORLD, "large", "e", document("e", "x" * 10_000))
     # What makes it smaller is taken.
     await library.sessions.put(WORLD, "s0", "e", document("e", "x"))
     await library.aclose()
@@ -221,9 +176,10 @@ async def test_overlays_of_all_sessions_together_are_bounded(db: Database) -> No
 async def test_proposals_are_bounded_in_bytes_as_well(db: Database) -> None:
     library = open_library(db, quota=StoreQuota(proposals_bytes=50_000))
     await library.change(WORLD, [put("e")], Origin())
+    for number in range(9):
+        await library.proposals.propose(WORLD, put(f"n{number}", "x" * 5000), PLUGIN)
     with pytest.raises(FullError, match="50000 bytes"):
-        for number in range(100):
-            await library.proposals.propose(WORLD, put(f"n{number}", "x" * 5000), PLUGIN)
+        await library.proposals.propose(WORLD, put("n9", "x" * 5000), PLUGIN)
     assert len(await library.proposals.list(WORLD)) == 9
     await library.aclose()
 
@@ -275,7 +231,7 @@ async def test_no_field_of_a_document_is_a_way_around_the_bounds_of_guests(
 ) -> None:
     async with opened(tmp_path) as knowledge:
         draft = Draft(content="x", fields=fields)
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match=r"at most|leave it out|control|NUL"):
             await knowledge.guests.put(WORLD, "e", draft, source="agent_generated", author=PLUGIN)
 
 
@@ -320,10 +276,8 @@ async def test_a_project_cannot_take_up_all_bases_that_an_owner_may_have(tmp_pat
         references.append({"id": f"r{number}", "type": "local", "path": f"knowledgebases/b{number}"})
     async with opened(tmp_path / "home") as knowledge:
         with trio.move_on_after(60):
-            try:
+            with suppress(FullError, UsageError):
                 await knowledge.guests.project("local", project(folder, references))
-            except (FullError, UsageError):
-                pass
         await knowledge.bases.library.create(Place("local", "my-own"), {"kb_id": "my-own"})
 
 
@@ -348,186 +302,3 @@ async def test_a_project_that_names_one_base_many_times_has_it_read_once(
     async with opened(tmp_path / "home") as knowledge:
         assert len(await knowledge.guests.project("local", folder)) == 50
     assert len(reads) <= 2
-
-
-# --- a folder that others write to ------------------------------------------------------------------------------------
-
-
-async def test_a_link_in_the_place_of_a_bases_file_is_not_followed_after_it_was_opened(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    secret = tmp_path / "private" / "knowledge.json"
-    secret.parent.mkdir()
-    secret.write_text(json.dumps({"kb_id": "world", "entries": [document("secret", "the dragon's name")]}))
-    file = lay(home, "world", "world")
-    async with opened(home) as knowledge:
-        assert await knowledge.guests.get(WORLD, "e")
-        file.unlink()
-        file.symlink_to(secret)
-        await trio.sleep(1.1)
-        assert await knowledge.guests.get(WORLD, "e")
-        with pytest.raises(NoSuchError):
-            await knowledge.guests.get(WORLD, "secret")
-        notes = (await knowledge.guests.info(WORLD))["notes"]
-        assert any("link" in note for note in notes), notes
-        assert str(tmp_path) not in str(notes)
-    assert json.loads(secret.read_text())["entries"][0]["id"] == "secret"
-
-
-@pytest.mark.parametrize("what", ["folder", "pipe", "gone", "broken", "binary", "newline", "twice"])
-async def test_what_a_guest_is_told_of_a_file_names_no_folder_of_the_machine(tmp_path: Path, what: str) -> None:
-    home = tmp_path / "home"
-    file = lay(home, "world", "world")
-    async with opened(home) as knowledge:
-        assert await knowledge.guests.get(WORLD, "e")
-        file.unlink()
-        match what:
-            case "folder":
-                file.mkdir()
-            case "pipe":
-                os.mkfifo(file)
-            case "broken":
-                file.write_text('{"kb_id": "world", "entries": [')
-            case "binary":
-                file.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
-            case "newline":
-                file.write_text('{"kb_id": "wor\nld", "entries": []}')
-            case "twice":
-                file.write_text("{}")
-                (file.parent / "entries.json").write_text("[]")
-        knowledge.bases.library._files._looked.clear()  # type: ignore[union-attr]
-        with trio.fail_after(10):
-            assert await knowledge.guests.get(WORLD, "e")
-            info = await knowledge.guests.info(WORLD)
-        assert info["notes"]
-        assert str(tmp_path) not in json.dumps(info)
-
-
-async def test_a_file_whose_top_level_changes_all_the_time_does_not_fill_the_disk(db: Database) -> None:
-    library = open_library(db, quota=StoreQuota(infos=4))
-    await library.change(WORLD, [put("e")], Origin())
-    for number in range(20):
-        await library.change(WORLD, [], Origin(), info={"kb_id": "world", "kb_description": f"{number}" * 1000})
-    steps = await library.store.steps(WORLD, most=1000)
-    assert sum(step.info_before is not None for step in steps) == 4
-    # The newest are taken back still, and the entry's own.
-    await library.undo(WORLD)
-    assert (await library.base(WORLD)).state.info["kb_description"] == "18" * 1000
-    await library.undo(WORLD, "e")
-    assert len(await library.base(WORLD)) == 0
-    await library.aclose()
-
-
-# --- a database that somebody damaged ---------------------------------------------------------------------------------
-
-_DAMAGE = {
-    "info is no JSON": "update kb_bases set info = '{'",
-    "info is a list": "update kb_bases set info = '[1]'",
-    "info is deep": "update kb_bases set info = replace(hex(zeroblob(50000)), '00', '[')",
-    "info is a blob": "update kb_bases set info = x'00ff'",
-    "info of other types": """update kb_bases set info = '{"kb_id": 5, "tags": 7, "kb_extensions": 3}'""",
-    "a revision is text": "update kb_bases set revision = 'abc'",
-    "a revision is huge": "update kb_bases set revision = 9223372036854775807",
-    "a count lies": "update kb_bases set entries = 99",
-    "a note is no JSON": "update kb_bases set note = '{'",
-    "a note has numbers": "update kb_bases set note = '[1]'",
-    "a batch that is not there": "update kb_bases set folding = 'nope'",
-    "terms of an unknown make": "update kb_bases set legs = 'other'",
-    "a document is no JSON": "update kb_entries set document = '{' where id = 'e1'",
-    "a document is a list": "update kb_entries set document = '[]' where id = 'e1'",
-    "a document is a blob": "update kb_entries set document = x'ff00' where id = 'e1'",
-    "a document is another's": """update kb_entries set document = '{"id": "other"}' where id = 'e1'""",
-    "a document of other types": """update kb_entries set document =
-        '{"id": "e1", "content": 5, "activation_criteria": {"keywords": "x"}, "usage_metadata": {"priority": "x"}}'
-        where id = 'e1'""",
-    "a document has NaN": """update kb_entries set document = '{"id": "e1", "usage_metadata": {"priority": NaN}}'
-        where id = 'e1'""",
-    "a document is deep": """update kb_entries set document =
-        '{"id": "e1", "x": ' || replace(hex(zeroblob(50000)), '00', '[') || '}' where id = 'e1'""",
-    "a position is text": "update kb_entries set position = 'x' where id = 'e1'",
-    "a position is infinite": "update kb_entries set position = 9e999 where id = 'e1'",
-    "terms are cut": "update kb_entries set terms = x'01000000ffffffff' where id = 'e1'",
-    "terms are text": "update kb_entries set terms = 'abc' where id = 'e1'",
-    "an id is a blob": "update kb_entries set id = x'ff' where id = 'e1'",
-    "times are text": "update kb_entries set created = 'x', updated = 'y'",
-    "a vector is NaN": "update kb_vectors set vector = :nan",
-    "a vector is short": "update kb_vectors set vector = x'0000'",
-    "a vector is text": "update kb_vectors set vector = 'abc'",
-    "a vector is zero": "update kb_vectors set vector = zeroblob(512)",
-    "a vector is odd": "update kb_vectors set vector = zeroblob(511)",
-    "a history is no JSON": "update kb_history set before = '{', kind = 'change'",
-    "a step is text": "update kb_steps set info_before = '{', at = 'x'",
-    "a session is no msgpack": "update kb_sessions set state = x'ff'",
-    "a session of other types": "update kb_sessions set state = x'83a17601a661637469766581a5776f726c6405a7656666656374739101'",
-    "an overlay is no JSON": "update kb_overlays set document = '{'",
-}
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with everything in it."""
-    folder = tmp_path_factory.mktemp("whole")
-
-    async def make() -> None:
-        async with opened(folder) as knowledge:
-            library, models = knowledge.bases.library, knowledge.models
-            (model,) = [each for each in models.all if each.kind == "offline"]
-            embedder = (await models.choose(base=model.id)).embedder
-            info = {"kb_id": "world", "embedding_model_id": embedder.identity.key}
-            await library.create(WORLD, info)
-            entries = [put(f"e{number}", f"dragon {number}") for number in range(5)]
-            await knowledge.bases.change(WORLD, entries, Origin())
-            await knowledge.bases.change(WORLD, [put("e2", "dragon again")], Origin())
-            await library.change(WORLD, [], Origin(), info={**info, "kb_description": "a world"})
-            await library.sessions.put(WORLD, "chat", "e3", document("e3", "another"))
-            version = (await library.sessions.state(WORLD, "chat"))[1]
-            await library.sessions.keep_state(WORLD, "chat", b"\x80", expect=version)
-
-    trio.run(make)
-    return folder / "state" / "innkeeper.db"
-
-
-@pytest.mark.parametrize("damage", _DAMAGE)
-async def test_a_damaged_database_ends_no_host_and_shows_no_traceback(tmp_path: Path, whole: Path, damage: str) -> None:
-    file = tmp_path / "state" / "innkeeper.db"
-    file.parent.mkdir(mode=0o700)
-    with sqlite3.connect(whole) as source, sqlite3.connect(file) as copy:
-        source.backup(copy)
-        values = {"nan": struct.pack("<256e", *[float("nan")] * 256)} if ":nan" in _DAMAGE[damage] else {}
-        assert copy.execute(_DAMAGE[damage], values).rowcount > 0
-    copy.close()
-    source.close()
-    file.chmod(0o600)
-    chat = Place("local", "world", "chat")
-    async with opened(tmp_path) as knowledge:
-        guests, library = knowledge.guests, knowledge.bases.library
-        asks = {
-            "get": lambda: guests.get(WORLD, "e2"),
-            "get it": lambda: guests.get(WORLD, "e1"),
-            "list": lambda: guests.list(WORLD, after="", limit=10, filters=Filters(disabled=True)),
-            "tags": lambda: guests.list(WORLD, after="", limit=10, filters=Filters(tags=("x",))),
-            "info": lambda: guests.info(WORLD),
-            "search": lambda: guests.search(WORLD, Query("dragon"), filters=Filters()),
-            "meaning": lambda: guests.search(WORLD, Query("dragon", mode="semantic"), filters=Filters()),
-            "activate": lambda: guests.activate("local", ["world"], request(session="chat")),
-            "activate st": lambda: guests.activate("local", ["world"], request(session="chat", profile="st-1.15")),
-            "overlay": lambda: guests.get(chat, "e3"),
-            "history": lambda: guests.history(WORLD, "e2", before=0, limit=10),
-            "steps": lambda: library.store.steps(WORLD),
-            "put": lambda: guests.put(WORLD, "e4", Draft(content="x"), source="agent_generated", author=PLUGIN),
-            "undo": lambda: library.undo(WORLD),
-            "verify": lambda: library.verify(WORLD),
-        }
-        failed = {}
-        for name, ask in asks.items():
-            with trio.fail_after(20):
-                try:
-                    await ask()
-                except (RejectedError, UsageError, NoSuchError, FullError):
-                    pass
-                except ValueError as error:
-                    # What a guest reads: a sentence of ours, and none of a library.
-                    if type(error) is not ValueError or "convert" in str(error):
-                        failed[name] = repr(error)
-                except Exception as error:
-                    failed[name] = repr(error)
-        assert not failed

@@ -173,7 +173,7 @@ class KnowledgeStore:
 
         def read(connection: Connection) -> list[Past]:
             reading.read_state(connection, place, where)
-            asked = {**where, "its_id": id, "below": below, "most": min(most, 1000)}
+            asked = {**where, "its_id": id, "below": min(below, 1 << 62), "most": min(most, 1000)}
             found: list[Past] = []
             size = 0
             result = connection.execute(statement, asked).yield_per(_FETCHED)
@@ -196,7 +196,7 @@ class KnowledgeStore:
 
         def read(connection: Connection) -> list[Step]:
             reading.read_state(connection, place, where)
-            rows = connection.execute(sql.STEPS, {**where, "below": below, "most": min(most, 1000)})
+            rows = connection.execute(sql.STEPS, {**where, "below": min(below, 1 << 62), "most": min(most, 1000)})
             return [reading.step_of(row) for row in rows]
 
         return await self.read(place, read)
