@@ -1,5 +1,5 @@
-"""Builds plugins/*.wasm and the host's own guests (`innkeeper bench`, regular expressions), with packages of PyPI and
-npm alone.
+"""Builds plugins/*.wasm, the host's own guests (`innkeeper bench`, regular expressions) and one of the tests, with
+packages of PyPI and npm alone.
 
     python pdk-samples/build.py           build and write the modules, with a SOURCES.toml beside them
     python pdk-samples/build.py --check   build in an empty temporary folder, compare with what the repository has
@@ -35,6 +35,8 @@ GUESTS = PLUGINS / "_bench"
 """Guests of `innkeeper bench`. They are no plugins: no host looks into a folder with such a name."""
 REGEXES = PLUGINS / "_regexes"
 """The guest that tests regular expressions for the knowledge base; no plugin either."""
+SCRIPT = ROOT / "tests" / "script"
+"""The guest in which tests run scripts."""
 
 ZIGLANG = "0.17.0"
 WIZER = "11.0.3"
@@ -304,7 +306,6 @@ def equipment_of(plugin: Path) -> list[str]:
     return [*lines, f"int innkeeper_equip(JSContext *context) {{ return {equip}; }}"]
 
 
-
 RECIPES = {SAMPLES / "c": build_c, SAMPLES / "javascript": build_javascript}
 
 
@@ -367,10 +368,21 @@ def build_regexes(shop: Workshop) -> dict[str, bytes]:
     return built | {"SOURCES.toml": record(tools, built, {"regexes.wasm": sources})}
 
 
+def build_script(shop: Workshop) -> dict[str, bytes]:
+    """All files of the folder of the tests' guest that are built."""
+    kit = SAMPLES / "javascript"
+    used = [path for folder in (kit, *parts_of(SCRIPT)) for path in folder.iterdir() if path.is_file()]
+    own = [SCRIPT / "manifest.toml", SCRIPT / "plugin.js", Path(__file__).resolve()]
+    sources = sorted([*own, *(path for path in used if path.suffix in (".c", ".h", ".mjs"))])
+    built = {"script.wasm": build_javascript(shop, SCRIPT)}
+    tools = {"ziglang": ZIGLANG, '"@bytecodealliance/wizer"': WIZER, "quickjs-ng": QUICKJS}
+    return built | {"SOURCES.toml": record(tools, built, {"script.wasm": sources})}
+
+
 def build(folder: Path) -> dict[Path, bytes]:
     """All files that are built, by their place in the repository."""
     shop = Workshop(folder)
-    parts = {PLUGINS: build_plugins, GUESTS: build_guests, REGEXES: build_regexes}
+    parts = {PLUGINS: build_plugins, GUESTS: build_guests, REGEXES: build_regexes, SCRIPT: build_script}
     return {where / name: data for where, make in parts.items() for name, data in make(shop).items()}
 
 

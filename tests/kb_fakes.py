@@ -66,9 +66,12 @@ class FakeKnowledge:
             raise NoSuchError(f"the knowledge base {place.base!r} has no such entry")
         return entry
 
-    async def list(self, place: Place, *, after: str, limit: int, filters: Filters) -> builtins.list[Entry]:
-        self.asked.append(("list", place, filters))
-        return [entry for id, entry in sorted(self._base(place).items()) if id > after][:limit]
+    async def list(
+        self, place: Place, *, after: str, limit: int, filters: Filters, ids: Sequence[str] | None = None
+    ) -> builtins.list[Entry]:
+        self.asked.append(("list", place, filters, ids))
+        entries = sorted(self._base(place).items())
+        return [entry for id, entry in entries if id > after and (ids is None or id in ids)][:limit]
 
     async def info(self, place: Place) -> Mapping[str, Any]:
         return {"id": place.base, "name": place.base.title(), "description": "", "extensions": self.extensions}
@@ -117,6 +120,10 @@ class FakeKnowledge:
         self, owner: str, request: Mapping[str, Any], allowed: Callable[[str], bool]
     ) -> Mapping[str, Any]:
         self.asked.append(("assemble", request))
+        return self.answer
+
+    async def render(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        self.asked.append(("render", request))
         return self.answer
 
     async def embed(self, place: Place, texts: Sequence[str]) -> Mapping[str, Any]:

@@ -125,6 +125,26 @@ async def test_of_several_entries_of_one_name_the_active_ones_are_meant_else_all
     assert text_of(await ask(entries, "x night"), "a") == "shut"
 
 
+async def test_what_a_reference_brought_is_active_only_where_the_text_around_it_is_inserted() -> None:
+    """A text is made before anybody knows whether it fits: what stood in one that did not is nowhere."""
+    entries = [
+        item("large", "x", text="one two three {{{brought}}} {{{looked at}}}", priority=9),
+        item("small", "x", text="w"),
+        item("brought", text="four"),
+        item("looked at", text="five", trigger_probability=0.5, st={"triggers": ["swipe"]}),
+    ]
+    found = await ask(entries, "x", budget=2, explain=["brought"])
+    assert active(found) == ["small"]
+    assert line(found, "large").outcome is Outcome.BUDGET
+    assert line(found, "brought").outcome is Outcome.NO_MATCH
+    assert [each.entry for each in found.result.trace if each.outcome is Outcome.ACTIVE] == ["small"]
+    found = await ask(entries, "x")
+    assert "'large'" in line(found, "brought").reason
+    both = [*entries, item("other", "x", text="{{{brought}}}")]
+    found = await ask(both, "x", budget=2)
+    assert (line(found, "brought").outcome, "'other'" in line(found, "brought").reason) == (Outcome.ACTIVE, True)
+
+
 async def test_a_reference_brings_an_entry_only_in_its_scope_and_on_its_conditions() -> None:
     condition = {"type": "variable_check", "variable": "known", "operator": "exists"}
     entries = [

@@ -60,6 +60,15 @@ def test_the_host_knows_the_digests_of_what_it_ships() -> None:
         assert module.manifest.embedded
 
 
+def test_the_demos_grant_is_for_the_module_that_lies_here_and_for_its_two_books_alone() -> None:
+    assert {path: path.read_text("utf-8") for path in digests.grants()} == digests.grants(), AGAIN
+    (grant,) = digests.GRANTS.glob("*.toml")
+    said = tomllib.loads(grant.read_text("utf-8"))
+    assert (grant.stem, said["sha256"]) == ("kb", records()["kb.wasm"]["sha256"])
+    assert set(said) == {"sha256", "capabilities"}
+    assert said["capabilities"] == ["kb.read:lantern-inn", "kb.read:lantern-inn-zh"]
+
+
 @pytest.mark.parametrize("name", records())
 def test_a_modules_sources_are_those_that_were_recorded(name: str) -> None:
     recorded = records()[name]["sources"]
@@ -71,6 +80,11 @@ def test_every_source_of_a_plugin_is_recorded(manifest: Path) -> None:
     recorded = records()[f"{manifest.parent.name}.wasm"]["sources"]
     own = [path for path in manifest.parent.rglob("*") if path.is_file()]
     kit = [path for path in manifest.parent.parent.iterdir() if path.is_file() and path.suffix != ".md"]
+    if manifest.parent.parent.name == "javascript":
+        # A plugin that may ask for nothing has nothing of what asks.
+        asked = {each["name"].partition(":")[0] for each in tomllib.loads(manifest.read_text()).get("capabilities", ())}
+        parts = [*(["bridge"] if asked else []), *(["files"] if "files.read" in asked else [])]
+        kit += [path for part in parts for path in (manifest.parent.parent / part).iterdir()]
     present = {path.relative_to(ROOT).as_posix() for path in (*own, *kit)} | {"pdk-samples/build.py"}
     assert present == set(recorded), AGAIN
 
@@ -89,7 +103,8 @@ def test_a_module_carries_the_licences_of_what_is_in_it(name: str) -> None:
     module = parse((ROOT / "plugins" / name).read_bytes())
     (licences,) = module.custom["licenses"]
     assert b"Permission is hereby granted" in licences
-    assert (b"QuickJS" in licences) == (name == "core-messages.wasm")
+    written = {path.parent.name for path in (ROOT / "pdk-samples" / "javascript").glob("*/manifest.toml")}
+    assert (b"QuickJS" in licences) == (name.removesuffix(".wasm") in written)
 
 
 @pytest.mark.parametrize("name", records())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from innkeeper.cli.knowledge.chats import read_chat
 from innkeeper.cli.main import invoke
+from innkeeper.cli.output import columns_of
 from innkeeper.knowledge.activation.interface import Message
 from innkeeper.knowledge.model.problems import KnowledgeError
 
@@ -72,9 +74,9 @@ def test_programs_get_all_of_it(run: Run) -> None:
 
 
 def test_a_session_is_kept_in_a_file(run: Run, folder: Path) -> None:
-    first = run("explain", "base.json", "--message", "dragon", "--session", "s.json")
+    first = run("explain", "base.json", "--message", "dragon", "--session-file", "s.json")
     assert "1 of 3 entries active" in first[1]
-    arguments = ("explain", "base.json", "--message", "dragon", "--message", "dragon", "--session", "s.json")
+    arguments = ("explain", "base.json", "--message", "dragon", "--message", "dragon", "--session-file", "s.json")
     assert "it was active in this session before" in run(*arguments)[1]
     assert list(folder.glob(".session-*")) == []
     kept = (folder / "s.json").read_bytes()
@@ -85,7 +87,7 @@ def test_a_session_is_kept_in_a_file(run: Run, folder: Path) -> None:
 @pytest.mark.parametrize("content", [b"[]", b"\xff", b'{"native": 5}', b"[" * 100_000])
 def test_a_file_that_is_no_session_stays_as_it_is(run: Run, folder: Path, content: bytes) -> None:
     (folder / "s.json").write_bytes(content)
-    code, _, err = run("explain", "base.json", "--message", "x", "--session", "s.json")
+    code, _, err = run("explain", "base.json", "--message", "x", "--session-file", "s.json")
     assert (code, "is no session" in err) == (2, True)
     assert (folder / "s.json").read_bytes() == content
 
@@ -95,7 +97,104 @@ def test_both_profiles_explain_a_world_book(run: Run, folder: Path) -> None:
     (folder / "book.json").write_text(json.dumps({"entries": {"0": entry}}))
     for profile in ("native", "st-1.15"):
         code, out, _ = run("explain", "book.json", "--message", "红龙来了", "--profile", profile)
-        assert (code, "Dragon  active" in out) == (0, True), out
+        assert (code, "active   Dragon" in out) == (0, True), out
+
+
+@pytest.fixture
+def home(run: Run, folder: Path) -> Path:
+    """A home with two bases, one of them with vectors."""
+    entries = [
+        {
+            "id": "gold",
+            "displayName": "The hoard",
+            "content": {"value": "A dragon sleeps on its treasure of gold and jewels."},
+            "activation_criteria": {"use_semantic_search": True, "semantic_threshold": 0.2},
+        },
+        *({"id": f"f{at}", "content": {"value": f"Ledger {at} lists barrels, nails and rope."}} for at in range(12)),
+    ]
+    (folder / "home" / "knowledge" / "hoard").mkdir(parents=True)
+    document = {"kb_id": "hoard", "kb_displayName": "Hoards", "entries": entries}
+    (folder / "home" / "knowledge" / "hoard" / "knowledge.json").write_text(json.dumps(document))
+    assert run("embed", "hoard")[0] == 0
+    assert run("import", "base.json", "--no-embed")[0] == 0
+    return folder / "home"
+
+
+def test_a_base_of_the_home_is_activated_by_meaning_too(run: Run, home: Path) -> None:
+    asked = ("--message", "What treasures does the old dragon guard?", "--seed", "1")
+    code, out, err = run("explain", "Hoards", *asked)
+    assert (code, err) == (0, "")
+    assert "The hoard" in out
+    assert "likeness" in out
+    found = json.loads(run("explain", "hoard", "demo", *asked, "--json")[1])
+    assert {each["base"] for each in found["active"]} == {"hoard", "demo"}
+    assert found["looked_at"] == 16
+    assert "base   " in run("explain", "hoard", "demo", *asked)[1]
+    code, out, err = run("explain", str(home / "knowledge" / "hoard"), *asked)
+    assert "likeness" in out, "a path of a base of the home means that base"
+
+
+def test_a_base_that_is_only_a_file_says_that_meaning_activates_nothing_of_it(run: Run, home: Path) -> None:
+    document = (home / "knowledge" / "hoard" / "knowledge.json").read_text()
+    Path("copy.json").write_text(document)
+    code, out, err = run("explain", "copy.json", "--message", "What treasures does the dragon guard?")
+    assert (code, "0 of 13 entries active" in out, "only a file" in err) == (0, True, True)
+
+
+def test_a_session_of_the_home_is_kept_under_its_id(run: Run, home: Path) -> None:
+    arguments = ("explain", "demo", "--message", "a dragon", "--session", "mira")
+    assert "1 of 3 entries active" in run(*arguments, "--dry-run")[1]
+    assert "1 of 3 entries active" in run(*arguments)[1]
+    again = (*arguments[:-2], "--message", "another dragon")
+    assert "it was active in this session before" in run(*again, "--session", "mira")[1]
+    assert "1 of 3 entries active" in run(*again, "--session", "other")[1]
+    assert "1 of 3 entries active" in run(*again)[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("demo", "--session-file", "s.json"), "--session ID"),
+        (("base.json", "--session", "mira"), "--session-file FILE"),
+        (("demo", "base.json", "--session", "mira"), "--session-file FILE"),
+        (("demo", "--session", "a\nb"), "control character"),
+        (("demo", "nobody"), "no global base"),
+        (("demo", "--tokenizer", "nothing"), "tokenizer"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(run: Run, home: Path, words: tuple[str, ...], said: str) -> None:
+    code, out, err = run("explain", *words, "--message", "x")
+    assert (code, out, "Traceback" in err) == (2, "", False)
+    assert said in err
+
+
+def test_bases_of_the_home_and_files_are_explained_together(run: Run, home: Path, folder: Path) -> None:
+    (folder / "other.json").write_text(json.dumps({**BASE, "kb_id": "other"}))
+    found = json.loads(run("explain", "demo", "other.json", "--message", "dragon", "--json")[1])
+    assert [each["base"] for each in found["active"]] == ["demo", "other"]
+
+
+@pytest.mark.parametrize("profile", ["native", "st-1.15"])
+def test_a_base_whose_model_is_not_here_is_activated_by_words_and_says_so(run: Run, home: Path, profile: str) -> None:
+    file = home / "knowledge" / "hoard" / "knowledge.json"
+    document = json.loads(file.read_text())
+    document["embedding_model_id"] = "text-embedding-ada-002"
+    document["entries"][0]["activation_criteria"]["keywords"] = ["hoard"]
+    file.write_text(json.dumps(document))
+    code, out, _ = run("explain", "hoard", "--message", "the hoard", "--profile", profile)
+    assert (code, "1 of 13 entries active" in out) == (0, True), out
+    assert profile != "native" or "'text-embedding-ada-002' here" in out
+
+
+def test_columns_hold_where_letters_are_wide(run: Run, folder: Path) -> None:
+    entries = [
+        {"id": str(at), "displayName": name, "content": {"value": name}, "activation_criteria": {"keywords": ["x"]}}
+        for at, name in enumerate(("龙", "A dragon", "e\u0301"))
+    ]
+    (folder / "wide.json").write_text(json.dumps({"kb_id": "wide", "entries": entries}))
+    out = run("explain", "wide.json", "--message", "x", "--seed", "1")[1]
+    rows = [line for line in out.splitlines() if line.startswith("active")]
+    assert [columns_of(line[: line.index("keyword")]) for line in rows] == [33] * 3
 
 
 def test_what_is_missing_is_said(run: Run) -> None:
@@ -173,3 +272,22 @@ def test_any_bytes_are_a_chat_or_one_clear_error(data: bytes) -> None:
     except KnowledgeError:
         return
     assert all(isinstance(each.content, str) for each in found)
+
+
+def test_a_run_over_a_base_whose_model_is_not_here_goes_on_by_words_and_says_so(
+    run: Run, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    demo = Path(__file__).resolve().parent.parent / "docs" / "demo"
+    shutil.copytree(demo, folder / "demo")
+    file = folder / "demo" / "lore" / "en" / "knowledge.json"
+    document = json.loads(file.read_text())
+    document["embedding_model_id"] = "text-embedding-ada-002"
+    file.write_text(json.dumps(document))
+    chat = f"chat={folder / 'demo' / 'chat.en.json'}"
+    assert invoke(["grant", "kb", "--only", "kb.read:lantern-inn", "--yes"]) == 0
+    capfd.readouterr()
+    code = invoke(["run", str(folder / "demo" / "set-the-scene.json"), "--input-file", chat, "--json"])
+    captured = capfd.readouterr()
+    assert (code, "Traceback" in captured.err) == (0, False), captured.err
+    assert "The Ninth Stall" in captured.out
+    assert "text-embedding-ada-002" in captured.out + captured.err

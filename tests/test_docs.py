@@ -198,7 +198,18 @@ def commands_of(block: Block) -> list[list[str]]:
 
 
 def options_of(command: click.Command) -> set[str]:
-    return {option for parameter in command.params for option in (*parameter.opts, "--help") if option.startswith("--")}
+    names = (name for each in command.params for name in (*each.opts, *each.secondary_opts, "--help"))
+    return {name for name in names if name.startswith("--")}
+
+
+def options_within(command: click.Command) -> set[str]:
+    """The options of a command and of all commands in it."""
+    found = options_of(command)
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        inner = [command.get_command(context, name) for name in command.list_commands(context)]
+        found = found.union(*(options_within(each) for each in inner if each is not None))
+    return found
 
 
 def subcommands() -> dict[str, click.Command]:
@@ -225,7 +236,7 @@ def test_commands_that_are_shown_exist_with_their_options(block: Block) -> None:
 
 
 def test_options_that_the_text_names_exist() -> None:
-    known = options_of(command_line).union(*map(options_of, subcommands().values()))
+    known = options_within(command_line)
     for page in PAGES:
         for code in re.findall(r"`([^`\n]+)`", prose(page)):
             if code.startswith(("--", "innkeeper ")):
@@ -372,10 +383,15 @@ def test_everything_that_can_be_imported_is_documented() -> None:
     assert [name for name in innkeeper.__all__ if not re.search(rf"\b{name}\b", text)] == []
 
 
-def test_the_demo_has_as_many_nodes_as_the_readme_says() -> None:
-    nodes = read_payload((ROOT / "docs/demo/read-the-docs.json").read_bytes()).nodes
-    count = sum(node.full_type not in ENGINE_NODES for node in nodes)
-    assert f"a workflow of {count} Wasm nodes" in read(ROOT / "README.md")
+def test_the_demo_has_as_many_entries_as_the_readme_says() -> None:
+    books = [json.loads((ROOT / f"docs/demo/lore/{each}/knowledge.json").read_bytes()) for each in ("en", "zh")]
+    one, other = (len(book["entries"]) for book in books)
+    assert one == other
+    assert f"a world book of {one} entries" in read(ROOT / "README.md").replace("\n", " ")
+    nodes = read_payload((ROOT / "docs/demo/set-the-scene.json").read_bytes()).nodes
+    assert {node.full_type for node in nodes if node.full_type not in ENGINE_NODES} == {
+        "kb:Activate", "kb:RAGSource", "kb:ContextAssembler",
+    }  # fmt: skip
 
 
 def test_the_picture_of_the_demo_loads_nothing_from_elsewhere() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innkeeper.errors import InnkeeperError, RejectedError, UsageError
+from innkeeper.plugins.catalogue import read_catalogue
 from innkeeper.plugins.configuration import Configuration, parse_configuration
 from innkeeper.plugins.files import read_file
 from innkeeper.plugins.grant import parse_grant
@@ -64,7 +66,23 @@ def test_a_chosen_home_that_is_not_a_folder_is_an_error_that_says_who_chose_it(
 def test_the_plugins_that_come_with_innkeeper_are_always_there(nowhere: Path) -> None:
     home = open_home(nowhere)
     assert [place.shipped for place in home.places] == [False, True]
-    assert home.places[1] == shipped_place()
+    assert home.places[1] == replace(shipped_place(), believed=False)
+
+
+def test_a_grant_that_came_with_innkeeper_counts_in_its_checkout_and_in_no_home_of_a_user(nowhere: Path) -> None:
+    fresh = read_catalogue(open_home(nowhere))
+    assert fresh.entries["kb"].shipped
+    assert fresh.grants == {}
+    assert fresh.problems == []
+    checkout = read_catalogue(open_home(shipped_place().plugins.parent)).grants["kb"]
+    assert checkout.grant is not None
+    assert [str(each) for each in checkout.grant.capabilities] == ["kb.read:lantern-inn", "kb.read:lantern-inn-zh"]
+    # What the user says counts, and nothing of what came along is added to it.
+    (nowhere / "manifests").mkdir()
+    (nowhere / "manifests/kb.toml").write_text(f'sha256 = "{DIGEST}"\ncapabilities = ["kb.read:mine"]\n')
+    mine = read_catalogue(open_home(nowhere)).grants["kb"]
+    assert mine.grant is not None
+    assert [str(each) for each in mine.grant.capabilities] == ["kb.read:mine"]
 
 
 def test_a_checkout_as_home_is_not_searched_twice(nowhere: Path) -> None:

@@ -78,10 +78,10 @@ def test_each_item_that_is_switched_on_becomes_a_node_or_a_block_in_its_order() 
     template = nodes["assembler"]["configValues"]["template"]
     assert [(block["kind"], block.get("source", block.get("placements"))) for block in template["blocks"]] == [
         ("text", "static_text_0"), ("entries", ["before_prompt"]), ("text", "character_description"),
-        ("examples", None), ("history", None), ("text", "static_text_1"), ("user_input", None),
+        ("examples", None), ("history", None), ("user_input", None), ("text", "static_text_1"),
     ]  # fmt: skip
     assert nodes["text-0"]["inputs"]["template"] == "You are {{char}}."
-    assert template["blocks"][5]["role"] == "assistant"
+    assert template["blocks"][6]["role"] == "assistant"
     assert (template["budget"], template["reserve"], template["squash"], template["names"]) == (
         8000, 500, "system", "prefix",
     )  # fmt: skip
@@ -196,3 +196,9 @@ PROMPT = st.dictionaries(
 def test_whatever_a_preset_says_it_becomes_a_workflow_or_one_clear_error(value: dict[str, Any]) -> None:
     with suppress(KnowledgeError):
         checked(workflow_of(read(value)))
+
+
+def test_a_name_that_steers_a_terminal_is_shown_as_escapes() -> None:
+    workflow = workflow_of(read({"temp": 1, "rep_pen": 1, "name": "a\x1b[2J" + "b" * 400}))
+    checked(workflow)
+    assert workflow["workflowId"].startswith("a\\x1b[2J")

@@ -10,80 +10,25 @@ import sys
 import time
 import zipfile
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.retrieval_bases import Concepts
 
 from innkeeper.cli.knowledge import kb_import, keeping
 from innkeeper.cli.main import invoke
-from innkeeper.knowledge.files.keeper import FileKeeper
+from innkeeper.knowledge.embedding.registry import Model, Models
 from innkeeper.knowledge.files.packing import write_archive
 from innkeeper.knowledge.files.placing import sweep
 from innkeeper.knowledge.files.reading import read_base
 from innkeeper.knowledge.files.step import base_of
 from innkeeper.knowledge.files.vectors import VectorSet
-from innkeeper.knowledge.model.problems import Problem
+from innkeeper.knowledge.joined import opening
 from innkeeper.plugins import home as home_module
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(50)
 ENTRIES = [{"id": "a", "displayName": "Anna", "content": {"value": "She keeps the inn."}}, {"id": "b"}]
-
-
-class Counter:
-    name = "test"
-
-    def count(self, text: str) -> int:
-        return len(text.split())
-
-
-def read_lorebook(data: bytes, name: str) -> Any:
-    """A lorebook of the tests: {"lines": [...]}; its empty lines are mistakes."""
-    found = json.loads(data) if data[:1] == b"{" else {}
-    if "lines" not in found:
-        return None
-    lines = found["lines"]
-    base = base_of(
-        {"kb_id": "book-1"}, [{"id": str(at), "content": {"value": line}} for at, line in enumerate(lines) if line]
-    )
-    problems = [Problem(f"lines[{at}]", "is empty") for at, line in enumerate(lines) if not line]
-    return SimpleNamespace(kind="lines", base=base, problems=problems)
-
-
-def read_documents(paths: list[Path], *, progress: Any) -> Any:
-    """A document of the tests: an entry a line."""
-    entries = [
-        {"id": f"{path.name}-{at}", "content": {"value": line}, "extensions": {"doc": path.name}}
-        for path in paths
-        for at, line in enumerate(path.read_text().splitlines())
-    ]
-    progress(1, 2, "x")
-    return SimpleNamespace(entries=entries, problems=[Problem("c.txt", "is no text")])
-
-
-def changes(existing: list[Any], documents: Any, *, remove_missing: bool, overwrite: bool) -> Any:
-    ids = {entry["id"] for entry in documents.entries}
-    gone = [each["id"] for each in existing if "doc" in each.get("extensions", {}) and each["id"] not in ids]
-    return SimpleNamespace(put=documents.entries, delete=gone, edited=["e"] * (not overwrite), missing=["m"])
-
-
-@pytest.fixture(autouse=True)
-def parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What other rooms of knowledge offer, small enough for a test."""
-    for name, offered in {
-        "interchange.detect": {"read_lorebook": read_lorebook},
-        "interchange.book_files": {
-            "world_book": lambda base: {"entries": {i.entry.id: i.entry.text for i in base.items}}
-        },
-        "documents.read": {"read_documents": read_documents},
-        "documents.changes": {"changes": changes},
-        "documents.walk": {"KINDS": {".txt": "plain"}},
-        "tokens.named": {"counter": Counter},
-    }.items():
-        module = ModuleType(name)
-        vars(module).update(offered)
-        monkeypatch.setitem(sys.modules, f"innkeeper.knowledge.{name}", module)
 
 
 @pytest.fixture
@@ -95,33 +40,18 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-class Embedding(FileKeeper):
-    """A keeper with a model, for what the store and retrieval do in its place."""
-
-    embedded: list[tuple[str, str]]
-
-    def __init__(self) -> None:
-        self.embedded = []
-
-    async def models(self) -> list[str]:
-        return ["m@1/4", "n/8"]
-
-    async def embed(self, known: Any, model: str, *, progress: Any = None) -> int:
-        self.embedded.append((known.id, model))
-        return 2
-
-
 @pytest.fixture
-def keeper(monkeypatch: pytest.MonkeyPatch) -> Embedding:
-    made = Embedding()
+def models(monkeypatch: pytest.MonkeyPatch) -> list[Concepts]:
+    """Models that commands find, beside none that is real: m and n."""
+    made = [Concepts({}, id="m"), Concepts({}, id="n")]
 
-    from contextlib import asynccontextmanager
+    def of(each: Concepts) -> Model:
+        async def opened() -> Concepts:
+            return each
 
-    @asynccontextmanager
-    async def opened(home: Any) -> Any:
-        yield made
+        return Model(each.identity.id, each.identity.id, "offline", "", opened)
 
-    monkeypatch.setattr(kb_import, "open_keeper", opened)
+    monkeypatch.setattr(opening, "models_of", lambda around: Models([of(each) for each in made], "m"))
     return made
 
 
@@ -229,6 +159,18 @@ def test_a_working_directory_that_nobody_accepted_gives_no_bases_and_gets_none(
     assert "not used" in kb("list", "planted", code=2)[1]
     for words in (("new", "X"), ("add", "knowledge/planted"), ("import", "knowledge/planted")):
         assert "nothing was written" in kb(*words, code=2)[1]
+    for words in (
+        ("search", "planted", "x"),
+        ("explain", "planted", "--message", "x"),
+        ("check", "planted"),
+        ("edit", "planted", "a", "--set", "x=1"),
+        ("undo", "planted"),
+        ("approve", "planted", "--on"),
+        ("export", "planted", "--out", "x.json"),
+        ("embed", "planted"),
+    ):
+        assert "not used" in kb(*words, code=2)[1], words
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["knowledge", "plugins"]
     assert sorted(each.name for each in (tmp_path / "knowledge").iterdir()) == ["planted", "registry.json"]
 
 
@@ -270,14 +212,16 @@ def test_a_folder_and_an_archive_come_with_their_media(home: Path, kb: Said, tmp
 
 
 def test_a_lorebook_of_others_is_imported_and_exported(home: Path, kb: Said, tmp_path: Path) -> None:
-    (tmp_path / "book.json").write_text('{"lines": ["one", "", "three"]}')
-    report, _ = kb("import", "book.json", "--json")
+    entries = {"0": {"uid": 0, "key": ["dragon"], "content": "one", "x": 1}, "1": 5, "2": {"uid": 2, "content": "two"}}
+    (tmp_path / "book.json").write_text(json.dumps({"entries": entries}))
+    report, _ = kb("import", "book.json", "--id", "book", "--json")
     (found,) = report["imported"]
-    assert (found["kind"], found["base"], found["created"]) == ("lines", "book-1", 2)
-    assert [each["where"] for each in found["problems"]] == ["lines[1]"]
-    assert "is empty" in kb("import", "book.json", "--strict", "--id", "x", code=2)[1]
-    kb("export", "book-1", "--out", "out.json", "--to", "world-info")
-    assert json.loads((tmp_path / "out.json").read_text())["entries"] == {"0": "one", "2": "three"}
+    assert (found["kind"], found["base"], found["created"]) == ("world_info", "book", 2)
+    assert [each["where"] for each in found["problems"]] == ["entries.1"]
+    assert "entries.1" in kb("import", "book.json", "--strict", "--id", "x", code=2)[1]
+    kb("export", "book", "--out", "out.json", "--to", "world-info")
+    del entries["1"]
+    assert json.loads((tmp_path / "out.json").read_text())["entries"] == entries
 
 
 def test_entries_whose_id_is_there_stay_unless_an_option_says_otherwise(home: Path, kb: Said, tmp_path: Path) -> None:
@@ -302,21 +246,29 @@ def test_entries_whose_id_is_there_stay_unless_an_option_says_otherwise(home: Pa
 def test_documents_become_a_base_and_a_changed_one_replaces_only_its_own_entries(
     home: Path, kb: Said, tmp_path: Path
 ) -> None:
-    (tmp_path / "notes.txt").write_text("one\ntwo\nthree")
-    report, _ = kb("import", "notes.txt", "--json")
+    (tmp_path / "notes").mkdir()
+    for name, text in (("a.md", "# Inn\nIt is warm.\n\n# Road\nIt is long."), ("b.txt", "A fox."), ("c.txt", "A hen.")):
+        (tmp_path / "notes" / name).write_text(text)
+    assert "--no-embed" in kb("import", "notes", code=2)[1], "documents want to be found by meaning"
+    report, _ = kb("import", "notes", "--no-embed", "--json")
     (found,) = report["imported"]
-    assert (found["kind"], found["base"], found["created"]) == ("documents", "notes", 3)
+    assert (found["kind"], found["base"], found["created"]) == ("documents", "notes", 4)
     base_file(tmp_path / "more.json", "x")
     kb("import", "more.json", "--into", "notes")
-    (tmp_path / "notes.txt").write_text("one\nTWO")
-    report, _ = kb("import", "notes.txt", "--into", "notes", "--json")
+    listed = kb("list", "notes", "--json")[0]["entries"]
+    fox = next(each["id"] for each in listed if "b.txt" in str(each) or each["name"] == "b")
+    kb("edit", "notes", fox, "--set", "content.value=A red fox.")
+    (tmp_path / "notes" / "a.md").write_text("# Inn\nIt is warm.\n\n# Road\nIt is short.")
+    (tmp_path / "notes" / "b.txt").write_text("A grey fox.")
+    (tmp_path / "notes" / "c.txt").unlink()
+    report, _ = kb("import", "notes", "--into", "notes", "--no-embed", "--json")
     (found,) = report["imported"]
-    assert (found["created"], found["changed"], found["same"], found["deleted"]) == (0, 1, 1, 1)
-    assert {each["where"] for each in found["problems"]} == {"c.txt", "e", "m"}
-    left = [each["id"] for each in kb("list", "notes", "--json")[0]["entries"]]
-    assert left == ["notes.txt-0", "notes.txt-1", "a", "b"]
-    report, _ = kb("import", "notes.txt", "--into", "notes", "--existing", "replace", "--remove-missing", "--json")
-    assert {each["where"] for each in report["imported"][0]["problems"]} == {"c.txt"}
+    again = ("import", "notes", "--into", "notes", "--no-embed")
+    assert (found["created"], found["deleted"]) == (2, 1)
+    assert {each["where"] for each in found["problems"]} == {fox, "notes/c.txt"}
+    assert {"a", "b", fox} < {each["id"] for each in kb("list", "notes", "--json")[0]["entries"]}
+    report, _ = kb(*again, "--existing", "replace", "--remove-missing", "--json")
+    assert (report["imported"][0]["problems"], report["imported"][0]["deleted"]) == ([], 2)
 
 
 @pytest.mark.parametrize(
@@ -342,32 +294,20 @@ def test_options_that_make_no_sense_are_refused_before_anything_is_written(
 # --- models ---------------------------------------------------------------------------------------------------------
 
 
-<<<<<<< HEAD
 def archive(tmp_path: Path, model: str, recorded: str) -> str:
     base = base_of({"kb_id": "w", "embedding_model_id": recorded}, ENTRIES)
-    rows = np.ones((1, 4), np.float32) / 2
+    rows = np.ones((1, 16), np.float32) / 4
     write_archive(tmp_path / "v.zip", base, vectors=[VectorSet(model, ["a"], [""], rows)])
     return "v.zip"
 
 
+def model_of(home: Path, base: str) -> Any:
+    document = json.loads((home / "knowledge" / base / "knowledge.json").read_text())
+    return document.get("embedding_model_id")
+
+
 def test_a_base_of_another_model_asks_and_without_a_screen_names_both_options(
-    home: Path, kb: Said, tmp_path: Path, keeper: Embedding
-=======
-def test_an_edit_that_ctrl_c_ends_is_not_lost(home: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object, **__: object) -> bool:
-        raise click.Abort
-
-    monkeypatch.setattr(click, "confirm", interrupted)
-    editor = Editor(monkeypatch, '{"id": "dragon", "content": 7}')
-    code, _, err = run("edit", "world", "dragon")
-    assert code == 6
-    assert str(editor.files[0]) in err
-    editor.files[0].unlink()
-
-
-def test_an_edit_of_what_somebody_changed_meanwhile_is_not_lost_and_undoes_nothing(
-    home: Path, run: Run, monkeypatch: pytest.MonkeyPatch
->>>>>>> w-store
+    home: Path, kb: Said, tmp_path: Path, models: list[Concepts]
 ) -> None:
     file = archive(tmp_path, "ada", "ada")
     said = kb("import", file, code=2)[1]
@@ -375,8 +315,8 @@ def test_an_edit_of_what_somebody_changed_meanwhile_is_not_lost_and_undoes_nothi
         "'ada'",
         "not here",
         "1 of 2 entries",
-        "about 4 tokens (test)",
-        "m@1/4, n/8",
+        "about 5 tokens (estimate)",
+        "m/16, n/16",
         "--embed MODEL",
         "--no-embed",
     ):
@@ -385,15 +325,15 @@ def test_an_edit_of_what_somebody_changed_meanwhile_is_not_lost_and_undoes_nothi
     report, _ = kb("import", file, "--no-embed", "--json")
     assert report["imported"][0]["vectors"] == 0
     report, _ = kb("import", file, "--id", "w2", "--embed", "m", "--json")
-    assert (report["imported"][0]["vectors"], keeper.embedded) == (2, [("w2", "m@1/4")])
+    assert report["imported"][0]["vectors"] == 1, "an entry without a text has none"
+    assert model_of(home, "w2") == "m/16"
 
 
 def test_vectors_of_a_model_that_is_here_are_used_without_a_question(
-    home: Path, kb: Said, tmp_path: Path, keeper: Embedding
+    home: Path, kb: Said, tmp_path: Path, models: list[Concepts]
 ) -> None:
-    report, _ = kb("import", archive(tmp_path, "m@1/4", "m@1/4"), "--json")
-    assert (report["imported"][0]["vectors"], keeper.embedded) == (1, [])
-    assert (home / "knowledge" / "w" / "vectors").is_dir()
+    report, _ = kb("import", archive(tmp_path, "m/16", "m/16"), "--json")
+    assert (report["imported"][0]["vectors"], models[0].asked) == (1, [])
     kb("export", "w", "--vectors", "--out", "again.zip")
     with zipfile.ZipFile(tmp_path / "again.zip") as found:
         assert len([name for name in found.namelist() if name.startswith("vectors/")]) == 2
@@ -401,16 +341,24 @@ def test_vectors_of_a_model_that_is_here_are_used_without_a_question(
     assert "has no vectors" in kb("export", "empty", "--vectors", "--out", "e.zip", code=2)[1]
 
 
-@pytest.mark.parametrize(("answer", "embedded"), [("n/8\n", [("w", "n/8")]), ("no\n", []), ("cancel\n", None)])
+@pytest.mark.parametrize(("answer", "model"), [("n/16\n", "n/16"), ("no\n", "ada"), ("cancel\n", None)])
 def test_on_a_terminal_the_answer_decides(
-    home: Path, kb: Said, tmp_path: Path, keeper: Embedding, monkeypatch: pytest.MonkeyPatch, answer: str, embedded: Any
+    home: Path,
+    kb: Said,
+    tmp_path: Path,
+    models: list[Concepts],
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+    model: str | None,
 ) -> None:
     monkeypatch.setattr(kb_import, "is_terminal", lambda stream: True)
     monkeypatch.setattr("click.prompt", lambda *_, **__: answer.strip())
     file = archive(tmp_path, "ada", "ada")
-    kb("import", file, code=6 if embedded is None else 0)
-    assert (home / "knowledge" / "w").exists() == (embedded is not None)
-    assert keeper.embedded == (embedded or [])
+    said = kb("import", file, code=6 if model is None else 0)[1]
+    assert "1 of 2 entries" in said
+    assert (home / "knowledge" / "w").exists() == (model is not None)
+    assert model is None or model_of(home, "w") == model
+    assert any(asked for asked in models[1].asked) == (model == "n/16")
 
 
 # --- export and safety ----------------------------------------------------------------------------------------------
@@ -494,9 +442,11 @@ def test_a_crafted_archive_is_one_error_and_leaves_nothing(home: Path, kb: Said,
 def test_an_id_of_a_base_chooses_no_folder_outside_of_the_home(home: Path, kb: Said, tmp_path: Path) -> None:
     for number, base_id in enumerate(("../../evil", "/etc/evil", "registry.json", ".hidden", "a\n\x1b[2Jb")):
         base_file(tmp_path / f"{number}.json", base_id)
-        kb("import", f"{number}.json")
+        said = kb("import", f"{number}.json", code=2 if "\n" in base_id else 0)[1]
+        assert "\x1b" not in said
+        assert "\n" not in base_id or "--id" in said
     folders = sorted((home / "knowledge").iterdir())
-    assert len(folders) == 5
+    assert len(folders) == 4
     assert all(folder.is_dir() and (folder / "knowledge.json").exists() for folder in folders)
     text, _ = kb("list")
     assert "\x1b" not in text

@@ -96,7 +96,7 @@ def test_fields_are_set_as_json_or_text_and_removed(home: Path, run: Run, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("nowhere", "dragon", "--set", "a=1"), "no knowledge base"),
+        (("nowhere", "dragon", "--set", "a=1"), "no global base"),
         (("world", "none", "--set", "a=1"), "--create"),
         (("world", "dragon", "--set", "usage_metadata.priority=high"), "usage_metadata.priority"),
         (("world", "dragon", "--set", "id=other"), "must be 'dragon'"),
@@ -120,6 +120,37 @@ def test_an_entry_is_made_where_that_is_meant(home: Path, run: Run) -> None:
     assert kept(home, "new") == {"id": "new", "content": {"value": "x"}}
     assert run("undo", "world", "new")[0] == 0
     assert kept(home, "new") is None
+
+
+@pytest.mark.parametrize(
+    "named", ["forest", "wood", "The Forest", "{}/forest-folder", "{}/forest-folder/knowledge.json"]
+)
+def test_a_base_that_only_lies_in_a_folder_is_taken_up_by_whatever_name(
+    tmp_path: Path, home: Path, run: Run, named: str
+) -> None:
+    file = tmp_path / "forest-folder" / "knowledge.json"
+    file.parent.mkdir()
+    entries = [{"id": "owl", "content": {"value": "hoots"}}]
+    file.write_text(json.dumps({"kb_id": "forest", "kb_displayName": "The Forest", "entries": entries}))
+    (home / "knowledge").mkdir()
+    rows = [{"id": "wood", "path": str(file.parent)}]
+    (home / "knowledge" / "registry.json").write_text(json.dumps({"bases": rows}))
+    base = named.format(tmp_path)
+    assert run("edit", base, "owl", "--set", "content.value=sleeps")[0] == 0
+    assert json.loads(file.read_text())["entries"][0]["content"]["value"] == "sleeps"
+    assert run("undo", base, "owl")[0] == 0
+    assert json.loads(file.read_text())["entries"][0]["content"]["value"] == "hoots"
+
+
+def test_a_base_whose_file_is_broken_and_was_never_read_says_line_and_field(home: Path, run: Run) -> None:
+    folder = home / "knowledge" / "forest"
+    folder.mkdir(parents=True)
+    (folder / "knowledge.json").write_text('{"kb_id": "forest", "entries": [\n {"id": 5}]}')
+    for words in (("edit", "forest", "owl", "--set", "a=1"), ("undo", "forest")):
+        code, _, err = run(*words)
+        assert (code, "line 2" in err, "entries[0].id" in err) == (2, True, True), err
+        assert "last good state" not in err
+    assert "5" in (folder / "knowledge.json").read_text()
 
 
 class Editor:
@@ -226,7 +257,7 @@ def test_where_nothing_is_kept_that_is_said_and_nothing_is_made(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert invoke(("--home", str(tmp_path), "kb", "undo", "world")) == 2
-    assert "keeps no knowledge bases" in capfd.readouterr().err
+    assert "no global base" in capfd.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

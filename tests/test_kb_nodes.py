@@ -67,16 +67,19 @@ async def test_searching_nodes_say_how_they_search_and_give_entries_with_their_t
 ) -> None:
     async with opened(home, knowledge, "kb", ["kb.read:world"]) as host:
         found = await node(host, "hybrid_search", knowledgeBase="world", query="inn", k=2, tags="a, b")
-        assert [entry["id"] for entry in found["entries"]] == ["gate", "inn"]
+        assert [entry["id"] for entry in found["caiu_list"]] == ["gate", "inn"]
         assert found["text"] == "The gate is shut\n\nThe inn is open"
         assert found["notes"] == ["a note"]
-        assert knowledge.asked == [("search", WORLD, Query("inn", None, "hybrid", 2), Filters(None, False, ("a", "b")))]
+        assert knowledge.asked == [
+            ("search", WORLD, Query("inn", None, "hybrid", 2), Filters(None, False, ("a", "b"))),
+            ("list", WORLD, Filters(None, True), ["gate", "inn"]),
+        ]
         await node(host, "semantic_retriever", {"knowledgeBase": {"id": "world"}}, query="inn")
         await node(host, "vector_search", knowledgeBase="world", vector=[1, 0.5], session="s")
-        asked = [(place, query) for _, place, query, _ in knowledge.asked[1:]]
+        asked = [(place, query) for kind, place, query, _ in knowledge.asked[1:] if kind == "search"]
         vector = Query("", [1.0, 0.5], "semantic", 10)
         assert asked == [(WORLD, Query("inn", None, "semantic", 10)), (Place("local", "world", "s"), vector)]
-        assert (await node(host, "hybrid_search", knowledgeBase="world", query="x", minimum=0.6))["entries"] == []
+        assert (await node(host, "hybrid_search", knowledgeBase="world", query="x", minimum=0.6))["caiu_list"] == []
 
 
 async def test_a_rag_source_numbers_what_it_found(home: Path, knowledge: FakeKnowledge) -> None:
@@ -91,8 +94,8 @@ async def test_a_static_base_gives_all_entries_the_most_important_last(home: Pat
         knowledge.keep("world", f"more-{number:03}", "x", priority=7)
     async with opened(home, knowledge, "kb", ["kb.read:world"]) as host:
         given = await node(host, "static_knowledge_base", knowledgeBase="world")
-        assert [entry["id"] for entry in given["entries"]] == ["inn", *(f"more-{n:03}" for n in range(150)), "gate"]
-        assert len((await node(host, "static_knowledge_base", knowledgeBase="world", limit=120))["entries"]) == 120
+        assert [entry["id"] for entry in given["caiu_list"]] == ["inn", *(f"more-{n:03}" for n in range(150)), "gate"]
+        assert len((await node(host, "static_knowledge_base", knowledgeBase="world", limit=120))["caiu_list"]) == 120
 
 
 async def test_activation_passes_the_conversation_on_and_explains_the_answer(
@@ -109,7 +112,14 @@ async def test_activation_passes_the_conversation_on_and_explains_the_answer(
     async with opened(home, knowledge, "kb", ["kb.read:world", "kb.read:town"]) as host:
         history = [{"name": "Ann", "is_user": True, "mes": "hello"}, {"role": "assistant", "content": "hi"}]
         given = await node(
-            host, "keyword_matcher", knowledgeBase="world, town", messages=history, text="now", budget=0, seed=3
+            host,
+            "keyword_matcher",
+            knowledgeBase="world, town",
+            history_messages=history,
+            current_user_input="now",
+            session_state=[{"name": "Bo", "description": "tall", "variables": {"x": 1}}],
+            budget=0,
+            seed=3,
         )
         assert given["text"] == "The inn"
         assert given["explanation"].splitlines() == [
@@ -122,9 +132,11 @@ async def test_activation_passes_the_conversation_on_and_explains_the_answer(
         assert request["messages"] == [
             {"role": "user", "content": "hello", "name": "Ann"},
             {"role": "assistant", "content": "hi", "name": ""},
-            {"role": "user", "content": "now", "name": ""},
+            {"role": "user", "content": "now"},
         ]
         assert (request["budget"], request["seed"], request["settings"]) == (None, 3, {"semantic": False})
+        assert (request["character"], request["texts"]) == ("Bo", {"character_description": "tall"})
+        assert request["variables"] == {"x": 1}
 
 
 async def test_vectors_are_made_in_parts_of_what_one_call_takes(home: Path, knowledge: FakeKnowledge) -> None:
@@ -137,17 +149,28 @@ async def test_vectors_are_made_in_parts_of_what_one_call_takes(home: Path, know
 async def test_the_assembler_takes_active_entries_and_hits_each_once(home: Path, knowledge: FakeKnowledge) -> None:
     knowledge.answer = {
         "messages": [{"role": "system", "content": "x"}, {"role": "user", "content": [{"type": "text", "text": "y"}]}],
-        "text": None, "parameters": {"temperature": 1}, "tokens": 2, "report": [],
+        "text": None, "parameters": {"temperature": 1}, "tokens": 2, "report": [], "notes": [],
     }  # fmt: skip
     async with opened(home, knowledge, "kb", ["kb.read:world"]) as host:
         active = {"base": "world", "entry": "inn", "text": "The inn"}
         hit = {"id": "gate", "content": "The gate", "priority": 9}
-        given = await node(host, "context_assembler", entries=[[active], [hit, active]], userInput="hello")
-        assert json.loads(given["messages"]) == knowledge.answer["messages"]
+        own = {"id": "own", "content": {"value": "Own"}, "usage_metadata": {"depth_offset": 2, "role": "system"}}
+        given = await node(
+            host,
+            "context_assembler",
+            {"template": {"blocks": []}},
+            lore_caiu_list_main=[[active], [hit, active]],
+            lore_caiu_list_aux=[own],
+            static_text_inputs=["a", "b"],
+            current_user_input="hello",
+        )
+        assert json.loads(given["prompt_data"]) == knowledge.answer["messages"]
         assert given["prompt"] == "system: x\n\nuser: y"
         request = knowledge.asked[0][1]
-        assert [entry["text"] for entry in request["active"]] == ["The inn", "The gate"]
-        assert (request["user_input"], request["budget"]) == ("hello", None)
+        assert [entry["text"] for entry in request["active"]] == ["The inn", "The gate", "Own"]
+        assert (request["active"][2]["depth"], request["active"][2]["role"]) == (2, "system")
+        assert request["texts"] == {"static_text_0": "a", "static_text_1": "b"}
+        assert (request["user_input"], request["budget"], request["template"]) == ("hello", None, {"blocks": []})
 
 
 async def test_a_node_without_its_grant_says_what_to_do(home: Path, knowledge: FakeKnowledge) -> None:
@@ -158,16 +181,24 @@ async def test_a_node_without_its_grant_says_what_to_do(home: Path, knowledge: F
         assert knowledge.asked == []
         assert "'knowledgeBase' is missing" in await failure(host, "hybrid_search", query="x")
         assert "role is 'tool'" in await failure(
-            host, "activate", knowledgeBase="world", messages=[{"role": "tool", "content": ""}]
+            host, "activate", knowledgeBase="world", history_messages=[{"role": "tool", "content": ""}]
         )
 
 
-async def test_variables_and_rules_are_applied_in_the_guest(home: Path, knowledge: FakeKnowledge) -> None:
-    async with opened(home, knowledge, "kb", []) as host:
+async def test_macros_are_carried_out_by_the_host_and_rules_in_the_guest(home: Path, knowledge: FakeKnowledge) -> None:
+    knowledge.answer = {"text": "Ann has 3", "variables": {"n": "3"}, "note": ""}
+    async with opened(home, knowledge, "kb", ["kb.read:world"]) as host:
         given = await node(
-            host, "variable_applicator", text="{{ name }} has {{n}} of {{what}}", variables={"name": "Ann", "n": 3}
+            host,
+            "variable_applicator",
+            {"syntax": "story", "values": {"a": "b"}},
+            template="{{user}} has {{n}}",
+            session_state=[{"user": "Ann", "variables": {"n": 3}}],
         )
-        assert given == {"text": "Ann has 3 of {{what}}", "missing": ["what"]}
+        assert given == knowledge.answer
+        request = knowledge.asked[0][1]
+        assert (request["syntax"], request["user"], request["values"]) == ("story", "Ann", {"a": "b"})
+        assert request["variables"] == {"n": 3}
         rules = [{"pattern": "b+", "replacement": "<$&>", "name": "bs"}, {"pattern": "x", "replacement": ""}]
         assert await node(host, "dynamic_regex_applicator", text="abba b", rules=rules) == {
             "text": "a<bb>a <b>", "applied": ["bs"]
@@ -274,7 +305,7 @@ async def test_loaders_give_bases_cards_and_files_that_were_granted(home: Path, 
     files.joinpath("chats/tree.json").write_text(json.dumps(tree))
     scripts = [{"scriptName": "s", "findRegex": "/a+/gi", "replaceString": "<{{match}}>", "disabled": False}]
     files.joinpath("rules.json").write_text(json.dumps(scripts))
-    knowledge.extensions = {"character_card": {"spec": "chara_card_v2", "data": {"name": "Bo"}}}
+    knowledge.extensions = {"card": {"document": {"spec": "chara_card_v2", "data": {"name": "Bo"}}}}
     async with opened(home, knowledge, "core-loaders", ["kb.read:world", "files.read:user://"]) as host:
         book = (await node(host, "world_book_loader", {"worldBookResource": "world"}))["worldBookData"]
         assert [entry["content"]["value"] for entry in book["entries"]] == ["The gate is shut", "The inn is open"]

@@ -121,6 +121,9 @@ def test_a_second_embed_makes_only_what_is_missing(run: Callable[..., tuple[int,
     assert json.loads(run("search", "world", ASKED, "--mode", "semantic", "--json")[1])["hits"][0]["id"] != ("wyrm"), (
         "the vector of another text is not used"
     )
+    assert json.loads(run("embed", "world", "--json")[1])["made"] == 0, "the search made what was missing"
+    document["entries"][0]["content"]["value"] = "It came back."
+    (home / "knowledge/world/knowledge.json").write_text(json.dumps(document))
     assert json.loads(run("embed", "world", "--json")[1])["made"] == 1
 
 
@@ -130,17 +133,30 @@ def test_filters_narrow_a_search(run: Callable[..., tuple[int, str, str]]) -> No
     assert json.loads(run("search", "world", "dragon", "--type", "fact", "--json")[1])["hits"] == []
 
 
-def test_a_folder_that_is_no_global_base_is_searched_with_its_own_vectors(
+def test_a_folder_that_is_no_global_base_is_searched_by_words(
     run: Callable[..., tuple[int, str, str]], home: Path, tmp_path: Path
 ) -> None:
-    run("embed", "world")
     elsewhere = tmp_path / "elsewhere"
     (home / "knowledge/world").rename(elsewhere)
-    found = json.loads(run("search", str(elsewhere), ASKED, "--json")[1])
-    assert found["mode"] == "hybrid"
-    assert found["hits"][0]["id"] == "wyrm"
-    (elsewhere / "vectors").rename(tmp_path / "away")
-    assert json.loads(run("search", str(elsewhere), "dragon", "--json")[1])["mode"] == "keyword"
+    found = json.loads(run("search", str(elsewhere), "dragon", "--json")[1])
+    assert (found["base"], found["mode"], found["hits"][0]["id"]) == ("world", "keyword", "wyrm")
+
+
+def test_a_base_whose_file_is_broken_is_searched_as_it_was_and_says_so(
+    run: Callable[..., tuple[int, str, str]], home: Path
+) -> None:
+    assert run("search", "world", "dragon")[0] == 0
+    file = home / "knowledge/world/knowledge.json"
+    for text, said in (('{"kb_id": "world", "entries": [\n{"id": 7}]}', "line 2"), ('{"kb_id": "wor', "line 1")):
+        file.write_text(text)
+        code, out, err = run("search", "world", "dragon")
+        assert (code, "Red dragon" in out, said in err, "last good state" in err) == (0, True, True, True), err
+        assert file.read_text() == text
+    file.unlink()
+    code, out, err = run("search", "world", "dragon")
+    assert (code, "Red dragon" in out, "is gone" in err) == (0, True, True), err
+    assert run("export", "world", "--out", str(home / "again.json"))[0] == 0
+    assert len(json.loads((home / "again.json").read_text())["entries"]) == len(ENTRIES)
 
 
 @pytest.mark.parametrize(

@@ -447,6 +447,10 @@ async def test_what_is_remembered_of_a_session_is_compared_and_bounded(db: Datab
         await sessions.put(WORLD, "s", "a", document("a", "x" * 3000))
     for session in ("t", "u"):
         await sessions.keep_state(WORLD, session, b"", expect=0)
+    # Who only remembers something takes no overlay away; who has one of its own does.
+    assert len(await sessions.overlay(WORLD, "s")) == 2
+    for session in ("t", "u"):
+        await sessions.put(WORLD, session, "a", None)
     assert await sessions.state(WORLD, "s") == (b"", 0)
     assert await sessions.overlay(WORLD, "s") == []
     with pytest.raises(NoSuchError):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
 from tests.retrieval_bases import entry_of
 
 from innkeeper.knowledge.embedding.interface import ModelIdentity
-from innkeeper.knowledge.retrieval import likeness, live, nearest, vectors
+from innkeeper.knowledge.retrieval import live, nearest, vectors
 from innkeeper.knowledge.retrieval.interface import Filters, Indexed, Mode, Removed
 from innkeeper.knowledge.retrieval.retriever import Retriever
 from innkeeper.knowledge.text.blob import entry_terms
@@ -35,8 +36,7 @@ QUERIES = clustered(40, seed=1)
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a base of 1,000 vectors were large."""
-    for module in (likeness, live):
-        monkeypatch.setattr(module, "EXACT", 1000 * DIMENSION)
+    monkeypatch.setattr(vectors, "EXACT", 1000 * DIMENSION)
 
 
 def item(number: int, *, tags: tuple[str, ...] = (), version: int = 0) -> Indexed:
@@ -157,6 +157,47 @@ def test_hybrid_search_with_an_index_gives_what_it_gives_without(large: Retrieve
         other = large.search(texts[at % 3], 10, vector=query, exact=True)
         assert not one.exact
         assert len({hit.id for hit in one.hits} & {hit.id for hit in other.hits}) >= 9
+
+
+def test_an_index_that_misses_too_much_is_not_used_and_not_built_again(
+    small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nearest, "RECALL", 1.1)
+    retriever = Retriever.build([item(at) for at in range(NUMBER)], MODEL)
+    retriever.upkeep()
+    assert not retriever.wants_upkeep
+    assert retriever.search("", vector=QUERIES[0], mode=Mode.SEMANTIC).exact
+    assert recall(retriever) == 1
+    retriever.apply([Indexed(f"more{at}", BLANK, VECTORS[at % NUMBER]) for at in range(NUMBER + 1)])
+    assert retriever.wants_upkeep
+    monkeypatch.setattr(nearest, "RECALL", 0.9)
+    retriever.upkeep()
+    assert not retriever.search("", vector=QUERIES[0], mode=Mode.SEMANTIC).exact
+
+
+def test_an_index_keeps_as_many_candidates_as_it_needs_to_find_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = np.random.default_rng(3)
+    hard = chance.standard_normal((2000, 64)).astype(np.float32) + 2
+    hard /= np.linalg.norm(hard, axis=1, keepdims=True)
+    asked: list[int] = []
+    recall_of = nearest._recall
+
+    def counted(index: Any, *arguments: Any) -> float:
+        asked.append(index.expansion_search)
+        return recall_of(index, *arguments)
+
+    monkeypatch.setattr(nearest, "_recall", counted)
+    monkeypatch.setattr(nearest, "EF", (10, 1000))
+    made = nearest.build_nearest(hard, np.arange(2000, dtype=np.int32), 2000, lambda: False)
+    assert made is not None
+    assert made.usable
+    assert asked == [10, 1000]
+
+
+def test_a_base_whose_vectors_were_all_removed_needs_no_index() -> None:
+    made = nearest.build_nearest(VECTORS, np.zeros(0, np.int32), 0, lambda: False)
+    assert made is not None
+    assert not made.usable
 
 
 def test_the_same_vectors_make_the_same_index() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from innkeeper.knowledge.retrieval.calibration import (
     read_calibration,
 )
 from innkeeper.knowledge.retrieval.competence import measure, presumed
-from innkeeper.knowledge.retrieval.interface import Mode
+from innkeeper.knowledge.retrieval.interface import Filters, Mode
 from innkeeper.knowledge.retrieval.kept import KeptSearch, calibration_in, identity_of, with_calibration
 from innkeeper.knowledge.retrieval.probing import calibrated, probes
 from innkeeper.knowledge.retrieval.retriever import Retriever
@@ -159,6 +160,7 @@ class Row:
 class State:
     model: str
     info: dict[str, Any] = field(default_factory=dict)
+    entries: int = 0
 
 
 def row(id: str, text: str, **more: Any) -> Row:
@@ -178,6 +180,43 @@ def test_a_search_follows_the_rows_of_a_store() -> None:
     assert [hit.id for hit in answer.hits] == ["a"]
     assert answer.hits[0].cosine == pytest.approx(1, abs=1e-3)
     assert search.cost > 0
+
+
+@pytest.mark.parametrize("piece", [1, 3, 100])
+def test_a_search_that_is_made_a_few_entries_at_a_time_is_that_of_all_at_once(
+    piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "_PIECE", piece)
+    rows = [row(f"e{at}", f"dragon {at} 红龙", management_metadata={"tags": ["t"] * (at % 2)}) for at in range(8)]
+    rows.append(Row("none", rows[0].document, rows[0].terms, None))
+    search = KeptSearch()
+    search.build(State("concepts/16"), iter(rows))
+    other = KeptSearch()
+    other.build(State("concepts/16"), iter(()))
+    other.apply(State("concepts/16"), rows, [])
+    for filters in (Filters(), Filters(tags=["t"])):
+        answers = [
+            each.retriever.search("dragon 3 红龙", vector=vector_of("dragon 3 红龙"), filters=filters)
+            for each in (search, other)
+        ]
+        assert answers[0] == answers[1]
+        assert len(answers[0].hits) == (4 if filters.tags else 9)
+    assert search.retriever.embedded == other.retriever.embedded == 8
+    assert search.retriever.calibration is not None
+
+
+def test_the_collector_has_nothing_to_look_at_in_a_search_however_many_entries_it_has() -> None:
+    before, after = KeptSearch(), KeptSearch()
+    rows = [row(f"e{at}", f"dragon {at}", management_metadata={"tags": ["t", "u"]}) for at in range(500)]
+    before.build(State("concepts/16"), iter(rows[:1]))
+    gc.collect()
+    known = len(gc.get_objects())
+    after.build(State("concepts/16"), iter(rows))
+    # Once to learn that the inner ones hold nothing, once for the outer ones.
+    gc.collect()
+    gc.collect()
+    assert len(gc.get_objects()) - known < 100
+    assert len(after.retriever) == 500
 
 
 def test_what_a_search_knows_of_a_row_is_what_its_entry_says() -> None:
@@ -276,3 +315,29 @@ async def test_upkeep_that_takes_a_minute_does_not_hold_up_the_end_of_the_host()
             assert await trio.to_thread.run_sync(entered.wait, 15)
             nursery.cancel_scope.cancel()
         assert await trio.to_thread.run_sync(told.wait, 15)
+
+
+async def test_upkeep_that_fails_is_said_once_and_holds_up_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+    kept = trio.Event()
+
+    class Broken:
+        wants_upkeep = True
+
+        def upkeep(self, stop: threading.Event) -> None:
+            raise MemoryError
+
+    class Fine(Broken):
+        rounds = 0
+
+        def upkeep(self, stop: threading.Event) -> None:
+            self.rounds += 1
+            if self.rounds == 3:
+                trio.from_thread.run_sync(kept.set)
+
+    each = [Broken(), Fine()]
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: serve(lambda: each, trio.CapacityLimiter(1), every=0.01))  # type: ignore[arg-type, return-value]
+            await kept.wait()
+            nursery.cancel_scope.cancel()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]

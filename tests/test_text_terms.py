@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from innkeeper.knowledge.model.entry import Entry, read_entry
 from innkeeper.knowledge.text import terms
-from innkeeper.knowledge.text.blob import FIELDS, entry_terms, read_terms
+from innkeeper.knowledge.text.blob import FIELDS, entry_terms, read_many, read_terms
 from innkeeper.knowledge.text.folding import folded, without_accents
 from innkeeper.knowledge.text.scripts import UNSPACED, main_script, runs
 from innkeeper.knowledge.text.terms import content_terms, entry_keys, name_terms, query_terms, term_id
@@ -223,3 +223,29 @@ def test_terms_have_the_same_numbers_in_every_process() -> None:
     code = "from innkeeper.knowledge.text.terms import term_id; print([term_id('dragon'), term_id('龙')])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60).stdout
     assert json.loads(said) == [term_id("dragon"), term_id("龙")]
+
+
+@settings(deadline=None)
+@given(st.lists(TEXTS, max_size=5))
+def test_terms_that_are_read_together_are_those_that_are_read_one_by_one(texts: list[str]) -> None:
+    blobs = [entry_terms(entry(content={"value": text.encode("utf-8", "replace").decode()})) for text in texts]
+    many, each = read_many(blobs), [read_terms(blob) for blob in blobs]
+    ends = np.cumsum(many.sizes)[:-1]
+    assert many.lengths.tolist() == [one.length for one in each]
+    assert [part.tolist() for part in np.split(many.ids, ends)][: len(each)] == [one.ids.tolist() for one in each]
+    counts = [part.tolist() for part in np.split(many.counts, ends, axis=1)][: len(each)]
+    assert counts == [one.counts.tolist() for one in each]
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=60), st.integers(0, 2), st.booleans())
+def test_what_is_refused_of_one_entry_is_refused_among_many(data: bytes, at: int, begun: bool) -> None:
+    good = [entry_terms(entry(content={"value": text})) for text in ("a red dragon", "", "an inn")]
+    bad = struct.pack("<B3xII", 1, len(data) // 11, 5) + data if begun else data
+    try:
+        read_terms(bad)
+    except ValueError as error:
+        with pytest.raises(ValueError, match=str(error)):
+            read_many([*good[:at], bad, *good[at:]])
+    else:
+        assert len(read_many([*good[:at], bad, *good[at:]]).sizes) == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -59,6 +60,34 @@ def test_the_sample_workflow_runs_from_an_empty_folder_after_an_install_of_the_w
     assert report.startswith("The text has ")
     assert "How often it mentions" in report
     assert list(empty.iterdir()) == []
+
+    # The demo's world is imported as any base is; nothing came along that would give a plugin a right to it.
+    shutil.copytree(ROOT / "docs" / "demo" / "lore" / "en", sample / "lore")
+    run(innkeeper, "kb", "import", sample / "lore", "--no-embed", cwd=empty, env=alone)
+    for name in ("set-the-scene.json", "chat.en.json"):
+        shutil.copy(ROOT / "docs" / "demo" / name, sample)
+    asked = ("run", sample / "set-the-scene.json", "--input-file", f"chat={sample / 'chat.en.json'}")
+    scene = (*asked, "--input", "book=lantern-inn", "--json")
+    refused = subprocess.run(
+        (innkeeper, *scene), cwd=empty, env=alone, capture_output=True, encoding="utf-8", check=False, timeout=PATIENCE
+    )
+    assert refused.returncode != 0
+    assert "innkeeper grant" in refused.stdout
+    granted = json.loads(run(innkeeper, "grants", "--json", cwd=empty, env=alone))["grants"]
+    assert {each["id"]: each["state"] for each in granted}.get("kb", "none") == "none"
+    run(innkeeper, "grant", "kb", "--yes", "--only", "kb.read:lantern-inn", cwd=empty, env=alone)
+    given = json.loads(run(innkeeper, *scene, cwd=empty, env=alone))["outputs"]
+    assert "The Honest Toll" in given["trace"]
+    assert "game master of the Lantern Inn" in given["prompt"]
+
+    # Regular expressions are tested in a guest that travels, too.
+    lines = (ROOT / "tests" / "worldinfo_cases_surprises.jsonl").read_text("utf-8").splitlines()
+    assert any('"/' in line for line in lines)
+    (sample / "cases.jsonl").write_text("\n".join(lines))
+    cases = run(
+        innkeeper, "kb", "cases", sample / "cases.jsonl", "--profile", "st-1.15", "--json", cwd=empty, env=alone
+    )
+    assert len(cases.splitlines()) == len(lines)
 
     # The guests of `innkeeper bench` travel as plugins do, and none of them is one.
     code = (

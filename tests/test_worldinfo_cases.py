@@ -231,3 +231,27 @@ def test_profiles_that_do_not_exist_and_files_that_are_not_there_are_usage(capfd
     assert invoke(["kb", "cases", str(path_of("sample")), "--profile", "st-9"]) == 2
     assert invoke(["kb", "cases", str(path_of("sample"))]) == 2
     assert "--profile" in capfd.readouterr().err
+
+
+def test_halves_of_surrogate_pairs_are_searched_and_come_out_as_they_are(
+    capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
+) -> None:
+    entries = [
+        {"uid": 0, "key": ["a"], "content": "c \ud800"},
+        {"uid": 1, "key": ["b\ud83d"], "content": "d"},
+        {"uid": 2, "key": ["/\ud83d$/"], "content": "e"},
+        {"uid": 3, "key": ["z\udfff"], "content": "f"},
+    ]
+    (tmp_path / "c.jsonl").write_text(json.dumps({"entries": entries, "chat": ["a b\ud83d"]}))
+    assert invoke(["kb", "cases", str(tmp_path / "c.jsonl"), "--profile", "st-1.15", "--json"]) == 0
+    answer = json.loads(capfdbinary.readouterr().out)
+    assert answer["activated"] == [0, 1, 2]
+    assert answer["before"] == "e\nd\nc \ud800"
+
+
+def test_a_budget_below_nothing_lets_nothing_in_and_a_cap_below_nothing_is_none() -> None:
+    entry = {"uid": 0, "key": ["a"], "content": "c"}
+    below = {"entries": [entry], "chat": ["a"], "settings": {"budget": -5}}
+    capped = {"entries": [entry], "chat": ["a"], "settings": {"budget_cap": -5}}
+    cases = read_cases("\n".join(map(json.dumps, (below, capped))).encode(), source="s")
+    assert [answer["activated"] for answer in run_cases(cases, None)] == [[], [0]]

@@ -20,7 +20,7 @@ from innkeeper.knowledge.worldinfo import scan as scanning
 from innkeeper.knowledge.worldinfo.activate import activate_st115
 from innkeeper.knowledge.worldinfo.books import Books
 from innkeeper.knowledge.worldinfo.decorators import split_decorators
-from innkeeper.knowledge.worldinfo.entry import WorldEntry, read_world_entry
+from innkeeper.knowledge.worldinfo.entry import MOST_GROUPS, WorldEntry, read_world_entry
 from innkeeper.knowledge.worldinfo.index import Word, WordIndex, Work, occurs
 from innkeeper.knowledge.worldinfo.javascript import rounded, trim
 from innkeeper.knowledge.worldinfo.keys import make_key
@@ -441,3 +441,16 @@ async def test_a_scan_that_waits_for_an_expression_can_be_cancelled() -> None:
     with trio.move_on_after(0.05) as scope:
         await activate_st115(made, replace(TALK, recursion=400), counter=Words(), regexes=Stuck())
     assert scope.cancelled_caught
+
+
+def test_an_entry_is_in_so_many_groups_and_no_more() -> None:
+    made = read_world_entry({"group": ",".join(map(str, range(5000)))})
+    assert len(made.groups) == MOST_GROUPS
+    assert made.groups[-1] == str(MOST_GROUPS - 1)
+
+
+def test_a_long_chat_without_enough_entries_still_reaches_delayed_levels() -> None:
+    delayed = [entry(0, [], constant=True, delayUntilRecursion=7), entry(1, ["nowhere"], delayUntilRecursion=1)]
+    scanned = run(delayed, *["x"] * 1000, recursive=True, min_activations=5)
+    assert uids(scanned) == [0]
+    assert scanned.notes == []

@@ -1,4 +1,4 @@
-"""Draws a run of the demo as docs/demo/run.svg: the table of its nodes and the first lines of its report.
+"""Draws a run of the demo as docs/demo/run.svg: the table of its nodes and the first lines of its trace.
 
     python docs/demo/record.py
 
@@ -19,9 +19,9 @@ from rich.text import Text
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent.parent
-COMMAND = ("innkeeper", "run", "docs/demo/read-the-docs.json", "--input-file", "text=docs/demo/text.md")
+COMMAND = ("innkeeper", "run", "docs/demo/set-the-scene.json", "--input-file", "chat=docs/demo/chat.en.json")
 REPORT_LINES = 18
-WIDTH = 104
+WIDTH = 116
 
 # The picture brings its background along, so it reads the same on a white page and on a dark one.
 THEME = TerminalTheme(
@@ -37,8 +37,8 @@ def run() -> list[str]:
     python = [sys.executable, "-m", "innkeeper", *COMMAND[1:]]
     ended = subprocess.run(python, cwd=ROOT, capture_output=True, check=True, encoding="utf-8")  # noqa: S603
     lines = ended.stdout.split("\n")
-    shown = lines.index("== report ==") + 1 + REPORT_LINES
-    return [*lines[:shown], "..."]
+    shown = lines.index("== trace ==") + 1 + REPORT_LINES
+    return [*(line if len(line) <= WIDTH else line[: WIDTH - 3] + "..." for line in lines[:shown]), "..."]
 
 
 def coloured(line: str, first: bool) -> Text:
@@ -48,9 +48,10 @@ def coloured(line: str, first: bool) -> Text:
         # Word by word: each then has a place of its own in the picture, whatever the font's width.
         text.highlight_regex(r"\S+(?: \S+)*", "bold")
     text.highlight_regex(r"\bcomplete$", "green")
-    text.highlight_regex(r"\bcore:\w+", "blue")
-    text.highlight_regex(r"\bcore-\w+", "cyan")
-    text.highlight_regex("▇+", "yellow")
+    text.highlight_regex(r"\b(?:core|kb):\w+", "blue")
+    text.highlight_regex(r"(?<= )kb(?= )", "cyan")
+    text.highlight_regex(r"^active\b", "green")
+    text.highlight_regex(r"^(?:condition|budget)\b", "yellow")
     return text
 
 

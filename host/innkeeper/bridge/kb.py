@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from innkeeper.bridge.kb_context import KbContext
+from innkeeper.bridge.kb_rendering import KbRendering
 from innkeeper.bridge.knowledge import KnowledgeBases, LazyKnowledge
 from innkeeper.bridge.needs import Needs
 from innkeeper.bridge.quota import Rate
@@ -12,7 +12,7 @@ RATE = Rate(per_second=200, burst=400)
 """Calls of one plugin. Searches and changes wait for each other besides: none of them is quick."""
 
 
-class KbService(KbContext):
+class KbService(KbRendering):
     """What guests may do with knowledge bases."""
 
     def __init__(self, knowledge: LazyKnowledge) -> None:

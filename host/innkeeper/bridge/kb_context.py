@@ -141,6 +141,7 @@ class KbContext(KbWriting):
         history: Messages | None = None,
         texts: Map | None = None,
         user_input: Text = "",
+        examples: Annotated[list[Text], Field(max_length=100)] | None = None,
         template: Map | None = None,
         budget: Annotated[int, Field(ge=0, le=10_000_000)] | None = None,
         form: Literal["messages", "text"] = "messages",
@@ -154,6 +155,7 @@ class KbContext(KbWriting):
             history: the conversation, the newest last: list of {content, role, name}.
             texts: by the name of the block that they are for.
             user_input: what the user says now.
+            examples: dialogues, the most important first.
             template: the blocks and their order; nil: the usual one.
             budget: tokens of all; nil: as many as there are.
             form: a list of messages, or one text.
@@ -171,6 +173,7 @@ class KbContext(KbWriting):
             "history": history or [],
             "texts": texts or {},
             "user_input": user_input,
+            "examples": examples or [],
             "template": template or None,
             "budget": budget,
             "form": form,

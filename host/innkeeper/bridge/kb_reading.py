@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
@@ -99,9 +100,11 @@ class KbReading:
         source: Source | None = None,
         disabled: bool = True,
         contents: bool = False,
+        whole: bool = False,
+        ids: Annotated[builtins.list[Id], Field(max_length=MOST_LISTED)] | None = None,
         session: Session = "",
     ) -> dict[str, Any]:
-        """Lists entries in the order of their ids.
+        """Lists entries in the order of their ids. Long entries make a page shorter: the last page is an empty one.
 
         Args:
             base: id of the knowledge base, or a reference of the run's project.
@@ -112,18 +115,21 @@ class KbReading:
             source: only entries of this source; nil: of any.
             disabled: whether entries that are not enabled are among them.
             contents: whether their contents are wanted, too.
+            whole: whether their contents and whole documents are wanted, too.
+            ids: only these of them that are there; nil: all.
             session: a session whose changes lie over the base.
 
         Returns:
             {entries: list of {id, title, keywords, priority, enabled, source, author, version, created, updated}}, with
-            `content` and `metadata` where they are wanted
+            `content` and `metadata` where they are wanted, and `document`
         """
         filters = Filters(source, disabled, tuple(tags or ()), tuple(types or ()))
         with refusing():
             knowledge = await self._knowledge()
             place = Place(caller.owner, base, session)
-            found = await knowledge.list(place, after=after, limit=limit, filters=filters)
-        return {"entries": [entry_value(entry, False) if contents else head_value(entry.head) for entry in found]}
+            found = await knowledge.list(place, after=after, limit=limit, filters=filters, ids=ids)
+        full = contents or whole
+        return {"entries": [entry_value(entry, whole) if full else head_value(entry.head) for entry in found]}
 
     @operation("kb.read", use="base", refers=True)
     async def info(self, caller: Caller, *, base: Base) -> Any:

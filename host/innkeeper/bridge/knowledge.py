@@ -37,14 +37,17 @@ class KnowledgeBases(Protocol):
         """A whole entry."""
         ...
 
-    async def list(self, place: Place, *, after: str, limit: int, filters: Filters) -> builtins.list[Entry]:
-        """Entries in the order of their ids' bytes.
+    async def list(
+        self, place: Place, *, after: str, limit: int, filters: Filters, ids: Sequence[str] | None = None
+    ) -> builtins.list[Entry]:
+        """Entries in the order of their ids' bytes; long ones make a page shorter, and the last page is an empty one.
 
         Args:
             place: the base.
             after: the last id of the page before, or "".
             limit: how many at most, 1 to `MOST_LISTED`.
             filters: which ones.
+            ids: only these of them that are there; None: all.
         """
         ...
 
@@ -122,6 +125,17 @@ class KnowledgeBases(Protocol):
 
         Returns:
             as `kb.assemble`.
+        """
+        ...
+
+    async def render(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Carries out the macros of a text.
+
+        Args:
+            request: the arguments of `kb.render`, checked.
+
+        Returns:
+            as `kb.render`.
         """
         ...
 

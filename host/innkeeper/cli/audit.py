@@ -1,4 +1,4 @@
-"""`innkeeper audit`: what was granted, revoked, refused, paused, resumed and loaded natively."""
+"""`innkeeper audit`: what was granted, revoked, refused, paused, resumed, consented to and loaded natively."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from innkeeper.errors import UsageError
 if TYPE_CHECKING:
     from innkeeper.storage.audit import AuditKind, Record
 
-_KINDS = ("grant", "revoke", "refusal", "native_load", "pause", "resume")
+_KINDS = ("grant", "revoke", "refusal", "native_load", "pause", "resume", "approval")
 
 
 @click.command()
@@ -25,7 +25,7 @@ _KINDS = ("grant", "revoke", "refusal", "native_load", "pause", "resume")
 @json_option
 @pass_settings
 def audit(settings: Settings, plugin: str | None, kind: str | None, limit: int) -> None:
-    """Show what was granted, revoked, refused, paused, resumed and loaded natively, newest first."""
+    """Show what was granted, revoked, refused, paused, resumed, consented to and loaded natively, newest first."""
     import trio
 
     from innkeeper.plugins.home import open_home

@@ -38,6 +38,7 @@ _COMMANDS = {
     "inspect": "Show what a .wasm file is, wants and offers.",
     "kb": "Make, search, explain and exchange knowledge bases.",
     "card": "Show, import and export character cards.",
+    "preset": "Make a workflow of a preset of SillyTavern.",
     "plugins": "List the plugins of the home, or resume one that is paused.",
     "grant": "Show what a plugin asks for, and give it.",
     "grants": "List the grants of the home.",

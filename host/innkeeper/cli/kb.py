@@ -19,6 +19,7 @@ _COMMANDS = {
     "embed": "Make the vectors of a knowledge base.",
     "edit": "Change an entry.",
     "undo": "Take the last change of an entry or a base back.",
+    "approve": "Show what plugins want to change, and do or drop it.",
     "cases": "Run activation cases of a file.",
     "bench": "Measure retrieval and activation.",
 }

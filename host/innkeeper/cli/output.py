@@ -90,9 +90,15 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def write_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on standard output: drawn on a terminal, columns set by spaces elsewhere."""
-    safe = [[printable(cell, 200) for cell in row] for row in rows]
+def write_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, most: int = 200) -> None:
+    """A table on standard output: drawn on a terminal, columns set by spaces elsewhere.
+
+    Args:
+        headers: of its columns.
+        rows: as many cells each.
+        most: characters of a cell.
+    """
+    safe = [[printable(cell, most) for cell in row] for row in rows]
     if is_terminal(sys.stdout):
         from rich.console import Console
         from rich.table import Table
@@ -105,9 +111,21 @@ def write_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             table.add_row(*(Text(cell) for cell in row))
         Console().print(table)
         return
-    widths = [max(len(line[column]) for line in [list(headers), *safe]) for column in range(len(headers))]
-    for line in [list(headers), *safe]:
-        write_line("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    lines = [list(headers), *safe]
+    widths = [max(map(columns_of, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell + " " * (width - columns_of(cell)) for cell, width in zip(line, widths, strict=True))
+        write_line("  ".join(cells).rstrip())
+
+
+def columns_of(text: str) -> int:
+    """How many columns a text takes on a terminal (int): letters of Chinese and its neighbours take two, marks none."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import category, east_asian_width
+
+    marks = ("Mn", "Me", "Cf")
+    return sum(0 if category(each) in marks else 2 if east_asian_width(each) in "WF" else 1 for each in text)
 
 
 def error_object(error: InnkeeperError) -> dict[str, Any]:
@@ -186,11 +204,20 @@ def innkeeper_error(error: BaseException) -> InnkeeperError:
         return CancelledError("cancelled")
     for leaf in leaves:
         if not isinstance(leaf, InnkeeperError):
+            if _is_said(leaf):
+                return UsageError(str(leaf))
             return InternalError(
                 f"{type(leaf).__name__}: {leaf} - this is a defect of Innkeeper, please report it "
                 "(INNKEEPER_TRACEBACK=1 shows where)"
             )
     return next(leaf for leaf in leaves if isinstance(leaf, InnkeeperError))
+
+
+def _is_said(error: BaseException) -> bool:
+    """Whether what a store of knowledge bases says of a request is an answer to whoever ran the command."""
+    from innkeeper.storage.knowledge_model import FullError, HeldError, NoSuchError, VersionError
+
+    return isinstance(error, FullError | HeldError | NoSuchError | VersionError)
 
 
 def _leaves(error: BaseException) -> Iterable[BaseException]:

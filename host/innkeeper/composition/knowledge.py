@@ -79,10 +79,13 @@ async def open_knowledge(home: Home) -> AsyncIterator[Knowledge]:
         as `storage.database.open_database`.
     """
     from innkeeper.bridge.bridge import FILE
+    from innkeeper.knowledge.settling import WORTH, unsearched
     from innkeeper.storage.database import open_database
 
     module = await trio.to_thread.run_sync(import_module, "innkeeper.knowledge.joined.opening")
     async with AsyncExitStack() as stack:
+        # A command makes many objects at most once, and ends with them.
+        stack.enter_context(unsearched(WORTH))
         around = _surroundings(home, *_beside(home, stack))
         database = await stack.enter_async_context(open_database(home.state / FILE))
         knowledge: Knowledge = module.Knowledge(database, around)

@@ -25,7 +25,7 @@ from innkeeper.knowledge.store.values import Applied, BaseState, Change, Origin,
 from innkeeper.storage.database import Database
 from innkeeper.storage.knowledge_model import Place
 
-MEMORY: Final = 512 << 20
+MEMORY: Final = 1 << 30
 """Bytes of bases in memory; those that nobody asked for longest go first."""
 
 
@@ -91,6 +91,10 @@ class Library:
         """
         await self.base(place)
         return await self._shelf.index(place, name)
+
+    def indexes(self, name: str) -> list[LiveIndex]:
+        """What is kept under a name of the bases that are in memory now."""
+        return self._shelf.indexes(name)
 
     def notes(self, place: Place) -> list[str]:
         """What whoever asks for a base should be told beside the answer, as sentences."""

@@ -39,7 +39,8 @@ class Place:
         plugins: folder of .wasm files; may be missing.
         manifests: folder of grants; may be missing.
         shipped: whether they came with Innkeeper; only these may use the namespace `core`.
-        believed: whether the grants there count; without, there is none.
+        believed: whether the grants there count; without, there is none. Those that came with Innkeeper count only
+            where its checkout is the home.
     """
 
     plugins: Path
@@ -101,7 +102,10 @@ def open_home(chosen: str | os.PathLike[str] | None = None) -> Home:
         configuration = replace(configuration, memo=replace(configuration.memo, disk=0), origins=origins)
     own = Place(path / "plugins", path / "manifests", shipped=False, believed=not doubt)
     shipped = shipped_place()
-    places = (shipped,) if _same(own.plugins, shipped.plugins) else (own, shipped)
+    # Grants that came along are for the home that the checkout itself is, and for what its demo asks. In a home of a
+    # user what plugins get is the user's to say, and nobody else's.
+    theirs = replace(shipped, believed=False)
+    places = (shipped,) if _same(own.plugins, shipped.plugins) else (own, theirs)
     # In a checkout those that come with Innkeeper lie beside its code, not in it.
     kept = [folder for place in places for folder in (place.plugins, place.manifests)]
     return Home(path, origin, configuration, places, open_folders(path, configuration, _PACKAGE, kept), doubt)

@@ -7,10 +7,10 @@ from typing import Final
 DIGESTS: Final[frozenset[str]] = frozenset(
     {
         "ddfdef8c89a52c1b6f5007ba054f5e95448d768b542ae2051cf9ac50e3481f21",  # core-basics.wasm
-        "6dae3707dc58a5c5cb901ffbbcc4b6a399bbb6a7e64a1eec858c8b9991a712c3",  # core-loaders.wasm
+        "16598f8f29d4bdba674c1249c6fba640d2be7f543edc42e20a1d158ca42b76cd",  # core-loaders.wasm
         "d78bd7519c29df7c3297be49c31db1231d821443a4b05c3c5848ec205a2486ff",  # core-messages.wasm
-        "362ec3168c591f92303ff9068c578c29e100c47317730ae3ba9db514b2522e05",  # kb-tools.wasm
-        "0bbbe062d7d882bf334e1ccc181e11529d43abaefbc51390ddcf8b363a04338e",  # kb.wasm
+        "079a6d29afc2fc10e8fa7df36e0b5c85da5727b24eef4af7b51a999d6aee85e0",  # kb-tools.wasm
+        "53765c3a87add2523dbdb303eab690785c9e501c6936fd9b08a62e76bc6ec449",  # kb.wasm
     }
 )
 """sha256 of the plugins that may use another namespace than their id, wherever they lie."""

@@ -1,4 +1,4 @@
-"""The audit log: what was granted, refused and loaded natively, kept for some days and in some number."""
+"""The audit log: what was granted, refused, consented to and loaded natively, kept for some days and in some number."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ class AuditKind(StrEnum):
     NATIVE_LOAD = "native_load"
     PAUSE = "pause"
     RESUME = "resume"
+    APPROVAL = "approval"
 
 
 @dataclass(frozen=True, slots=True)

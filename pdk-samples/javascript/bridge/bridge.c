@@ -82,6 +82,8 @@ static JSValue call(JSContext *context, JSValueConst self, int count, JSValueCon
         result = JS_ThrowTypeError(context, "the manifest requests no capability that has the operation '%s'", name);
     } else if (count > 1 && JS_IsObject(values[1])) {
         result = ask(context, operation, values[1]);
+    } else if (count > 1 && !JS_IsUndefined(values[1])) {
+        result = JS_ThrowTypeError(context, "the arguments of '%s' are an object", name);
     } else {
         JSValue none = JS_NewObject(context);
         result = JS_IsException(none) ? none : ask(context, operation, none);

@@ -76,6 +76,23 @@ static bool append_bytes(JSContext *context, struct buffer *buffer, const uint8_
     return head && append(context, buffer, bytes, length);
 }
 
+/* Reading takes a BigInt modulo 2^64: what comes back as another value does not fit. Takes `again`. */
+static bool is_same(JSContext *context, JSValueConst value, JSValue again) {
+    bool same = JS_IsStrictEqual(context, value, again);
+    JS_FreeValue(context, again);
+    return same;
+}
+
+static bool append_bigint(JSContext *context, struct buffer *buffer, JSValueConst value) {
+    int64_t number;
+    if (JS_ToBigInt64(context, &number, value) < 0) return false;
+    if (is_same(context, value, JS_NewBigInt64(context, number))) return append_integer(context, buffer, number);
+    if (is_same(context, value, JS_NewBigUint64(context, (uint64_t)number))) {
+        return append_head(context, buffer, 0xCF, (uint64_t)number, 8);
+    }
+    return JS_ThrowRangeError(context, "a BigInt for the host has at most 64 bits"), false;
+}
+
 static bool append_value(JSContext *context, struct buffer *buffer, JSValueConst value, int level);
 
 static bool append_array(JSContext *context, struct buffer *buffer, JSValueConst array, int level) {
@@ -126,10 +143,7 @@ static bool append_value(JSContext *context, struct buffer *buffer, JSValueConst
         double number;
         return JS_ToFloat64(context, &number, value) == 0 && append_number(context, buffer, number);
     }
-    if (JS_IsBigInt(value)) {
-        int64_t number;
-        return JS_ToBigInt64(context, &number, value) == 0 && append_integer(context, buffer, number);
-    }
+    if (JS_IsBigInt(value)) return append_bigint(context, buffer, value);
     if (JS_IsString(value)) return append_text(context, buffer, value);
     if (!JS_IsObject(value) || JS_IsFunction(context, value)) {
         return JS_ThrowTypeError(context, "the host takes plain data: no functions and no symbols"), false;
@@ -140,7 +154,8 @@ static bool append_value(JSContext *context, struct buffer *buffer, JSValueConst
         const uint8_t *bytes = JS_GetUint8Array(context, &length, value);
         return bytes != NULL && append_bytes(context, buffer, bytes, length);
     }
-    if (JS_IsArray(value)) return append_array(context, buffer, value, level - 1);
+    /* Of the kinds of typed arrays only Uint8Array is bytes: the others are arrays of their numbers. */
+    if (JS_IsArray(value) || JS_GetTypedArrayType(value) >= 0) return append_array(context, buffer, value, level - 1);
     return append_object(context, buffer, value, level - 1);
 }
 

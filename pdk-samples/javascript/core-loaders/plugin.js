@@ -12,6 +12,7 @@ function ask(operation, given) {
         return innkeeper.call(operation, given);
     } catch (error) {
         if (error.name !== "BridgeError") throw error;
+        if (error.kind === "denied") throw `${error.message}: grant it with innkeeper grant`;
         throw `${operation}: ${error.message}`;
     }
 }
@@ -20,7 +21,7 @@ function ask(operation, given) {
 function resourceOf({ inputs = {}, config = {} }, name) {
     const value = config[name] ?? inputs[name];
     const found = kindOf(value) === "an object" ? value.id ?? value.path ?? value.source_id : value;
-    if (typeof found !== "string" || found.trim() === "") throw `'${name}' is not chosen`;
+    if (typeof found !== "string" || found.trim() === "") throw `'${name}' is not chosen: give it in the node's configuration`;
     return found.trim();
 }
 
@@ -35,15 +36,20 @@ function pathOf(resource) {
     return SCHEMES["user://"] + resource.replace(/^\/+/, "");
 }
 
-function readJson(resource) {
-    let text;
+function readText(resource) {
     try {
-        text = innkeeper.readFile(pathOf(resource));
+        return innkeeper.readFile(pathOf(resource)).replace(/^\uFEFF/, "");
     } catch (error) {
-        throw `${error.message ?? error}`;
+        if (typeof error === "string") throw error;
+        const advice = error.message.includes("no folder") ? ": grant files.read:user:// and set files.roots.user" : "";
+        throw `'${resource}': ${error.message}${advice}`;
     }
+}
+
+function readJson(resource) {
+    const text = readText(resource);
     try {
-        return JSON.parse(text.replace(/^\uFEFF/, ""));
+        return JSON.parse(text);
     } catch (error) {
         throw `'${resource}' is not JSON: ${error.message}`;
     }
@@ -52,11 +58,11 @@ function readJson(resource) {
 function wholeBase(base) {
     const entries = [];
     for (let after = ""; ; ) {
-        const page = ask("kb.list", { base, after, limit: 100 }).entries;
+        // Long entries make a page shorter: the last page is an empty one.
+        const page = ask("kb.list", { base, after, limit: 100, whole: true }).entries;
         if (page.length === 0) return entries;
-        for (const { id } of page) entries.push(ask("kb.get", { base, id, whole: true }).document);
+        entries.push(...page.map(({ document }) => document));
         after = page[page.length - 1].id;
-        if (page.length < 100) return entries;
     }
 }
 
@@ -71,7 +77,8 @@ export function world_book_loader(call) {
 export function character_card_loader(call) {
     const base = resourceOf(call, "cardResource");
     const { extensions, name } = ask("kb.info", { base });
-    const card = extensions?.character_card;
+    const kept = extensions?.card;
+    const card = kindOf(kept?.document) === "an object" ? kept.document : kept;
     if (kindOf(card) !== "an object") throw `the knowledge base '${name}' has no character card: make it with innkeeper card import`;
     const fields = kindOf(card.data) === "an object" ? card.data : card;
     return { characterData: fields };
@@ -85,10 +92,26 @@ export function preset_loader(call) {
     return { presetData: withoutSecrets(preset) };
 }
 
-const SECRETS = /(^|_)(proxy_password|password|api_?key|token|secret|reverse_proxy|custom_url|custom_include_headers|custom_include_body)$/i;
+// Fields that can hold a secret, or an address that one is sent to, at any depth: as the host reads presets.
+const SECRET_NAMES = new Set([
+    "reverse_proxy", "proxy_password", "custom_url", "custom_include_headers", "custom_include_body",
+    "custom_exclude_body", "azure_base_url", "vertexai_express_project_id", "vertexai_service_account_json",
+]);
+const SECRET_WORDS = new RegExp(
+    "(?:^|_)(?:api_?key|key_id|password|passwd|passphrase|secrets?|credentials?|authorization|bearer|cookie|" +
+        "(?:access|auth|refresh|session|id)_token|private_key)(?:$|_)",
+);
 
-function withoutSecrets(preset) {
-    return Object.fromEntries(Object.entries(preset).filter(([key]) => !SECRETS.test(key)));
+function isSecret(key) {
+    const plain = key.slice(0, 200).replace(/([a-z0-9])(?=[A-Z])/g, "$1_").toLowerCase().replace(/[- ]/g, "_");
+    return SECRET_NAMES.has(plain) || SECRET_WORDS.test(plain);
+}
+
+function withoutSecrets(value) {
+    if (Array.isArray(value)) return value.map(withoutSecrets);
+    if (kindOf(value) !== "an object") return value;
+    const kept = Object.entries(value).filter(([key]) => !isSecret(key));
+    return Object.fromEntries(kept.map(([key, item]) => [key, withoutSecrets(item)]));
 }
 
 // The messages from a chat tree's root to its active leaf.
@@ -117,9 +140,9 @@ function messageOf(value, label) {
 export function history_loader(call) {
     const resource = resourceOf(call, "historyResource");
     if (resource.endsWith(".jsonl")) {
-        const lines = innkeeper.readFile(pathOf(resource)).split("\n").filter((line) => line.trim() !== "");
         const messages = [];
-        for (const [index, line] of lines.entries()) {
+        for (const [index, line] of readText(resource).split("\n").entries()) {
+            if (line.trim() === "") continue;
             let value;
             try {
                 value = JSON.parse(line);

@@ -103,8 +103,9 @@ function ask(operation, given) {
     }
 }
 
+// What the node's configuration says goes before what is wired or preset, as in the nodes of kb.
 function given({ inputs = {}, config = {} }, name) {
-    return inputs[name] ?? config[name];
+    return config[name] ?? inputs[name];
 }
 
 function textOf(call, name) {

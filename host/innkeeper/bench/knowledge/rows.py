@@ -84,7 +84,7 @@ _ALL = (
         "us",
         "guest",
         100.0,
-        note="the difference of two medians; journal off",
+        note="ten searches of a guest, and ten without one right before: the median of the differences; journal off",
     ),
 )
 

@@ -34,16 +34,14 @@ def export(settings: Settings, source: str, to: str, out: str, picture: str | No
     version = int(to[1:])
 
     async def main() -> dict[str, Any]:
-        from innkeeper.cli.knowledge.keeping import open_keeper, open_registry
+        from innkeeper.cli.knowledge.named_bases import named
+        from innkeeper.plugins.home import open_home
 
         if await trio.to_thread.run_sync(looks_like_card, source):
             data, card = await trio.to_thread.run_sync(read_card_file, source)
             book = None
         else:
-            home, registry = open_registry(settings.home)
-            async with open_keeper(home) as keeper:
-                known = await trio.to_thread.run_sync(registry.find, source)
-                base = (await keeper.read(known)).base
+            base = (await named(open_home(settings.home), source)).base
             data = b""
             card, book = await trio.to_thread.run_sync(_of_base, base)
         shown = None if picture is None else await trio.to_thread.run_sync(read_file_bytes, picture)

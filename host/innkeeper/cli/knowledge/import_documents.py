@@ -3,54 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from innkeeper.cli.knowledge.import_sources import Found
 from innkeeper.cli.knowledge.keeping import bar
 
 if TYPE_CHECKING:
     from innkeeper.cli.knowledge.kb_import import Import
-    from innkeeper.knowledge.model.problems import Problem
+    from innkeeper.knowledge.documents.changes import Changes
 
 
 _EDITED = "was edited by hand and stays as it is: --existing replace overwrites it"
 _MISSING = "is gone from its folder, and its entries stay: --remove-missing deletes them"
 
 
-class _Documents(Protocol):
-    """Documents that were read: their entries, and the files that were left out."""
-
-    @property
-    def entries(self) -> list[dict[str, Any]]: ...
-
-    @property
-    def problems(self) -> list[Problem]: ...
-
-
-class Changes(Protocol):
-    """Documents of entries that are put, ids of those that are deleted, ids of those that somebody edited, which stay,
-    and paths of files that are gone."""
-
-    put: list[dict[str, Any]]
-    delete: list[str]
-    edited: list[str]
-    missing: list[str]
-
-
 async def import_documents(importer: Import, paths: Sequence[Path]) -> dict[str, Any]:
     """Reads documents into one base; what became of them (dict)."""
     import trio
 
+    from innkeeper.knowledge.documents.changes import changes as compare
+    from innkeeper.knowledge.documents.read import read_documents
     from innkeeper.knowledge.files.names import slug
     from innkeeper.knowledge.files.step import base_of
     from innkeeper.knowledge.model.base import SCHEMA_VERSION
     from innkeeper.knowledge.model.problems import Problem
 
     name = paths[0].name if len(paths) == 1 else f"{paths[0].name} and {len(paths) - 1} more"
-    read = (await trio.to_thread.run_sync(import_module, "innkeeper.knowledge.documents.read")).read_documents
-    compare = (await trio.to_thread.run_sync(import_module, "innkeeper.knowledge.documents.changes")).changes
     with bar(f"reading {name}", not importer.options.quiet) as progress:
 
         def told(_files: int, size: int, _path: str) -> None:
@@ -58,7 +37,7 @@ async def import_documents(importer: Import, paths: Sequence[Path]) -> dict[str,
                 # How much there is shows when all of it was read.
                 progress(size, 0)
 
-        documents: _Documents = await trio.to_thread.run_sync(lambda: read(paths, progress=told))
+        documents = await trio.to_thread.run_sync(lambda: read_documents(paths, progress=told))
     entries = documents.entries
     stem = paths[0].name if paths[0].is_dir() else paths[0].stem
     info = {
@@ -75,7 +54,7 @@ async def import_documents(importer: Import, paths: Sequence[Path]) -> dict[str,
 
     def difference(existing: list[dict[str, Any]]) -> Changes:
         overwrite = options.existing == "replace"
-        changes: Changes = compare(existing, documents, remove_missing=options.remove_missing, overwrite=overwrite)
+        changes = compare(existing, documents, remove_missing=options.remove_missing, overwrite=overwrite)
         found.problems += [Problem(id, _EDITED) for id in changes.edited]
         if not options.remove_missing:
             found.problems += [Problem(path, _MISSING) for path in changes.missing]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from innkeeper.errors import UsageError
 
@@ -20,12 +19,6 @@ if TYPE_CHECKING:
 
 MOST_LOREBOOK: Final = 256 << 20
 """Bytes of a lorebook."""
-
-
-class _Lorebook(Protocol):
-    kind: str
-    base: Base
-    problems: list[Problem]
 
 
 @dataclass(slots=True)
@@ -69,18 +62,19 @@ def opened(path: Path, *, strict: bool, progress: Progress | None = None) -> Ite
 
 def is_document(path: Path) -> bool:
     """Whether a file or folder is read as documents (bool)."""
+    from innkeeper.knowledge.documents.walk import KINDS
     from innkeeper.knowledge.files.names import NAMES
 
     if path.is_dir():
         return not any(os.path.lexists(path / name) for name in (*NAMES, "project.json"))
-    kinds = import_module("innkeeper.knowledge.documents.walk").KINDS
-    return path.suffix.lower() in kinds
+    return path.suffix.lower() in KINDS
 
 
 def _found(path: Path, strict: bool, progress: Progress | None, stack: ExitStack) -> Found:
     from innkeeper.knowledge.files import detection
     from innkeeper.knowledge.files.known import decode_head
     from innkeeper.knowledge.files.reading import read_bounded
+    from innkeeper.knowledge.interchange.detect import read_lorebook
     from innkeeper.knowledge.model.problems import KnowledgeError
 
     if path.is_dir():
@@ -92,9 +86,7 @@ def _found(path: Path, strict: bool, progress: Progress | None, stack: ExitStack
         top, _ = decode_head(data, path.name)
         if top is None or "kb_id" in top:
             return _base(path, strict, progress)
-    read: Callable[[bytes, str], _Lorebook | None]
-    read = import_module("innkeeper.knowledge.interchange.detect").read_lorebook
-    lorebook = read(data, path.name)
+    lorebook = read_lorebook(data, path.name)
     if lorebook is not None:
         if strict and lorebook.problems:
             raise KnowledgeError(lorebook.problems, source=path.name)
@@ -134,8 +126,9 @@ def _archive(path: Path, strict: bool, progress: Progress | None, stack: ExitSta
     with open_archive(path, path.name) as archive:
         card = "card.json" in archive.sizes
     if card:
-        module: Any = import_module("innkeeper.knowledge.interchange.detect")
-        lorebook: _Lorebook | None = module.read_lorebook(read_bounded(path, path.name, most=MOST_LOREBOOK), path.name)
+        from innkeeper.knowledge.interchange.detect import read_lorebook
+
+        lorebook = read_lorebook(read_bounded(path, path.name, most=MOST_LOREBOOK), path.name)
         if lorebook is None:
             raise UsageError(f"{path.name}: is a card without a lorebook: `innkeeper card import` reads it")
         return Found(lorebook.kind, lorebook.base, list(lorebook.problems))

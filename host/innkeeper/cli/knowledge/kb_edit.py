@@ -18,7 +18,7 @@ from innkeeper.cli.settings import Settings, json_option, key_values, pass_setti
 from innkeeper.errors import InnkeeperError, UsageError
 
 if TYPE_CHECKING:
-    from innkeeper.knowledge.library import Library
+    from innkeeper.knowledge.joined.opening import Knowledge
     from innkeeper.knowledge.store.values import Applied
     from innkeeper.storage.knowledge_model import Place
 
@@ -60,7 +60,7 @@ def edit(
             set_field(document, "content.value", text)
 
     # The editor works between two openings of the library, so that nothing waits for a person.
-    before, version = with_base(settings.home, base, lambda library, place: _read(library, place, entry, create))
+    before, version = with_base(settings.home, base, lambda knowledge, place: _read(knowledge, place, entry, create))
     if by_hand:
         with _EditedFile(before) as edited:
             while True:
@@ -86,16 +86,16 @@ def _keep(
     if version and json.dumps(document) == json.dumps(before):
         return None
 
-    async def work(library: Library, place: Place) -> Applied:
+    async def work(knowledge: Knowledge, place: Place) -> Applied:
         from innkeeper.knowledge.store.values import EDIT, Change, Origin
 
-        return await library.change(place, [Change(entry, document, version)], Origin(EDIT))
+        return await knowledge.bases.change(place, [Change(entry, document, version)], Origin(EDIT))
 
     return with_base(settings.home, base, work)
 
 
-async def _read(library: Library, place: Place, entry: str, create: bool) -> tuple[dict[str, Any], int]:
-    stored = (await library.base(place)).get(entry)
+async def _read(knowledge: Knowledge, place: Place, entry: str, create: bool) -> tuple[dict[str, Any], int]:
+    stored = (await knowledge.bases.base(place)).get(entry)
     if stored is not None:
         return stored.plain(), stored.version
     if not create:

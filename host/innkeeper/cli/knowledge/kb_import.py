@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from innkeeper.cli.knowledge.import_reports import report_of, say_reports
 from innkeeper.cli.knowledge.keeping import bar, open_keeper, problem_object, say_problems, writable_registry
-from innkeeper.cli.output import counted, is_terminal, json_bytes, write_error, write_line, write_out
+from innkeeper.cli.output import is_terminal, json_bytes, write_error, write_out
 from innkeeper.cli.settings import Settings, json_option, pass_settings
-from innkeeper.errors import CancelledError, UsageError
+from innkeeper.errors import CancelledError, InnkeeperError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from innkeeper.cli.knowledge.import_documents import Changes
     from innkeeper.cli.knowledge.import_sources import Found
+    from innkeeper.knowledge.documents.changes import Changes
     from innkeeper.knowledge.files.keeper import Keeper
     from innkeeper.knowledge.files.known import Known
     from innkeeper.knowledge.files.model_check import ModelCheck
@@ -100,7 +101,7 @@ def import_(settings: Settings, /, files: tuple[str, ...], **options: Any) -> No
                     reports.append(await import_documents(importer, documents))
             except BaseException:
                 # What was done before stays, and is said.
-                _say(settings, reports)
+                say_reports(settings, reports)
                 raise
         return reports
 
@@ -108,18 +109,7 @@ def import_(settings: Settings, /, files: tuple[str, ...], **options: Any) -> No
     if settings.json:
         write_out(json_bytes({"imported": reports}, indent=2))
     else:
-        _say(settings, reports)
-
-
-def _say(settings: Settings, reports: list[dict[str, Any]]) -> None:
-    for report in [] if settings.json else reports:
-        entries = f"{report['created']:,} new, {report['changed']:,} changed, {report['same']:,} as they were"
-        entries += f", {report['deleted']:,} deleted" if report["deleted"] else ""
-        more = f", {report['media']:,} media" if report["media"] else ""
-        more += f", {report['vectors']:,} vectors" if report["vectors"] else ""
-        write_line(f"{report['file']} ({report['kind']}) -> {report['base']}: {entries}{more}")
-        if report["problems"]:
-            write_line(f"{report['file']}: {counted(len(report['problems']), 'problem')}, said above")
+        say_reports(settings, reports)
 
 
 class Import:
@@ -170,41 +160,59 @@ class Import:
         if self.options.embed is not None:
             key = await self.keeper.model_key(self.options.embed)
             self.options = replace(self.options, embed=key or self.options.embed)
-        model = self._decided(check, name)
+        model = "" if check is None else self._decided(check, name)
         if known is None:
             report = await self._placed(base, found, name)
         else:
             report = await self._joined(known, found, name, difference)
         placed = await trio.to_thread.run_sync(self.registry.find, report["base"])
-        await self.keeper.follow(placed)
+        with bar(f"indexing {placed.name}", not self.options.quiet):
+            try:
+                await self.keeper.follow(placed)
+            except InnkeeperError:
+                if known is None:
+                    # What cannot be kept is not there, either.
+                    await trio.to_thread.run_sync(lambda: shutil.rmtree(placed.path, ignore_errors=True))
+                raise
         vectors = 0
-        if check.usable is not None and not self.options.no_embed and model in ("", check.usable.model):
-            await self.keeper.keep_vectors(placed, check.usable)
-            vectors += len(check.usable.ids)
+        usable = None if check is None else check.usable
+        if usable is not None and model in ("", usable.model):
+            await self.keeper.keep_vectors(placed, usable)
+            vectors += len(usable.ids)
         if model:
             with bar(f"embedding {placed.name}", not self.options.quiet) as progress:
                 vectors += await self.keeper.embed(placed, model, progress=progress)
         if not self.options.quiet:
             say_problems(name, found.problems)
         problems = [problem_object(problem) for problem in found.problems]
-        return {**report, "vectors": vectors, "model": check.report(), "problems": problems}
+        model_said = None if check is None else check.report()
+        return {**report, "vectors": vectors, "model": model_said, "problems": problems}
 
     def _named(self, base: Base) -> Base:
         from innkeeper.knowledge.files.names import ID_RIGHT, is_id
         from innkeeper.knowledge.model.base import BaseInfo
+        from innkeeper.storage.names import check_name
 
         if self.options.base_id is None:
+            try:
+                check_name(base.info.kb_id, "kb_id")
+            except ValueError as error:
+                raise UsageError(f"{error}, or choose another id with --id") from None
             return base
         if not is_id(self.options.base_id):
             raise UsageError(f"--id: {self.options.base_id[:80]!r} is not right: it must be {ID_RIGHT}")
         document = {**base.document, "kb_id": self.options.base_id}
         return replace(base, document=document, info=BaseInfo.model_validate(document))
 
-    async def _checked(self, found: Found, known: Known | None) -> ModelCheck:
+    async def _checked(self, found: Found, known: Known | None) -> ModelCheck | None:
         import trio
 
         from innkeeper.knowledge.files.model_check import check_model
+        from innkeeper.knowledge.tokens.named import counter
 
+        if self.options.no_embed:
+            # To know which models there are opens each of them, and here nobody is asked.
+            return None
         models = await self.keeper.models()
         vectors = found.vectors
         if known is not None:
@@ -213,8 +221,7 @@ class Import:
         recorded = None if known is None else known.model
 
         def check() -> ModelCheck:
-            counter = import_module("innkeeper.knowledge.tokens.named").counter()
-            return check_model(found.base, vectors, lambda: models, counter, recorded=recorded)
+            return check_model(found.base, vectors, lambda: models, counter(), recorded=recorded)
 
         return await trio.to_thread.run_sync(check)
 
@@ -249,7 +256,7 @@ class Import:
             await trio.to_thread.run_sync(
                 lambda: place_base(base, target, found.media, total=found.media_bytes, progress=progress)
             )
-        return _report(name, found, base.info.kb_id, (len(base.items), 0, 0, 0), len(found.media))
+        return report_of(name, found, base.info.kb_id, (len(base.items), 0, 0, 0), len(found.media))
 
     async def _joined(self, known: Known, found: Found, name: str, difference: Difference | None) -> dict[str, Any]:
         import trio
@@ -272,18 +279,4 @@ class Import:
             media = await trio.to_thread.run_sync(stack.enter_context, added)
             done = await self.keeper.change(known, documents, gone, progress=progress)
         counts = (done.created, done.changed, done.same, done.deleted)
-        return _report(name, found, known.id, counts, media)
-
-
-def _report(name: str, found: Found, base_id: str, counts: tuple[int, int, int, int], media: int) -> dict[str, Any]:
-    created, changed, same, deleted = counts
-    return {
-        "file": name,
-        "kind": found.kind,
-        "base": base_id,
-        "created": created,
-        "changed": changed,
-        "same": same,
-        "deleted": deleted,
-        "media": media,
-    }
+        return report_of(name, found, known.id, counts, media)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from innkeeper.cli.knowledge.keeping import bar, open_registry, read_named
+from innkeeper.cli.knowledge.keeping import bar
+from innkeeper.cli.knowledge.named_bases import is_only_file
+from innkeeper.cli.knowledge.opened_bases import open_bases
 from innkeeper.cli.output import json_bytes, write_error, write_line, write_out, write_table
 from innkeeper.cli.settings import Settings, json_option, pass_settings
 from innkeeper.errors import UsageError
 
 if TYPE_CHECKING:
-    from innkeeper.knowledge.files.known import Known
-    from innkeeper.knowledge.files.registry import Registry
     from innkeeper.knowledge.model.base import Base
     from innkeeper.knowledge.model.entry import Entry
     from innkeeper.knowledge.retrieval.interface import Answer, Filters, Hit, Mode
@@ -38,25 +39,25 @@ _MODES = ("hybrid", "keyword", "semantic")
 def search(settings: Settings, /, base: str, query: str, mode: str, k: int, disabled: bool, **filters: Any) -> None:
     """Search BASE for entries that answer QUERY, by words and by meaning.
 
-    BASE is a knowledge base by id, name or path. Each entry is shown with what it shares with the query: the terms and
-    where they are, the likeness of meaning, and how far both are above the base's mean, in standard deviations.
+    BASE is a knowledge base by id, name or path; one that is no base of the home is searched by words alone. Each entry
+    is shown with what it shares with the query: the terms and where they are, the likeness of meaning, and how far both
+    are above the base's mean, in standard deviations.
     """
     import trio
 
     from innkeeper.knowledge.retrieval.interface import Filters, Mode
+    from innkeeper.plugins.home import open_home
 
-    found = read_named(settings, base)[0].base
     try:
         wanted = Filters(enabled=None if disabled else True, **filters)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    home, registry = open_registry(settings.home)
-    known = _known(registry, base)
-    arguments = (home, known, found, query, Mode(mode), k, wanted, not settings.json)
-    answer = trio.run(_search, *arguments, restrict_keyboard_interrupt_to_checkpoints=True)
-    items = {item.entry.id: item.entry for item in found.items}
+    home = open_home(settings.home)
+    work = _search_file if is_only_file(home, base) else _search_kept
+    arguments = (home, base, query, Mode(mode), k, wanted, not settings.json)
+    answer, items, kb_id = trio.run(work, *arguments, restrict_keyboard_interrupt_to_checkpoints=True)
     if settings.json:
-        head = {"base": found.info.kb_id, "mode": answer.mode.value, "notes": list(answer.notes)}
+        head = {"base": kb_id, "mode": answer.mode.value, "notes": list(answer.notes)}
         write_out(json_bytes({**head, "hits": [_object(hit, items[hit.id]) for hit in answer.hits]}, indent=2))
         return
     for note in answer.notes:
@@ -70,40 +71,39 @@ def search(settings: Settings, /, base: str, query: str, mode: str, k: int, disa
     write_table(("score", "entry", "words", "meaning", "content"), table)
 
 
-async def _search(
-    home: Home, known: Known | None, base: Base, query: str, mode: Mode, k: int, filters: Filters, shown: bool
-) -> Answer:
+_Found = tuple["Answer", "dict[str, Entry]", str]
+
+
+async def _search_file(home: Home, text: str, query: str, mode: Mode, k: int, filters: Filters, shown: bool) -> _Found:
     import trio
 
-    from innkeeper.bridge.bridge import OWNER
-    from innkeeper.composition.knowledge import open_knowledge
-    from innkeeper.knowledge.joined.keeper import keeper_of
+    from innkeeper.knowledge.files.reading import read_base
     from innkeeper.knowledge.retrieval.searching import Searching
-    from innkeeper.storage.knowledge_model import Place
 
-    limiter = trio.CapacityLimiter(1)
-    if known is None:
-        with bar(f"reading {base.info.name}", shown):
-            retriever = await trio.to_thread.run_sync(_retriever, base)
-        return await Searching(retriever, None, limiter).search(query, k, filters=filters, mode=mode)
-    async with open_knowledge(home) as knowledge:
-        await keeper_of(knowledge.bases, OWNER).follow(known)
-        place = Place(OWNER, known.id)
-        with bar(f"reading {base.info.name}", shown):
+    with bar(f"reading {text}", shown) as progress:
+        read = await trio.to_thread.run_sync(lambda: read_base(text, strict=False, progress=progress))
+        retriever = await trio.to_thread.run_sync(_retriever, read.base)
+    answer = await Searching(retriever, None, trio.CapacityLimiter(1)).search(query, k, filters=filters, mode=mode)
+    return answer, {item.entry.id: item.entry for item in read.base.items}, read.base.info.kb_id
+
+
+async def _search_kept(home: Home, text: str, query: str, mode: Mode, k: int, filters: Filters, shown: bool) -> _Found:
+    import trio
+
+    from innkeeper.knowledge.retrieval.searching import Searching
+
+    # The answer says what is to be said.
+    async with open_bases(home, [text], notes=False) as (knowledge, (place,)):
+        with bar(f"reading {text}", shown):
             retriever = (await knowledge.bases.search(place)).retriever
         embedder, trouble = await knowledge.bases.embedder(place)
-        searching = Searching(retriever, embedder, limiter, trouble=trouble)
-        return await searching.search(query, k, filters=filters, mode=mode)
-
-
-def _known(registry: Registry, text: str) -> Known | None:
-    """The global base that is meant; None: it is one behind a path, which is searched by words alone."""
-    from innkeeper.knowledge.model.problems import KnowledgeError
-
-    try:
-        return registry.find(text)
-    except KnowledgeError:
-        return None
+        searching = Searching(retriever, embedder, trio.CapacityLimiter(1), trouble=trouble)
+        answer = await searching.search(query, k, filters=filters, mode=mode)
+        live = await knowledge.bases.base(place)
+        items = {hit.id: item.entry for hit in answer.hits if (item := live.item(hit.id)) is not None}
+        hits = [hit for hit in answer.hits if hit.id in items]
+        notes = [*knowledge.bases.library.notes(place), *answer.notes]
+        return replace(answer, hits=hits, notes=notes), items, place.base
 
 
 def _retriever(base: Base) -> Retriever:

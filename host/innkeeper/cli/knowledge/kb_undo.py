@@ -12,6 +12,7 @@ from innkeeper.cli.settings import Settings, json_option, pass_settings
 from innkeeper.errors import UsageError
 
 if TYPE_CHECKING:
+    from innkeeper.knowledge.joined.opening import Knowledge
     from innkeeper.knowledge.library import Library
     from innkeeper.knowledge.store.values import Applied
     from innkeeper.storage.knowledge_model import Place
@@ -38,12 +39,12 @@ def undo(settings: Settings, base: str, entry: str | None, listed: bool, step: i
     if entry is not None and step is not None:
         raise UsageError("--step N takes back a step of the whole base: leave ENTRY out")
     if listed:
-        rows = with_base(settings.home, base, lambda library, place: _rows(library, place, entry))
+        rows = with_base(settings.home, base, lambda knowledge, place: _rows(knowledge.bases.library, place, entry))
         _show(settings, base, entry, rows)
         return
 
-    async def work(library: Library, place: Place) -> Applied:
-        return await library.undo(place, entry, revision=step)
+    async def work(knowledge: Knowledge, place: Place) -> Applied:
+        return await knowledge.bases.library.undo(place, entry, revision=step)
 
     applied = with_base(settings.home, base, work)
     if settings.json:

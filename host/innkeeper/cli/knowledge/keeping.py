@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -12,13 +11,9 @@ from typing import TYPE_CHECKING
 from innkeeper.cli.output import is_terminal, printable, write_error
 
 if TYPE_CHECKING:
-    from innkeeper.cli.settings import Settings
     from innkeeper.knowledge.files.decoding import Progress
     from innkeeper.knowledge.files.keeper import Keeper
-    from innkeeper.knowledge.files.known import Known
-    from innkeeper.knowledge.files.parsing import Read
     from innkeeper.knowledge.files.registry import Registry
-    from innkeeper.knowledge.files.vectors import VectorSet
     from innkeeper.knowledge.model.problems import Problem
     from innkeeper.plugins.home import Home
 
@@ -57,46 +52,6 @@ async def open_keeper(home: Home) -> AsyncIterator[Keeper]:
 
     async with open_knowledge(home) as knowledge:
         yield keeper_of(knowledge.bases, OWNER)
-
-
-def read_named(settings: Settings, text: str, *, vectors: bool = False) -> tuple[Read, list[VectorSet]]:
-    """The base that an argument BASE means, a global one as it is kept or one behind a path; and its vectors.
-
-    Args:
-        settings: of the command.
-        text: id, alias, path or name.
-        vectors: whether its vectors are wanted; without, there are none.
-
-    Raises:
-        KnowledgeError, UsageError: it is neither, or cannot be read.
-    """
-    import trio
-
-    from innkeeper.knowledge.files.keeper import read_vectors
-    from innkeeper.knowledge.files.reading import read_base
-    from innkeeper.knowledge.model.problems import KnowledgeError
-
-    home, registry = open_registry(settings.home)
-    known: Known | None = None
-    try:
-        known = registry.find(text)
-    except KnowledgeError:
-        # What lies there is no global base, and whoever names a path means that.
-        if not os.path.lexists(text):
-            raise
-
-    async def main() -> tuple[Read, list[VectorSet]]:
-        async with open_keeper(home) as keeper:
-            with bar(f"reading {known.name if known else text}", not settings.json) as progress:
-                if known is not None:
-                    return await keeper.read(known, progress=progress), await keeper.vectors(known) if vectors else []
-                read = await trio.to_thread.run_sync(lambda: read_base(text, strict=False, progress=progress))
-                if not vectors or read.source.kind != "folder":
-                    return read, []
-                ids = {item.entry.id for item in read.base.items}
-                return read, await trio.to_thread.run_sync(read_vectors, read.source.path, ids)
-
-    return trio.run(main, restrict_keyboard_interrupt_to_checkpoints=True)
 
 
 @contextmanager

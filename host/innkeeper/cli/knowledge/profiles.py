@@ -1,12 +1,12 @@
-"""Runs an activation for a command: the base made ready, regular expressions in the sandbox, one of the profiles."""
+"""Runs an activation of bases that are only files, by one of the profiles; regular expressions run in the sandbox."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from innkeeper.cli.knowledge.keeping import read_named
+from innkeeper.cli.knowledge.named_bases import read_named
 from innkeeper.cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,26 +18,29 @@ if TYPE_CHECKING:
 
 Remembered = Mapping[str, Any]
 Profile = Callable[
-    ["Base", "Request", "TokenCounter", "RegexEngine", "Remembered | None"],
+    [Sequence["Base"], "Request", "TokenCounter", "RegexEngine", "Remembered | None"],
     Awaitable[tuple["Result", Remembered]],
 ]
 
 
 async def _native(
-    base: Base, request: Request, counter: TokenCounter, regexes: RegexEngine, remembered: Remembered | None
+    bases: Sequence[Base], request: Request, counter: TokenCounter, regexes: RegexEngine, remembered: Remembered | None
 ) -> tuple[Result, Remembered]:
     import trio
 
-    from innkeeper.knowledge.activation.base import compile_base
+    from innkeeper.knowledge.activation.base import CompiledBase, compile_base
     from innkeeper.knowledge.activation.native import activate
 
-    compiled = await trio.to_thread.run_sync(lambda: compile_base(base.info.kb_id, base.items, info=base.info))
-    found = await activate([compiled], request, counter=counter, regexes=regexes, remembered=remembered)
+    def compiled() -> list[CompiledBase]:
+        return [compile_base(base.info.kb_id, base.items, info=base.info) for base in bases]
+
+    ready = await trio.to_thread.run_sync(compiled)
+    found = await activate(ready, request, counter=counter, regexes=regexes, remembered=remembered)
     return found.result, found.remembered
 
 
 async def _st115(
-    base: Base, request: Request, counter: TokenCounter, regexes: RegexEngine, remembered: Remembered | None
+    bases: Sequence[Base], request: Request, counter: TokenCounter, regexes: RegexEngine, remembered: Remembered | None
 ) -> tuple[Result, Remembered]:
     import trio
 
@@ -46,7 +49,8 @@ async def _st115(
     from innkeeper.knowledge.worldinfo.books import Books
     from innkeeper.knowledge.worldinfo.timed import TimedEffects
 
-    books = await trio.to_thread.run_sync(lambda: Books([(base.info.kb_id, base.items)], world_entry))
+    given = [(base.info.kb_id, base.items) for base in bases]
+    books = await trio.to_thread.run_sync(lambda: Books(given, world_entry))
     effects = TimedEffects.read(remembered or {})
     result = await activate_st115(books, request, counter=counter, regexes=regexes, effects=effects)
     return result, effects.document()
@@ -71,13 +75,14 @@ def read_any(settings: Settings, text: str) -> tuple[Base, list[Problem]]:
         imported = read_lorebook(read_file(text, most=MOST_FILE, label=name), name)
         if imported is not None:
             return imported.base, imported.problems
-    read, _ = read_named(settings, text)
-    return read.base, read.problems
+    found = read_named(settings, text)
+    return found.base, found.problems
 
 
 async def run_profile(
-    home: str | None, profile: str, base: Base, request: Request, tokenizer: str, remembered: Remembered | None
-) -> tuple[Result, Remembered]:
+    home: str | None, profile: str, bases: Sequence[Base], request: Request, tokenizer: str,
+    remembered: Remembered | None,
+) -> tuple[Result, Remembered]:  # fmt: skip
     """What a profile makes of a request; what the session must remember then.
 
     Raises:
@@ -89,4 +94,4 @@ async def run_profile(
 
     counts = counter(tokenizer)
     async with open_host(home, catalogue=False, watch=False) as host, open_regex_engine(host.engine) as regexes:
-        return await PROFILES[profile](base, request, counts, regexes, remembered)
+        return await PROFILES[profile](bases, request, counts, regexes, remembered)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from innkeeper.knowledge.activation.compiled import CompiledEntry
 from innkeeper.knowledge.activation.compiling import compile_entry, own_mode
@@ -11,6 +12,9 @@ from innkeeper.knowledge.keywords.boundaries import Mode
 from innkeeper.knowledge.keywords.index import KeywordIndex
 from innkeeper.knowledge.keywords.keys import Pattern
 from innkeeper.knowledge.model.base import BaseInfo, Item
+
+K = TypeVar("K")
+_Positions = tuple[int, ...] | list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +85,14 @@ def compile_base(
         # The entries keep their items alive: no other object can have got such an id meanwhile.
         known = {id(entry.item): entry for entry in previous.entries}
     entries = [known.get(id(item)) or compile_entry(item, mode) for item in items]
-    wanting: dict[Pattern, list[int]] = {}
+    wanting: dict[Pattern, _Positions] = {}
     patterns: dict[Pattern, None] = {}
-    by_name: dict[str, list[int]] = {}
+    by_name: dict[str, _Positions] = {}
     by_tag: dict[str, list[int]] = {}
     semantic: list[tuple[int, str, float | None]] = []
     others, macros, deepest = [], [], 0
     for position, entry in enumerate(entries):
-        by_name.setdefault(entry.entry.displayName or entry.id, []).append(position)
+        _add(by_name, entry.entry.displayName or entry.id, position)
         for tag in dict.fromkeys(entry.entry.management_metadata.tags):
             by_tag.setdefault(tag, []).append(position)
         if not entry.entry.management_metadata.is_enabled:
@@ -98,7 +102,7 @@ def compile_base(
         for pattern in entry.patterns:
             patterns[pattern] = None
         for pattern in entry.calling:
-            wanting.setdefault(pattern, []).append(position)
+            _add(wanting, pattern, position)
         if entry.called:
             others.append(position)
         criteria = entry.entry.activation_criteria
@@ -123,6 +127,16 @@ def compile_base(
         deepest=deepest,
         counted=_still_counted(entries, previous),
     )
+
+
+def _add(found: dict[K, _Positions], key: K, position: int) -> None:
+    """Adds a position to those of a key. Hardly a key has two, and the garbage collector does not look at tuples of
+    numbers."""
+    there = found.get(key)
+    if isinstance(there, list):
+        there.append(position)
+    else:
+        found[key] = (position,) if there is None else [*there, position]
 
 
 def _still_counted(entries: Sequence[CompiledEntry], previous: CompiledBase | None) -> dict[tuple[str, int], int]:

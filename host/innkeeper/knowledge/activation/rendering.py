@@ -43,7 +43,8 @@ class Renderer:
     """Makes texts for one activation.
 
     Attributes:
-        referred: entries that references brought, each with the entry that first did.
+        referred: entries that references brought, each with the entries into whose texts they did, the first one first;
+            of those some may have been left out since.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Renderer:
         active: whether an entry is active by itself so far.
         admits: whether scope and conditions of an entry let a reference bring it; waits for answers by yielding.
         """
-        self.referred: dict[Ref, Ref] = {}
+        self.referred: dict[Ref, dict[Ref, None]] = {}
         self._bases = bases
         self._macros = macros
         self._active = active
@@ -119,7 +120,7 @@ class Renderer:
                 continue
             end_if_cancelled()
             self._references += 1
-            self.referred.setdefault(each, stack[0])
+            self.referred.setdefault(each, {})[stack[0]] = None
             if not first:
                 _add("\n", parts, size)
             first = False

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from innkeeper.knowledge.activation.base import CompiledBase
 from innkeeper.knowledge.activation.interface import Active, Line, Outcome, Request, Result
-from innkeeper.knowledge.activation.state import State, text_order
+from innkeeper.knowledge.activation.state import Ref, State, text_order
 from innkeeper.knowledge.activation.sweeps import Sweeps
 
 MOST_LINES: Final = 20_000
@@ -86,8 +86,13 @@ def _active(state: State, messages: int) -> Active | None:
 
 def _lines(sweeps: Sweeps, bases: Sequence[CompiledBase], request: Request) -> list[Line]:
     states = sweeps.states
-    decided = sorted(states.values(), key=lambda state: (not state.is_active, state.outcome is Outcome.NO_MATCH))
-    referred = sweeps.renderer.referred
+    # As the budget was spent: who reads "left" from line to line sees it grow less.
+    turn = {state.ref: number for number, state in enumerate(sweeps.fitting.kept)}
+    decided = sorted(
+        states.values(),
+        key=lambda state: (not state.is_active, state.outcome is Outcome.NO_MATCH, turn.get(state.ref, 0)),
+    )
+    referred = _referred(sweeps)
     lines = []
     for state in decided[:MOST_LINES]:
         if not state.settled and state.ref in referred:
@@ -105,6 +110,17 @@ def _lines(sweeps: Sweeps, bases: Sequence[CompiledBase], request: Request) -> l
         if (base.id, base.entries[position].id) not in seen and (number, position) not in referred:
             lines.append(sweeps.why_not(number, position).line())
     return lines
+
+
+def _referred(sweeps: Sweeps) -> dict[Ref, Ref]:
+    """Entries whose texts stand in others that are inserted, each with the first of these."""
+    states, found = sweeps.states, {}
+    for ref, roots in sweeps.renderer.referred.items():
+        # A text that was made, and then did not fit, is nowhere.
+        by = next((root for root in roots if root in states and states[root].is_active), None)
+        if by is not None:
+            found[ref] = by
+    return found
 
 
 def _unmatched(sweeps: Sweeps, bases: Sequence[CompiledBase], request: Request) -> Iterator[tuple[int, int]]:

@@ -20,6 +20,12 @@ VERSION: Final = 1
 MOST_REMEMBERED: Final = 50_000
 """Entries that a session remembers; those that became active longest ago are forgotten first."""
 
+MOST_BYTES: Final = 192 << 10
+"""Bytes of the ids of entries of one base that a session remembers, with what msgpack adds to each: less than a store
+keeps of a session. Who has long ids has fewer of them."""
+
+_ADDED: Final = 8
+
 
 class Session:
     """A session's memory while one activation runs."""
@@ -71,7 +77,13 @@ class Session:
     def plain(self) -> dict[str, Any]:
         """Its plain form, in an order that hangs on nothing but its content."""
         newest = sorted(self._active.items(), key=lambda item: (-item[1], item[0]))[:MOST_REMEMBERED]
+        left: dict[str, int] = {}
+        kept = []
+        for (base, entry), since in newest:
+            left[base] = left.get(base, MOST_BYTES) - len(entry.encode("utf-8", "surrogatepass")) - _ADDED
+            if left[base] >= 0:
+                kept.append(((base, entry), since))
         found: dict[str, dict[str, int]] = {}
-        for (base, entry), since in sorted(newest):
+        for (base, entry), since in sorted(kept):
             found.setdefault(base, {})[entry] = since
         return {"version": VERSION, "active": found}

@@ -11,6 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from json.encoder import encode_basestring as _quoted
 from typing import Any
 
+_WORDS = {None: "null", True: "true", False: "false"}
+_NUMBERS = json.JSONEncoder(allow_nan=False)
+
 _KEY = "entries"
 _AFTER = "kb_extensions"
 """Before which the entries stand if nobody said where."""
@@ -43,7 +46,9 @@ def pretty(value: Any, indent: str = "\n") -> str:
             return "[]"
         inner = indent + "  "
         return "[" + ",".join([inner + pretty(item, inner) for item in value]) + indent + "]"
-    return json.dumps(value, allow_nan=False)
+    if value is None or isinstance(value, bool):
+        return _WORDS[value]
+    return repr(value) if type(value) is int else _NUMBERS.encode(value)
 
 
 def base_pieces(

@@ -14,6 +14,7 @@ from innkeeper.knowledge.files.reading import read_bounded
 from innkeeper.knowledge.files.regular import open_regular
 from innkeeper.knowledge.model.bounds import MOST_ID
 from innkeeper.knowledge.model.problems import KnowledgeError, Problem
+from innkeeper.storage.names import check_name
 
 FOLDER: Final = "knowledge"
 """The folder of a home in which its bases lie."""
@@ -86,6 +87,7 @@ def _of_top(top: dict[str, Any], path: Path, file: Path, entries: int) -> Known:
     own, name = top.get("kb_id"), top.get("kb_displayName")
     if not isinstance(own, str) or not 0 < len(own) <= MOST_ID:
         raise KnowledgeError(Problem("kb_id", "is missing, or no text"), source=file.name)
+    check_base_id(own, file.name)
     model, version = top.get("embedding_model_id"), top.get("kb_version")
     return Known(
         own,
@@ -98,6 +100,18 @@ def _of_top(top: dict[str, Any], path: Path, file: Path, entries: int) -> Known:
         model if isinstance(model, str) else "",
         version if isinstance(version, str) else "",
     )
+
+
+def check_base_id(base_id: str, source: str) -> None:
+    """Makes sure that the id that a file gives its base is one under which a store can keep it.
+
+    Raises:
+        KnowledgeError: it is not.
+    """
+    try:
+        check_name(base_id, "id of a base")
+    except ValueError as error:
+        raise KnowledgeError(Problem("kb_id", str(error)), source=source) from None
 
 
 def decode_head(data: bytes, name: str) -> tuple[dict[str, Any] | None, int]:

@@ -30,7 +30,7 @@ def slug(text: str) -> str:
         return text
     found = _plain(text)
     # Letters were lost where this is not so: two names shall not become the same id.
-    if is_id(found) and len(unicodedata.normalize("NFC", text)) == len(_ascii(text)):
+    if len(text) <= MOST_NAME and is_id(found) and len(unicodedata.normalize("NFC", text)) == len(_ascii(text)):
         return found
     return f"{found or 'kb'}-{_mark(text)[:8]}"
 

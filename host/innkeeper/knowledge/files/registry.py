@@ -14,7 +14,7 @@ from typing import Any, Final
 from innkeeper.errors import InnkeeperError, UsageError
 from innkeeper.knowledge.files.bounds import MOST_PROJECT, MOST_REFERENCES
 from innkeeper.knowledge.files.decoding import decode_object
-from innkeeper.knowledge.files.known import BEGINNING, FOLDER, Known, read_beginning, read_head
+from innkeeper.knowledge.files.known import BEGINNING, FOLDER, Known, check_base_id, read_beginning, read_head
 from innkeeper.knowledge.files.names import ID_RIGHT, NAMES, folder_name, is_id
 from innkeeper.knowledge.files.reading import find_file, read_base, read_bounded
 from innkeeper.knowledge.files.writing import locked, write_json
@@ -118,6 +118,7 @@ class Registry:
         if read.source.kind == "archive":
             raise UsageError(f"{path.name}: is an archive: `innkeeper kb import` unpacks it into the home")
         base_id = read.base.info.kb_id
+        check_base_id(base_id, path.name)
         with locked(self.folder):
             return self._add(path, alias, base_id)
 

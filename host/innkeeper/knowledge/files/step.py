@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Any, Final
 
 from innkeeper.knowledge.files.collecting import no_collections
+from innkeeper.knowledge.files.names import NAMES
 from innkeeper.knowledge.files.parsing import Source
 from innkeeper.knowledge.files.reading import read_base
 from innkeeper.knowledge.files.writing import write_base
@@ -54,7 +55,7 @@ class StepFiles:
         """
         # The entries' models are gone before anybody looks through them for garbage: only documents stay.
         with no_collections():
-            base, source, _ = read_base(path)
+            base, source, _ = read_base(_named(path))
             self._remember(path, source)
             state = FileState(base.document, [item.document for item in base.items], source.digest, source.read_only)
             del base
@@ -72,9 +73,12 @@ class StepFiles:
         """
         with self._lock:
             source = self._sources.get(str(path))
-        if source is None and os.path.lexists(path):
-            source = read_base(path, strict=False).source
-        written = write_base(base_of(info, documents), path, source)
+        # The entries' models are gone before anybody looks through them for garbage.
+        with no_collections():
+            if source is None and os.path.lexists(path):
+                source = read_base(_named(path), strict=False).source
+                self._remember(path, source)
+            written = write_base(base_of(info, documents), path, source)
         if source is not None and source.upgraded:
             # What it is now nobody upgraded.
             with self._lock:
@@ -87,6 +91,12 @@ class StepFiles:
             self._sources.move_to_end(str(path))
             if len(self._sources) > _MOST_KNOWN:
                 self._sources.popitem(last=False)
+
+
+def _named(file: Path) -> Path:
+    """What the file of a base is read by: in a base's folder by that folder, so that no link is followed which somebody
+    put in the place of the file since the base was opened."""
+    return file.parent if file.name in NAMES else file
 
 
 def base_of(info: Mapping[str, Any], documents: Sequence[Mapping[str, Any]]) -> Base:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from innkeeper.errors import UsageError
 from innkeeper.knowledge.files.encoding import base_pieces, pretty
 from innkeeper.knowledge.files.parsing import Source
+from innkeeper.knowledge.files.scanning import too_much
 from innkeeper.knowledge.model.base import Base
 from innkeeper.knowledge.model.bounds import MOST_FILE
 from innkeeper.knowledge.model.problems import KnowledgeError
@@ -80,7 +81,12 @@ def encode_base(base: Base, source: Source | None = None) -> bytes:
     at = None if source is None else source.entries_at
     documents = [item.document for item in base.items]
     pieces = base_pieces(None if array else base.document, documents, at)
-    return _joined(pieces, base.info.name)
+    data = _joined(pieces, base.info.name)
+    problem = too_much(data)
+    if problem is not None:
+        # Nobody could read it again.
+        raise KnowledgeError(f"would as a file have {problem.message.removeprefix('has ')}", source=base.info.name)
+    return data
 
 
 def keep_copy(file: Path, data: bytes, version: str) -> Path:

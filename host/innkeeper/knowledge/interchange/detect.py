@@ -84,7 +84,8 @@ def lorebook_of(raw: Any, stem: str, name: str, data: bytes = b"") -> Imported |
     if not isinstance(raw, Mapping):
         return None
     stem = stem[: bounds.MOST_NAME]
-    kb_id = base_id(stem, data)
+    called = raw.get("name")
+    kb_id = base_id(called[:200] if isinstance(called, str) and called.strip() else stem, data)
     try:
         return _read(raw, kb_id, stem, name, data)
     except KnowledgeError as error:

@@ -130,4 +130,4 @@ class Graph:
         for at, (_, _, target, slot) in enumerate(self.edges):
             if target == node.id:
                 orders.setdefault(slot, []).append(f"e{at}")
-        return {slot: edges for slot, edges in orders.items() if slot == "static_text_inputs"}
+        return {slot: edges for slot, edges in orders.items() if slot in ("static_text_inputs", "session_state")}

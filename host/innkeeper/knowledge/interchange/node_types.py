@@ -10,21 +10,25 @@ ASSEMBLER: Final = "kb:ContextAssembler"
 `prompt_data`, `llm_parameters`."""
 
 APPLICATOR: Final = "kb:VariableApplicator"
-"""Inputs: `template` (text with macros), `session_state`; configuration: `syntax` ("macros" or "story") and `values`
-(texts by the name that the template has for them); output: `text`."""
+"""Inputs: `template` (text with macros), `session_state`, `caiu_list` (active entries, for {{wiBefore}} and
+{{wiAfter}}); configuration: `syntax` ("macros" or "story") and `values` (texts by the name that the template has for
+them); output: `text`."""
 
 STATIC: Final = "kb:StaticKnowledgeBase"
 """Configuration: `entries` (documents of CAIU entries); output: `caiu_list`."""
 
 LORE: Final = "kb:KeywordMatcher"
-"""Inputs: `history_messages`, `current_user_input`; configuration: `reference` (of the project's knowledge bases);
-output: `caiu_list`."""
+"""Inputs: `history_messages`, `current_user_input`, `session_state`; configuration: `reference` (of the project's
+knowledge bases, or a base's id); output: `caiu_list`."""
 
 CHARACTER: Final = "core:CharacterCardLoader"
 """Configuration: `cardResource`; output: `characterData`."""
 
 HISTORY: Final = "core:HistoryLoader"
 """Configuration: `historyResource`; output: `historyMessages`."""
+
+RESOURCES: Final = {CHARACTER: "cardResource", HISTORY: "historyResource", LORE: "reference"}
+"""By node type the field of its configuration that somebody has to choose: which card, chat or knowledge base."""
 
 INPUT: Final = "core:GroupInput"
 OUTPUT: Final = "core:GroupOutput"
@@ -43,9 +47,9 @@ SLOTS: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
         ),
         frozenset({"prompt_data", "llm_parameters"}),
     ),
-    APPLICATOR: (frozenset({"template", "session_state"}), frozenset({"text"})),
+    APPLICATOR: (frozenset({"template", "session_state", "caiu_list"}), frozenset({"text"})),
     STATIC: (frozenset(), frozenset({"caiu_list"})),
-    LORE: (frozenset({"history_messages", "current_user_input"}), frozenset({"caiu_list"})),
+    LORE: (frozenset({"history_messages", "current_user_input", "session_state"}), frozenset({"caiu_list"})),
     CHARACTER: (frozenset(), frozenset({"characterData"})),
     HISTORY: (frozenset(), frozenset({"historyMessages"})),
     LLM: (

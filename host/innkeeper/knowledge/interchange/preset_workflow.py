@@ -28,24 +28,31 @@ _USED: Final = frozenset(
 )  # fmt: skip
 
 
-def workflow_of(preset: Preset, *, stored: bool = False) -> dict[str, Any]:
+def workflow_of(
+    preset: Preset, *, stored: bool = False, llm: bool = True, chosen: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """A workflow with what a preset says. Of the same preset it makes the same workflow.
 
     Args:
         preset: of any kind.
         stored: whether it is written as an editor stores it, instead of as a payload that this host runs.
+        llm: whether it has the node that asks the model; without, it gives the messages and the model's parameters.
+        chosen: by node type (`node_types.RESOURCES`) the card, chat or base that its node loads.
 
     Returns:
         plain data for JSON. What no node has a place for lies under `extensions.sillytavern`.
     """
-    graph = chat_graph(preset) if preset.kind == "chat" else text_graph(preset)
+    graph = chat_graph(preset, llm=llm) if preset.kind == "chat" else text_graph(preset, llm=llm)
+    for node in graph.nodes:
+        if (choice := (chosen or {}).get(node.type)) is not None:
+            node.config[types.RESOURCES[node.type]] = choice
     return graph.document() if stored else graph.payload()
 
 
-def chat_graph(preset: Preset) -> Graph:
-    """A chat preset as a graph."""
+def chat_graph(preset: Preset, *, llm: bool = True) -> Graph:
+    """A chat preset as a graph; `llm` as for `workflow_of`."""
     graph = Graph(preset.name, "Made of a chat preset of SillyTavern.")
-    frame = Frame(graph)
+    frame = Frame(graph, llm=llm)
     blocks: list[dict[str, Any]] = []
     deep: list[dict[str, Any]] = []
     for item in preset.items:
@@ -55,7 +62,9 @@ def chat_graph(preset: Preset) -> Graph:
             blocks += frame.block(item, len(blocks), preset.document)
     if not any(block["kind"] == "history" for block in blocks):
         blocks.append({"id": "history", "kind": "history"})
-    blocks.append({"id": "user input", "kind": "user_input"})
+    # What the user says now is the last of the conversation there: instructions after it come after that, too.
+    after = next(at for at, block in enumerate(blocks) if block["kind"] == "history") + 1
+    blocks.insert(after, {"id": "user input", "kind": "user_input"})
     for at, entry in enumerate(deep):
         node = graph.add(Node(f"injected-{at}", types.STATIC, entry["displayName"], config={"entries": [entry]}))
         graph.connect(node, "caiu_list", frame.assembler, "lore_caiu_list_aux")
@@ -77,23 +86,53 @@ def chat_graph(preset: Preset) -> Graph:
     return graph
 
 
+_ANSWER: Final = {"response": {"displayName": "Response", "dataFlowType": "STRING"}}
+_PROMPT: Final = {
+    "messages": {"displayName": "Messages", "dataFlowType": "STRING"},
+    "parameters": {"displayName": "Parameters of the model", "dataFlowType": "OBJECT"},
+}
+
+
 class Frame:
     """What workflows of presets have in common: sources, the assembler, and the node that asks the model."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, *, llm: bool = True) -> None:
+        """Args:
+        graph: is filled.
+        llm: whether it has the node that asks the model.
+        """
         self.graph = graph
+        self._llm = llm
         self._sources: dict[str, Node] = {}
         self._texts = 0
         graph.interface = (
-            {"user_input": {"key": "user_input", "displayName": "User input", "dataFlowType": "STRING"}},
-            {"response": {"key": "response", "displayName": "Response", "dataFlowType": "STRING"}},
+            {
+                "user_input": {"key": "user_input", "displayName": "User input", "dataFlowType": "STRING"},
+                "session": {
+                    "key": "session",
+                    "displayName": "Session",
+                    "customDescription": "Names and texts beside the card's, such as user and persona; variables",
+                    "dataFlowType": "OBJECT",
+                    "config": {"default": {}},
+                },
+            },
+            {key: {"key": key, **slot} for key, slot in (_ANSWER if llm else _PROMPT).items()},
         )
         self.input = graph.add(Node("input", types.INPUT))
         self.assembler = graph.add(Node("assembler", types.ASSEMBLER, "Context assembler", column=2))
         graph.connect(self.input, "user_input", self.assembler, "current_user_input")
+        self.character()
+        self._knows(self.assembler)
 
     def ask(self, inputs: Mapping[str, Any], further: Mapping[str, Any], model: str) -> None:
-        """Adds the node that asks the model."""
+        """Adds the node that asks the model, or gives what it would be asked."""
+        if not self._llm:
+            parameters = {**inputs, **further, **({"model": model} if model else {})}
+            if parameters:
+                self.assembler.config["llm_parameters"] = parameters
+            self.graph.outputs["messages"] = (self.assembler.id, "prompt_data")
+            self.graph.outputs["parameters"] = (self.assembler.id, "llm_parameters")
+            return
         given = {**inputs, **({"parameters": dict(further)} if further else {})}
         if model:
             given["activated_model_id"] = model
@@ -109,12 +148,21 @@ class Frame:
         if values:
             node.config["values"] = values
         self.graph.add(node)
+        self._knows(node)
         self.graph.connect(node, "text", self.assembler, "static_text_inputs")
+        if syntax == "story" and "lore" in self._sources:
+            self.graph.connect(self._sources["lore"], "caiu_list", node, "caiu_list")
         return f"static_text_{at}"
 
     def character(self) -> None:
         """Adds the node that loads the character, once."""
-        self._source(types.CHARACTER, "character", "Character card", "characterData", "session_state")
+        if "character" not in self._sources:
+            self._sources["character"] = self.graph.add(Node("character", types.CHARACTER, "Character card"))
+
+    def _knows(self, node: Node) -> None:
+        # Macros ask for the card and the session wherever they stand; what is said later goes over what was before.
+        self.graph.connect(self._sources["character"], "characterData", node, "session_state")
+        self.graph.connect(self.input, "session", node, "session_state")
 
     def history(self) -> None:
         """Adds the node that loads the conversation, once."""
@@ -125,6 +173,7 @@ class Frame:
         if "lore" in self._sources:
             return
         node = self._source(types.LORE, "lore", "Lore", "caiu_list", "lore_caiu_list_main")
+        self._knows(node)
         self.history()
         self.graph.connect(self._sources["history"], "historyMessages", node, "history_messages")
         self.graph.connect(self.input, "user_input", node, "current_user_input")

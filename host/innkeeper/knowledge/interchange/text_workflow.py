@@ -20,12 +20,12 @@ _MOST: Final = 200
 """Characters around one message."""
 
 
-def text_graph(preset: Preset) -> Graph:
-    """A text preset, or several in one file, as a graph."""
+def text_graph(preset: Preset, *, llm: bool = True) -> Graph:
+    """A text preset, or several in one file, as a graph; `llm` as for `workflow_of`."""
     from innkeeper.knowledge.interchange.preset_workflow import Frame
 
     graph = Graph(preset.name, "Made of a text preset of SillyTavern.")
-    frame = Frame(graph)
+    frame = Frame(graph, llm=llm)
     context, instruct = preset.parts.get("context", {}), preset.parts.get("instruct", {})
     prompt = preset.parts.get("sysprompt", {})
     blocks: list[dict[str, Any]] = []

@@ -22,6 +22,7 @@ from innkeeper.knowledge.joined.overlaid import SessionViews
 from innkeeper.knowledge.joined.remembered import keep, recall
 from innkeeper.knowledge.model.base import Item
 from innkeeper.knowledge.regexes.interface import RegexEngine
+from innkeeper.knowledge.settling import settled
 from innkeeper.knowledge.tokens.interface import TokenCounter
 from innkeeper.knowledge.worldinfo.activate import PROFILE, activate_st115
 from innkeeper.knowledge.worldinfo.books import Books
@@ -144,13 +145,19 @@ class Activating:
         )
 
     async def _world(self, places: Sequence[Place], readies: Sequence[Ready], chosen: Mapping[str, Any]) -> Books:
-        key = tuple(places)
+        # Sessions that say nothing of a base's entries have the base's own world.
+        key = tuple(place if self._views.differs(place) else Place(place.owner, place.base) for place in places)
         kept = self._books.get(key)
         settings = Settings(strategy=Strategy.CHARACTER_FIRST, **chosen)
         same = kept is not None and all(one is other for one, other in zip(kept.readies, readies, strict=True))
         if kept is None or not same or kept.books.plan.settings != settings:
             given = [(place.base, ready.items) for place, ready in zip(places, readies, strict=True)]
-            books = await trio.to_thread.run_sync(lambda: Books(given, world_entry, settings), limiter=self._working)
+
+            def make() -> Books:
+                with settled(sum(len(items) for _, items in given)):
+                    return Books(given, world_entry, settings)
+
+            books = await trio.to_thread.run_sync(make, limiter=self._working)
             kept = self._books[key] = _Kept(tuple(readies), books)
             if len(self._books) > _BOOKS:
                 self._books.popitem(last=False)

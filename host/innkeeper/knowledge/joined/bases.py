@@ -21,7 +21,9 @@ from innkeeper.knowledge.library import Library
 from innkeeper.knowledge.live.base import LiveBase
 from innkeeper.knowledge.model.problems import KnowledgeError
 from innkeeper.knowledge.opening import SEARCH
+from innkeeper.knowledge.retrieval import upkeep
 from innkeeper.knowledge.retrieval.kept import KeptSearch, identity_of
+from innkeeper.knowledge.retrieval.retriever import Retriever
 from innkeeper.knowledge.store.values import Applied, Change, Origin
 from innkeeper.storage.knowledge_model import NoSuchError, Place
 
@@ -39,6 +41,10 @@ class UnreadableError(KnowledgeError):
     def __init__(self, base: str, why: UsageError) -> None:
         super().__init__(why.problems if isinstance(why, KnowledgeError) else why.message)
         self.base = base
+
+
+_KNOWN: Final = 1000
+"""Bases of which it is known that their vectors are there."""
 
 
 class Bases:
@@ -65,7 +71,8 @@ class Bases:
         self.registry = registry
         self._absent: dict[Place, float] = {}
         self._asking = asking
-        self._filled: dict[Place, tuple[float, int]] = {}
+        self._filled: dict[Place, tuple[float, int, str, int]] = {}
+        self._keeping = trio.CapacityLimiter(1)
         self._jobs = Jobs(served)
         self._making = trio.CapacityLimiter(1)
         self._looking = trio.CapacityLimiter(1)
@@ -98,9 +105,19 @@ class Bases:
         return await self._jobs.done(("search", plain), lambda: self._search(plain), f"the base {place.base!r}")
 
     def _lacks(self, place: Place, live: LiveBase, index: KeptSearch) -> bool:
-        if not live.state.model:
-            return self._filled.get(place) != _as_of(live)
-        return index.retriever.embedded < len(live) and self._filled.get(place) != _as_of(live)
+        # Counting vectors takes a look at each: once for each state of the base.
+        stamp = _as_of(live)
+        if self._filled.get(place) == stamp:
+            return False
+        if not live.state.model or index.retriever.embedded < len(live):
+            return True
+        self._noted(place, stamp)
+        return False
+
+    def _noted(self, place: Place, stamp: tuple[float, int, str, int]) -> None:
+        if len(self._filled) >= _KNOWN:
+            self._filled.clear()
+        self._filled[place] = stamp
 
     async def _search(self, place: Place) -> KeptSearch:
         live = await self._with_key(place, await self.base(place))
@@ -111,7 +128,7 @@ class Bases:
             index = await self.library.index(place, SEARCH)
             assert isinstance(index, KeptSearch)
         # Also where nothing could be done: not again before something changes.
-        self._filled[place] = _as_of(live)
+        self._noted(place, _as_of(await self.library.base(place)))
         return index
 
     async def adopt(self, place: Place, model: str) -> None:
@@ -273,18 +290,24 @@ class Bases:
             raise UnreadableError(base, error) from None
 
     async def serve(self) -> None:
-        """As `Library.serve`."""
+        """Writes changes to files and keeps searches quick while the host runs, until it is cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._jobs.serve)
+            nursery.start_soon(upkeep.serve, self._retrievers, self._keeping)
             await self.library.serve()
+
+    def _retrievers(self) -> list[Retriever]:
+        return [index.retriever for index in self.library.indexes(SEARCH) if isinstance(index, KeptSearch)]
 
     async def aclose(self) -> None:
         """As `Library.aclose`."""
         await self.library.aclose()
 
 
-def _as_of(live: LiveBase) -> tuple[float, int]:
-    return live.state.created, live.revision
+def _as_of(live: LiveBase) -> tuple[float, int, str, int]:
+    """Changes whenever an entry may have lost or got a vector."""
+    state = live.state
+    return state.created, state.revision, state.model, state.embedded
 
 
 async def _is_there(path: Path) -> bool:

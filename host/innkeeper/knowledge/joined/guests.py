@@ -11,6 +11,7 @@ import trio
 
 from innkeeper.errors import UsageError
 from innkeeper.knowledge.embedding.interface import EmbeddingError
+from innkeeper.knowledge.joined import rendering
 from innkeeper.knowledge.joined.activating import Activating
 from innkeeper.knowledge.joined.answers import assembled_value, result_value
 from innkeeper.knowledge.joined.asking import TooOftenError
@@ -38,6 +39,9 @@ from innkeeper.storage.names import check_name
 
 MOST_NUMBERS: Final = 1 << 16
 """Numbers of all vectors that one `embed` gives."""
+
+_SHORT: Final = 500
+"""Characters of a text whose macros are carried out in less than a millisecond, whatever they are."""
 
 T = TypeVar("T")
 
@@ -71,9 +75,11 @@ class GuestBases:
         """As `KnowledgeBases.get`."""
         return await _said(lambda: self._reading.get(place, id))
 
-    async def list(self, place: Place, *, after: str, limit: int, filters: Filters) -> builtins.list[Entry]:
+    async def list(
+        self, place: Place, *, after: str, limit: int, filters: Filters, ids: Sequence[str] | None = None
+    ) -> builtins.list[Entry]:
         """As `KnowledgeBases.list`."""
-        return await _said(lambda: self._reading.list(place, after=after, limit=limit, filters=filters))
+        return await _said(lambda: self._reading.list(place, after=after, limit=limit, filters=filters, ids=ids))
 
     async def info(self, place: Place) -> Mapping[str, Any]:
         """As `KnowledgeBases.info`."""
@@ -122,6 +128,12 @@ class GuestBases:
     ) -> Mapping[str, Any]:
         """As `KnowledgeBases.assemble`."""
         return assembled_value(await _said(lambda: self._assembling.assemble(owner, request, allowed)))
+
+    async def render(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """As `KnowledgeBases.render`."""
+        if len(request["template"]) <= _SHORT:
+            return rendering.render(request)
+        return await trio.to_thread.run_sync(rendering.render, request, limiter=self._working)
 
     async def embed(self, place: Place, texts: Sequence[str]) -> Mapping[str, Any]:
         """As `KnowledgeBases.embed`."""

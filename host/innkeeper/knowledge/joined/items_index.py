@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from innkeeper.knowledge.activation.base import CompiledBase, compile_base
+from innkeeper.knowledge.live.ordering import in_order
 from innkeeper.knowledge.model.base import BaseInfo, Item
 from innkeeper.knowledge.model.problems import KnowledgeError
+from innkeeper.knowledge.settling import settled
 from innkeeper.knowledge.store.values import BaseState, Stored
 
 ITEMS: Final = "items"
 """Its name in the library."""
 
-_FACTOR: Final = 6
-"""Bytes in memory for each of a document: as plain data, as a model, compiled."""
+_FACTOR: Final = 3
+"""Bytes in memory for each of a document."""
+
+_COST: Final = 12_000
+"""Bytes that an entry takes beside them: as plain data, as a model, compiled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ class ItemsIndex:
 
     def build(self, state: BaseState, entries: Iterator[Stored]) -> None:
         """As `LiveIndex.build`."""
-        self._take(state, list(entries), ())
+        self._take(state, entries, ())
 
     def apply(self, state: BaseState, changed: Sequence[Stored], deleted: Sequence[str]) -> None:
         """As `LiveIndex.apply`."""
@@ -60,7 +65,7 @@ class ItemsIndex:
     @property
     def cost(self) -> int:
         """As `LiveIndex.cost`."""
-        return _FACTOR * self._size
+        return _FACTOR * self._size + _COST * len(self._rows)
 
     @property
     def ready(self) -> Ready | None:
@@ -76,15 +81,17 @@ class ItemsIndex:
             assert state is not None
             if self._ready is not None and self._ready.revision == state.revision:
                 return self._ready
-            order = sorted(rows, key=lambda id: (rows[id][0], id))
+            order = in_order(list(rows), lambda id: (rows[id][0], id))
             items = tuple(rows[id][1] for id in order)
             info = info_of(state)
             previous = None if self._ready is None else self._ready.compiled
-            compiled = compile_base(state.base, items, info=info, previous=previous)
+            new = len(items) if previous is None else abs(len(items) - len(previous.entries))
+            with settled(new):
+                compiled = compile_base(state.base, items, info=info, previous=previous)
             self._ready = Ready(state.revision, items, compiled, info)
             return self._ready
 
-    def _take(self, state: BaseState, changed: Sequence[Stored], deleted: Sequence[str]) -> None:
+    def _take(self, state: BaseState, changed: Iterable[Stored], deleted: Sequence[str]) -> None:
         read: dict[str, tuple[float, Item, int] | None] = dict.fromkeys(deleted)
         for stored in changed:
             try:

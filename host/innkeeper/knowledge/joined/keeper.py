@@ -11,18 +11,25 @@ import trio
 
 from innkeeper.knowledge.files.decoding import Progress
 from innkeeper.knowledge.files.keeper import Changed, FileKeeper, changed_base
-from innkeeper.knowledge.files.known import Known
+from innkeeper.knowledge.files.known import Known, decode_head
 from innkeeper.knowledge.files.parsing import Read
-from innkeeper.knowledge.files.reading import read_base
+from innkeeper.knowledge.files.reading import read_base, read_bounded
 from innkeeper.knowledge.files.vectors import VectorSet
 from innkeeper.knowledge.joined.bases import Bases
-from innkeeper.knowledge.model.problems import KnowledgeError
+from innkeeper.knowledge.model.problems import KnowledgeError, Problem
 from innkeeper.knowledge.retrieval.keeping import EmbeddingKeeper
 from innkeeper.knowledge.retrieval.kept import identity_of
 from innkeeper.knowledge.store import embedding
 from innkeeper.knowledge.store.legs import text_digest
 from innkeeper.knowledge.store.values import EDIT, IMPORT, Change, Origin, Vector
 from innkeeper.storage.knowledge_model import FullError, NoSuchError, Place, VersionError
+
+
+def _head(known: Known) -> dict[str, Any]:
+    """What the file of a base says of itself; the entries are read by whoever brings both in step."""
+    top, _ = decode_head(read_bounded(known.file, known.file.name), known.file.name)
+    return top if top is not None else read_base(known.path, strict=False).base.document
+
 
 _LARGE = 100
 """Entries from which on a change counts as an import in its history."""
@@ -36,6 +43,23 @@ def keeper_of(bases: Bases, owner: str) -> EmbeddingKeeper:
         owner: whose they are.
     """
     return EmbeddingKeeper(StoreKeeper(bases, owner), bases.models)
+
+
+async def vectors_of_base(bases: Bases, place: Place) -> list[VectorSet]:
+    """The vectors of a base's entries under its own model: one set, or none."""
+    live = await bases.base(place)
+    model = identity_of(live.state.model)
+    if model is None:
+        return []
+    found = await embedding.vectors_of(bases.library.store, place, live.state.model)
+    rows = {id: data for id, data in found.items() if len(data) == 2 * model.dimension}
+    if not rows:
+        return []
+    ids = list(rows)
+    digests = [stored.digest if (stored := live.get(id)) is not None else "" for id in ids]
+    vectors = np.frombuffer(b"".join(rows.values()), "<f2").astype(np.float32).reshape(len(ids), model.dimension)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return [VectorSet(live.state.model, ids, digests, (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32))]
 
 
 class StoreKeeper:
@@ -89,22 +113,7 @@ class StoreKeeper:
 
     async def vectors(self, known: Known) -> list[VectorSet]:
         """As `Keeper.vectors`: those of the base's model."""
-        place = await self._place(known)
-        live = await self._bases.base(place)
-        model = identity_of(live.state.model)
-        if model is None:
-            return []
-        found = await embedding.vectors_of(self._bases.library.store, place, live.state.model)
-        rows = {id: data for id, data in found.items() if len(data) == 2 * model.dimension}
-        if not rows:
-            return []
-        ids = list(rows)
-        digests = [stored.digest if (stored := live.get(id)) is not None else "" for id in ids]
-        vectors = np.frombuffer(b"".join(rows.values()), "<f2").astype(np.float32).reshape(len(ids), model.dimension)
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return [
-            VectorSet(live.state.model, ids, digests, (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32))
-        ]
+        return await vectors_of_base(self._bases, await self._place(known))
 
     async def keep_vectors(self, known: Known, found: VectorSet) -> None:
         """As `Keeper.keep_vectors`: those whose texts the base has."""
@@ -145,14 +154,22 @@ class StoreKeeper:
         try:
             state = await self._bases.library.store.state(place)
             if state.file == str(known.file):
-                await self._bases.base(place)
-                return place
+                return await self._read_once(place, known)
         except NoSuchError:
             pass
-        read = await trio.to_thread.run_sync(lambda: read_base(known.path, strict=False))
-        await self._bases.bind(place, known.file, read.base.document)
-        live = await self._bases.base(place)
-        if live.state.refused:
-            notes = "; ".join(self._bases.library.notes(place)) or "it cannot be read"
-            raise KnowledgeError(notes, source=known.label)
+        except ValueError as error:
+            raise KnowledgeError(f"cannot be kept: {error}", source=known.label) from None
+        try:
+            await self._bases.bind(place, known.file, await trio.to_thread.run_sync(_head, known))
+        except (ValueError, FullError) as error:
+            raise KnowledgeError(f"cannot be kept: {error}", source=known.label) from None
+        return await self._read_once(place, known)
+
+    async def _read_once(self, place: Place, known: Known) -> Place:
+        state = (await self._bases.base(place)).state
+        if state.refused and not state.digest and not state.entries:
+            # There is no good state before the mistake.
+            raise KnowledgeError([Problem("", note) for note in state.note[1:] or state.note], source=known.label)
+        if not state.digest and not state.entries and (notes := self._bases.library.notes(place)):
+            raise KnowledgeError([Problem("", note) for note in notes], source=known.label)
         return place

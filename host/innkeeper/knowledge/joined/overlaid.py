@@ -36,6 +36,10 @@ class SessionViews:
         self._bases = bases
         self._views: OrderedDict[Place, _View] = OrderedDict()
 
+    def differs(self, place: Place) -> bool:
+        """Whether a session sees another base than others do, as of the last time that `ready` was asked."""
+        return place in self._views
+
     async def ready(self, place: Place) -> Ready:
         """The entries of a base as the place's session sees them; without a session, the base's own."""
         ready = await self._bases.ready(place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import trio
@@ -19,6 +19,10 @@ _FEW: Final = 32 << 10
 """Characters of a document that is taken apart in a fraction of a millisecond."""
 
 _KINDS: Final = {"create": "put", "change": "put", "delete": "delete"}
+
+
+_MOST_PAGE: Final = 2 << 20
+"""Characters of the documents of a page: guests read it at once."""
 
 
 class Reading:
@@ -39,7 +43,9 @@ class Reading:
             return entry_of(stored)
         return await trio.to_thread.run_sync(entry_of, stored, limiter=self._working)
 
-    async def list(self, place: Place, *, after: str, limit: int, filters: Filters) -> builtins.list[Entry]:
+    async def list(
+        self, place: Place, *, after: str, limit: int, filters: Filters, ids: Sequence[str] | None = None
+    ) -> builtins.list[Entry]:
         """As `KnowledgeBases.list`."""
         check_name(after, "id to go on after", empty=True)
         if not 1 <= limit <= MOST_LISTED:
@@ -50,11 +56,19 @@ class Reading:
 
         def work() -> builtins.list[Entry]:
             found: builtins.list[Entry] = []
-            added = sorted(id for id in overlay if id > after and id not in live)
-            ids = live.ids_after(after)
-            for id in sorted([*ids, *added]) if added else ids:
+            size = 0
+            if ids is not None:
+                chosen: Iterable[str] = sorted(id for id in set(ids) if id > after)
+            else:
+                added = sorted(id for id in overlay if id > after and id not in live)
+                chosen = live.ids_after(after)
+                chosen = sorted([*chosen, *added]) if added else chosen
+            for id in chosen:
                 stored = seen(live, overlay, id)
                 if stored is not None and passes(stored, filters):
+                    size += len(stored.document)
+                    if found and size > _MOST_PAGE:
+                        break
                     found.append(entry_of(stored))
                     if len(found) == limit:
                         break

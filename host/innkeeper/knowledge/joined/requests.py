@@ -116,6 +116,7 @@ def inputs_of(given: Mapping[str, Any]) -> Inputs:
         active=[_active(each, f"active[{at}]") for at, each in enumerate(given["active"])],
         history=messages_of(given["history"], "history"),
         user_input=given["user_input"] or None,
+        examples=list(given["examples"]),
         texts=texts_of(given["texts"]),
         llm_parameters=dict(given["parameters"]),
     )

@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections.abc import Iterator
+from functools import cache
+from typing import Final
+
+MOST_MARKS: Final = 32
+"""Marks on one letter that are sorted together. Sorting takes time with the square of their number, and holds the
+interpreter's lock meanwhile: a text of nothing but marks would stop the host for minutes. No language has more than
+three."""
+
+_LAST_MARK: Final = 0x1F000
+"""Above every character with a combining class."""
 
 
 def composed(text: str) -> str:
-    """A text with its letters and their marks composed (NFC), so that both ways to write an é are one."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+    """A text with its letters and their marks composed (NFC), so that both ways to write an é are one. Linear in its
+    length: marks beyond `MOST_MARKS` are composed apart."""
+    if text.isascii():
+        return text
+    if _piles().search(text) is None:
+        return unicodedata.normalize("NFC", text)
+    return "".join(unicodedata.normalize("NFC", piece) for piece in _pieces(text))
+
+
+def _pieces(text: str) -> Iterator[str]:
+    at = 0
+    for pile in _piles().finditer(text):
+        for cut in range(pile.start() + MOST_MARKS, pile.end(), MOST_MARKS):
+            yield text[at:cut]
+            at = cut
+    yield text[at:]
+
+
+@cache
+def _piles() -> re.Pattern[str]:
+    """Finds more marks in a row than are sorted together."""
+    marks = "".join(re.escape(chr(code)) for code in range(0x300, _LAST_MARK) if unicodedata.combining(chr(code)))
+    return re.compile(f"[{marks}]{{{MOST_MARKS + 1},}}+")
 
 
 def folded(text: str) -> str:

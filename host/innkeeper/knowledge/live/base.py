@@ -14,6 +14,7 @@ from typing import Final
 import trio
 
 from innkeeper.knowledge.live.index import LiveIndex
+from innkeeper.knowledge.live.ordering import in_order
 from innkeeper.knowledge.model.base import Item
 from innkeeper.knowledge.store.reading import Delta
 from innkeeper.knowledge.store.values import BaseState, Stored
@@ -183,6 +184,6 @@ def _row(entry: Stored) -> _Row:
 
 def _made(rows: dict[str, _Row]) -> _Made:
     # Surrogates come before what is above them in UTF-8 too: the order of code points is that of the bytes.
-    ids = sorted(rows)
-    order = sorted(ids, key=lambda id: rows[id][1])
+    ids = in_order(list(rows), str)
+    order = in_order(ids, lambda id: rows[id][1])
     return rows, order, ids, sum(len(row[0]) for row in rows.values())

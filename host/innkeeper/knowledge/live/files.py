@@ -8,7 +8,7 @@ from typing import Final
 
 import trio
 
-from innkeeper.errors import BusyError, UsageError
+from innkeeper.errors import InnkeeperError
 from innkeeper.knowledge.store.sync import FileSync
 from innkeeper.storage.knowledge_model import FullError, NoSuchError, Place, VersionError
 
@@ -60,8 +60,10 @@ class FileKeeper:
         except NoSuchError:
             self._looked.pop(place, None)
             self.problems.pop(place, None)
-        except (BusyError, UsageError, ValueError, VersionError, FullError) as error:
-            sentence = f"knowledge base {place.base!r} is not in step with its file: {error}"
+        except (InnkeeperError, ValueError, VersionError, FullError, OSError) as error:
+            # Whatever somebody did to a file or to the database: others' bases are looked at as before.
+            why = error.strerror if isinstance(error, OSError) else error
+            sentence = f"knowledge base {place.base!r} is not in step with its file: {why}"
             self.problems[place] = sentence
             logger.warning("%s", sentence)
 

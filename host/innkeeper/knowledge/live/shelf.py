@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from innkeeper.knowledge.live.base import GapError, LiveBase
 from innkeeper.knowledge.live.freshness import Freshness
 from innkeeper.knowledge.live.index import IndexMaker, LiveIndex
+from innkeeper.knowledge.settling import settled
 from innkeeper.knowledge.store import reading, verifying
 from innkeeper.knowledge.store.store import KnowledgeStore
 from innkeeper.knowledge.store.writing import where_of
@@ -19,6 +20,11 @@ from innkeeper.storage.knowledge_model import NoSuchError, Place
 
 FRESH: Final = 0.2
 """Seconds for which nobody looks whether another process changed something."""
+
+
+_TRIES: Final = 3
+"""How often a base may have to be read whole while its index is made. One that must be each time has other entries
+than it counts."""
 
 
 class _Slot:
@@ -75,15 +81,24 @@ class Shelf:
             return found
         slot = self._slot(place)
         async with slot.building.setdefault(name, trio.Lock()):
-            live = await self.base(place)
-            if name not in live.indexes:
-                # Changes wait until it is there, reads do not.
-                async with slot.lock:
-                    await self._build(live, name)
-                    # What came since the revision in memory may be in it already: it is told again.
-                    await self._bring_up(place, slot)
-        live = await self.base(place)
-        return live.indexes[name]
+            for _ in range(_TRIES):
+                live = await self.base(place)
+                if name not in live.indexes:
+                    # Changes wait until it is there, reads do not.
+                    async with slot.lock:
+                        await self._build(live, name)
+                        # What came since the revision in memory may be in it already: it is told again.
+                        await self._bring_up(place, slot)
+                found = (await self.base(place)).indexes.get(name)
+                if found is not None:
+                    return found
+                # It had to be read whole meanwhile, and is without its index again.
+        raise reading.damaged(place.base)
+
+    def indexes(self, name: str) -> list[LiveIndex]:
+        """What is kept under a name of the bases that are in memory."""
+        lives = [slot.live for slot in self._slots.values() if slot.live is not None]
+        return [index for live in lives if (index := live.indexes.get(name)) is not None]
 
     async def refresh(self, place: Place) -> None:
         """Brings a base that is in memory up to date: the next read has what is in the database now."""
@@ -108,7 +123,8 @@ class Shelf:
 
         def read(connection: Connection) -> LiveBase:
             state = reading.read_state(connection, place, where, whole=True)
-            return LiveBase(place, state, reading.stream(connection, where, full=False))
+            with settled(state.entries):
+                return LiveBase(place, state, reading.stream(connection, where, full=False))
 
         try:
             await self._store.clean(place)
@@ -127,7 +143,8 @@ class Shelf:
 
         def read(connection: Connection) -> None:
             state = reading.read_state(connection, place, where, whole=True)
-            made.build(state, reading.stream(connection, where, model=state.model, full=True))
+            with settled(state.entries):
+                made.build(state, reading.stream(connection, where, model=state.model, full=True))
 
         await self._store.whole(place, read)
         live.indexes[name] = made

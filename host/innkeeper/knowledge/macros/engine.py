@@ -19,6 +19,7 @@ from innkeeper.knowledge.macros.context import (
     Context,
     Rendered,
 )
+from innkeeper.knowledge.macros.joining import TRIM, Trim, dedented, joined
 from innkeeper.knowledge.macros.syntax import Macro, Node, Raw, cut, paired, parse
 from innkeeper.knowledge.macros.values import truthy
 from innkeeper.knowledge.macros.variables import Variables, operate, operator_of
@@ -26,13 +27,6 @@ from innkeeper.knowledge.macros.variables import Variables, operate, operator_of
 _LEGACY = re.compile(r"<(user|bot|char|group|charifnotgroup)>", re.IGNORECASE)
 _NAMES: Final = {"user": "user", "bot": "char", "char": "char", "group": "group", "charifnotgroup": "charifnotgroup"}
 _COMMENTS: Final = frozenset({"//", "comment", "hidden_key", "noop"})
-
-
-class _Trim:
-    """Stands where `{{trim}}` was, until the line breaks around it are known."""
-
-
-_TRIM: Final = _Trim()
 
 
 def render(text: str, context: Context) -> str:
@@ -97,7 +91,7 @@ class Run:
         Raises:
             BoundError: a bound was met.
         """
-        out: list[str | _Trim] = []
+        out: list[str | Trim] = []
         for node in nodes:
             if isinstance(node, str):
                 out.append(self._legacy(node))
@@ -108,7 +102,7 @@ class Run:
                 if isinstance(said, str):
                     self.spend(len(said))
                 out.append(said)
-        return _joined(out)
+        return joined(out)
 
     def pieces(self, nodes: Sequence[Node]) -> list[str]:
         """What each of several options says; commas separate them where nothing else does."""
@@ -161,7 +155,7 @@ class Run:
             return text
         return _LEGACY.sub(lambda found: self.value(_NAMES[found[1].lower()]) or "", text)
 
-    def _macro(self, macro: Macro) -> str | _Trim:
+    def _macro(self, macro: Macro) -> str | Trim:
         self._steps += 1
         if self._steps > MOST_STEPS:
             raise BoundError(f"a text has more than {MOST_STEPS:,} macros")
@@ -174,7 +168,7 @@ class Run:
         finally:
             self._depth -= 1
 
-    def _said(self, macro: Macro) -> str | _Trim | None:
+    def _said(self, macro: Macro) -> str | Trim | None:
         if macro.scope:
             return self._short_form(macro)
         name = macro.name
@@ -185,7 +179,7 @@ class Run:
         if name in ("if", "unless"):
             return self._condition(macro)
         if name == "trim":
-            return _TRIM if macro.body is None else self.text(macro.body).strip()
+            return TRIM if macro.body is None else self.text(macro.body).strip()
         if not macro.arguments and macro.body is None:
             return self._alone(name)
         if name in ("random", "pick"):
@@ -241,7 +235,7 @@ class Run:
         if macro.body is None:
             return self.text(paired(branch)).strip()
         said = self.text(branch)
-        return said if macro.flag == "#" else _dedented(said)
+        return said if macro.flag == "#" else dedented(said)
 
     def _holds(self, nodes: Sequence[Node]) -> bool:
         first = nodes[0] if nodes else ""
@@ -272,7 +266,7 @@ class Run:
 
     def _scoped(self, macro: Macro) -> str:
         said = self.text(macro.body or [])
-        return said if macro.flag == "#" else _dedented(said)
+        return said if macro.flag == "#" else dedented(said)
 
     def _unknown(self, macro: Macro) -> str:
         inner = self.text(paired(macro.parts))
@@ -285,30 +279,3 @@ def _branches(body: Sequence[Node]) -> list[list[Node] | None]:
         if isinstance(node, Macro) and node.name == "else" and not node.flag and node.body is None:
             return [list(body[:at]), list(body[at + 1 :])]
     return [list(body)]
-
-
-def _dedented(text: str) -> str:
-    lines = text.split("\n")
-    first = next((line for line in lines if line.strip()), "")
-    indent = first[: len(first) - len(first.lstrip())]
-    return "\n".join(line.removeprefix(indent) for line in lines).strip()
-
-
-def _joined(pieces: Sequence[str | _Trim]) -> str:
-    out: list[str] = []
-    trimming = False
-    for piece in pieces:
-        if isinstance(piece, _Trim):
-            trimming = True
-            while out:
-                out[-1] = out[-1].rstrip("\r\n")
-                if out[-1]:
-                    break
-                out.pop()
-            continue
-        if trimming:
-            piece = piece.lstrip("\r\n")
-        if piece:
-            out.append(piece)
-            trimming = False
-    return "".join(out)

@@ -33,6 +33,18 @@ Ids = Annotated[list[Id], Field(max_length=bounds.MOST_LINKS)]
 Names = Annotated[list[Name], Field(max_length=bounds.MOST_LINKS)]
 
 
+# A default with a list in it is copied deeply for each entry, which takes a fifth of the time to read a base; one that
+# is made anew costs next to nothing, and the schema says it as before.
+
+
+def _list() -> Any:
+    return Field(default_factory=list, json_schema_extra={"default": []})
+
+
+def _part(kind: type[Part]) -> Any:
+    return Field(default_factory=kind, json_schema_extra={"default": kind().model_dump()})
+
+
 class Part(BaseModel):
     """A part of a document. What is not declared stays where it is."""
 
@@ -70,7 +82,7 @@ class KeyGroup(Part):
     """
 
     group_id: Name = ""
-    keys: Annotated[list[Key], Field(max_length=bounds.MOST_KEYS)] = []
+    keys: Annotated[list[Key], Field(max_length=bounds.MOST_KEYS)] = _list()
     logic: Literal["AND", "OR", "NOT_ANY", "NOT_ALL"] = "AND"
 
 
@@ -97,11 +109,11 @@ class ActivationCriteria(Part):
         trigger_probability: 0 to 1.
     """
 
-    keywords: Annotated[list[Key], Field(max_length=bounds.MOST_KEYS)] = []
-    key_groups: Annotated[list[KeyGroup], Field(max_length=bounds.MOST_KEYS)] = []
+    keywords: Annotated[list[Key], Field(max_length=bounds.MOST_KEYS)] = _list()
+    key_groups: Annotated[list[KeyGroup], Field(max_length=bounds.MOST_KEYS)] = _list()
     use_semantic_search: bool = False
     semantic_threshold: Annotated[float, Field(ge=-1, le=1)] | None = None
-    trigger_conditions: Annotated[list[Condition], Field(max_length=bounds.MOST_KEYS)] = []
+    trigger_conditions: Annotated[list[Condition], Field(max_length=bounds.MOST_KEYS)] = _list()
     trigger_probability: Annotated[float, Field(ge=0, le=1)] = 1.0
 
 
@@ -157,15 +169,15 @@ class ManagementMetadata(Part):
         related_ids: entries that belong to it, not as its parts.
     """
 
-    tags: Names = []
+    tags: Names = _list()
     source: Name = "manual_entry"
     created_at: Name | None = None
     updated_at: Name | None = None
     author_notes: Annotated[str, Field(max_length=bounds.MOST_CONTENT)] | None = None
     editor_description: Annotated[str, Field(max_length=bounds.MOST_CONTENT)] | None = None
     is_enabled: bool = True
-    child_ids: Ids = []
-    related_ids: Ids = []
+    child_ids: Ids = _list()
+    related_ids: Ids = _list()
 
 
 class VariableHandling(Part):
@@ -176,8 +188,8 @@ class VariableHandling(Part):
         uses_variables_in_content: variables whose placeholders are in its content.
     """
 
-    defines_variables: dict[Name, Any] = {}
-    uses_variables_in_content: Names = []
+    defines_variables: dict[Name, Any] = Field(default_factory=dict, json_schema_extra={"default": {}})
+    uses_variables_in_content: Names = _list()
 
 
 class Entry(Part):
@@ -201,9 +213,9 @@ class Entry(Part):
     entry_type: Name = "lore_detail"
     displayName: Name | None = None
     content: Content = Content()
-    activation_criteria: ActivationCriteria = ActivationCriteria()
+    activation_criteria: ActivationCriteria = _part(ActivationCriteria)
     usage_metadata: UsageMetadata = UsageMetadata()
-    management_metadata: ManagementMetadata = ManagementMetadata()
+    management_metadata: ManagementMetadata = _part(ManagementMetadata)
     variable_handling: VariableHandling | None = None
     extensions: dict[str, Any] | None = None
 

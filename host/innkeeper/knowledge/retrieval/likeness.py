@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from innkeeper.knowledge.retrieval.nearest import Nearest
 from innkeeper.knowledge.retrieval.slots import Mask
-from innkeeper.knowledge.retrieval.vectors import EXACT, Floats, Spread, Vectors, sample, spread_of
+from innkeeper.knowledge.retrieval.vectors import Floats, Spread, Vectors, sample, spread_of
 
 _MORE = 4
 """Times as many as are wanted, that an index is asked for: some are removed, disabled or not the nearest."""
@@ -24,16 +24,24 @@ class Likeness:
     """What was found by meaning.
 
     Attributes:
-        slots: that were looked at and may be found; shape (n,), ascending.
-        cosines: of these; shape (n,).
+        slots: that were looked at and may be found; shape (n,), ascending. None: `cosines` has every slot of the base
+            in its place, since to pick some of many takes longer than to look at all.
+        cosines: of these; shape (n,), or (slots,), where one that is not `known` says nothing.
+        known: which of `cosines` have a vector and may be found; the same shape.
         spread: of the cosines of the whole base.
         exact: whether every vector that may be found was looked at.
     """
 
-    slots: NDArray[np.int64]
+    slots: NDArray[np.int64] | None
     cosines: Floats
+    known: Mask
     spread: Spread
     exact: bool
+
+    def best(self, least: float) -> tuple[NDArray[np.int64], Floats]:
+        """Slots of what is at least so like, ascending, and their cosines; shapes (n,)."""
+        places = np.flatnonzero(self.known & (self.cosines >= np.float32(least)))
+        return places if self.slots is None else self.slots[places], self.cosines[places]
 
 
 def likeness(
@@ -55,18 +63,23 @@ def likeness(
     spread = spread_of(rows[sample(living)] @ query)
     may = has & allowed[: len(has)]
     number = int(may.sum())
-    if not exact and nearest is not None and 2 * number >= len(living) and large(number, vectors.dimension):
-        found = _proposed(rows, nearest, query, may, wanted)
+    indexed = nearest if nearest is not None and nearest.usable and not exact else None
+    if indexed is not None and 2 * number >= len(living) and large(number, vectors):
+        found = _proposed(rows, indexed, query, may, wanted)
         if len(found) >= min(wanted, number):
-            return Likeness(found, rows[found] @ query, spread, exact=False)
-    slots = np.flatnonzero(may)
-    cosines = rows[slots] @ query if number * _SPARSE <= len(rows) else (rows @ query)[slots]
-    return Likeness(slots, cosines, spread, exact=True)
+            return Likeness(found, rows[found] @ query, np.ones(len(found), np.bool_), spread, exact=False)
+    if number * _SPARSE <= len(rows):
+        slots = np.flatnonzero(may)
+        return Likeness(slots, rows[slots] @ query, np.ones(len(slots), np.bool_), spread, exact=True)
+    cosines, known = np.zeros(len(allowed), np.float32), np.zeros(len(allowed), np.bool_)
+    np.matmul(rows, query, out=cosines[: len(rows)])
+    known[: len(may)] = may
+    return Likeness(None, cosines, known, spread, exact=True)
 
 
-def large(number: int, dimension: int) -> bool:
-    """Whether an index is quicker than looking at so many vectors."""
-    return number * dimension > EXACT
+def large(number: int, vectors: Vectors) -> bool:
+    """Whether an index is quicker than looking at so many of some vectors."""
+    return number * vectors.dimension > vectors.exact
 
 
 def _proposed(rows: Floats, nearest: Nearest, query: Floats, may: Mask, wanted: int) -> NDArray[np.int64]:

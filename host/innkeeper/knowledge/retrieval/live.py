@@ -7,7 +7,8 @@ since trio's thread may be waiting.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -15,16 +16,18 @@ import numpy as np
 from innkeeper.knowledge.retrieval.interface import Change, Filters, Indexed
 from innkeeper.knowledge.retrieval.likeness import large
 from innkeeper.knowledge.retrieval.nearest import build_nearest
-from innkeeper.knowledge.retrieval.postings import Fresh, Segment, merged, segment_of
+from innkeeper.knowledge.retrieval.postings import Fresh, Gathering, Segment, merged, segment_of
 from innkeeper.knowledge.retrieval.state import State, View
-from innkeeper.knowledge.retrieval.vectors import EXACT
-from innkeeper.knowledge.text.blob import Terms, read_terms
+from innkeeper.knowledge.text.blob import Terms, read_many, read_terms
 
 _ROUND: Final = 64
 """Changes that are made anew while nobody can change anything."""
 
 _MANY: Final = 512
 """New entries from which on their postings become a segment at once."""
+
+_PIECE: Final = 512
+"""Entries of a new index that are taken at once."""
 
 _FROZEN: Final = 1024
 """New entries from which on upkeep makes a segment of them."""
@@ -101,6 +104,22 @@ class Live:
                     state.slots.remove(change.id)
         segment = segment_of(taken)
         with self._lock:
+            state.append(segment)
+
+    def load(self, entries: Iterable[Indexed]) -> None:
+        """Takes the entries of a new index, a few at a time, so that hardly more is in memory than stays there; nobody
+        reads it meanwhile.
+
+        Raises:
+            ValueError: terms of an entry cannot be read; the index is of no use then.
+        """
+        state, gathering = self._state, Gathering()
+        rest = iter(entries)
+        while piece := list(islice(rest, _PIECE)):
+            terms = read_many([each.terms for each in piece])
+            gathering.add(state.put_many(piece, terms.lengths), terms)
+        segment = gathering.segment()
+        if segment.size:
             state.append(segment)
 
     # --- upkeep -----------------------------------------------------------------------------------------------------
@@ -224,10 +243,12 @@ def _to_pack(state: State) -> bool:
 
 def _to_index(state: State) -> bool:
     vectors, nearest = state.vectors, state.nearest
-    if vectors is None or not large(min(vectors.held, state.slots.living), vectors.dimension):
+    if vectors is None or not large(min(vectors.held, state.slots.living), vectors):
         return False
     if nearest is None:
         return True
+    if not nearest.usable:
+        return state.slots.count > 2 * nearest.upto
     # What is newer is looked at one by one; and of what is older, half may be gone.
     newer = state.slots.count - nearest.upto
-    return 2 * newer * vectors.dimension > EXACT or 2 * (nearest.size - state.slots.living) > nearest.size
+    return 2 * newer * vectors.dimension > vectors.exact or 2 * (nearest.size - state.slots.living) > nearest.size

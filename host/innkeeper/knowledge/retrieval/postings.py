@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from innkeeper.knowledge.text.blob import FIELDS, Terms
+from innkeeper.knowledge.text.blob import FIELDS, ManyTerms, Terms
 
 WEIGHTS: Final = (3.0, 3.0, 1.0)
 """How often a term counts that is there once, by field: name and keywords are what its author says it is about."""
@@ -42,9 +42,13 @@ class Postings:
     fields: Bytes
 
 
-def weights_of(terms: Terms) -> tuple[Floats, Bytes]:
-    """How much each term of an entry counts, and the bits of the fields that have it; shapes (n,)."""
-    return _WEIGHTS @ terms.counts.astype(np.float32), (_BITS[:, None] * (terms.counts > 0)).sum(axis=0, dtype=np.uint8)
+def weights_of(counts: Bytes) -> tuple[Floats, Bytes]:
+    """How much each term of an entry counts, and the bits of the fields that have it; shapes (n,).
+
+    Args:
+        counts: how often it is in each field; shape (3, n).
+    """
+    return _WEIGHTS @ counts.astype(np.float32), (_BITS[:, None] * (counts > 0)).sum(axis=0, dtype=np.uint8)
 
 
 class Segment:
@@ -94,8 +98,29 @@ def segment_of(entries: Sequence[tuple[int, Terms]]) -> Segment:
     counts = np.concatenate([terms.counts for _, terms in entries], axis=1)
     sizes = [len(terms.ids) for _, terms in entries]
     slots = np.repeat(np.array([slot for slot, _ in entries], np.int32), sizes)
-    weights, fields = weights_of(Terms(np.zeros(0, np.uint64), counts, 0))
+    weights, fields = weights_of(counts)
     return Segment(np.concatenate([terms.ids for _, terms in entries]), slots, weights, fields)
+
+
+class Gathering:
+    """Postings of entries that come a few at a time, until all of them are there."""
+
+    def __init__(self) -> None:
+        self._pieces: list[tuple[NDArray[np.uint64], Ints, Floats, Bytes]] = []
+
+    def add(self, slots: NDArray[np.int64], terms: ManyTerms) -> None:
+        """Adds entries; their slots are larger than any before, and ascend."""
+        weights, fields = weights_of(terms.counts)
+        self._pieces.append((terms.ids, np.repeat(slots.astype(np.int32), terms.sizes), weights, fields))
+
+    def segment(self) -> Segment:
+        """All of them in one piece. They are given away."""
+        pieces, self._pieces = self._pieces, []
+        if not pieces:
+            return segment_of(())
+        ids, slots, weights, fields = (np.concatenate(each) for each in zip(*pieces, strict=True))
+        del pieces
+        return Segment(ids, slots, weights, fields)
 
 
 def merged(segments: Sequence[Segment], places: Ints) -> Segment:
@@ -127,7 +152,7 @@ class Fresh:
 
     def add(self, slot: int, terms: Terms) -> None:
         """Adds an entry; its slot is larger than any before it."""
-        weights, fields = weights_of(terms)
+        weights, fields = weights_of(terms.counts)
         for term, weight, bits in zip(terms.ids.tolist(), weights.tolist(), fields.tolist(), strict=True):
             lists = self._lists.get(term)
             if lists is None:

@@ -74,18 +74,8 @@ def rank(
         ids: of the entries, by slot.
     """
     slots = _candidates(found, like, allowed, k)
-    scored = np.zeros(len(slots), np.float32) if found is None else found.scores[slots]
-    cosines, known = np.zeros(len(slots), np.float32), np.zeros(len(slots), np.bool_)
-    spread = Spread(0.0, 0.0)
-    if like is not None:
-        spread = like.spread
-        if like.exact:
-            at = np.minimum(np.searchsorted(like.slots, slots), max(len(like.slots) - 1, 0))
-            if len(like.slots):
-                known = like.slots[at] == slots
-                cosines[known] = like.cosines[at[known]]
-        elif vectors is not None and query is not None:
-            cosines, known = cosines_of(vectors, query, slots)
+    scored, cosines, known = _columns(found, like, slots, vectors, query)
+    spread = Spread(0.0, 0.0) if like is None else like.spread
     z_words = (scored - np.float32(words.mean)) * np.float32(1 / words.deviation if words.deviation > 1e-9 else 0)
     z_like = (cosines - np.float32(spread.mean)) * np.float32(1 / spread.deviation if spread.deviation > 1e-9 else 0)
     z_like[~known] = 0
@@ -96,13 +86,17 @@ def rank(
     else:
         total = np.float32(balance.keyword) * z_words + np.float32(balance.semantic) * z_like
         eligible = (scored > 0) | (known & ((z_like >= _LIKE) | (living < _FEW)))
+    if slots is None:
+        eligible = eligible & allowed
     places = np.flatnonzero(eligible)
     places = places[best(total[places], k)]
-    places = places[np.lexsort((slots[places], -priorities[slots[places]], -total[places]))][:k]
-    why = matches(found, slots[places], _SHOWN) if found is not None else [()] * len(places)
+    chosen = places if slots is None else slots[places]
+    order = np.lexsort((chosen, -priorities[chosen], -total[places]))[:k]
+    places, chosen = places[order], chosen[order]
+    why = matches(found, chosen, _SHOWN) if found is not None else [()] * len(places)
     return [
         Hit(
-            ids[int(slots[at])],
+            ids[slot],
             float(total[at]),
             why[number],
             None if found is None else float(scored[at]),
@@ -110,15 +104,36 @@ def rank(
             None if found is None else float(z_words[at]),
             float(z_like[at]) if known[at] else None,
         )
-        for number, at in enumerate(places.tolist())
+        for number, (at, slot) in enumerate(zip(places.tolist(), chosen.tolist(), strict=True))
     ]
 
 
-def _candidates(found: Found | None, like: Likeness | None, allowed: NDArray[np.bool_], k: int) -> Slots:
+def _columns(
+    found: Found | None, like: Likeness | None, slots: Slots | None, vectors: Vectors | None, query: Floats | None
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Scores and cosines of some slots, None: of all; and which of them have a cosine."""
+    if slots is None:
+        assert like is not None
+        return np.zeros_like(like.cosines) if found is None else found.scores, like.cosines, like.known
+    scored = np.zeros(len(slots), np.float32) if found is None else found.scores[slots]
+    if like is not None and like.slots is None:
+        return scored, like.cosines[slots], like.known[slots]
+    cosines, known = np.zeros(len(slots), np.float32), np.zeros(len(slots), np.bool_)
+    if like is not None and like.exact and like.slots is not None and len(like.slots):
+        at = np.minimum(np.searchsorted(like.slots, slots), len(like.slots) - 1)
+        known = like.slots[at] == slots
+        cosines[known] = like.cosines[at[known]]
+    elif like is not None and not like.exact and vectors is not None and query is not None:
+        cosines, known = cosines_of(vectors, query, slots)
+    return scored, cosines, known
+
+
+def _candidates(found: Found | None, like: Likeness | None, allowed: NDArray[np.bool_], k: int) -> Slots | None:
+    """Slots that are looked at; None: all that may be found."""
     if like is None:
         # What no word found is no hit.
         return np.zeros(0, np.int64) if found is None else np.flatnonzero(allowed & (found.scores > 0))
-    if found is None:
+    if found is None or like.slots is None:
         return like.slots
     if like.exact:
         return np.flatnonzero(allowed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from typing import Final
 
 import numpy as np
@@ -44,7 +44,13 @@ class Retriever:
 
     @classmethod
     def build(
-        cls, entries: Iterable[Indexed], model: ModelIdentity | None = None, calibration: Calibration | None = None
+        cls,
+        entries: Iterable[Indexed],
+        model: ModelIdentity | None = None,
+        calibration: Calibration | None = None,
+        *,
+        room: int = 0,
+        exact: int | None = None,
     ) -> Retriever:
         """A search of some entries. 100,000 take some seconds: for a thread.
 
@@ -52,16 +58,18 @@ class Retriever:
             entries: each id once, in the order of the base.
             model: that made their vectors. A vector of another dimension, or one that is not finite, is left out.
             calibration: what cosines mean, as kept with the base.
+            room: how many entries there are about, where `entries` cannot tell.
+            exact: numbers of all vectors up to which each is looked at; None: `vectors.EXACT`.
 
         Raises:
             ValueError: terms of an entry are of another version of this host; make them anew.
         """
-        whole = list(entries)
         dimension = None if model is None else model.dimension
         made = cls(model, calibration)
-        made._live = Live(State(dimension, room_for(len(whole))))
-        made._live.apply(whole)
-        guess = 1e-4 + len(whole) * (2e-8 + 1e-10 * (dimension or 0))
+        room = len(entries) if isinstance(entries, Sized) else room
+        made._live = Live(State(dimension, room_for(room), exact))
+        made._live.load(entries)
+        guess = 1e-4 + len(made) * (2e-8 + 1e-10 * (dimension or 0))
         made._paces = {mode: Pace(guess) for mode in Mode}
         return made
 
@@ -105,6 +113,15 @@ class Retriever:
             return 0
         _, has = view.vectors.read(len(view.alive))
         return int((has & view.alive[: len(has)]).sum())
+
+    def sample(self, most: int) -> Floats:
+        """About so many of the base's vectors, from all over it, each of length 1; shape (n, dimension)."""
+        view = self._live.view((), _EVERY)
+        if view.vectors is None:
+            return np.zeros((0, 1), np.float32)
+        rows, has = view.vectors.read(len(view.alive))
+        slots = np.flatnonzero(has & view.alive[: len(has)])
+        return rows[slots[:: max(len(slots) // most, 1)]]
 
     def expected(self, mode: Mode = Mode.HYBRID) -> float:
         """Seconds that a search takes, by the last ones: what is quicker than a hop to a thread need not make one."""
@@ -222,6 +239,5 @@ class Retriever:
         if asked is None:
             return {}
         like = likeness(view.vectors, None, asked, view.allowed & view.semantic, view.alive, 0, exact=True)
-        places = np.flatnonzero(like.cosines >= np.float32(least))
-        slots, cosines = like.slots[places].tolist(), like.cosines[places].tolist()
-        return {view.ids[slot]: cosine for slot, cosine in zip(slots, cosines, strict=True)}
+        slots, cosines = like.best(least)
+        return {view.ids[slot]: cosine for slot, cosine in zip(slots.tolist(), cosines.tolist(), strict=True)}

@@ -59,15 +59,16 @@ class State:
         unusable: vectors that were left out: of another dimension, not finite, or zeros.
     """
 
-    def __init__(self, dimension: int | None, room: int) -> None:
+    def __init__(self, dimension: int | None, room: int, exact: int | None = None) -> None:
         """Args:
         dimension: of the vectors; None: there are none.
         room: slots that are allocated at once.
+        exact: numbers up to which every vector is looked at; None: as many as is quick.
         """
         self.slots = Slots(room)
         self.fresh = Fresh()
         self.parts: list[Segment | Fresh] = [self.fresh]
-        self.vectors = None if dimension is None else Vectors(dimension, room)
+        self.vectors = None if dimension is None else Vectors(dimension, room, exact)
         self.nearest: Nearest | None = None
         self.unusable = 0
 
@@ -86,6 +87,15 @@ class State:
                 usable = False
             self.unusable += not usable
         return slot
+
+    def put_many(self, entries: Sequence[Indexed], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """As `put`, of many at once; for a time in which nobody reads. Returns their slots."""
+        slots = self.slots.add_many(entries, lengths)
+        if self.vectors is not None:
+            there = [at for at, entry in enumerate(entries) if entry.vector is not None]
+            given = [vector for entry in entries if (vector := entry.vector) is not None]
+            self.unusable += self.vectors.put_many(slots[there], given)
+        return slots
 
     def freeze(self) -> None:
         """Lets nobody add to the newest entries' postings any more."""
@@ -148,7 +158,9 @@ class Snapshot:
         kept = self.kept
         places = np.full(self.count, -1, np.int32)
         places[kept] = np.arange(len(kept), dtype=np.int32)
-        made = State(None if self.vectors is None else self.vectors.dimension, room_for(len(kept)))
+        old = self.vectors
+        room = room_for(len(kept))
+        made = State(None, room) if old is None else State(old.dimension, room, old.exact)
         made.unusable = self.unusable
         for slot in kept.tolist():
             made.slots.add(self.slots.entry(slot), int(self.lengths[slot]))

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-EXACT: Final = 12_800_000
-"""Numbers (vectors times dimension) up to which every vector is looked at: 50,000 of 256 take about 5 ms on one core,
-without an index that has to be built and can miss something."""
+EXACT: Final = 32_000_000
+"""Numbers (vectors times dimension) up to which every vector is looked at: 125,000 of 256. An index that finds `RECALL`
+of them is not quicker below, has to be built, and can miss something."""
 
 MOST_NUMBERS: Final = 320_000_000
 """Numbers of all vectors of a base in memory, 1.2 GiB. A base that has more is searched by words."""
 
 _SAMPLE = 1024
+_NOTHING = 1e-12
+"""Length of a vector below which it has no direction."""
 
 Floats = NDArray[np.float32]
 
@@ -25,12 +28,14 @@ class Vectors:
 
     Attributes:
         dimension: numbers of a vector.
+        exact: numbers up to which every vector is looked at.
         has: which slots have one; shape (room,).
         held: vectors in use, those of removed entries included.
     """
 
-    def __init__(self, dimension: int, room: int) -> None:
+    def __init__(self, dimension: int, room: int, exact: int | None = None) -> None:
         self.dimension = dimension
+        self.exact = EXACT if exact is None else exact
         self._most = max(2 * MOST_NUMBERS // dimension, 1)
         room = min(room, self._most)
         self.has = np.zeros(room, np.bool_)
@@ -49,15 +54,42 @@ class Vectors:
         made = _unit(vector, "a vector")
         if made is None or slot >= self._most or (self.held + 1) * self.dimension > MOST_NUMBERS:
             return False
-        if slot >= len(self.has):
-            room = min(max(2 * len(self.has), slot + 1), self._most)
-            rows, has = np.zeros((room, self.dimension), np.float32), np.zeros(room, np.bool_)
-            rows[: len(self.rows)], has[: len(self.has)] = self.rows, self.has
-            self.rows, self.has = rows, has
+        self._grow(slot + 1)
         self.rows[slot] = made
         self.has[slot] = True
         self.held += 1
         return True
+
+    def put_many(self, slots: NDArray[np.int64], vectors: Sequence[Floats]) -> int:
+        """Takes vectors of slots that ascend, in one piece; gives how many of them were left out (int): of another
+        dimension, not finite, zeros, or too many.
+
+        Args:
+            slots: shape (n,).
+            vectors: of each.
+        """
+        fitting = [at for at, each in enumerate(vectors) if each.shape == (self.dimension,)]
+        room = max(MOST_NUMBERS // self.dimension - self.held, 0)
+        made = np.array([vectors[at] for at in fitting], np.float64).reshape(len(fitting), self.dimension)
+        lengths = np.sqrt(np.einsum("ij,ij->i", made, made))
+        usable = np.isfinite(lengths) & (lengths >= _NOTHING)
+        chosen = np.asarray(slots, np.int64)[fitting]
+        usable &= chosen < self._most
+        usable &= np.cumsum(usable) <= room
+        kept = chosen[usable]
+        if len(kept):
+            self._grow(int(kept[-1]) + 1)
+            self.rows[kept] = made[usable] / lengths[usable, None]
+            self.has[kept] = True
+            self.held += len(kept)
+        return len(vectors) - len(kept)
+
+    def _grow(self, slots: int) -> None:
+        if slots > len(self.has):
+            room = min(max(2 * len(self.has), slots), self._most)
+            rows, has = np.zeros((room, self.dimension), np.float32), np.zeros(room, np.bool_)
+            rows[: len(self.rows)], has[: len(self.has)] = self.rows, self.has
+            self.rows, self.has = rows, has
 
     def put_all(self, rows: Floats, has: NDArray[np.bool_]) -> None:
         """Takes the vectors of the first slots, which were checked already.
@@ -124,4 +156,4 @@ def _unit(vector: Floats, what: str) -> Floats | None:
     length = float(np.linalg.norm(wide))
     if not np.isfinite(length):
         raise ValueError(f"{what} has a number that is not finite")
-    return None if length < 1e-12 else (wide / length).astype(np.float32)
+    return None if length < _NOTHING else (wide / length).astype(np.float32)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from innkeeper.knowledge.model import bounds
 from innkeeper.knowledge.model.entry import Entry, read_entry
 from innkeeper.knowledge.model.problems import KnowledgeError, Problem
-from innkeeper.knowledge.store.limits import MOST_DIMENSION, MOST_TERMS
+from innkeeper.knowledge.store.limits import MOST_DIMENSION, MOST_INFO, MOST_TERMS
 from innkeeper.knowledge.store.values import Change, Vector
 
 
@@ -94,6 +95,45 @@ def prepare(changes: Iterable[Change], legs: Legs) -> list[Prepared]:
     return made
 
 
+_MOST_DEPTH: Final = bounds.MOST_DEPTH - 2
+"""Containers inside each other in a document: in its file it lies in an array in an object."""
+
+_LONG = re.compile(r"\d{19}")
+"""Digits of a number that may be more than 64 bits."""
+
+
+def check_writable(document: Mapping[str, Any], text: str, entry: str) -> None:
+    """Makes sure that the file of a base that has this document can be read again.
+
+    Args:
+        document: plain data.
+        text: the same as JSON.
+        entry: name of the entry.
+
+    Raises:
+        KnowledgeError: it is too deep, or has a whole number of more than 64 bits.
+    """
+    # Few documents have to be looked through for it.
+    if text.count("{") + text.count("[") <= _MOST_DEPTH and _LONG.search(text) is None:
+        return
+    level: list[Any] = [document]
+    depth = 0
+    while level:
+        inner: list[Any] = []
+        for each in level:
+            if isinstance(each, Mapping):
+                inner += each.values()
+            elif isinstance(each, list | tuple):
+                inner += each
+            elif isinstance(each, int) and not -(1 << 63) <= each < 1 << 64:
+                raise KnowledgeError(Problem("", "has a whole number of more than 64 bits: make it a text", entry))
+        depth += any(isinstance(each, Mapping | list | tuple) for each in level)
+        if depth > _MOST_DEPTH:
+            sentence = f"has more than {_MOST_DEPTH} objects and arrays inside of each other"
+            raise KnowledgeError(Problem("", sentence, entry))
+        level = inner
+
+
 def _prepared(change: Change, document: Mapping[str, Any], entry: Entry, legs: Legs) -> Prepared:
     text = dump(document)
     management = entry.management_metadata
@@ -101,6 +141,7 @@ def _prepared(change: Change, document: Mapping[str, Any], entry: Entry, legs: L
     size = len(text.encode())
     if size > bounds.MOST_ENTRY:
         raise KnowledgeError(Problem("", f"has {size:,} bytes as JSON: the most is {bounds.MOST_ENTRY:,}", entry.name))
+    check_writable(document, text, entry.name)
     if change.vector is not None:
         check_vector(change.vector)
     return Prepared(
@@ -135,6 +176,16 @@ def dump(document: Any) -> str:
             "an entry has a number that is not finite, half of a surrogate pair, or what is no plain data: take it out"
         ) from None
     return text
+
+
+def check_info(info: Mapping[str, Any] | None) -> None:
+    """Makes sure that what a base says of itself can be kept.
+
+    Raises:
+        ValueError: it is too large.
+    """
+    if info is not None and len(dump(info)) > MOST_INFO:
+        raise ValueError(f"what a base says of itself has at most {MOST_INFO} bytes")
 
 
 def with_source(document: Mapping[str, Any], source: str | None) -> Mapping[str, Any]:

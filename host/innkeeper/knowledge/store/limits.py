@@ -39,8 +39,11 @@ class StoreQuota:
         sessions: of one base; whoever wrote least recently goes first.
         overlaid: entries of one session's overlay.
         overlaid_bytes: bytes of them.
+        overlays_bytes: bytes of all overlays of one base.
         state: bytes of what activation remembers of one session.
         proposals: that wait at one base.
+        proposals_bytes: bytes of them.
+        infos: changes of what a base says of itself that it remembers.
     """
 
     bases: int = 256
@@ -53,5 +56,8 @@ class StoreQuota:
     sessions: int = 1000
     overlaid: int = 1000
     overlaid_bytes: int = 4 << 20
+    overlays_bytes: int = 256 << 20
     state: int = 256 << 10
     proposals: int = 1000
+    proposals_bytes: int = 16 << 20
+    infos: int = 32

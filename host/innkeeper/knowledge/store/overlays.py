@@ -39,7 +39,9 @@ _OF_BASE: Final = and_(sessions.c.owner == bindparam("its_owner"), sessions.c.ba
 _READ: Final = select(sessions).where(_SESSION)
 _LOCK: Final = _READ.with_for_update()
 _COUNT: Final = select(func.count()).select_from(sessions).where(_OF_BASE)
-_OLDEST: Final = select(sessions.c.session).where(_OF_BASE).order_by(sessions.c.at).limit(1)
+_BYTES: Final = select(func.coalesce(func.sum(sessions.c.bytes), 0)).where(_OF_BASE)
+_OLDEST: Final = select(sessions.c.session).where(_OF_BASE).order_by(sessions.c.at, sessions.c.session).limit(1)
+_OLDEST_PLAIN: Final = _OLDEST.where(sessions.c.entries == 0)
 _INSERT: Final = insert(sessions)
 _UPDATE: Final = update(sessions).where(_SESSION)
 _DELETE: Final = delete(sessions).where(_SESSION)
@@ -83,7 +85,7 @@ class Sessions:
                 for row in connection.execute(_ALL, where)
             ]
 
-        return await self._store.db.read(read)
+        return await self._store.read(place, read)
 
     async def put(
         self,
@@ -117,7 +119,7 @@ class Sessions:
         def write(connection: Connection) -> int:
             reading.read_state(connection, place, where)
             now = self._store.now()
-            row = self._session(connection, place, session, where, now)
+            row = self._session(connection, place, session, where, now, writes=True)
             old = connection.execute(_GET, where).first()
             current = 0 if old is None else old.version
             if expect is not None and expect != current:
@@ -127,6 +129,10 @@ class Sessions:
                 raise FullError("entries", self._quota.overlaid)
             if kept > self._quota.overlaid_bytes and kept > row.bytes:
                 raise FullError("bytes", self._quota.overlaid_bytes)
+            if kept > row.bytes:
+                all_ = connection.execute(_BYTES, where).scalar_one() + kept - row.bytes
+                if all_ > self._quota.overlays_bytes:
+                    raise FullError("bytes", self._quota.overlays_bytes)
             version = int(row.version) + 1
             values = {"document": text, "version": version, "author": author, "at": now, "size": size}
             if old is None:
@@ -176,7 +182,7 @@ class Sessions:
             row = connection.execute(_READ, where).first()
             return (b"", 0) if row is None else (row.state, row.version)
 
-        return await self._store.db.read(read)
+        return await self._store.read(place, read)
 
     async def keep_state(self, place: Place, session: str, state: bytes, *, expect: int) -> int:
         """Remembers something of a session; gives the version (int). As `keep_states` of one base."""
@@ -192,6 +198,7 @@ class Sessions:
 
         Raises:
             VersionError: one has another version: read all again, and decide again.
+            FullError: there are too many sessions, and each has an overlay.
             ValueError: one is too large.
         """
         wheres = [_where(place, session) for place, _, _ in states]
@@ -215,17 +222,30 @@ class Sessions:
         current = 0 if there is None else there.version
         if current != expect:
             raise VersionError(current)
-        row = self._session(connection, place, session, where, now)
+        row = self._session(connection, place, session, where, now, writes=False)
         version = int(row.version) + 1
         connection.execute(_UPDATE, {**where, "state": state, "version": version, "at": now, "size": len(state) + _ROW})
         return version
 
-    def _session(self, connection: Connection, place: Place, session: str, where: dict[str, Any], now: float) -> Any:
+    def _session(
+        self, connection: Connection, place: Place, session: str, where: dict[str, Any], now: float, *, writes: bool
+    ) -> Any:
+        """A session's row, made where it is missing. Where there are too many, one without an overlay goes: whoever
+        only reads can name as many sessions as it likes, and must not take away what others wrote.
+
+        Args:
+            writes: whether whoever asks may write to the base, so that an overlay may go, too.
+        """
         row = connection.execute(_LOCK, where).first()
         if row is not None:
             return row
         if connection.execute(_COUNT, where).scalar_one() >= self._quota.sessions:
-            oldest = {**where, "its_session": connection.scalar(_OLDEST, where)}
+            name = connection.scalar(_OLDEST_PLAIN, where)
+            if name is None and writes:
+                name = connection.scalar(_OLDEST, where)
+            if name is None:
+                raise FullError("sessions", self._quota.sessions)
+            oldest = {**where, "its_session": name}
             connection.execute(_REMOVE_ALL, oldest)
             connection.execute(_DELETE, oldest)
         names = {"owner": place.owner, "base": place.base, "session": session}

@@ -20,7 +20,11 @@ from innkeeper.storage.knowledge_schema import kb_proposals as proposals
 from innkeeper.storage.names import check_name
 
 _OF_BASE: Final = and_(proposals.c.owner == bindparam("its_owner"), proposals.c.base == bindparam("its_base"))
-_COUNT: Final = select(func.count()).select_from(proposals).where(_OF_BASE)
+_COUNT: Final = (
+    select(func.count().label("number"), func.coalesce(func.sum(proposals.c.size), 0).label("size"))
+    .select_from(proposals)
+    .where(_OF_BASE)
+)
 _LIST: Final = select(proposals).where(_OF_BASE).order_by(proposals.c.number)
 _ONE: Final = and_(_OF_BASE, proposals.c.number == bindparam("its_number"))
 _GET: Final = select(proposals).where(_ONE)
@@ -75,8 +79,11 @@ class Proposals:
                 raise VersionError(current)
             if row is None and change.document is None:
                 raise NoSuchError(f"the knowledge base {place.base!r} has no such entry")
-            if connection.execute(_COUNT, where).scalar_one() >= self._store.quota.proposals:
-                raise FullError("proposals", self._store.quota.proposals)
+            waiting, quota = connection.execute(_COUNT, where).one(), self._store.quota
+            if waiting.number >= quota.proposals:
+                raise FullError("proposals", quota.proposals)
+            if waiting.size + size > quota.proposals_bytes:
+                raise FullError("bytes", quota.proposals_bytes)
             values: dict[str, Any] = {"owner": place.owner, "base": place.base, "entry": change.id}
             values |= {
                 "document": prepared.document,
@@ -97,7 +104,7 @@ class Proposals:
             reading.read_state(connection, place, where)
             return [_proposal(row) for row in connection.execute(_LIST, where)]
 
-        return await self._store.db.read(read)
+        return await self._store.read(place, read)
 
     async def accept(self, place: Place, number: int) -> Applied:
         """Does what was proposed, and takes it off the queue.
@@ -112,7 +119,7 @@ class Proposals:
             row = connection.execute(_GET, where).first()
             return None if row is None else _proposal(row)
 
-        found = await self._store.db.read(read)
+        found = await self._store.read(place, read)
         if found is None:
             raise _none(number)
         change = Change(found.entry, found.document, found.expect)

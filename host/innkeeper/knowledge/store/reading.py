@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from innkeeper.errors import RejectedError
 from innkeeper.knowledge.store import statements as sql
 from innkeeper.knowledge.store.values import BaseState, Past, Step, Stored
 from innkeeper.knowledge.store.writing import FoldingError
@@ -34,14 +36,67 @@ class Delta:
     deleted: list[str] = field(default_factory=list)
 
 
+_MOST_NUMBER: Final = 1 << 62
+"""Above every revision, count and size: adding to it still gives what a database can keep."""
+
+_NUMBERS: Final = ("revision", "entries", "bytes", "agent_entries", "agent_bytes", "history_bytes", "embedded",
+                   "synced")  # fmt: skip
+_TEXTS: Final = ("info", "model", "legs", "folding", "file", "digest", "note", "refused")
+
+
+def damaged(base: str) -> RejectedError:
+    """What is said where the database has something that no host wrote."""
+    return RejectedError(
+        f"what the database keeps of the knowledge base {base[:100]!r} is damaged: put back a copy of the database, or "
+        "export the base from where it is whole"
+    )
+
+
 def state_of(row: Any) -> BaseState:
-    """What a base's row says."""
+    """What a base's row says.
+
+    Raises:
+        RejectedError: something in it is not what a host writes there.
+    """
+    try:
+        info, note = json.loads(row.info), json.loads(row.note) if row.note else ()
+    except (TypeError, ValueError, RecursionError):
+        raise damaged(str(row.base)) from None
+    right = (
+        isinstance(info, dict)
+        and isinstance(info.get("tags") or [], list)
+        and isinstance(note, list | tuple)
+        and all(isinstance(each, str) for each in note)
+        and all(isinstance(getattr(row, name), str) for name in _TEXTS)
+        and all(isinstance(n := getattr(row, name), int) and 0 <= n < _MOST_NUMBER for name in _NUMBERS)
+        and all(isinstance(at, int | float) for at in (row.created, row.updated, row.last))
+    )
+    if not right:
+        raise damaged(str(row.base))
     return BaseState(
-        row.owner, row.base, json.loads(row.info), row.model, row.revision, row.entries, row.bytes, row.agent_entries,
+        row.owner, row.base, info, row.model, row.revision, row.entries, row.bytes, row.agent_entries,
         row.agent_bytes, row.history_bytes, row.legs, row.embedded, row.folding, row.file, row.digest, row.synced,
-        tuple(json.loads(row.note)) if row.note else (), row.refused, bool(row.read_only), bool(row.approval),
-        row.created, row.updated,
+        tuple(note), row.refused, bool(row.read_only), bool(row.approval), row.created, row.updated,
     )  # fmt: skip
+
+
+def stored_of(row: Any) -> Stored:
+    """What an entry's row says.
+
+    Raises:
+        TypeError: it is of types that no host writes; `KnowledgeStore.whole` says whose row it is.
+    """
+    id, document, position, version, _, source, author, created, updated, digest, *_rest = row
+    if not (
+        type(id) is type(document) is type(source) is type(author) is type(digest) is str
+        and isinstance(position, int | float)
+        and isfinite(position)
+        and type(version) is int
+        and isinstance(created, int | float)
+        and isinstance(updated, int | float)
+    ):
+        raise TypeError("a row of an entry is of other types")
+    return Stored(*row)
 
 
 def read_state(connection: Connection, place: Place, where: dict[str, Any], *, whole: bool = False) -> BaseState:
@@ -73,7 +128,7 @@ def stream(connection: Connection, where: dict[str, Any], *, model: str = "", fu
     result = connection.execute(sql.ALL_FULL if full else sql.ALL, asked).yield_per(_FETCHED)
     try:
         for row in result:
-            yield Stored(*row)
+            yield stored_of(row)
     finally:
         # Whoever stops half-way leaves nothing open that would keep the database's log from being emptied.
         result.close()
@@ -93,14 +148,23 @@ def read_delta(
     asked: dict[str, Any] = {**where, "since": since}
     deleted = list(dict.fromkeys(connection.scalars(sql.DELETED, asked)))
     rows = connection.execute(sql.CHANGED_FULL if full else sql.CHANGED, {**asked, "its_model": state.model})
-    return Delta(state, [Stored(*row) for row in rows.yield_per(_FETCHED)], deleted)
+    return Delta(state, [stored_of(row) for row in rows.yield_per(_FETCHED)], deleted)
+
+
+def read_touched(
+    place: Place, where: dict[str, Any], since: int, connection: Connection
+) -> tuple[set[str], int]:  # fmt: skip
+    """Ids of entries that somebody changed or deleted since a revision, and the revision now (int). Raises as
+    `read_state`."""
+    delta = read_delta(connection, place, where, since, full=False)
+    return {*delta.deleted, *(entry.id for entry in delta.entries)}, delta.state.revision
 
 
 def read_entry_row(connection: Connection, place: Place, where: dict[str, Any], id: str) -> Stored | None:
     """One entry, or None. Raises as `read_state`."""
     read_state(connection, place, where, whole=True)
     row = connection.execute(sql.GET, {**where, "its_id": id}).first()
-    return None if row is None else Stored(*row)
+    return None if row is None else stored_of(row)
 
 
 def step_of(row: Any) -> Step:

@@ -18,17 +18,9 @@ from innkeeper.errors import BusyError
 from innkeeper.knowledge.store import statements as sql
 from innkeeper.knowledge.store.legs import Prepared, dump
 from innkeeper.knowledge.store.limits import AT_ONCE, BYTES_AT_ONCE, StoreQuota
+from innkeeper.knowledge.store.settling import Tally, add_step, check_quota, info_values, legs_after, settle
 from innkeeper.knowledge.store.values import FILE, Applied, InStep, Origin, Vector
-from innkeeper.knowledge.store.writing import (
-    Tally,
-    add_step,
-    base_to_change,
-    check_quota,
-    info_values,
-    legs_after,
-    put_rows,
-    settle,
-)
+from innkeeper.knowledge.store.writing import base_to_change, put_rows
 from innkeeper.storage.knowledge_model import NoSuchError, Place, VersionError
 
 
@@ -141,7 +133,7 @@ def fold(connection: Connection, place: Place, where: dict[str, Any], quota: Sto
     values: dict[str, Any] = {}
     if upto is None:
         values, before = info_values(base, row.info)
-        add_step(connection, place, revision, now, Origin(row.reason, row.author), row.staged, before)
+        add_step(connection, place, revision, now, Origin(row.reason, row.author), row.staged, before, quota.infos)
         connection.execute(sql.DELETE_BATCH, batched)
         values |= {"revision": revision, "folding": ""}
         if row.digest is not None:
@@ -164,9 +156,10 @@ def _prepared(row: Any) -> Prepared:
     )  # fmt: skip
 
 
-def clean(connection: Connection, where: dict[str, Any], batch: str, folding: str) -> bool:
-    """Deletes some of a dead batch; True where nothing of it is left."""
-    if batch == folding:
+def clean(connection: Connection, where: dict[str, Any], batch: str) -> bool:
+    """Deletes some of a batch that is not valid; True where nothing of it is left to delete."""
+    base = connection.execute(sql.BASE, where).first()
+    if base is not None and base.folding == batch:
         return True
     batched = {**where, "its_batch": batch}
     rows = connection.execute(sql.SIZES_STAGED, {**batched, "most": AT_ONCE}).all()

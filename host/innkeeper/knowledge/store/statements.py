@@ -106,6 +106,15 @@ FIRST_INFO_SINCE: Final = (
     .order_by(steps.c.revision)
     .limit(1)
 )
+_LAST_INFO: Final = (
+    select(steps.c.revision)
+    .where(_in(steps), steps.c.info_before.is_not(None))
+    .order_by(steps.c.revision.desc())
+    .limit(1)
+    .offset(bindparam("infos"))
+    .scalar_subquery()
+)
+FORGET_INFOS: Final = delete(steps).where(_in(steps), steps.c.info_before.is_not(None), steps.c.revision <= _LAST_INFO)
 FORGET_STEPS: Final = delete(steps).where(_in(steps), steps.c.revision <= bindparam("its_revision"))
 
 INSERT_HISTORY: Final = insert(history)

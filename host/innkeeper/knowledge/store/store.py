@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import trio
@@ -12,22 +13,11 @@ from sqlalchemy import Connection
 
 from innkeeper.knowledge.store import reading, staging
 from innkeeper.knowledge.store import statements as sql
-from innkeeper.knowledge.store.legs import Legs, Prepared, dump, prepare
-from innkeeper.knowledge.store.limits import AT_ONCE, BYTES_AT_ONCE, DEAD_AFTER, MOST_INFO, StoreQuota
+from innkeeper.knowledge.store.legs import Legs, Prepared, check_info, prepare
+from innkeeper.knowledge.store.limits import AT_ONCE, BYTES_AT_ONCE, DEAD_AFTER, StoreQuota
+from innkeeper.knowledge.store.settling import Tally, add_step, check_quota, info_values, legs_after, settle
 from innkeeper.knowledge.store.values import Applied, BaseState, Change, InStep, Origin, Past, Step, Stored
-from innkeeper.knowledge.store.writing import (
-    FoldingError,
-    Tally,
-    add_step,
-    base_to_change,
-    check_quota,
-    info_values,
-    legs_after,
-    make_base,
-    put_rows,
-    settle,
-    where_of,
-)
+from innkeeper.knowledge.store.writing import FoldingError, base_to_change, make_base, put_rows, where_of
 from innkeeper.storage.database import Database
 from innkeeper.storage.knowledge_model import Place, VersionError
 
@@ -35,6 +25,12 @@ T = TypeVar("T")
 
 _TRIES: Final = 5
 """How often a large step begins again because somebody changed the same entries meanwhile."""
+
+
+MOST_REMEMBERED: Final = 16 << 20
+"""Characters of documents that one look into the history of an entry gives."""
+
+_FETCHED: Final = 16
 
 
 class KnowledgeStore:
@@ -83,7 +79,7 @@ class KnowledgeStore:
             FullError: the owner has too many.
         """
         where = where_of(place)
-        _check_info(info)
+        check_info(info)
 
         def write(connection: Connection) -> BaseState:
             make_base(connection, place, where, self.quota, self.now(), info, self.legs.key)
@@ -124,7 +120,7 @@ class KnowledgeStore:
             ValueError: a change is out of bounds, or the base is read-only.
         """
         where = where_of(place)
-        _check_info(info)
+        check_info(info)
         first = await self._prepare(changes, 0)
         if len(first) < len(changes):
             for _ in range(_TRIES):
@@ -151,7 +147,7 @@ class KnowledgeStore:
                         connection, place, where, first, tally, revision=revision, now=now, author=origin.author
                     )  # fmt: skip
                 check_quota(base, tally, self.quota, origin.author)
-                add_step(connection, place, revision, now, origin, len(first), before)
+                add_step(connection, place, revision, now, origin, len(first), before, self.quota.infos)
             if in_step is not None:
                 values |= {"digest": in_step.digest, "note": "", "refused": ""}
             values |= {"revision": revision, "legs": legs_after(base, self.legs.key)}
@@ -168,7 +164,8 @@ class KnowledgeStore:
 
         Args:
             below: only steps below this revision.
-            most: how many at most, 1 to 1000.
+            most: how many at most, 1 to 1000; fewer where what the entry was is more than `MOST_REMEMBERED`
+                characters, but at least one.
             whole: whether documents come along; without, `before` is "" where there was one.
         """
         where = where_of(place)
@@ -176,10 +173,22 @@ class KnowledgeStore:
 
         def read(connection: Connection) -> list[Past]:
             reading.read_state(connection, place, where)
-            asked = {**where, "its_id": id, "below": below, "most": min(most, 1000)}
-            return [reading.past_of(row) for row in connection.execute(statement, asked)]
+            asked = {**where, "its_id": id, "below": min(below, 1 << 62), "most": min(most, 1000)}
+            found: list[Past] = []
+            size = 0
+            result = connection.execute(statement, asked).yield_per(_FETCHED)
+            try:
+                for row in result:
+                    past = reading.past_of(row)
+                    size += len(past.before or "")
+                    if found and size > MOST_REMEMBERED:
+                        break
+                    found.append(past)
+            finally:
+                result.close()
+            return found
 
-        return await self.db.read(read)
+        return await self.read(place, read)
 
     async def steps(self, place: Place, *, below: int = 1 << 62, most: int = 100) -> list[Step]:
         """The steps of a base, the newest first."""
@@ -187,18 +196,37 @@ class KnowledgeStore:
 
         def read(connection: Connection) -> list[Step]:
             reading.read_state(connection, place, where)
-            rows = connection.execute(sql.STEPS, {**where, "below": below, "most": min(most, 1000)})
+            rows = connection.execute(sql.STEPS, {**where, "below": min(below, 1 << 62), "most": min(most, 1000)})
             return [reading.step_of(row) for row in rows]
 
-        return await self.db.read(read)
+        return await self.read(place, read)
 
     async def whole(self, place: Place, function: Callable[[Connection], T]) -> T:
         """Reads with `function` in a thread, in one state in which no batch is half in place.
 
         Args:
             function: raises FoldingError where one is, as `reading.read_state(whole=True)` does.
+
+        Raises:
+            RejectedError: rows are not what a host writes, so that `function` cannot make anything of them.
         """
-        return await self.unfolded(place, lambda: self.db.read(function))
+        return await self.unfolded(place, lambda: self.read(place, function))
+
+    async def read(self, place: Place, function: Callable[[Connection], T]) -> T:
+        """Reads with `function` in a thread, in one state.
+
+        Raises:
+            RejectedError: rows are not what a host writes, so that `function` cannot make anything of them.
+        """
+
+        def checked(connection: Connection) -> T:
+            try:
+                return function(connection)
+            except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError):
+                # Nothing of that is said of rows that were checked when they were written.
+                raise reading.damaged(place.base) from None
+
+        return await self.db.read(checked)
 
     async def clean(self, place: Place) -> None:
         """Finishes or removes what processes left that died: valid batches are put in place, others deleted."""
@@ -212,7 +240,7 @@ class KnowledgeStore:
             await self._remove(where, batch)
 
     async def _remove(self, where: dict[str, Any], batch: str) -> None:
-        while not await self.db.write(lambda connection: _clean(connection, where, batch)):
+        while not await self.db.write(lambda connection: staging.clean(connection, where, batch)):
             pass
 
     async def unfolded(self, place: Place, work: Callable[[], Awaitable[T]]) -> T:
@@ -293,7 +321,7 @@ class KnowledgeStore:
                 except staging.MovedError as error:
                     if at is not None:
                         raise VersionError(error.revision) from None
-                    touched, seen = await self._touched(place, where, seen)
+                    touched, seen = await self.whole(place, partial(reading.read_touched, place, where, seen))
                     if not touched.isdisjoint(ids):
                         return None
         finally:
@@ -302,20 +330,3 @@ class KnowledgeStore:
                     await self._remove(where, batch)
         await self._fold(place, batch)
         return total.applied(seen + 1)
-
-    async def _touched(self, place: Place, where: dict[str, Any], since: int) -> tuple[set[str], int]:
-        def read(connection: Connection) -> tuple[set[str], int]:
-            delta = reading.read_delta(connection, place, where, since, full=False)
-            return {*delta.deleted, *(entry.id for entry in delta.entries)}, delta.state.revision
-
-        return await self.whole(place, read)
-
-
-def _clean(connection: Connection, where: dict[str, Any], batch: str) -> bool:
-    row = connection.execute(sql.BASE, where).first()
-    return staging.clean(connection, where, batch, "" if row is None else row.folding)
-
-
-def _check_info(info: Mapping[str, Any] | None) -> None:
-    if info is not None and len(dump(info)) > MOST_INFO:
-        raise ValueError(f"what a base says of itself has at most {MOST_INFO} bytes")

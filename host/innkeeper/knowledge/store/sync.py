@@ -21,6 +21,7 @@ from sqlalchemy import Connection
 from innkeeper.errors import BusyError, UsageError
 from innkeeper.knowledge.model.bounds import MOST_FILE
 from innkeeper.knowledge.model.problems import KnowledgeError
+from innkeeper.knowledge.settling import unsearched
 from innkeeper.knowledge.store import binding, reading
 from innkeeper.knowledge.store import statements as sql
 from innkeeper.knowledge.store.merging import Ours, Plan, Row, Theirs, merge
@@ -119,12 +120,16 @@ class FileSync:
         if not state.file or not await self._is_due(state):
             return False
         async with self._locked():
-            for _ in range(_TRIES):
-                try:
-                    await self._step(place, await self._store.state(place))
-                    return True
-                except (VersionError, _MovedError):
-                    continue
+            with unsearched(state.entries):
+                return await self._steps(place)
+
+    async def _steps(self, place: Place) -> bool:
+        for _ in range(_TRIES):
+            try:
+                await self._step(place, await self._store.state(place))
+                return True
+            except (VersionError, _MovedError):
+                continue
         raise BusyError(
             f"the knowledge base {place.base!r} and its file are changed all the time: try again", bound="database"
         )
@@ -271,11 +276,12 @@ def _digest_of(path: Path) -> str | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        return "no regular file"
     with os.fdopen(descriptor, "rb") as file:
         try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                return "no regular file"
             if status.st_size > MOST_FILE:
                 return f"larger than {MOST_FILE} bytes"
             return hashlib.file_digest(file, "sha256").hexdigest()

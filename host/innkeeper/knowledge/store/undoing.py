@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from innkeeper.knowledge.model.problems import KnowledgeError
 from innkeeper.knowledge.store import reading
 from innkeeper.knowledge.store import statements as sql
 from innkeeper.knowledge.store.store import KnowledgeStore
@@ -26,16 +27,21 @@ async def undo_entry(
 
     Args:
         last: its last change, as `history` gave it; None: whatever that is now.
+        author: id of the plugin that takes it back, which must have made it; "": a person, who may take back anything.
 
     Raises:
         NoSuchError: nothing is remembered of it.
         VersionError: somebody changed it meanwhile.
+        ValueError: somebody else than the plugin made the last change.
     """
     if last is None:
         past = await store.history(place, id, most=1)
         if not past:
             raise NoSuchError(f"nothing is remembered of an entry {id[:80]!r} in the knowledge base {place.base!r}")
         last = past[0]
+    # Here, where the change is taken back that was looked at, or none: whoever asked before may have seen an older one.
+    if author and last.author != author:
+        raise ValueError("somebody else changed the entry last: only the operator takes that back")
     return await store.change(place, [_back(last)], Origin(UNDO, author))
 
 
@@ -48,12 +54,15 @@ async def undo_step(store: KnowledgeStore, place: Place, revision: int | None = 
     Raises:
         NoSuchError: there is no such step, or a part of it is forgotten.
         VersionError: somebody changed one of its entries since.
+        ValueError: a plugin takes it back that did not take it.
     """
     steps = await store.steps(place, below=1 << 62 if revision is None else revision + 1, most=1)
     if not steps or revision not in (None, steps[0].revision):
         which = "step that could be taken back" if revision is None else f"step {revision}"
         raise NoSuchError(f"the knowledge base {place.base!r} remembers no {which}")
     step = steps[0]
+    if author and step.author != author:
+        raise ValueError(f"somebody else took the step {step.revision}: only the operator takes that back")
     where = where_of(place)
     changes: list[Change] = []
     after = ""
@@ -79,5 +88,8 @@ async def undo_step(store: KnowledgeStore, place: Place, revision: int | None = 
 def _back(past: Past) -> Change:
     # An entry has the version of the step that changed it last; one that a step deleted is not there.
     expect = 0 if past.kind == "delete" else past.revision
-    document: Mapping[str, Any] | None = None if past.before is None else json.loads(past.before)
+    try:
+        document: Mapping[str, Any] | None = None if past.before is None else json.loads(past.before)
+    except (TypeError, ValueError, RecursionError):
+        raise KnowledgeError("what the entry was is damaged in the database", source=past.entry) from None
     return Change(past.entry, document, expect, position=None if document is None else past.position)

@@ -17,6 +17,13 @@ FILE: Final = "file"
 """Reasons of steps; others are texts of whoever takes the step."""
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+_JSON: Final = json.JSONDecoder(parse_constant=_refuse)
+
+
 @dataclass(frozen=True, slots=True)
 class Vector:
     """What a model made of an entry's text.
@@ -112,8 +119,17 @@ class Stored:
     vector: bytes | None = None
 
     def plain(self) -> dict[str, Any]:
-        """The document as plain data; the caller's own."""
-        found: dict[str, Any] = json.loads(self.document)
+        """The document as plain data; the caller's own.
+
+        Raises:
+            KnowledgeError: it is none: the database is damaged.
+        """
+        try:
+            found = _JSON.decode(self.document)
+        except (TypeError, ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise KnowledgeError("is damaged in the database: write it anew, or take it back", source=self.id)
         return found
 
     def entry(self) -> Entry:

@@ -84,6 +84,8 @@ def _problem(store: KnowledgeStore, stored: Stored, revision: int) -> str:
         return "its full text is not that of its document"
     if digest != stored.digest:
         return "its vector is that of another text"
+    if stored.vector is not None and len(stored.vector) % 2:
+        return "its vector is cut"
     if stored.vector is not None and not all(map(math.isfinite, _numbers(stored.vector))):
         return "its vector has a number that is not finite"
     return ""

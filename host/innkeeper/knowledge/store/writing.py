@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -14,7 +12,8 @@ from innkeeper.knowledge.model.entry import AGENT
 from innkeeper.knowledge.store import statements as sql
 from innkeeper.knowledge.store.legs import Prepared, dump
 from innkeeper.knowledge.store.limits import StoreQuota
-from innkeeper.knowledge.store.values import Applied, Origin, Vector
+from innkeeper.knowledge.store.settling import Tally, model_of
+from innkeeper.knowledge.store.values import Vector
 from innkeeper.storage.knowledge_model import FullError, NoSuchError, Place, VersionError
 from innkeeper.storage.knowledge_schema import kb_bases
 from innkeeper.storage.names import check_name
@@ -34,31 +33,6 @@ class FoldingError(Exception):
 
 class ReadOnlyError(ValueError):
     """The base takes no changes. The message is a sentence."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """What a transaction changed.
-
-    Attributes:
-        created, changed, deleted: entries.
-        bytes, agent_entries, agent_bytes, history_rows, history_bytes: how many more of each.
-        last: the largest position.
-    """
-
-    last: float
-    created: int = 0
-    changed: int = 0
-    deleted: int = 0
-    bytes: int = 0
-    agent_entries: int = 0
-    agent_bytes: int = 0
-    history_rows: int = 0
-    history_bytes: int = 0
-
-    def applied(self, revision: int) -> Applied:
-        """As the caller is told."""
-        return Applied(revision, self.created, self.changed, self.deleted)
 
 
 def where_of(place: Place) -> dict[str, Any]:
@@ -130,12 +104,6 @@ def make_base(
     values |= {"owner": place.owner, "base": place.base, "info": dump(info), "model": model_of(info), "legs": legs}
     values |= {"last": 0.0, "read_only": False, "approval": False, "created": now, "updated": now}
     insert_if_missing(connection, kb_bases, values)
-
-
-def model_of(info: Mapping[str, Any]) -> str:
-    """The model that a base says that its vectors are of, or ""."""
-    model = info.get("embedding_model_id")
-    return model if isinstance(model, str) else ""
 
 
 def put_rows(
@@ -241,88 +209,3 @@ def put_vectors(
             )
             count += len(new)
     return count
-
-
-def check_quota(base: Any, tally: Tally, quota: StoreQuota, author: str) -> None:
-    """Makes sure that a base has room for what was changed.
-
-    Raises:
-        FullError: it has not; the transaction is to be undone.
-    """
-    entries = base.entries + tally.created - tally.deleted
-    # What makes something smaller is always taken.
-    if entries > quota.entries and tally.created > tally.deleted:
-        raise FullError("entries", quota.entries)
-    if base.bytes + tally.bytes > quota.bytes and tally.bytes > 0:
-        raise FullError("bytes", quota.bytes)
-    if author:
-        if base.agent_entries + tally.agent_entries > quota.agent_entries and tally.agent_entries > 0:
-            raise FullError("entries", quota.agent_entries)
-        if base.agent_bytes + tally.agent_bytes > quota.agent_bytes and tally.agent_bytes > 0:
-            raise FullError("bytes", quota.agent_bytes)
-
-
-def settle(
-    connection: Connection,
-    where: dict[str, Any],
-    base: Any,
-    tally: Tally,
-    quota: StoreQuota,
-    values: Mapping[str, Any],
-    *,
-    now: float,
-) -> None:
-    """Counts what was changed, and forgets the oldest history where there is too much of it: no more rows than twice
-    what was changed, and some."""
-    entries, size = base.entries + tally.created - tally.deleted, base.bytes + tally.bytes
-    rows, kept = base.history_rows + tally.history_rows, base.history_bytes + tally.history_bytes
-    forgotten = base.forgotten
-    room = max(quota.history_bytes, 2 * size)
-    if rows > quota.history_rows or kept > room:
-        last = None
-        for row in connection.execute(sql.OLDEST, {**where, "most": 2 * tally.history_rows + 16}):
-            if rows <= quota.history_rows and kept <= room:
-                break
-            rows, kept, last = rows - 1, kept - row.size, row
-        if last is not None:
-            connection.execute(sql.FORGET, {**where, "its_number": last.number})
-            connection.execute(sql.FORGET_STEPS, {**where, "its_revision": last.revision})
-            forgotten = last.revision
-    counts = {"entries": entries, "bytes": size, "history_rows": rows, "history_bytes": kept, "forgotten": forgotten}
-    counts |= {"agent_entries": base.agent_entries + tally.agent_entries, "last": tally.last, "updated": now}
-    counts["agent_bytes"] = base.agent_bytes + tally.agent_bytes
-    connection.execute(sql.UPDATE_BASE, {**where, **counts, **values})
-
-
-def add_step(
-    connection: Connection,
-    place: Place,
-    revision: int,
-    now: float,
-    origin: Origin,
-    changes: int,
-    info_before: str | None,
-) -> None:
-    """Remembers that a step was taken."""
-    values = {"owner": place.owner, "base": place.base, "revision": revision, "at": now, "changes": changes}
-    values |= {"reason": origin.reason, "author": origin.author, "info_before": info_before}
-    connection.execute(sql.INSERT_STEP, values)
-
-
-def info_values(base: Any, info: Mapping[str, Any] | str | None) -> tuple[dict[str, Any], str | None]:
-    """What a new account of itself changes in a base's row, and what it said before; nothing where it is the same."""
-    if info is None:
-        return {}, None
-    text = info if isinstance(info, str) else dump(info)
-    if text == base.info:
-        return {}, None
-    said = model_of(json.loads(text))
-    # Where neither names a model, the one stays that somebody else chose (`embedding.adopt_model`).
-    return {"info": text, "model": said if said or model_of(json.loads(base.info)) else base.model}, base.info
-
-
-def legs_after(base: Any, key: str) -> str:
-    """What a base says of the make of its terms after somebody wrote terms of the make `key` to it (str)."""
-    if base.legs in (key, f"making {key}"):
-        return str(base.legs)
-    return key if base.entries == 0 else ""

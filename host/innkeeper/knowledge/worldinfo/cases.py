@@ -28,7 +28,7 @@ MOST_CASES: Final = 100_000
 Entries = Annotated[list[dict[str, Any]], Field(max_length=bounds.MOST_ENTRIES)]
 Texts = Annotated[list[str], Field(max_length=100_000)]
 Whole = Annotated[int, Field(ge=-1_000_000_000, le=1_000_000_000)]
-Amount = Annotated[float, Field(ge=0, le=1e12)]
+Amount = Annotated[float, Field(ge=-1e12, le=1e12)]
 
 
 class CasePart(Part):

@@ -37,6 +37,9 @@ class Position(IntEnum):
     OUTLET = 7
 
 
+MOST_GROUPS: Final = 100
+"""Inclusion groups of an entry; what it names beyond is none."""
+
 TEXTS: Final = {
     "matchPersonaDescription": "persona_description",
     "matchCharacterDescription": "character_description",
@@ -62,7 +65,7 @@ class WorldEntry:
         decorators: lines that it began with and that are known.
         depth, role: where it goes at `Position.DEPTH`.
         level: of recursion from which on it can be active; 0: at once.
-        groups: names of its inclusion groups.
+        groups: names of its inclusion groups; one that is written twice is there twice.
         group: the same as one text, as it is written.
         scan_depth, case_sensitive, whole_words, group_scoring: None: as the settings say.
         sticky, cooldown, delay: in messages; 0: none.
@@ -159,7 +162,7 @@ def read_world_entry(raw: Mapping[str, Any], world: str | None = None) -> WorldE
         level=_level(raw.get("delayUntilRecursion")),
         probability=_number(raw, "probability", 100),
         uses_probability=bool(raw.get("useProbability", True)),
-        groups=tuple(dict.fromkeys(part for part in _COMMA.split(group) if part)),
+        groups=tuple(filter(None, _COMMA.split(group, MOST_GROUPS)[:MOST_GROUPS])),
         group=group,
         group_override=bool(raw.get("groupOverride", False)),
         group_weight=_number(raw, "groupWeight", 100),

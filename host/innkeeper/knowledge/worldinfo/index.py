@@ -69,7 +69,7 @@ class _Layer:
 
         grouped: dict[str, list[Word]] = {}
         for word in words:
-            grouped.setdefault(word.text[:PREFIX], []).append(word)
+            grouped.setdefault(_of_unicode(word.text[:PREFIX]), []).append(word)
         self.words = list(grouped.values())
         self._automaton: Any = AhoCorasick(list(grouped), implementation=Implementation.ContiguousNFA)
 
@@ -107,7 +107,7 @@ class WordIndex:
         for case_sensitive, layers in enumerate(self._layers):
             if not layers:
                 continue
-            laid = [text if case_sensitive else text.lower() for text in texts]
+            laid = [_of_unicode(text if case_sensitive else text.lower()) for text in texts]
             starts, at = [], 0
             for text in laid:
                 starts.append(at)
@@ -137,6 +137,16 @@ def _look(
                 continue
             if not word.whole or stands_alone(text, at, at + len(word.text)):
                 found[word] = bisect_right(starts, at) - 1
+
+
+def _of_unicode(text: str) -> str:
+    # Automata take text of Unicode only. A half of a surrogate pair, which JavaScript's texts may have, becomes U+FFFD,
+    # on both sides.
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "".join("\ufffd" if "\ud800" <= each <= "\udfff" else each for each in text)
+    return text
 
 
 def occurs(word: Word, text: str) -> bool:

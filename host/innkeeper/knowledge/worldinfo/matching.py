@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 
 from innkeeper.knowledge.regexes.interface import Regex, Verdict
 from innkeeper.knowledge.worldinfo.entry import Logic, WorldEntry
 from innkeeper.knowledge.worldinfo.index import Word, WordIndex, Work, occurs
-from innkeeper.knowledge.worldinfo.keys import START, Key
-from innkeeper.knowledge.worldinfo.plan import Plan, Planned, by_word, plan_entry, words_of
+from innkeeper.knowledge.worldinfo.keys import START, Key, is_counted_alike, make_counted_key
+from innkeeper.knowledge.worldinfo.plan import Plan, Planned, by_word, comparing, plan_entry, words_of
 from innkeeper.knowledge.worldinfo.settings import MOST_DEPTH, Scene, Settings
 from innkeeper.knowledge.worldinfo.sight import Sight, View
 from innkeeper.knowledge.worldinfo.verdicts import Verdicts
@@ -114,12 +114,18 @@ class Matching:
         """How many keys occur, as inclusion groups count."""
         if not each.entry.keys:
             return 0
-        primary = sum(self._occurs(each, key) for key in each.keys)
+        primary = sum(self._occurs(each, key) for key in self._counted(each, each.entry.keys, each.keys))
         if each.entry.logic not in (Logic.AND_ANY, Logic.AND_ALL):
             return primary
-        secondary = sum(self._occurs(each, key) for key in each.secondary)
+        secondary = sum(self._occurs(each, key) for key in self._counted(each, each.entry.secondary, each.secondary))
         all_of = each.entry.logic == Logic.AND_ALL
         return primary + (secondary if not all_of or secondary == len(each.entry.secondary) else 0)
+
+    def _counted(self, each: Planned, written: Sequence[str], keys: Sequence[Key]) -> Sequence[Key]:
+        if all(map(is_counted_alike, written)):
+            return keys
+        case, whole = comparing(each.entry, self._settings)
+        return [make_counted_key(key, case_sensitive=case, whole=whole) for key in written]
 
     def _occurs(self, each: Planned, key: Key) -> bool:
         word = key.word
@@ -130,7 +136,7 @@ class Matching:
             verdict = self._verdicts.of(key.regex, view, partial(self.sight.whole, view))
             if verdict is not Verdict.INVALID:
                 return verdict is Verdict.MATCH
-        if START in word.text:
+        if key.across or START in word.text:
             return self._occurs_in_whole(each, word)
         return self.sight.sees(each.entry, self._depth(each.entry), word, recursing=self.recursing)
 

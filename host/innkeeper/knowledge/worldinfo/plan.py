@@ -81,6 +81,12 @@ def may_be_held(entry: WorldEntry) -> bool:
     return bool(entry.disabled or entry.triggers or entry.names or entry.tags)
 
 
+def comparing(entry: WorldEntry, settings: Settings) -> tuple[bool, bool]:
+    """Whether case counts in an entry's keys, and whether they must be whole words."""
+    case = settings.case_sensitive if entry.case_sensitive is None else entry.case_sensitive
+    return case, settings.whole_words if entry.whole_words is None else entry.whole_words
+
+
 def plan_entry(entry: WorldEntry, at: int, settings: Settings, scene: Scene | None = None) -> Planned:
     """An entry with its keys.
 
@@ -92,8 +98,7 @@ def plan_entry(entry: WorldEntry, at: int, settings: Settings, scene: Scene | No
     """
     if scene is None and any(map(has_macro, chain(entry.keys, entry.secondary))):
         return Planned(entry, at, [], [], hidden=False, macros=True)
-    case = settings.case_sensitive if entry.case_sensitive is None else entry.case_sensitive
-    whole = settings.whole_words if entry.whole_words is None else entry.whole_words
+    case, whole = comparing(entry, settings)
 
     def made(keys: Sequence[str]) -> list[Key]:
         given = keys if scene is None else map(scene.substituted, keys)

@@ -9,7 +9,7 @@ from innkeeper.knowledge.activation.interface import Outcome
 from innkeeper.knowledge.worldinfo.decorators import ACTIVATE, DONT_ACTIVATE
 from innkeeper.knowledge.worldinfo.entry import WorldEntry
 from innkeeper.knowledge.worldinfo.gates import State, held_back, kept_from_recursion
-from innkeeper.knowledge.worldinfo.groups import losers
+from innkeeper.knowledge.worldinfo.groups import Rules, losers
 from innkeeper.knowledge.worldinfo.matching import Matching
 from innkeeper.knowledge.worldinfo.plan import Plan, Planned
 from innkeeper.knowledge.worldinfo.scanned import Fate, Scanned
@@ -18,8 +18,9 @@ from innkeeper.knowledge.worldinfo.slots import place
 from innkeeper.knowledge.worldinfo.timed import Now, TimedEffects
 from innkeeper.knowledge.worldinfo.verdicts import Test, Verdicts
 
-MOST_SWEEPS: Final = 2000
-"""Sweeps of a scan. SillyTavern has no bound; a book that needs more is a chain of entries without end."""
+MOST_SWEEPS: Final = 4000
+"""Sweeps of a scan: two for each message that can be looked at, and as many again. SillyTavern has no bound; a book
+that needs more is a chain of entries without end."""
 
 MOST_LOOKS: Final = 500_000
 """Entries that all sweeps of a scan look at together: some seconds."""
@@ -178,14 +179,15 @@ class _Scan:
         sticky = self._now.sticky
         found.sort(key=lambda each: (each.entry not in sticky, each.at))
         planned = {each.entry: each for each in found}
-        lost = losers(
-            list(planned),
-            self._taken,
-            sticky,
-            lambda entry: self._matching.score(planned[entry]),
-            self._settings.group_scoring,
-            self._random,
+        rules = Rules(
+            taken=self._taken,
+            sticky=sticky,
+            cooldown=self._now.cooldown,
+            score=lambda entry: self._matching.score(planned[entry]),
+            scoring=self._settings.group_scoring,
+            random=self._random,
         )
+        lost = losers(list(planned), rules)
         new = []
         spent = 0
         for each in found:
@@ -243,9 +245,8 @@ class _Scan:
         self._joined = {}
         if following is not None:
             self._said += sum(tokens for _, _, tokens in feeding)
-            text = "\n".join(text for _, text, _ in feeding)
-            if text:
-                self._add(self._matching.recurse(text))
+            # Even where nobody said anything: from now on there is something said, which may call for sweeps.
+            self._add(self._matching.recurse("\n".join(text for _, text, _ in feeding)))
         return following
 
     def _following(self, state: State, feeding: bool) -> State | None:

@@ -50,7 +50,10 @@ class Sight:
         work: what searching may take.
         """
         self._messages = [trim(message) for message in scene.messages[:MOST_DEPTH]]
-        self._injects = list(scene.injects)
+        # SillyTavern has no place for empty messages that no other one follows.
+        while self._messages and not scene.messages[len(self._messages) - 1]:
+            self._messages.pop()
+        self._injects = [text for text in scene.injects if text]
         self._texts = {name: text for name, text in scene.texts.items() if text}
         self._indexes, self._work = indexes, work
         self.recursion: list[str] = []

@@ -75,7 +75,7 @@ def place(active: Sequence[tuple[WorldEntry, str]]) -> Slots:
                 groups[at] = DepthGroup(*at, [])
                 slots.depth.append(groups[at])
             groups[at].texts.append(text)
-        elif entry.position == Position.OUTLET:
+        elif entry.position == Position.OUTLET and entry.outlet:
             slots.outlets.setdefault(entry.outlet, []).append(text)
         elif entry.position in plain:
             plain[Position(entry.position)].append(text)
