@@ -221,7 +221,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("damage", _DAMAGE)
-async def test_a_damaged_database_ends_no_host_and_shows_no_traceback(tmp_path: Path, whole: Path, damage: str) -> None:
+async def test_a_damaged_database_ends_no_host_and_shows_no_traceback(
+    tmp_path: Path, whole: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
     file = tmp_path / "state" / "innkeeper.db"
     file.parent.mkdir(mode=0o700)
     with sqlite3.connect(whole) as source, sqlite3.connect(file) as copy:
@@ -265,3 +267,4 @@ async def test_a_damaged_database_ends_no_host_and_shows_no_traceback(tmp_path: 
                 except Exception as error:
                     failed[name] = repr(error)
         assert not failed
+    assert not [record for record in caplog.records if record.exc_info], caplog.text

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 import trio
 from sqlalchemy import Connection
 
+from innkeeper.errors import InnkeeperError
 from innkeeper.knowledge.store import reading, staging
 from innkeeper.knowledge.store import statements as sql
 from innkeeper.knowledge.store.legs import Legs, Prepared, check_info, prepare
@@ -222,9 +223,13 @@ class KnowledgeStore:
         def checked(connection: Connection) -> T:
             try:
                 return function(connection)
+            except InnkeeperError as error:
+                said = error.with_traceback(None)
             except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError):
                 # Nothing of that is said of rows that were checked when they were written.
-                raise reading.damaged(place.base) from None
+                said = reading.damaged(place.base)
+            # Here nothing holds what was being read any more: it is closed in this thread, before its connection is.
+            raise said
 
         return await self.db.read(checked)
 
