@@ -123,8 +123,7 @@ def test_a_home_with_more_bases_than_are_kept_ends_in_a_sentence(
         assert "quota of 1 bases" in commands.run("kb", *command, code=2)
 
 
-@pytest.mark.parametrize("profile", ["native", pytest.param("st-1.15", marks=pytest.mark.xfail(
-    reason="joined/remembered.py: keep must leave out the oldest effects where a state has no room"))])  # fmt: skip
+@pytest.mark.parametrize("profile", ["native", "st-1.15"])
 async def test_entries_with_long_ids_never_keep_a_session_from_being_activated(tmp_path: Path, profile: str) -> None:
     async with opened(tmp_path) as knowledge:
         entries = [put("龙" * 100 + str(number), extensions={"sillytavern": {"sticky": 100}}) for number in range(1500)]
