@@ -27,9 +27,9 @@ COUNT = 600
 PROGRAM = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from innkeeper.cli.main import invoke
+from innkeeper.cli.main import main
 print("ready", flush=True)
-sys.exit(invoke(sys.argv[1:]))
+main(sys.argv[1:])
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -12,7 +13,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: without the program's name; by default those of the process.
     """
-    sys.exit(invoke(sys.argv[1:] if arguments is None else arguments))
+    code = 6
+    try:
+        code = invoke(sys.argv[1:] if arguments is None else arguments)
+        # What is done is done: a Ctrl-C while the interpreter ends must not say that it was cancelled.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except KeyboardInterrupt:
+        pass
+    sys.exit(code)
 
 
 def invoke(arguments: Sequence[str]) -> int:
