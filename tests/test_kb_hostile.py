@@ -123,8 +123,7 @@ def test_a_home_with_more_bases_than_are_kept_ends_in_a_sentence(
         assert "quota of 1 bases" in commands.run("kb", *command, code=2)
 
 
-@pytest.mark.parametrize("profile", ["native", pytest.param("st-1.15", marks=pytest.mark.xfail(
-    reason="joined/remembered.py: keep must leave out the oldest effects where a state has no room"))])  # fmt: skip
+@pytest.mark.parametrize("profile", ["native", "st-1.15"])
 async def test_entries_with_long_ids_never_keep_a_session_from_being_activated(tmp_path: Path, profile: str) -> None:
     async with opened(tmp_path) as knowledge:
         entries = [put("龙" * 100 + str(number), extensions={"sillytavern": {"sticky": 100}}) for number in range(1500)]
@@ -263,9 +262,6 @@ def project(folder: Path, references: list[dict[str, Any]]) -> Path:
     return folder
 
 
-@pytest.mark.xfail(
-    reason="joined/projects.py: a project's bases must have a quota of their own, apart from the owner's"
-)
 async def test_a_project_cannot_take_up_all_bases_that_an_owner_may_have(tmp_path: Path) -> None:
     folder = tmp_path / "p"
     references = []
@@ -281,7 +277,6 @@ async def test_a_project_cannot_take_up_all_bases_that_an_owner_may_have(tmp_pat
         await knowledge.bases.library.create(Place("local", "my-own"), {"kb_id": "my-own"})
 
 
-@pytest.mark.xfail(reason="joined/projects.py: a base that several references name must be read once")
 async def test_a_project_that_names_one_base_many_times_has_it_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
