@@ -11,7 +11,7 @@ import pytest
 from innkeeper.bridge import kb, kb_arguments, kb_context
 from innkeeper.bridge.operation import operations_of
 from innkeeper.bridge.scan import DataBounds
-from innkeeper.knowledge.joined import answers, asking, guests, jobs
+from innkeeper.knowledge.joined import answers, asking, guests, jobs, projects
 from innkeeper.knowledge.store import limits
 from innkeeper.storage import knowledge_model
 
@@ -23,7 +23,7 @@ ROWS = [
     if line.startswith("| `")
     for names, text in [[cell.strip() for cell in line.strip("|").split("|")]]
 ]
-MODULES = (knowledge_model, kb, kb_arguments, kb_context, limits, answers, asking, guests)
+MODULES = (knowledge_model, kb, kb_arguments, kb_context, limits, answers, asking, guests, projects)
 
 
 def value(name: str) -> Any:

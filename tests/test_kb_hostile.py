@@ -262,9 +262,6 @@ def project(folder: Path, references: list[dict[str, Any]]) -> Path:
     return folder
 
 
-@pytest.mark.xfail(
-    reason="joined/projects.py: a project's bases must have a quota of their own, apart from the owner's"
-)
 async def test_a_project_cannot_take_up_all_bases_that_an_owner_may_have(tmp_path: Path) -> None:
     folder = tmp_path / "p"
     references = []
@@ -280,7 +277,6 @@ async def test_a_project_cannot_take_up_all_bases_that_an_owner_may_have(tmp_pat
         await knowledge.bases.library.create(Place("local", "my-own"), {"kb_id": "my-own"})
 
 
-@pytest.mark.xfail(reason="joined/projects.py: a base that several references name must be read once")
 async def test_a_project_that_names_one_base_many_times_has_it_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

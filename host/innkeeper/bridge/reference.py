@@ -35,7 +35,7 @@ _KINDS = {
     Refusal.FAILED: "the service, or what it asked, did not do it; the host's log may say more",
     Refusal.CLOSED: "nobody is at the other end of the stream, or this end is closed",
     Refusal.CALLEE: "the function that was called did not end well; `cause` says how: `guest`, `limit`, `denied` ...",
-    Refusal.UNAVAILABLE: "this host has not got what it takes, or it does not answer; asking again soon does not help",
+    Refusal.UNAVAILABLE: "what it takes is not here or does not answer; asking again at once does not help",
 }
 
 

@@ -9,6 +9,9 @@ from typing import Any, Final
 AGENT: Final = "agent_generated"
 """The source of an entry that a guest wrote last. Nobody else's entry has it."""
 
+PROJECT: Final = "project."
+"""How the ids begin under which the own bases of projects are kept, apart from those that everybody may name."""
+
 MOST_TITLE: Final = 200
 """Characters of a title."""
 

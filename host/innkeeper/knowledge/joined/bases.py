@@ -8,13 +8,13 @@ from typing import Any, Final
 
 import trio
 
-from innkeeper.errors import UsageError
 from innkeeper.knowledge.embedding.interface import Embedder, EmbeddingError
 from innkeeper.knowledge.embedding.registry import Models
 from innkeeper.knowledge.files.known import Known
 from innkeeper.knowledge.files.registry import Registry
 from innkeeper.knowledge.joined.asking import Asking
 from innkeeper.knowledge.joined.filling import fill, wanting, with_vectors
+from innkeeper.knowledge.joined.home_bases import HomeBases
 from innkeeper.knowledge.joined.items_index import ITEMS, ItemsIndex, Ready
 from innkeeper.knowledge.joined.jobs import Jobs
 from innkeeper.knowledge.library import Library
@@ -27,24 +27,11 @@ from innkeeper.knowledge.retrieval.retriever import Retriever
 from innkeeper.knowledge.store.values import Applied, Change, Origin
 from innkeeper.storage.knowledge_model import NoSuchError, Place
 
-_ABSENT: Final = 1.0
-"""Seconds for which a base that is in no folder is not looked for again."""
-
-
-class UnreadableError(KnowledgeError):
-    """There is a base, and its file cannot be read.
-
-    Attributes:
-        base: its id (str).
-    """
-
-    def __init__(self, base: str, why: UsageError) -> None:
-        super().__init__(why.problems if isinstance(why, KnowledgeError) else why.message)
-        self.base = base
-
-
 _KNOWN: Final = 1000
 """Bases of which it is known that their vectors are there."""
+
+_ABSENT: Final = 1.0
+"""Seconds for which a base that is in no folder is not looked for again."""
 
 
 class Bases:
@@ -75,7 +62,7 @@ class Bases:
         self._keeping = trio.CapacityLimiter(1)
         self._jobs = Jobs(served)
         self._making = trio.CapacityLimiter(1)
-        self._looking = trio.CapacityLimiter(1)
+        self._home = None if registry is None else HomeBases(registry)
 
     async def base(self, place: Place) -> LiveBase:
         """A base as it is now.
@@ -252,15 +239,14 @@ class Bases:
             return None, str(error)
 
     async def _take_up(self, place: Place) -> bool:
-        if self.registry is None or trio.current_time() < self._absent.get(place, 0.0):
+        if self._home is None or trio.current_time() < self._absent.get(place, 0.0):
             return False
         # A large one is read for longer than whoever wants it first may wait.
         return await self._jobs.done(("file", place), lambda: self._taken_up(place), f"the base {place.base!r}")
 
     async def _taken_up(self, place: Place) -> bool:
-        assert self.registry is not None
-        async with self._looking:
-            found = await trio.to_thread.run_sync(self._find, place.base)
+        assert self._home is not None
+        found = await self._home.find(place.base)
         if found is None:
             if len(self._absent) > 1000:
                 self._absent.clear()
@@ -269,25 +255,6 @@ class Bases:
         known, info = found
         await self.follow(place, known, info)
         return True
-
-    def _find(self, base: str) -> tuple[Known, Mapping[str, Any]] | None:
-        from innkeeper.knowledge.files.reading import read_base
-
-        assert self.registry is not None
-        try:
-            there = self.registry.bases()
-            place = self.registry.place(base)
-            # What does not even say its id is believed to be the base that belongs into its place.
-            known = [each for each in there if each.id == base] or [
-                each for each in there if each.problem and place in (each.path, each.path.with_suffix(""))
-            ]
-            if known and known[0].problem:
-                raise KnowledgeError(known[0].problem, source=known[0].label)
-            if not known or known[0].file.suffix not in (".json", ".ckb"):
-                return None
-            return known[0], read_base(known[0].path).base.document
-        except UsageError as error:
-            raise UnreadableError(base, error) from None
 
     async def serve(self) -> None:
         """Writes changes to files and keeps searches quick while the host runs, until it is cancelled."""

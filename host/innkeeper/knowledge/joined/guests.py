@@ -16,8 +16,9 @@ from innkeeper.knowledge.joined.activating import Activating
 from innkeeper.knowledge.joined.answers import assembled_value, result_value
 from innkeeper.knowledge.joined.asking import TooOftenError
 from innkeeper.knowledge.joined.assembling import Assembling
-from innkeeper.knowledge.joined.bases import Bases, UnreadableError
+from innkeeper.knowledge.joined.bases import Bases
 from innkeeper.knowledge.joined.finding import Finding
+from innkeeper.knowledge.joined.home_bases import UnreadableError
 from innkeeper.knowledge.joined.projects import project_bases
 from innkeeper.knowledge.joined.reading import Reading
 from innkeeper.knowledge.joined.requests import request_of

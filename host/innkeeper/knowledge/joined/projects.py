@@ -14,12 +14,14 @@ from innkeeper.knowledge.files.project import FILE, read_project, resolve
 from innkeeper.knowledge.files.reading import read_base
 from innkeeper.knowledge.files.registry import Registry
 from innkeeper.knowledge.joined.bases import Bases
-from innkeeper.storage.knowledge_model import Place
+from innkeeper.knowledge.model.problems import KnowledgeError, Problem
+from innkeeper.storage.knowledge_model import PROJECT, Place
 
 _UP: Final = 3
 """Folders above a workflow in which its project may be: PROJECT/workflows/KIND/ is the deepest that is usual."""
 
-_PREFIX: Final = "project."
+MOST_OWN: Final = 64
+"""Bases that one project may have of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,11 @@ async def project_bases(bases: Bases, owner: str, folder: Path) -> Mapping[str, 
     """
     found, model = await trio.to_thread.run_sync(_read, folder, bases.registry)
     referred: dict[str, Referred] = {}
+    bound: set[str] = set()
     for reference, (own, name, file, info, local) in found.items():
-        base = _PREFIX + hashlib.sha256(str(file).encode()).hexdigest()[:32] if local else own
-        if local:
+        base = PROJECT + hashlib.sha256(str(file).encode()).hexdigest()[:32] if local else own
+        if local and base not in bound:
+            bound.add(base)
             await bases.bind(Place(owner, base), file, {**info, "kb_id": own})
             # The model of a base comes first, then the project's.
             await bases.adopt(Place(owner, base), model)
@@ -71,10 +75,17 @@ _Read = dict[str, tuple[str, str, Path, Mapping[str, Any], bool]]
 def _read(folder: Path, registry: Registry | None) -> tuple[_Read, str]:
     project = read_project(folder)
     found: _Read = {}
+    known: dict[Path, tuple[str, Path, Mapping[str, Any]]] = {}
+    own: set[Path] = set()
     for reference in project.references:
         path = resolve(project, reference, registry or Registry(folder, "there is no home"))
-        read = read_base(path, strict=False)
-        info = read.base.document
-        local = bool(reference.path)
-        found[reference.id] = (read.base.info.kb_id, reference.name, read.source.file, info, local)
+        if reference.path:
+            own.add(path)
+            if len(own) > MOST_OWN:
+                raise KnowledgeError(Problem(reference.where, f"is one base too many: {MOST_OWN} are a project's own"))
+        if path not in known:
+            read = read_base(path, strict=False)
+            known[path] = read.base.info.kb_id, read.source.file, read.base.document
+        id, file, info = known[path]
+        found[reference.id] = (id, reference.name, file, info, bool(reference.path))
     return found, project.embedding_model

@@ -32,6 +32,7 @@ class StoreQuota:
 
     Attributes:
         bases: how many of them.
+        project_bases: own bases of projects, which do not count among these.
         entries, bytes: of one base; bytes of its documents and terms.
         agent_entries, agent_bytes: of these, what plugins wrote.
         history_rows: changes that one base remembers.
@@ -47,6 +48,7 @@ class StoreQuota:
     """
 
     bases: int = 256
+    project_bases: int = 1024
     entries: int = bounds.MOST_ENTRIES
     bytes: int = 1 << 30
     agent_entries: int = 10_000

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Table, Text, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import Table, Text, and_, bindparam, delete, func, insert, not_, select, update
 
+from innkeeper.storage.knowledge_model import PROJECT
 from innkeeper.storage.knowledge_schema import kb_bases as bases
 from innkeeper.storage.knowledge_schema import kb_batches as batches
 from innkeeper.storage.knowledge_schema import kb_entries as entries
@@ -13,6 +14,7 @@ from innkeeper.storage.knowledge_schema import kb_history as history
 from innkeeper.storage.knowledge_schema import kb_staged as staged
 from innkeeper.storage.knowledge_schema import kb_steps as steps
 from innkeeper.storage.knowledge_schema import kb_vectors as vectors
+from innkeeper.storage.names import after_prefix
 
 
 def _in(table: Table) -> Any:
@@ -26,7 +28,10 @@ BASE: Final = select(bases).where(_in(bases))
 # SQLite has one writer at a time and leaves this out; on PostgreSQL writers of one base take turns.
 BASE_TO_CHANGE: Final = BASE.with_for_update()
 BASES: Final = select(bases).where(bases.c.owner == bindparam("its_owner")).order_by(bases.c.base).limit(1000)
-COUNT_BASES: Final = select(func.count()).select_from(bases).where(bases.c.owner == bindparam("its_owner"))
+_OF_OWNER: Final = select(func.count()).select_from(bases).where(bases.c.owner == bindparam("its_owner"))
+_OF_PROJECTS: Final = and_(bases.c.base >= PROJECT, bases.c.base < after_prefix(PROJECT))
+COUNT_BASES: Final = _OF_OWNER.where(not_(_OF_PROJECTS))
+COUNT_PROJECT_BASES: Final = _OF_OWNER.where(_OF_PROJECTS)
 UPDATE_BASE: Final = update(bases).where(_in(bases))
 DELETE_BASE: Final = delete(bases).where(_in(bases))
 

@@ -14,7 +14,7 @@ from innkeeper.knowledge.store.legs import Prepared, dump
 from innkeeper.knowledge.store.limits import StoreQuota
 from innkeeper.knowledge.store.settling import Tally, model_of
 from innkeeper.knowledge.store.values import Vector
-from innkeeper.storage.knowledge_model import FullError, NoSuchError, Place, VersionError
+from innkeeper.storage.knowledge_model import PROJECT, FullError, NoSuchError, Place, VersionError
 from innkeeper.storage.knowledge_schema import kb_bases
 from innkeeper.storage.names import check_name
 from innkeeper.storage.statements import insert_if_missing
@@ -96,8 +96,11 @@ def make_base(
     Raises:
         FullError: there are too many.
     """
-    if connection.execute(sql.COUNT_BASES, where).scalar_one() >= quota.bases:
-        raise FullError("bases", quota.bases)
+    # Whoever makes projects takes no place of what their owner keeps.
+    of_project = place.base.startswith(PROJECT)
+    count, most = (sql.COUNT_PROJECT_BASES, quota.project_bases) if of_project else (sql.COUNT_BASES, quota.bases)
+    if connection.execute(count, where).scalar_one() >= most:
+        raise FullError("bases", most)
     counts = ("revision", "entries", "bytes", "agent_entries", "agent_bytes", "history_rows", "history_bytes")
     values: dict[str, Any] = dict.fromkeys((*counts, "forgotten", "synced", "embedded"), 0)
     values |= dict.fromkeys(("folding", "file", "digest", "note", "refused"), "")
