@@ -174,9 +174,11 @@ def test_in_an_editor_a_mistake_is_said_by_line_and_key_and_the_edit_goes_on(
     monkeypatch.setattr(click, "confirm", lambda *_, **__: True)
     wrong = '{\n "id": "dragon",\n "usage_metadata": {\n  "x": [{}],\n  "priority": "high"\n }\n}'
     right = '{"id": "dragon", "content": {"value": "wakes"}}'
-    editor = Editor(monkeypatch, '{\n"id": oops', wrong, right)
+    endless = '{"id": "dragon", "usage_metadata": {"priority": ' + "9" * 5000 + "}}"
+    editor = Editor(monkeypatch, '{\n"id": oops', endless, wrong, right)
     code, out, err = run("edit", "world", "dragon")
     assert (code, "changed" in out) == (0, True)
+    assert "thousands of digits" in err
     assert "line 2, column 7" in err
     assert "line 5: usage_metadata.priority" in err
     assert kept(home) == json.loads(right)

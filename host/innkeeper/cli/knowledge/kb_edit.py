@@ -179,6 +179,9 @@ class _EditedFile:
             raise UsageError(f"line {error.lineno}, column {error.colno}: is no JSON: {error.msg}") from None
         except (UnicodeDecodeError, RecursionError, OSError) as error:
             raise UsageError(f"the edited file cannot be read: {type(error).__name__}") from None
+        except ValueError:
+            # Python reads no whole number of so many digits, and says it with neither line nor column.
+            raise UsageError("the edited file has a number of thousands of digits: that is none here") from None
         if not isinstance(found, dict):
             raise UsageError("line 1: an entry is an object: { ... }")
         _, problems = read_entry(found)
