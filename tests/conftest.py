@@ -5,8 +5,9 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -19,7 +20,11 @@ os.environ["INNKEEPER_CACHE"] = f"{_own}/cache"
 os.environ["XDG_DATA_HOME"] = f"{_own}/data"
 os.environ["XDG_CONFIG_HOME"] = f"{_own}/config"
 os.environ.pop("INNKEEPER_HOME", None)
+# Commands are tried as users have them, who buffer what is written.
+os.environ.pop("PYTHONUNBUFFERED", None)
 _owner = os.getpid()
+# A background child of a shell inherits that SIGINT is ignored, and so would what tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @atexit.register
@@ -31,6 +36,12 @@ def _remove_own() -> None:
 pytest.register_assert_rewrite("guests")
 
 from guests import NOTHING, Sandbox, opened  # noqa: E402 (its asserts explain themselves only if it is imported after the line above)
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c_is_left_alone() -> Iterator[None]:
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "who ended left Ctrl-C to somebody else"
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import click
@@ -13,6 +13,7 @@ import click
 from innkeeper.cli.lazy import LazyGroup
 from innkeeper.cli.output import (
     error_object,
+    forget_stdout,
     innkeeper_error,
     json_bytes,
     lines_of,
@@ -112,7 +113,7 @@ def run_command(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except BrokenPipeError:
-        _forget_stdout()
+        forget_stdout()
         return BROKEN_PIPE
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -126,17 +127,26 @@ def run_command(arguments: Sequence[str]) -> int:
         if isinstance(error, SystemExit | GeneratorExit):
             raise
         if isinstance(error, BaseExceptionGroup) and error.subgroup(BrokenPipeError) is not None:
-            _forget_stdout()
+            forget_stdout()
             return BROKEN_PIPE
         found = innkeeper_error(error)
-        if isinstance(found, CancelledError):
-            # A second Ctrl-C while the first is reported would end in a traceback.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if os.environ.get("INNKEEPER_TRACEBACK") == "1":
-            import traceback
+        # A second Ctrl-C while the first is reported would end in a traceback.
+        with _deaf() if isinstance(found, CancelledError) else nullcontext():
+            if os.environ.get("INNKEEPER_TRACEBACK") == "1":
+                import traceback
 
-            traceback.print_exception(error)
-        return _report(found, settings)
+                traceback.print_exception(error)
+            return _report(found, settings)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGINT, before)
 
 
 def _report(error: InnkeeperError, settings: Settings) -> int:
@@ -144,7 +154,7 @@ def _report(error: InnkeeperError, settings: Settings) -> int:
         try:
             write_out(json_bytes(_report_object(error)))
         except (OSError, InnkeeperError):
-            _forget_stdout()
+            forget_stdout()
     else:
         usage = usage_of(error)
         if usage is not None:
@@ -165,11 +175,3 @@ def _advice(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     where = context.command_path if context is not None else "innkeeper"
     return f"{message.rstrip('.')} (see {where} --help)"
-
-
-def _forget_stdout() -> None:
-    """Keeps the interpreter from complaining at exit about what can no longer be written."""
-    if sys.stdout is not None:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)

@@ -6,6 +6,7 @@ What guests and files say is untrusted: escapes, control characters and marks th
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
@@ -59,7 +60,16 @@ def write_out(data: bytes) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
+        forget_stdout()
         raise UsageError(f"standard output cannot be written: {error.strerror}") from None
+
+
+def forget_stdout() -> None:
+    """Keeps the interpreter from complaining at exit about what can no longer be written."""
+    if sys.stdout is not None:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 def write_line(text: str) -> None:
