@@ -18,6 +18,7 @@ import trio
 from innkeeper import Host
 from innkeeper.knowledge.joined import jobs
 from innkeeper.knowledge.joined.bases import Bases
+from innkeeper.knowledge.store.sync import FileSync
 from innkeeper.storage.knowledge_model import Place
 from kb_homes import base_file, entry, guest_bases, home, opened
 from relays import ask, get
@@ -227,3 +228,27 @@ def test_a_host_whose_plugins_ask_no_base_imports_nothing_of_knowledge(home: Pat
     environment = {**os.environ, "PYTHONPATH": ""}
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, env=environment)
     assert ended.returncode == 0, ended.stderr.decode()[-2000:]
+
+
+async def test_nobody_sees_a_base_that_is_being_taken_up_as_an_empty_one(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base_file(home, "world", many(20))
+    step = FileSync.step
+
+    async def slow(self: FileSync, place: Place) -> bool:
+        await trio.sleep(0.3)
+        return await step(self, place)
+
+    monkeypatch.setattr(FileSync, "step", slow)
+    answers: list[Any] = []
+    async with opened(home) as host:
+
+        async def one(delay: float) -> None:
+            await trio.sleep(delay)
+            answers.append(await ask(host, "lore", "get", id="e00001", **WORLD))
+
+        async with trio.open_nursery() as nursery:
+            for number in range(12):
+                nursery.start_soon(one, number / 30)
+    assert all("ok" in answer for answer in answers), answers

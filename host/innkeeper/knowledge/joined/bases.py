@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,10 +74,17 @@ class Bases:
         """
         plain = Place(place.owner, place.base)
         try:
-            return await self.library.base(plain)
+            live = await self.library.base(plain)
         except NoSuchError:
             if not await self._take_up(plain):
                 raise
+        else:
+            state = live.state
+            if not state.file or state.digest or state.refused:
+                return live
+            # Somebody is taking it up, or died of it: what is there now is not the base.
+            first = partial(self.library.first_look, plain)
+            await self._jobs.done(("file", plain), first, f"the base {place.base!r}")
         return await self.library.base(plain)
 
     async def search(self, place: Place) -> KeptSearch:
