@@ -28,6 +28,8 @@ TEXTS = st.text(
     ),
     max_size=200,
 )
+IN_FILES = TEXTS.map(lambda text: text.encode("utf-8", "ignore").decode())
+"""No entry has half a character of UTF-16."""
 
 
 def entry(**fields: object) -> Entry:
@@ -106,7 +108,7 @@ def test_bytes_of_terms_say_how_often_a_term_is_in_which_field() -> None:
 
 
 @settings(deadline=None)
-@given(TEXTS, TEXTS, st.lists(TEXTS.filter(lambda text: len(text) < 100), max_size=3))
+@given(IN_FILES, IN_FILES, st.lists(IN_FILES.filter(lambda text: len(text) < 100), max_size=3))
 def test_every_entry_has_terms_and_reading_gives_them_back(name: str, content: str, keys: list[str]) -> None:
     found = entry(displayName=name, content={"value": content}, activation_criteria={"keywords": keys})
     data = entry_terms(found)

@@ -14,6 +14,9 @@ from innkeeper.knowledge.model.problems import KnowledgeError
 
 SPECS: Final = {2: ("chara_card_v2", "2.0"), 3: ("chara_card_v3", "3.0")}
 
+_OURS: Final = "innkeeper"
+"""In the extensions of a card that was made of another version: what no field of this one can hold."""
+
 _V2_TEXTS: Final = tuple(key for key in TEXTS if key != "nickname")
 
 
@@ -61,10 +64,10 @@ def card_document(card: Card, version: int, base: Base | None = None) -> dict[st
             data[key] = card.text(key)
     for key in ("alternate_greetings", "tags", *(("group_only_greetings",) if version == 3 else ())):
         data[key] = card.texts(key)
-    if not isinstance(data.get("extensions"), dict):
-        data["extensions"] = {}
-    if not isinstance(data.get("character_book", {}), dict):
-        del data["character_book"]
+    # What stands where an object must be is kept where nobody else looks for something.
+    odd = {key: data.pop(key) for key in ("extensions", "character_book") if not isinstance(data.get(key, {}), dict)}
+    kept = {key: value for key, value in odd.items() if value is not None}
+    data["extensions"] = {**data.get("extensions", {}), **({_OURS: kept} if kept else {})}
     if version == 3 and isinstance(data.get("character_book"), dict):
         data["character_book"] = _for_v3(data["character_book"])
     outer = document if card.version > 1 else {}
