@@ -163,11 +163,11 @@ class _Reader:
         return {key: _number(value, name, finite=False) for key, value in self._take(name, dict).items()}
 
     def _limits(self) -> dict[str, int | float]:
-        limits = self._numbers("limits")
+        limits: dict[str, Any] = self._numbers("limits")
         try:
             if limits.keys() - _LIMITS:
                 raise MalformedError("it has a limit that this version does not know")
-            Limits(**limits)  # type: ignore[arg-type] # it checks what each is
+            Limits(**limits)
         except UsageError as error:
             raise MalformedError(error.message) from None
         return limits

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import trio
 
@@ -119,7 +119,8 @@ async def replay(journal: Journal, wasm: bytes, engine: Engine, *, ceiling: Limi
 
 
 def _limits(journal: Journal, ceiling: Limits) -> Limits:
-    limits = Limits(**journal.limits)  # type: ignore[arg-type] # it checks what each is
+    given: Mapping[str, Any] = journal.limits
+    limits = Limits(**given)
     # What is played back waits for nothing, and how fast a machine is must not be what departs.
     patient = replace(
         limits,
