@@ -19,9 +19,9 @@ from innkeeper.bridge.codec import parse_json
 from innkeeper.errors import UsageError
 from innkeeper.plugins.nodes import NodeDefinition
 from innkeeper.sandbox.limits import DEFAULTS
-from innkeeper.workflow.check import check_workflow
-from innkeeper.workflow.payload import WorkflowPayload, read_payload
-from innkeeper.workflow.problems import WorkflowError
+from innkeeper.workflow.checking.check import check_workflow
+from innkeeper.workflow.checking.problems import WorkflowError
+from innkeeper.workflow.formats.payload import WorkflowPayload, read_payload
 
 _DEFINITIONS = (
     {

@@ -20,7 +20,7 @@ from innkeeper.knowledge.interchange.preset_workflow import workflow_of
 from innkeeper.knowledge.interchange.presets import read_preset
 from innkeeper.knowledge.interchange.secret_fields import is_secret
 from innkeeper.knowledge.model.problems import KnowledgeError
-from innkeeper.workflow.payload import read_payload
+from innkeeper.workflow.formats.payload import read_payload
 
 _SECRET = "a-secret-value"
 _PRESETS: tuple[dict[str, Any], ...] = (

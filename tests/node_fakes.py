@@ -18,8 +18,8 @@ from innkeeper.plugins.nodes import NodeDefinition
 from innkeeper.plugins.runs import RunContext
 from innkeeper.sandbox.limits import DEFAULTS, Limits
 from innkeeper.sandbox.usage import Result, Usage
-from innkeeper.workflow.call import NodeCodec
-from innkeeper.workflow.payload import WorkflowPayload, read_payload
+from innkeeper.workflow.engine.call import NodeCodec
+from innkeeper.workflow.formats.payload import WorkflowPayload, read_payload
 
 Function = Callable[..., Any]
 

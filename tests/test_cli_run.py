@@ -229,7 +229,7 @@ def test_an_input_may_come_from_a_file_whose_name_is_not_utf_8(run: Run, tmp_pat
 def test_outputs_that_are_too_large_together_are_exit_code_4_and_the_table_is_still_shown(
     host: FakeHost, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("innkeeper.workflow.interface.MOST_BYTES", 10)
+    monkeypatch.setattr("innkeeper.workflow.engine.interface.MOST_BYTES", 10)
     payload = workflow(
         {"m": "Make"},
         outputInterfaceMappings={key: {"sourceNodeId": "m", "sourceSlotKey": "text"} for key in ("a", "b", "c")},

@@ -29,8 +29,8 @@ from innkeeper.sandbox import inline, merge, pool, spares
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.compilation.settings import STACK
 from innkeeper.sandbox.limits import CEILING, DEFAULTS, parse_duration, parse_size
-from innkeeper.workflow.graph import ENGINE_NODES
-from innkeeper.workflow.payload import read_payload
+from innkeeper.workflow.checking.graph import ENGINE_NODES
+from innkeeper.workflow.formats.payload import read_payload
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("docs", "fuzz", "manifests", "pdk-samples")

@@ -23,8 +23,8 @@ from innkeeper.bridge.operation import Operation
 from innkeeper.bridge.quota import TokenBucket
 from innkeeper.bridge.refusal import Refusal
 from innkeeper.errors import InnkeeperError
-from innkeeper.workflow.payload import read_payload
-from innkeeper.workflow.run import run_workflow
+from innkeeper.workflow.engine.run import run_workflow
+from innkeeper.workflow.formats.payload import read_payload
 from native_homes import House, node
 from web_servers import home, plain, relay, serving, write
 

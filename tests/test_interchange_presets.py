@@ -17,7 +17,7 @@ from innkeeper.knowledge.interchange.presets import read_preset
 from innkeeper.knowledge.interchange.secret_fields import is_secret
 from innkeeper.knowledge.model.entry import read_entry
 from innkeeper.knowledge.model.problems import KnowledgeError
-from innkeeper.workflow.payload import read_payload
+from innkeeper.workflow.formats.payload import read_payload
 from interchange_samples import PLAIN, TEXTS
 
 CHAT: dict[str, Any] = {

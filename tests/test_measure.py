@@ -13,7 +13,7 @@ import trio
 
 import innkeeper
 from innkeeper.sandbox import callbacks
-from innkeeper.workflow.run import run_workflow
+from innkeeper.workflow.engine.run import run_workflow
 from measure import __main__ as measure
 from measure import cli, fresh, guests, lag, services, soak, soak_course, soak_watch, waiting
 from measure.soak_course import Course, Plan

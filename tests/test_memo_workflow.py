@@ -16,8 +16,8 @@ from innkeeper import Host, open_host
 from innkeeper.bridge.codec import decode, encode
 from innkeeper.cli.main import invoke
 from innkeeper.plugins import home as home_module
-from innkeeper.workflow.check import check_workflow
-from innkeeper.workflow.run import WorkflowRun, run_workflow
+from innkeeper.workflow.checking.check import check_workflow
+from innkeeper.workflow.engine.run import WorkflowRun, run_workflow
 from node_fakes import workflow
 
 MANIFEST = """id = "{id}"
@@ -148,7 +148,7 @@ async def test_what_a_run_drops_of_its_log_is_still_there_for_the_next(
 ) -> None:
     async with inn.open() as host:
         with monkeypatch.context() as patch:
-            patch.setattr("innkeeper.workflow.run.RUN_LOG", 1)
+            patch.setattr("innkeeper.workflow.engine.run.RUN_LOG", 1)
             outcome = await run_workflow(shown("a"), host)
             assert outcome.nodes["a"].usage is not None
             assert outcome.nodes["a"].usage.log == []

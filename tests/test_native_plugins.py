@@ -29,8 +29,8 @@ from innkeeper.plugins.native import tier as tier_module
 from innkeeper.plugins.native.contain import PluginError, contained
 from innkeeper.storage.audit import AuditKind, AuditLog
 from innkeeper.storage.database import open_database
-from innkeeper.workflow.payload import read_payload
-from innkeeper.workflow.run import run_workflow
+from innkeeper.workflow.engine.run import run_workflow
+from innkeeper.workflow.formats.payload import read_payload
 from innkeeper.workflow.runner import WorkflowRunner
 from native_homes import House, node, run, workflow
 

@@ -16,8 +16,8 @@ from innkeeper.plugins import documents, listing
 from innkeeper.plugins import home as home_module
 from innkeeper.plugins.folder_manifest import parse_folder_manifest
 from innkeeper.plugins.native import hooks, snapshot, tier, version
-from innkeeper.workflow.payload import read_payload
-from innkeeper.workflow.run import run_workflow
+from innkeeper.workflow.engine.run import run_workflow
+from innkeeper.workflow.formats.payload import read_payload
 from native_homes import House, run
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innkeeper.errors import UsageError
-from innkeeper.workflow import payload as payload_module
-from innkeeper.workflow.payload import read_payload
+from innkeeper.workflow.formats import payload as payload_module
+from innkeeper.workflow.formats.payload import read_payload
 
 NODE = {"id": "a", "fullType": "core:TextMerge"}
 EDGE = {"sourceNodeId": "a", "sourceHandle": "out", "targetNodeId": "a", "targetHandle": "in"}

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from innkeeper.errors import Kind
-from innkeeper.workflow.check import check_workflow
-from innkeeper.workflow.graph import Graph, Source
-from innkeeper.workflow.payload import WorkflowPayload
-from innkeeper.workflow.problems import WorkflowError
+from innkeeper.workflow.checking.check import check_workflow
+from innkeeper.workflow.checking.graph import Graph, Source
+from innkeeper.workflow.checking.problems import WorkflowError
+from innkeeper.workflow.formats.payload import WorkflowPayload
 from node_fakes import FakeHost, text_host, workflow
 
 
@@ -346,7 +346,7 @@ def test_what_may_be_meant_is_looked_for_a_bounded_number_of_times(monkeypatch: 
         compared.append(len(wanted) * sum(map(len, names)))
         return []
 
-    monkeypatch.setattr("innkeeper.workflow.problems.get_close_matches", look)
+    monkeypatch.setattr("innkeeper.workflow.checking.problems.get_close_matches", look)
     slots = {f"{number:0100d}": {"dataFlowType": "STRING"} for number in range(250)}
     interface = workflow(
         {"in": "core:GroupInput", "u": "Upper"},

@@ -13,9 +13,9 @@ import innkeeper
 from fakes import FakeGuest
 from innkeeper.bridge.codec import decode, encode
 from innkeeper.plugins import home as home_module
-from innkeeper.workflow.check import check_workflow
-from innkeeper.workflow.outcome import RunOutcome
-from innkeeper.workflow.run import WorkflowRun
+from innkeeper.workflow.checking.check import check_workflow
+from innkeeper.workflow.engine.outcome import RunOutcome
+from innkeeper.workflow.engine.run import WorkflowRun
 from node_fakes import workflow
 from reload_homes import LONG, Inn
 

@@ -22,14 +22,15 @@ from hypothesis import strategies as st
 from innkeeper.errors import GuestError, InternalError, Kind, LimitError
 from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.usage import Usage
-from innkeeper.workflow import call as call_module
-from innkeeper.workflow import interface as interface_module
-from innkeeper.workflow import run as run_module
-from innkeeper.workflow.call import read_answer, write_call
-from innkeeper.workflow.check import check_workflow
-from innkeeper.workflow.run import INTERFACE_OUTPUTS, Event, WorkflowRun, run_workflow
-from innkeeper.workflow.turns import AT_ONCE
-from innkeeper.workflow.values import javascript_text
+from innkeeper.workflow.checking.check import check_workflow
+from innkeeper.workflow.checking.values import javascript_text
+from innkeeper.workflow.engine import call as call_module
+from innkeeper.workflow.engine import interface as interface_module
+from innkeeper.workflow.engine import run as run_module
+from innkeeper.workflow.engine.call import read_answer, write_call
+from innkeeper.workflow.engine.events import INTERFACE_OUTPUTS
+from innkeeper.workflow.engine.run import Event, WorkflowRun, run_workflow
+from innkeeper.workflow.engine.turns import AT_ONCE
 from node_fakes import FakeHost, text_host, workflow
 
 TEXT = {"dataFlowType": "STRING"}

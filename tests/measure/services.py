@@ -17,8 +17,8 @@ import trio
 import wasmtime
 
 import innkeeper
-from innkeeper.workflow.payload import WorkflowPayload, read_payload
-from innkeeper.workflow.run import run_workflow
+from innkeeper.workflow.engine.run import run_workflow
+from innkeeper.workflow.formats.payload import WorkflowPayload, read_payload
 
 from .lag import Lag, watch_timer
 from .machine import Others

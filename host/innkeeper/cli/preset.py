@@ -110,10 +110,10 @@ def _listed(names: list[str]) -> str:
 async def _checked(home: str | None, payload: dict[str, Any]) -> tuple[list[str], list[str]]:
     """Node types of a workflow that no plugin of the home has, and what else is wrong with it."""
     from innkeeper.composition import open_host
-    from innkeeper.workflow.check import check_workflow
-    from innkeeper.workflow.graph import ENGINE_NODES
-    from innkeeper.workflow.payload import payload_of
-    from innkeeper.workflow.problems import WorkflowError
+    from innkeeper.workflow.checking.check import check_workflow
+    from innkeeper.workflow.checking.graph import ENGINE_NODES
+    from innkeeper.workflow.checking.problems import WorkflowError
+    from innkeeper.workflow.formats.payload import payload_of
 
     async with open_host(home, watch=False, schedules=False) as host:
         missing, lacking = [], set()

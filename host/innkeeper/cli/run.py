@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from innkeeper.cli.progress import CompilingLine
     from innkeeper.plugins.runs import RunBase
     from innkeeper.plugins.settings import Keep
-    from innkeeper.workflow.graph import Graph
-    from innkeeper.workflow.outcome import RunOutcome
-    from innkeeper.workflow.payload import WorkflowPayload
-    from innkeeper.workflow.run import Event
+    from innkeeper.workflow.checking.graph import Graph
+    from innkeeper.workflow.engine.outcome import RunOutcome
+    from innkeeper.workflow.engine.run import Event
+    from innkeeper.workflow.formats.payload import WorkflowPayload
 
 _MOST_PROBLEMS = 50
 """Problems of the home that stand before those of a workflow."""
@@ -56,7 +56,7 @@ def run(
 
     from innkeeper.cli.progress import compiling_shown
     from innkeeper.cli.run_inputs import give_inputs, read_file
-    from innkeeper.workflow.payload import PAYLOAD_BOUNDS, read_payload
+    from innkeeper.workflow.formats.payload import PAYLOAD_BOUNDS, read_payload
 
     if events and settings.json:
         raise UsageError("give --json or --events, not both")
@@ -86,8 +86,8 @@ async def _run(
     from innkeeper.cli.run_view import event_object, progress, run_object, show_logs, show_outputs, show_table
     from innkeeper.composition import open_host
     from innkeeper.composition.knowledge import project_bases
-    from innkeeper.workflow.check import check_workflow
-    from innkeeper.workflow.problems import WorkflowError
+    from innkeeper.workflow.checking.check import check_workflow
+    from innkeeper.workflow.checking.problems import WorkflowError
 
     async with open_host(settings.home, watch=False, schedules=False, journal=options.journal) as host:
         said = await say_unused(host.home)
@@ -129,7 +129,7 @@ async def _execute(
     """Runs to the end or to the first Ctrl-C, which interrupts the run and leaves time to say what became of it."""
     import trio
 
-    from innkeeper.workflow.run import WorkflowRun
+    from innkeeper.workflow.engine.run import WorkflowRun
 
     run = WorkflowRun(graph, on_event=on_event, memo=memo, bases=bases)
     failure: list[Exception] = []
@@ -162,7 +162,7 @@ def _show_problems(problems: list[str]) -> None:
 
 def _refused(error: UsageError, settings: Settings) -> int:
     """Says why nothing ran, one line per problem."""
-    from innkeeper.workflow.problems import WorkflowError
+    from innkeeper.workflow.checking.problems import WorkflowError
 
     if settings.json:
         found = error_object(error)

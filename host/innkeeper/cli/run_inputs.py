@@ -10,8 +10,8 @@ from innkeeper.bridge.scan import DEFAULT_BOUNDS, MalformedError
 from innkeeper.cli.files import read_up_to
 from innkeeper.cli.settings import key_values
 from innkeeper.errors import UsageError
-from innkeeper.workflow.payload import InterfaceSlot, WorkflowPayload
-from innkeeper.workflow.values import misfit
+from innkeeper.workflow.checking.values import misfit
+from innkeeper.workflow.formats.payload import InterfaceSlot, WorkflowPayload
 
 
 def give_inputs(payload: WorkflowPayload, pairs: tuple[str, ...], file_pairs: tuple[str, ...]) -> None:

@@ -22,15 +22,15 @@ from innkeeper.cli.output import (
     write_out,
     write_table,
 )
-from innkeeper.workflow.run import INTERFACE_OUTPUTS
+from innkeeper.workflow.engine.events import INTERFACE_OUTPUTS
 
 if TYPE_CHECKING:
     from rich.progress import Task
 
     from innkeeper.cli.progress import CompilingLine
-    from innkeeper.workflow.graph import Graph
-    from innkeeper.workflow.outcome import NodeOutcome, RunOutcome
-    from innkeeper.workflow.run import Event
+    from innkeeper.workflow.checking.graph import Graph
+    from innkeeper.workflow.engine.outcome import NodeOutcome, RunOutcome
+    from innkeeper.workflow.engine.run import Event
 
 MOST_CHARACTERS = 20_000
 MOST_LINES = 200

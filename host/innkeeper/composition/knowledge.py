@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from innkeeper.plugins.host import Host
     from innkeeper.plugins.runs import RunBase
     from innkeeper.sandbox.interface import Engine
-    from innkeeper.workflow.graph import Graph
+    from innkeeper.workflow.checking.graph import Graph
 
 
 async def guest_bases(needs: KnowledgeNeeds) -> KnowledgeBases:

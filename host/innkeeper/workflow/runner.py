@@ -11,13 +11,13 @@ from innkeeper.bridge.runner import Failure, Job, ProblemsError, Report
 from innkeeper.errors import Kind, UsageError
 from innkeeper.plugins.nodes import NodeDefinition
 from innkeeper.plugins.tables import nearest, shown
-from innkeeper.workflow.check import check_workflow
-from innkeeper.workflow.graph import Graph
+from innkeeper.workflow.checking.check import check_workflow
+from innkeeper.workflow.checking.graph import Graph, Source
+from innkeeper.workflow.checking.problems import WorkflowError
+from innkeeper.workflow.engine.outcome import RunOutcome
+from innkeeper.workflow.engine.run import WorkflowRun
+from innkeeper.workflow.formats.payload import WorkflowPayload, payload_of
 from innkeeper.workflow.host import Hooked, NodeHost, NodePlugin, is_native
-from innkeeper.workflow.outcome import RunOutcome
-from innkeeper.workflow.payload import WorkflowPayload, payload_of
-from innkeeper.workflow.problems import WorkflowError
-from innkeeper.workflow.run import WorkflowRun
 
 if TYPE_CHECKING:
     from innkeeper.plugins.native.hooks import Hooks
@@ -89,6 +89,8 @@ def _report(graph: Graph, outcome: RunOutcome, most: int) -> Report:
     """What became of a run. The outputs' bytes pass as they are: nothing large is built."""
     found: dict[str, bytes] = {}
     for key, source in graph.interface_outputs.items():
+        if not isinstance(source, Source):
+            continue
         value = outcome.nodes[source.node].encoded.get(source.slot)
         if value is not None:
             found[key] = value

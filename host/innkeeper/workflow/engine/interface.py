@@ -7,10 +7,10 @@ from typing import Any
 
 from innkeeper.errors import LimitError
 from innkeeper.sandbox.limits import MIB
-from innkeeper.workflow.call import count_elements, plain
-from innkeeper.workflow.graph import Graph, Source
-from innkeeper.workflow.outcome import NodeOutcome
-from innkeeper.workflow.problems import listed
+from innkeeper.workflow.checking.graph import Graph, Source
+from innkeeper.workflow.checking.problems import listed
+from innkeeper.workflow.engine.call import count_elements, plain
+from innkeeper.workflow.engine.outcome import NodeOutcome
 
 MOST_BYTES = 32 * MIB
 """Bytes of all interface outputs, each counted as often as it is given: whoever writes them down writes each."""
@@ -31,6 +31,8 @@ class InterfaceOutputs:
         self._sources: dict[str, Source] = {}
         self._encoded: dict[Source, bytes] = {}
         for key, source in graph.interface_outputs.items():
+            if not isinstance(source, Source):
+                continue
             value = nodes[source.node].encoded.get(source.slot)
             if value is not None:
                 self._sources[key] = source

@@ -16,25 +16,23 @@ from innkeeper.plugins.memo import Memo
 from innkeeper.plugins.runs import Run, RunBase, RunContext
 from innkeeper.sandbox.limits import MIB
 from innkeeper.sandbox.usage import Usage
-from innkeeper.workflow.call import NodeCodec, plain, read_answer, size_within, write_call
-from innkeeper.workflow.check import check_workflow
-from innkeeper.workflow.graph import GROUP_INPUT, Graph, GraphNode
+from innkeeper.workflow.checking.check import check_workflow
+from innkeeper.workflow.checking.graph import GROUP_INPUT, Graph, GraphNode, Source
+from innkeeper.workflow.checking.problems import listed
+from innkeeper.workflow.checking.values import as_text_if_scalar, default_of, from_json
+from innkeeper.workflow.engine.call import NodeCodec, plain, read_answer, size_within, write_call
+from innkeeper.workflow.engine.events import INTERFACE_OUTPUTS
+from innkeeper.workflow.engine.interface import InterfaceOutputs
+from innkeeper.workflow.engine.outcome import NodeOutcome, RunOutcome
+from innkeeper.workflow.engine.told import Told, marks
+from innkeeper.workflow.engine.turns import turns
+from innkeeper.workflow.formats.payload import WorkflowPayload
 from innkeeper.workflow.host import NodeHost, is_native, is_pure
-from innkeeper.workflow.interface import InterfaceOutputs
-from innkeeper.workflow.outcome import NodeOutcome, RunOutcome
-from innkeeper.workflow.payload import WorkflowPayload
-from innkeeper.workflow.problems import listed
-from innkeeper.workflow.told import Told, marks
-from innkeeper.workflow.turns import turns
-from innkeeper.workflow.values import as_text_if_scalar, default_of, from_json
 
 T = TypeVar("T")
 
 Event = dict[str, Any]
 """An event as ComfyTavern's clients get it: {"type": ..., "payload": {...}}."""
-
-INTERFACE_OUTPUTS = "__WORKFLOW_INTERFACE_OUTPUTS__"
-"""Id of the pseudo node whose NODE_COMPLETE carries the workflow's own outputs."""
 
 PARALLEL = 16
 """Nodes of one run at the same time: enough for a wide graph, and no run takes all guests of a host."""
@@ -129,7 +127,8 @@ class WorkflowRun:
         self._successors: dict[str, set[str]] = {node: set() for node in graph.nodes}
         self._waiting: dict[str, int] = {}
         for node in graph.nodes.values():
-            origins = {source.node for sources in node.sources.values() for source in sources}
+            found = [each for sources in node.sources.values() for each in sources]
+            origins = {each.node for each in found if isinstance(each, Source)}
             self._waiting[node.id] = len(origins)
             for origin in origins:
                 self._successors[origin].add(node.id)
@@ -277,7 +276,7 @@ class WorkflowRun:
     def _inputs(self, node: GraphNode) -> dict[str, bytes | list[bytes]]:
         inputs: dict[str, bytes | list[bytes]] = {}
         for key, slot in node.inputs.items():
-            sources = node.sources.get(key, [])
+            sources = [each for each in node.sources.get(key, []) if isinstance(each, Source)]
             found = [self.outcome.nodes[source.node].encoded.get(source.slot) for source in sources]
             values = [value for value in found if value is not None and value != _NIL]
             if slot.data_flow_type == "STRING":

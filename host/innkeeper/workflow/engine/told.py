@@ -11,8 +11,8 @@ from innkeeper.errors import InnkeeperError
 
 if TYPE_CHECKING:
     from innkeeper.plugins.native.hooks import Hooks
-    from innkeeper.workflow.graph import Graph
-    from innkeeper.workflow.outcome import NodeOutcome, RunOutcome
+    from innkeeper.workflow.checking.graph import Graph
+    from innkeeper.workflow.engine.outcome import NodeOutcome, RunOutcome
 
 
 class Told:

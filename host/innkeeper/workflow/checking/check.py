@@ -7,22 +7,24 @@ from typing import Any
 
 from innkeeper.errors import UsageError
 from innkeeper.plugins.nodes import InputDefinition, NodeDefinition, Slot
-from innkeeper.workflow.connect import connect
-from innkeeper.workflow.graph import (
+from innkeeper.workflow.checking.connect import connect
+from innkeeper.workflow.checking.graph import (
     ENGINE_NODES,
     GROUP_INPUT,
     GROUP_OUTPUT,
     NODE_GROUP,
+    Constant,
     Graph,
     GraphNode,
+    Origin,
     Source,
     cycles,
     topological_order,
 )
+from innkeeper.workflow.checking.problems import Problems, WorkflowError
+from innkeeper.workflow.checking.values import misfit
+from innkeeper.workflow.formats.payload import ExecutionNode, WorkflowPayload
 from innkeeper.workflow.host import Hooked, NodeHost, NodePlugin
-from innkeeper.workflow.payload import ExecutionNode, WorkflowPayload
-from innkeeper.workflow.problems import Problems, WorkflowError
-from innkeeper.workflow.values import misfit
 
 _ANY_INPUT = InputDefinition.model_validate({"dataFlowType": "CONVERTIBLE_ANY"})
 
@@ -64,7 +66,7 @@ class _Check:
         outputs = self._interface_outputs()
         order = self._order()
         hooks = self.host.hooks if isinstance(self.host, Hooked) else None
-        return Graph({node: self.nodes[node] for node in order}, values, outputs, hooks)
+        return Graph({node: self.nodes[node] for node in order}, values, outputs, hooks=hooks)
 
     def _interface_values(self) -> dict[str, Any]:
         values = {}
@@ -115,7 +117,7 @@ class _Check:
             config[definition.mode_config_key] = mode.id
         self._presets_fit(node, definition, inputs)
         self.nodes[node.id] = GraphNode(
-            node, definition, plugin, inputs, outputs, config, {}, node.inputs, plugin.manifest
+            node, "plugin", definition, plugin, inputs, outputs, config, {}, {}, node.inputs, plugin.manifest
         )
 
     def _add_engine_node(self, node: ExecutionNode) -> None:
@@ -136,7 +138,9 @@ class _Check:
         else:
             ends = [edge.target_handle for edge in self.payload.edges if edge.target_node_id == node.id]
             inputs = dict.fromkeys(ends, _ANY_INPUT)
-        self.nodes[node.id] = GraphNode(node, None, None, inputs, outputs, {})
+        self.nodes[node.id] = GraphNode(
+            node, "input" if node.full_type == GROUP_INPUT else "output", None, None, inputs, outputs, {}
+        )
 
     def _resolve(self, full_type: str) -> tuple[NodePlugin, NodeDefinition] | str:
         if full_type not in self.types:
@@ -191,6 +195,7 @@ class _Check:
             empty = [
                 source.slot
                 for source in sources
+                if isinstance(source, Source)
                 if self.nodes[source.node].full_type == GROUP_INPUT and source.slot not in values
             ]
             if not sources:
@@ -204,8 +209,8 @@ class _Check:
                     f"input {key!r}",
                 )
 
-    def _interface_outputs(self) -> dict[str, Source]:
-        outputs: dict[str, Source] = {}
+    def _interface_outputs(self) -> dict[str, Origin]:
+        outputs: dict[str, Origin] = {}
         for node in self.nodes.values():
             if node.full_type == GROUP_OUTPUT:
                 outputs |= {key: sources[0] for key, sources in node.sources.items()}
@@ -237,6 +242,8 @@ class _Check:
         for node in self.nodes.values():
             for sources in node.sources.values():
                 for source in sources:
+                    if isinstance(source, Constant):
+                        continue
                     successors.setdefault(source.node, set()).add(node.id)
         ids = list(self.nodes)
         order = topological_order(ids, successors)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from innkeeper.errors import InnkeeperError
 from innkeeper.sandbox.usage import Usage
-from innkeeper.workflow.call import plain
+from innkeeper.workflow.engine.call import plain
 
 Status = Literal["queued", "running", "complete", "error", "skipped", "interrupted"]
 

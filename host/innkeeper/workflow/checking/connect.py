@@ -8,10 +8,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from innkeeper.plugins.nodes import InputDefinition, Slot
-from innkeeper.workflow.graph import GROUP_INPUT, GraphNode, Source
-from innkeeper.workflow.payload import ExecutionEdge
-from innkeeper.workflow.problems import Problems
-from innkeeper.workflow.values import compatible
+from innkeeper.workflow.checking.graph import GROUP_INPUT, GraphNode, Source
+from innkeeper.workflow.checking.problems import Problems
+from innkeeper.workflow.checking.values import compatible
+from innkeeper.workflow.formats.payload import ExecutionEdge
 
 _SUB_HANDLE = re.compile(r"(?P<key>.+)__(?P<number>[0-9]{1,9})", re.DOTALL)
 

@@ -14,9 +14,9 @@ from innkeeper.bridge.codec import decode, encode, is_map, json_from_msgpack, un
 from innkeeper.bridge.scan import CHUNK, DEFAULT_BOUNDS, JSON_ANSWER_BOUNDS, DataBounds, MalformedError, scan_msgpack
 from innkeeper.errors import GuestError, LimitError
 from innkeeper.plugins.nodes import Slot
+from innkeeper.workflow.checking.problems import known, listed
+from innkeeper.workflow.checking.values import from_json, misfit
 from innkeeper.workflow.host import NodePlugin
-from innkeeper.workflow.problems import known, listed
-from innkeeper.workflow.values import from_json, misfit
 
 NodeCodec = Literal["msgpack", "json"]
 

@@ -1,0 +1,77 @@
+"""What is said of a run while it goes on, and who takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgpack
+
+from innkeeper.workflow.engine.call import plain
+
+ACCEPTED = "PROMPT_ACCEPTED_RESPONSE"
+STATUS = "EXECUTION_STATUS_UPDATE"
+EXECUTING = "NODE_EXECUTING"
+COMPLETE = "NODE_COMPLETE"
+ERROR = "NODE_ERROR"
+YIELD = "NODE_YIELD"
+BYPASSED = "NODE_BYPASSED"
+INTERFACE_YIELD = "WORKFLOW_INTERFACE_YIELD"
+SKIPPED = "NODE_SKIPPED"
+RETRY = "NODE_RETRY"
+
+INTERFACE_OUTPUTS = "__WORKFLOW_INTERFACE_OUTPUTS__"
+"""Id of the pseudo node whose NODE_COMPLETE carries the workflow's own outputs."""
+
+_VALUES = {COMPLETE: "output", BYPASSED: "pseudoOutputs"}
+
+
+@dataclass(frozen=True, slots=True)
+class RunEvent:
+    """One event. Values stay as msgpack, so that none is built for nobody.
+
+    Attributes:
+        seq: its number in its run; each is one more than the one before.
+        kind: its type on the wire.
+        fields: its payload besides the run's id and the values, as plain data that nobody changes.
+        values: of NODE_COMPLETE and NODE_BYPASSED, the outputs by key.
+        chunk: of NODE_YIELD and WORKFLOW_INTERFACE_YIELD, the chunk's payload.
+    """
+
+    seq: int
+    kind: str
+    fields: Mapping[str, Any]
+    values: Mapping[str, bytes] = field(default_factory=dict)
+    chunk: bytes | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes, about (int)."""
+        return 256 + sum(map(len, self.values.values())) + (0 if self.chunk is None else len(self.chunk))
+
+
+class EventSink(Protocol):
+    """Takes the events of one run, in order."""
+
+    def emit(self, event: RunEvent) -> None:
+        """Takes one; never waits. What it raises ends the run."""
+        ...
+
+    async def room(self) -> None:
+        """Returns when more may be emitted: whoever emits much asks before each. Mostly at once."""
+        ...
+
+    async def settled(self) -> None:
+        """Returns when all that was emitted so far is kept for good, where it is kept at all."""
+        ...
+
+
+def wire_event(event: RunEvent, prompt_id: str) -> dict[str, Any]:
+    """An event as clients get it: {"type": ..., "seq": ..., "payload": {"promptId": ..., ...}}, built anew."""
+    payload: dict[str, Any] = {"promptId": prompt_id, **event.fields}
+    if event.kind in _VALUES:
+        payload[_VALUES[event.kind]] = {key: plain(value) for key, value in event.values.items()}
+    if event.chunk is not None:
+        payload["yieldedContent"] = msgpack.unpackb(event.chunk)
+    return {"type": event.kind, "seq": event.seq, "payload": payload}
