@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, Protocol
 from weakref import WeakKeyDictionary
 
-from innkeeper.bridge.channel import Channel
+from innkeeper.bridge.channel import Channel, Hold
 from innkeeper.errors import UsageError
 from innkeeper.plugins.runs import Run
 
@@ -28,15 +28,19 @@ class RunStreams:
     """Implements `Streams` for runs of this process. What a run has ends with it."""
 
     def __init__(self) -> None:
-        self._runs: WeakKeyDictionary[Run, dict[tuple[str, str, Direction], Channel]] = WeakKeyDictionary()
+        # By node, so that the end of one costs nothing for the others.
+        self._runs: WeakKeyDictionary[Run, dict[str, dict[tuple[str, Direction], Channel]]] = WeakKeyDictionary()
 
-    def connect(self, run: Run, *, writer: Spot | None = None, reader: Spot | None = None) -> Channel:
+    def connect(
+        self, run: Run, *, writer: Spot | None = None, reader: Spot | None = None, hold: Hold | None = None
+    ) -> Channel:
         """Connects an output slot with an input slot.
 
         Args:
             run: whose nodes they are.
             writer: the output; None: the caller itself writes into the channel.
             reader: the input; None: the caller itself reads from the channel.
+            hold: as `Channel` takes it.
 
         Returns:
             Channel: between them.
@@ -50,34 +54,35 @@ class RunStreams:
             >>> channel.put(b"\\xa5hello"), channel.end()
             (True, None)
         """
-        spots: dict[tuple[str, str, Direction], Channel] = {}
-        channel = Channel()
+        channel = Channel(hold)
+        spots: list[tuple[str, tuple[str, Direction]]] = []
         if writer is not None:
-            spots[(*writer, "write")] = channel
+            spots.append((writer[0], (writer[1], "write")))
         if reader is not None:
-            spots[(*reader, "read")] = channel
+            spots.append((reader[0], (reader[1], "read")))
         known = self._runs.setdefault(run, {})
-        for node, slot, direction in spots:
-            if (node, slot, direction) in known:
-                raise UsageError(f"the slot {slot!r} is connected already; one channel is the most", node=node)
-        known.update(spots)
+        for node, spot in spots:
+            if spot in known.get(node, {}):
+                raise UsageError(f"the slot {spot[0]!r} is connected already; one channel is the most", node=node)
+        for node, spot in spots:
+            known.setdefault(node, {})[spot] = channel
         return channel
 
     def channel(self, run: Run, node: str, slot: str, direction: Direction) -> Channel | None:
         """As `Streams.channel`."""
-        return self._runs.get(run, {}).get((node, slot, direction))
+        return self._runs.get(run, {}).get(node, {}).get((slot, direction))
 
     def release(self, run: Run, node: str) -> None:
         """A node is over: who reads what it wrote comes to an end, and who writes to it learns that nobody reads."""
-        for (owner, _, direction), channel in self._runs.get(run, {}).items():
-            if owner == node:
-                close(channel, direction)
+        for (_, direction), channel in self._runs.get(run, {}).get(node, {}).items():
+            close(channel, direction)
 
     def end(self, run: Run) -> None:
         """A run is over: nobody waits at any of its channels any more."""
-        for channel in self._runs.pop(run, {}).values():
-            channel.end()
-            channel.abandon()
+        for channels in self._runs.pop(run, {}).values():
+            for channel in channels.values():
+                channel.end()
+                channel.abandon()
 
 
 def close(channel: Channel, direction: Direction) -> None:

@@ -67,8 +67,8 @@ class StreamService:
 
     @operation("stream", bounds=_WRITE)
     async def write(self, caller: Caller, *, slot: Slot, item: Any, wait: Wait | None = None) -> dict[str, Any]:
-        """Writes the next item to an output of the node; waits while 64 items or 1 MiB are unread. Where nobody reads
-        any more, it is refused as `closed`.
+        """Writes the next item to an output of the node; waits while 1,024 items or 1 MiB are unread. Where nobody
+        reads any more, it is refused as `closed`.
 
         Args:
             slot: the output.
