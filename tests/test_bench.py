@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from innkeeper import InnkeeperError, open_host
 from innkeeper.bench import (
+    chunks,
     epochs,
     fresh,
     go,
@@ -262,6 +263,13 @@ def test_rows_are_measured_in_the_order_of_the_table() -> None:
     assert runner.chosen([]) == list(ROWS)
     with pytest.raises(UsageError):
         runner.chosen(["warm", "warmer"])
+
+
+@pytest.mark.parametrize("name", ["chunk-single", "chunk-many"])
+def test_chunks_are_timed_from_guest_to_guest(name: str, workspace: Workspace) -> None:
+    measured = chunks.measure(name, workspace)
+    assert set(measured.figures) == {INNKEEPER}
+    assert measured.figures[INNKEEPER].median > 0
 
 
 # What is shown

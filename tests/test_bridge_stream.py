@@ -240,8 +240,8 @@ async def test_a_node_that_writes_for_ever_ends_at_its_limits_and_fills_no_more_
     run = Run("r")
     async with opened(home) as (host, bridge):
         channel = bridge.streams.connect(run, writer=("a", "words"))
-        data = msgpack.packb({"slot": "words", "item": bytes(10_000), "wait": 0.0})
-        limits = Limits(host_calls=1000)
+        data = msgpack.packb({"slot": "words", "item": bytes(500), "wait": 0.0})
+        limits = Limits(host_calls=2 * ITEMS)
         with pytest.raises(LimitError) as caught:
             await host.plugins["greedy"].call("stream_read", data, run=RunContext(run, "a"), limits=limits)
         assert caught.value.limit == "host_calls"

@@ -19,6 +19,7 @@ EXTISM("input_load_u8") uint32_t extism_input_load_u8(uint64_t offset);
 EXTISM("input_load_u64") uint64_t extism_input_load_u64(uint64_t offset);
 EXTISM("output_set") void extism_output_set(uint64_t address, uint64_t size);
 EXTISM("error_set") void extism_error_set(uint64_t address);
+EXTISM("log_info") void extism_log_info(uint64_t address);
 
 /* ---- Memory -------------------------------------------------------------------------------------------------- */
 
@@ -55,6 +56,14 @@ void *ik_alloc(size_t size) {
     uint8_t *block = region.next;
     region.next += size;
     return block;
+}
+
+void *ik_mark(void) { return region.next; }
+
+void ik_release(void *mark) {
+    uint8_t *to = mark;
+    /* What came after the mark began a region of its own where the mark is not in this one. */
+    region.next = to >= region.start && to <= region.end ? to : region.start;
 }
 
 /* ---- The host's memory --------------------------------------------------------------------------------------- */
@@ -138,6 +147,12 @@ int32_t ik_fail(const char *format, ...) {
     va_end(arguments);
     extism_error_set(put(message, length));
     return IK_FAILED;
+}
+
+void ik_log(ik_text line) {
+    uint64_t block = put(line.bytes, line.length);
+    extism_log_info(block);
+    extism_free(block);
 }
 
 /* ---- A call -------------------------------------------------------------------------------------------------- */

@@ -77,6 +77,14 @@ bool ik_text_is(ik_text text, const char *string);
 /* Memory that lives until the next `ik_begin`, aligned to 16 bytes; NULL where the host gives no more. */
 void *ik_alloc(size_t size);
 
+/* For a node that goes on and on, as one that reads a stream: `ik_release` frees all that was allocated since
+ * `ik_mark`, which includes what writers hold and what answers and items point to. */
+void *ik_mark(void);
+void ik_release(void *mark);
+
+/* A line in the log of this call, of the level "info". The host cuts what is longer than 1 KiB, and keeps 64 KiB. */
+void ik_log(ik_text line);
+
 /* Sets the error and answers IK_FAILED. In `format`, %s is a C string, %t an `ik_text`, cut at 80 bytes, %u a
  * size_t, and nothing else is special. */
 int32_t ik_fail(const char *format, ...);
@@ -99,6 +107,7 @@ void ik_write_text(ik_writer *writer, ik_text text);
 void ik_write_array(ik_writer *writer, uint32_t items); /* then its items */
 void ik_write_map(ik_writer *writer, uint32_t pairs);   /* then key, value, key, value ... */
 void ik_write_bytes(ik_writer *writer, ik_text bytes);
+void ik_write_value(ik_writer *writer, ik_value value); /* as it was read, byte for byte */
 int32_t ik_finish(ik_writer *writer);
 
 /* Input and output of a plugin whose manifest says codec = "raw", in place of `ik_begin` and `ik_finish`. Like
@@ -132,5 +141,51 @@ typedef struct {
 /* Then for each argument its name and its value. */
 void ik_ask(ik_writer *writer, uint32_t arguments);
 ik_answer ik_send(uint64_t (*operation)(uint64_t block), ik_writer *writer);
+
+/* Streams: inputs and outputs of the node that its manifest declares with isStream = true. Items come and go while the
+ * node runs; its other outputs follow at its end. This one passes on what it reads, and ends with what it reads from:
+ *
+ *     void *mark = ik_mark();
+ *     for (;;) {
+ *         ik_release(mark);
+ *         ik_items in = ik_stream_read_many("in", IK_MOST_ITEMS);
+ *         if (!in.ok) return ik_fail("%t", in.message);
+ *         ik_writer items;
+ *         ik_write_items(&items);
+ *         ik_value item = in.first;
+ *         for (size_t left = in.count; left > 0; left--, item = left > 0 ? ik_next(item) : item) {
+ *             ik_write_value(&items, item);
+ *         }
+ *         ik_answer out = ik_stream_write_many("out", &items);
+ *         if (!out.ok) return ik_fail("%t", out.message);
+ *         if (in.end) break;
+ *     }
+ *
+ * Reading waits for the next item and writing for room, as long as the host lets the call wait. A refusal of the kind
+ * "closed" says that nobody reads an output any more, or that this end was closed. */
+enum { IK_MOST_ITEMS = 1024 };
+
+typedef struct {
+    bool ok;
+    bool end;     /* nothing more comes after these */
+    size_t count; /* 0 with `end` alone */
+    ik_value first;
+    ik_text kind, message; /* why nothing was read, where not `ok` */
+} ik_items;
+
+/* The next item; and up to `most` of those that are there already, at least one. */
+ik_items ik_stream_read(const char *slot);
+ik_items ik_stream_read_many(const char *slot, uint32_t most);
+
+/* `ik_write_items`, then the items with `ik_write_...`, then one of the others: the first is for exactly one item, the
+ * second for any number, in order, in as many calls of the host as it takes. One item has at most 256 KiB and some
+ * 1,990 values in it. */
+void ik_write_items(ik_writer *writer);
+ik_answer ik_stream_write(const char *slot, const ik_writer *item);
+ik_answer ik_stream_write_many(const char *slot, const ik_writer *items);
+
+/* Ends an output, or gives up an input; what is still open when the node returns is closed by the host. */
+ik_answer ik_stream_end(const char *slot);
+ik_answer ik_stream_leave(const char *slot);
 
 #endif

@@ -163,13 +163,19 @@ size_t ik_count(ik_value value) { return decode(value.at).items; }
 
 ik_value ik_first(ik_value array) { return (ik_value){array.at + decode(array.at).length}; }
 
-ik_value ik_next(ik_value item) {
+ik_value ik_next_counted(ik_value item, size_t *values) {
     for (uint64_t pending = 1; pending > 0; pending--) {
         header head = decode(item.at);
         item.at += head.length + head.size;
         pending += children(head);
+        ++*values;
     }
     return item;
+}
+
+ik_value ik_next(ik_value item) {
+    size_t values = 0;
+    return ik_next_counted(item, &values);
 }
 
 bool ik_text_is(ik_text text, const char *string) {
@@ -213,10 +219,20 @@ static void write_header(ik_writer *writer, uint8_t byte, uint64_t argument, uns
     write_bytes(writer, bytes, 1 + size);
 }
 
-void ik_ask(ik_writer *writer, uint32_t arguments) {
+void ik_write_items(ik_writer *writer) {
     *writer = (ik_writer){.bytes = ik_alloc(256), .capacity = 256};
     writer->failed = writer->bytes == NULL;
+}
+
+void ik_ask(ik_writer *writer, uint32_t arguments) {
+    ik_write_items(writer);
     ik_write_map(writer, arguments);
+}
+
+void ik_write_raw(ik_writer *writer, const uint8_t *bytes, size_t size) { write_bytes(writer, bytes, size); }
+
+void ik_write_value(ik_writer *writer, ik_value value) {
+    write_bytes(writer, value.at, (size_t)(ik_next(value).at - value.at));
 }
 
 void ik_write_outputs(ik_writer *writer, uint32_t slots) {

@@ -116,6 +116,8 @@ _ALL = (
         "memo-small", "a remembered call beside a fresh guest's, 64 bytes", "%", "memo", aim_own=33.3, note=_REMEMBERED
     ),
     Row("memo-64k", "a remembered call beside a fresh guest's, 64 KB", "%", "memo", aim_own=33.3, note=_REMEMBERED),
+    Row("chunk-single", "a chunk from guest to guest, written and read one by one", "us", "chunks"),
+    Row("chunk-many", "a chunk from guest to guest, a thousand in a call", "us", "chunks"),
 )
 
 ROWS = {row.name: row for row in _ALL}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from innkeeper.plugins.rights import FREE
 
 if TYPE_CHECKING:
     from innkeeper.plugins.manifest import Manifest
-    from innkeeper.plugins.nodes import NodeDefinition, Slot
 
 _PREFIX = "innkeeper_"
 
@@ -24,19 +23,6 @@ def free_services(manifest: Manifest | None, imports: Collection[str]) -> list[s
         imports: names of the functions that it imports.
     """
     used = {name.split("_", 2)[1] for name in imports if name.startswith(_PREFIX)} & FREE
-    if "stream" in used and not has_streams(manifest):
+    if "stream" in used and (manifest is None or not manifest.has_streams):
         used.discard("stream")
     return sorted(used)
-
-
-def has_streams(manifest: Manifest | None) -> bool:
-    """Whether a plugin has a node with a stream among its inputs or outputs, in whatever mode (bool)."""
-    return manifest is not None and any(slot.is_stream for node in manifest.nodes for slot in _slots(node))
-
-
-def _slots(node: NodeDefinition) -> Iterator[Slot]:
-    yield from node.inputs.values()
-    yield from node.outputs.values()
-    for mode in node.modes.values():
-        yield from (mode.inputs or {}).values()
-        yield from (mode.outputs or {}).values()

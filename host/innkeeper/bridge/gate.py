@@ -20,8 +20,10 @@ from innkeeper.bridge.caller import Caller
 from innkeeper.bridge.codec import decode
 from innkeeper.bridge.metrics import Metrics
 from innkeeper.bridge.operation import Operation
+from innkeeper.bridge.packed import Packed, answered, unpack_but
 from innkeeper.bridge.quota import Rate, TokenBucket
 from innkeeper.bridge.refusal import Refusal, ServiceError
+from innkeeper.bridge.scan import MalformedError
 from innkeeper.errors import GuestError, InnkeeperError
 from innkeeper.plugins.capabilities import parse_capability
 from innkeeper.plugins.rights import Rights
@@ -94,7 +96,9 @@ class Gate:
             try:
                 if caller is None:
                     raise ServiceError(Refusal.DENIED, "nobody calls: the call that this belongs to is over")
-                self._admit(caller, operation, rate, begun)
+                early = self._admit(caller, operation, rate, begun)
+                if early:
+                    await trio.sleep(early)
                 if len(data) <= _SOON:
                     arguments = _read(operation, data)
                 else:
@@ -108,7 +112,7 @@ class Gate:
                         if not _within(caller.rights, operation, use):
                             raise _out_of_scope(operation, use)
                 value = await method(caller, **values)
-                return _packed({"ok": value})
+                return answered(value) if type(value) is Packed else _packed({"ok": value})
             except ServiceError as error:
                 count.refused += 1
                 if error.why is Refusal.DENIED and caller is not None and self._refused is not None:
@@ -139,7 +143,8 @@ class Gate:
         else:
             logger.error("%s of the plugin %s failed", operation, plugin, exc_info=error)
 
-    def _admit(self, caller: Caller, operation: Operation, rate: Rate | None, now: float) -> None:
+    def _admit(self, caller: Caller, operation: Operation, rate: Rate | None, now: float) -> float:
+        """Seconds until the call may go on."""
         if not caller.rights.scopes(operation.capability):
             raise ServiceError(
                 Refusal.DENIED,
@@ -147,18 +152,21 @@ class Gate:
                 capability=operation.capability,
             )
         if rate is None:
-            return
+            return 0.0
         key = (caller.plugin, operation.service)
         bucket = self._buckets.get(key)
         if bucket is None:
             if len(self._buckets) >= _BUCKETS:
                 self._buckets.clear()
             bucket = self._buckets[key] = TokenBucket(rate, now)
+        if rate.waits:
+            return bucket.turn(now)
         if not bucket.take(now):
             raise ServiceError(
                 Refusal.QUOTA,
                 f"the plugin asks {operation.service!r} more than {rate.per_second:g} times a second; ask less often",
             )
+        return 0.0
 
 
 def _packed(answer: dict[str, Any]) -> bytes:
@@ -172,7 +180,9 @@ def _read(operation: Operation, data: bytes) -> Any:
             Refusal.INVALID, f"{operation.full_name}: its arguments have at most {operation.bounds.size:,} bytes"
         )
     try:
-        if len(data) <= _SMALL and not operation.free_form:
+        if operation.packed is not None:
+            given = unpack_but(data, operation.bounds, operation.packed)
+        elif len(data) <= _SMALL and not operation.free_form:
             given = msgpack.unpackb(data, strict_map_key=True)
         else:
             given = decode(data, "msgpack", operation.bounds, what="what the guest gave")
@@ -214,6 +224,8 @@ def _sentence(error: Exception) -> str:
         # The name of an argument may be the guest's own.
         where = visible(".".join(str(part) for part in first["loc"]), 100)
         return f"{where}: {first['msg']}"[:500]
+    if isinstance(error, MalformedError):
+        return f"what the guest gave is not msgpack: {error}"
     return error.message if isinstance(error, GuestError) else "what the guest gave is not msgpack"
 
 

@@ -34,6 +34,7 @@ class _Mark:
     covers: bool
     refers: bool
     bounds: DataBounds | None
+    packed: str | None
 
 
 def operation(
@@ -44,6 +45,7 @@ def operation(
     covers: bool = False,
     refers: bool = False,
     bounds: DataBounds | None = None,
+    packed: str | None = None,
 ) -> Callable[[M], M]:
     """Makes a method of a service an operation.
 
@@ -58,10 +60,12 @@ def operation(
         free_form: whether an argument may hold any plain data: then all of it is counted before it is built.
         bounds: what the encoded arguments may be, where the declared types do not say it: of lists and maps. All of it
             is counted before it is built.
+        packed: an argument that the method is given as `Packed`: counted and checked, and not built.
     """
 
     def mark(method: M) -> M:
-        setattr(method, _MARK, _Mark(capability, use, free_form or bounds is not None, covers, refers, bounds))
+        counted = free_form or bounds is not None
+        setattr(method, _MARK, _Mark(capability, use, counted, covers, refers, bounds, packed))
         return method
 
     return mark
@@ -84,6 +88,7 @@ class Operation:
         described: argument to a sentence.
         returns: what the guest gets, in words.
         bounds: what the encoded arguments may be: as much as the declared types can take, and no more.
+        packed: the argument that is not built, or None.
     """
 
     service: str
@@ -98,6 +103,7 @@ class Operation:
     described: Mapping[str, str]
     returns: str
     bounds: DataBounds
+    packed: str | None = None
 
     @property
     def full_name(self) -> str:
@@ -147,6 +153,8 @@ def _read(service: str, name: str, method: Method, mark: _Mark) -> Operation:
     for part in () if mark.use is None else mark.use.split("/"):
         if part not in fields:
             raise TypeError(f"{service}.{name}: has no argument {part!r}")
+    if mark.packed is not None and (mark.packed not in fields or not mark.free_form):
+        raise TypeError(f"{service}.{name}: has no argument {mark.packed!r}, or no bounds for it")
     if mark.covers and mark.use is None:
         raise TypeError(f"{service}.{name}: says no argument that is a scope")
     model: type[pydantic.BaseModel] = pydantic.create_model(
@@ -168,6 +176,7 @@ def _read(service: str, name: str, method: Method, mark: _Mark) -> Operation:
         arguments=model,
         described=described,
         returns=returns,
+        packed=mark.packed,
     )
 
 

@@ -12,10 +12,13 @@ class Rate:
     Attributes:
         per_second: calls a second in the long run.
         burst: calls at once after a pause.
+        waits: whether a call that comes too early waits for its turn, in place of being refused: for calls that wait
+            for others in any case.
     """
 
     per_second: float
     burst: int
+    waits: bool = False
 
 
 class TokenBucket:
@@ -33,12 +36,21 @@ class TokenBucket:
         self._tokens = self._burst
         self._seen = now
 
+    def turn(self, now: float) -> float:
+        """Takes a token, also one that is still to come: seconds until it is there. `now` as for `take`."""
+        self._fill(now)
+        self._tokens -= 1
+        return max(0.0, -self._tokens / self._per_second)
+
     def take(self, now: float) -> bool:
         """Takes a token if there is one. `now`: of the same clock; one that goes back fills nothing."""
-        if now > self._seen:
-            self._tokens = min(self._burst, self._tokens + (now - self._seen) * self._per_second)
-            self._seen = now
+        self._fill(now)
         if self._tokens < 1:
             return False
         self._tokens -= 1
         return True
+
+    def _fill(self, now: float) -> None:
+        if now > self._seen:
+            self._tokens = min(self._burst, self._tokens + (now - self._seen) * self._per_second)
+            self._seen = now

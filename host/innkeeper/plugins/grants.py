@@ -23,8 +23,12 @@ from innkeeper.sandbox.limits import Limits
 GrantState = Literal["none", "granted", "carried", "changed", "unusable"]
 
 PATIENCE: Final = 600.0
-"""Seconds that a call may take, and one host call in it, of a plugin that may ask language models: what one of them
-takes for a long answer on a small machine."""
+"""Seconds that a call may take, and one host call in it, of a plugin that may ask language models or has streams: what
+a model takes for a long answer on a small machine, and whoever reads it."""
+
+_WAITING: Final = {"wall": PATIENCE, "host_call": PATIENCE}
+_STREAMING: Final = {**_WAITING, "host_calls": 100_000}
+"""Two calls for each chunk are common, and there is one chunk for each word."""
 
 _MOST_UNUSED = 50
 """Grants without a plugin that are said by name. Looking for what was meant takes time for each."""
@@ -105,40 +109,42 @@ def rule(
         manifest: its author's words, or None.
         configuration: of the host.
     """
+    streams = manifest is not None and manifest.has_streams
+    defaults = _raised(configuration, _STREAMING) if streams else configuration.defaults
     if found is None:
-        return Ruling(None, "none", configuration.defaults)
+        return Ruling(None, "none", defaults)
     if found.grant is None:
-        return Ruling(None, "unusable", configuration.defaults, found.problems)
+        return Ruling(None, "unusable", defaults, found.problems)
     label, grant = grant_label(plugin_id), found.grant
     state: GrantState = "granted"
     if grant.sha256 != digest:
         if configuration.policy.new_bytes != "same" or not _asks_no_more(manifest, grant):
             problem = f"{label}: the file changed since it was granted; the grant is not used"
-            return Ruling(None, "changed", configuration.defaults, (problem,))
+            return Ruling(None, "changed", defaults, (problem,))
         state = "carried"
     try:
-        limits = grant.apply(configuration.defaults, configuration.ceiling, label)
-        patient = grant.apply(patient_defaults(configuration), configuration.ceiling, label)
+        limits = grant.apply(defaults, configuration.ceiling, label)
+        patient = grant.apply(_raised(configuration, _WAITING, defaults), configuration.ceiling, label)
     except InnkeeperError as error:
-        return Ruling(None, "unusable", configuration.defaults, _not_used(error))
+        return Ruling(None, "unusable", defaults, _not_used(error))
     schema = None if manifest is None else manifest.config_schema
     problems = [] if schema is None else schema.problems(grant.config)
     if problems:
         said = tuple(f"{label}: {problem}; the grant is not used" for problem in problems)
-        return Ruling(None, "unusable", configuration.defaults, said)
+        return Ruling(None, "unusable", defaults, said)
     return Ruling(grant, state, limits, patient=patient)
 
 
-def patient_defaults(configuration: Configuration) -> Limits:
-    """The limits of a call of a plugin that may ask language models, as far as its grant says nothing: longer times
-    than others have, where the operator did not write down another default, and never above the host's own."""
-    defaults, ceiling = configuration.defaults, configuration.ceiling
+def _raised(configuration: Configuration, wanted: Mapping[str, float], defaults: Limits | None = None) -> Limits:
+    """Defaults (the host's own for None) that are higher where the operator did not write down another one, and never
+    above the host's own ceiling."""
+    found, ceiling = defaults or configuration.defaults, configuration.ceiling
     raised = {
-        name: max(getattr(defaults, name), min(PATIENCE, getattr(ceiling, name)))
-        for name in ("wall", "host_call")
+        name: max(getattr(found, name), min(value, getattr(ceiling, name)))
+        for name, value in wanted.items()
         if f"defaults.{name}" not in configuration.origins
     }
-    return replace(defaults, **raised)
+    return replace(found, **raised) if raised else found
 
 
 def rule_standing(found: GrantFile | None, plugin_id: str, module: Module, configuration: Configuration) -> Ruling:

@@ -122,6 +122,14 @@ class Manifest:
     config_schema: ConfigSchema | None = None
     unused: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def has_streams(self) -> bool:
+        """Whether it has a node with a stream among its inputs or outputs, in whatever mode (bool)."""
+        sets = [slots for node in self.nodes for slots in (node.inputs, node.outputs)]
+        modes = [mode for node in self.nodes for mode in node.modes.values()]
+        sets += [slots for mode in modes for slots in (mode.inputs or {}, mode.outputs or {})]
+        return any(slot.is_stream for slots in sets for slot in slots.values())
+
 
 def manifest_name(label: str) -> str:
     """The name of the manifest beside a file (str)."""

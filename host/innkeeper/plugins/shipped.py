@@ -6,9 +6,10 @@ from typing import Final
 
 DIGESTS: Final[frozenset[str]] = frozenset(
     {
-        "ddfdef8c89a52c1b6f5007ba054f5e95448d768b542ae2051cf9ac50e3481f21",  # core-basics.wasm
+        "77ac670d0203c663f08659d71ddb1f89ce7f7d6286c8eafff1df4f4d8e3030fd",  # core-basics.wasm
         "16598f8f29d4bdba674c1249c6fba640d2be7f543edc42e20a1d158ca42b76cd",  # core-loaders.wasm
         "d78bd7519c29df7c3297be49c31db1231d821443a4b05c3c5848ec205a2486ff",  # core-messages.wasm
+        "22777c441078f1395c7898e4274bb957ae3a9c5f69539f2040533e4cb5f10a35",  # core-streams.wasm
         "079a6d29afc2fc10e8fa7df36e0b5c85da5727b24eef4af7b51a999d6aee85e0",  # kb-tools.wasm
         "53765c3a87add2523dbdb303eab690785c9e501c6936fd9b08a62e76bc6ec449",  # kb.wasm
     }
