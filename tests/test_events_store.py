@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from innkeeper.storage.database import Database, open_database
 from innkeeper.storage.events import EventStore
 from innkeeper.storage.events_model import MOST_DATA, OVERHEAD, Delivery, EventBounds, Subscription, TooManyError
+from innkeeper.storage.location import Location
 from innkeeper.storage.schema import events, events_waiting, subscriptions
 from test_storage_schema import HOSTILE, watched
 
@@ -80,8 +81,8 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_database(tmp_path / "private" / "inn.db") as db:
+async def desk(database_place: Location) -> AsyncIterator[Desk]:
+    async with open_database(database_place) as db:
         made = Desk(db)
         yield made
         await made.check()

@@ -27,6 +27,7 @@ from innkeeper.storage.knowledge_model import (
     Query,
     VersionError,
 )
+from innkeeper.storage.location import Location
 from kb_bases import guests, knowing
 from test_storage_schema import HOSTILE, watched
 
@@ -35,8 +36,8 @@ ALL = Filters()
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_database(tmp_path / "private" / "inn.db") as opened:
+async def db(database_place: Location) -> AsyncIterator[Database]:
+    async with open_database(database_place) as opened:
         yield opened
 
 

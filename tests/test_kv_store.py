@@ -26,14 +26,15 @@ from innkeeper.storage.kv_model import (
     OverQuotaError,
     Quota,
 )
+from innkeeper.storage.location import Location
 
 AMPLE = Quota(10_000, 1 << 24)
 FEW = Quota(4, 60)
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_database(tmp_path / "private" / "inn.db") as made:
+async def db(database_place: Location) -> AsyncIterator[Database]:
+    async with open_database(database_place) as made:
         yield made
 
 

@@ -16,6 +16,7 @@ from innkeeper.bridge.runner import Job, ProblemsError
 from innkeeper.errors import UsageError
 from innkeeper.storage import run_rows
 from innkeeper.storage.database import Database, open_database
+from innkeeper.storage.location import Location
 from innkeeper.storage.process_lock import ProcessLock
 from innkeeper.storage.runs import RunStore
 from innkeeper.storage.schedules import ScheduleStore
@@ -29,8 +30,8 @@ ACCOUNT = Account("local", "demo")
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_database(tmp_path / "private" / "inn.db") as opened:
+async def db(database_place: Location) -> AsyncIterator[Database]:
+    async with open_database(database_place) as opened:
         yield opened
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,14 +13,15 @@ from sqlalchemy import text
 
 from innkeeper.storage.audit import MOST_DETAILS, AuditKind, AuditLog, Record
 from innkeeper.storage.database import Database, open_database
+from innkeeper.storage.location import Location
 
 DAY = 86400.0
 DIGEST = "ab" * 32
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_database(tmp_path / "private" / "inn.db") as made:
+async def db(database_place: Location) -> AsyncIterator[Database]:
+    async with open_database(database_place) as made:
         yield made
 
 

@@ -14,14 +14,15 @@ from sqlalchemy import Connection, insert, select, text
 from innkeeper.errors import InternalError, UsageError
 from innkeeper.storage import lanes
 from innkeeper.storage.database import Database, open_database
+from innkeeper.storage.location import Location
 from innkeeper.storage.schema import audit
 
 PATIENCE = 60
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_database(tmp_path / "private" / "inn.db") as made:
+async def db(database_place: Location) -> AsyncIterator[Database]:
+    async with open_database(database_place) as made:
         yield made
 
 

@@ -16,10 +16,11 @@ from typing import Any, Final
 
 from sqlalchemy import Column, Connection, Select, Table, and_, delete, exists, func, select
 
+from innkeeper.storage import engines, postgres
 from innkeeper.storage.database import Database
-from innkeeper.storage.engines import vacuum
 from innkeeper.storage.faults import translated
 from innkeeper.storage.knowledge_schema import kb_bases
+from innkeeper.storage.location import Location
 from innkeeper.storage.names import check_name
 from innkeeper.storage.schema import events_waiting, metadata, subscriptions
 
@@ -104,21 +105,27 @@ class OwnerStore:
         return await self._db.read(read)
 
 
-def clean(path: Path) -> None:
-    """Rewrites a database's file, so that nothing that was ever deleted is left in it. Blocks, for as long as copying
-    it takes; who writes meanwhile waits.
+def clean(where: Path | Location) -> None:
+    """Rewrites a database, so that nothing that was ever deleted is left in it. Blocks, for as long as copying it
+    takes; who writes meanwhile waits.
+
+    What a server keeps beside the tables, such as its log of changes and copies of it, is the server's operator's.
 
     Args:
-        path: the file; open in this process, or nowhere.
+        where: the database; a file is open in this process, or nowhere.
 
     Raises:
         BusyError: another process writes.
         RejectedError, UsageError: as `open_database`.
     """
+    location = Location.of(where)
     try:
-        vacuum(path)
+        if location.path is not None:
+            engines.vacuum(location.path)
+        else:
+            postgres.vacuum(location.url, [table.name for table in owned_tables()])
     except Exception as error:
-        raise translated(error, path.name) from None
+        raise translated(error, location.name) from None
 
 
 def _of(table: Table, owner: str) -> Any:
