@@ -40,6 +40,8 @@ from databases import (  # noqa: E402, F401 (fixtures, which pytest finds here; 
     empty_postgres_url,
     postgres_server,
     postgres_url,
+    shared_place,
+    two_places,
 )
 from guests import NOTHING, Sandbox, opened  # noqa: E402 (its asserts explain themselves only if it is imported after the line above)
 

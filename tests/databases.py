@@ -30,6 +30,8 @@ PR_SET_PDEATHSIG = 1
 PATIENCE = 60.0
 TEMPLATE = "innkeeper_template"
 
+Places = tuple[Location, Location]
+
 
 class Server:
     """A PostgreSQL server that runs. Made by `server`."""
@@ -190,6 +192,28 @@ async def _filled(url: str) -> None:
 def database_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Location]:
     """What `open_database` takes: of a database that is nobody else's."""
     folder = tmp_path / "private"
+    if request.param == "sqlite":
+        yield Location.of(folder / "inn.db")
+        return
+    with request.getfixturevalue("postgres_server").database() as url:
+        yield Location.of(url, folder)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def two_places(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Places]:
+    """Two of `database_place`."""
+    if request.param == "sqlite":
+        yield Location.of(tmp_path / "a" / "inn.db"), Location.of(tmp_path / "b" / "inn.db")
+        return
+    made = request.getfixturevalue("postgres_server")
+    with made.database() as one, made.database() as other:
+        yield Location.of(one, tmp_path / "a"), Location.of(other, tmp_path / "b")
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def shared_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Location]:
+    """One for all tests of a file."""
+    folder = tmp_path_factory.mktemp("shared") / "private"
     if request.param == "sqlite":
         yield Location.of(folder / "inn.db")
         return

@@ -536,8 +536,8 @@ async def test_entries_of_the_older_schema_are_kept_as_documents(tmp_path: Path)
         assert (state.entries, state.agent_entries) == (451, 225)
 
 
-async def everything(path: Path, word: str) -> None:
-    async with open_database(path) as db:
+async def everything(database: Location, word: str) -> None:
+    async with open_database(database) as db:
         store = KnowledgeStore(db, TextLegs(), now=lambda: 1e9)
         sessions, proposals = Sessions(store), Proposals(store)
         place = Place(word, word)
@@ -566,13 +566,15 @@ async def everything(path: Path, word: str) -> None:
             await sweep()
 
 
-async def test_no_text_is_ever_part_of_a_statement_and_postgresql_understands_each(tmp_path: Path) -> None:
+async def test_no_text_is_ever_part_of_a_statement_and_postgresql_understands_each(
+    two_places: tuple[Location, Location],
+) -> None:
     with watched() as (built, hostile):
-        await everything(tmp_path / "a" / "inn.db", HOSTILE)
+        await everything(two_places[0], HOSTILE)
     with watched() as (_, plain):
-        await everything(tmp_path / "b" / "inn.db", "word")
+        await everything(two_places[1], "word")
     assert set(hostile) == set(plain)
-    shared = [each for each in built if not isinstance(each, str | sqlite.Insert)]
+    shared = [each for each in built if not isinstance(each, str | sqlite.Insert | postgresql.Insert)]
     texts = {str(each.compile(dialect=postgresql.dialect())) for each in shared}
     assert len(texts) > 40
     assert kb_staged.name in " ".join(texts)

@@ -105,10 +105,10 @@ async def test_outputs_together_have_a_bound_and_the_newest_are_kept(
     assert [run.id for run in await store.list(ACCOUNT, 2.0)] == ["r4", "r3"]
 
 
-async def everything(path: Path, word: str) -> None:
+async def everything(database: Location, word: str) -> None:
     """Uses each method, with a word wherever a guest chooses one."""
     account = Account(word, word)
-    async with open_database(path) as db:
+    async with open_database(database) as db:
         runs, schedules = RunStore(db), ScheduleStore(db)
         for number in range(4):
             await runs.submit(account, f"{word}{number}", word, 1, word.encode(), 1.0)
@@ -139,13 +139,15 @@ async def everything(path: Path, word: str) -> None:
         assert await schedules.sweep(KEPT + 200) == 1
 
 
-async def test_no_text_is_ever_part_of_a_statement_and_postgresql_understands_each(tmp_path: Path) -> None:
+async def test_no_text_is_ever_part_of_a_statement_and_postgresql_understands_each(
+    two_places: tuple[Location, Location],
+) -> None:
     with watched() as (built, hostile):
-        await everything(tmp_path / "a" / "inn.db", HOSTILE)
+        await everything(two_places[0], HOSTILE)
     with watched() as (_, plain):
-        await everything(tmp_path / "b" / "inn.db", "word")
+        await everything(two_places[1], "word")
     assert set(hostile) == set(plain)
-    shared = [each for each in built if not isinstance(each, str | sqlite.Insert)]
+    shared = [each for each in built if not isinstance(each, str | sqlite.Insert | postgresql.Insert)]
     texts = {str(each.compile(dialect=postgresql.dialect())) for each in shared}
     assert len(texts) > 20
     assert any("FOR UPDATE" in each for each in texts)

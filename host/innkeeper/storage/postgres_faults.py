@@ -16,6 +16,14 @@ _DAMAGED = {"XX001", "XX002"}
 # The server ended the session: it was shut down, crashed, is starting, or would wait no longer for a process.
 _LOST = {"57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04"}
 
+_REFUSALS = {
+    "28P01": ("authentication failed", "no password supplied", "no pg_hba.conf entry", '" is not permitted to log in'),
+    "28000": ('FATAL:  role "',),
+    "3D000": ('FATAL:  database "',),
+    "42501": ("FATAL:  permission denied",),
+    "53300": ("too many clients", "remaining connection slots", "too many connections"),
+}
+
 
 def translated_state(error: Any, name: str) -> InnkeeperError:
     """The error to raise in place of one of psycopg's. Never shows what the server said, which may hold values.
@@ -24,7 +32,7 @@ def translated_state(error: Any, name: str) -> InnkeeperError:
         error: a `psycopg.Error`.
         name: of the database, for the message.
     """
-    state = error.sqlstate
+    state = error.sqlstate or _refused_state(error)
     kind = type(error).__name__
     if state in _REFUSED:
         return UsageError(f"the server of the database {name!r} refuses the user or the password: look at its URL")
@@ -54,6 +62,13 @@ def translated_state(error: Any, name: str) -> InnkeeperError:
     if kind == "ConnectionTimeout":
         return lost(name)
     return InternalError(f"the database {name!r} failed ({kind}, {state}): please report this")
+
+
+def _refused_state(error: Any) -> str | None:
+    """The SQLSTATE of a connection that was refused, which libpq keeps to itself: by what the server says in English.
+    Where it says it otherwise, the connection is lost like any other."""
+    said = str(error)
+    return next((state for state, words in _REFUSALS.items() if any(word in said for word in words)), None)
 
 
 def lost(name: str) -> BusyError:
