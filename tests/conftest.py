@@ -33,8 +33,16 @@ def _remove_own() -> None:
         shutil.rmtree(_own, ignore_errors=True)
 
 
-pytest.register_assert_rewrite("guests")
+pytest.register_assert_rewrite("guests", "databases")
 
+from databases import (  # noqa: E402, F401 (fixtures, which pytest finds here; and as the line below)
+    database_place,
+    empty_postgres_url,
+    postgres_server,
+    postgres_url,
+    shared_place,
+    two_places,
+)
 from guests import NOTHING, Sandbox, opened  # noqa: E402 (its asserts explain themselves only if it is imported after the line above)
 
 

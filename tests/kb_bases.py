@@ -58,7 +58,7 @@ def library(db: Database, **options: Any) -> Library:
 def knowing(db: Database, home: Path | None = None, **options: Any) -> Knowledge:
     """The knowledge bases of a home, without a model unless one is named."""
     around = {name: options.pop(name) for name in list(options) if name not in ("now", "quota")}
-    return Knowledge(db, Surroundings(home or db.path.parent / "home", **{"default": "", **around}), **options)
+    return Knowledge(db, Surroundings(home or db.location.folder / "home", **{"default": "", **around}), **options)
 
 
 def guests(db: Database, home: Path | None = None, **options: Any) -> GuestBases:

@@ -6,7 +6,12 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from sqlalchemy import inspect, text
+
 from innkeeper.bridge.bridge import FILE
+from innkeeper.storage import postgres
+from innkeeper.storage.engines import reading_engine
+from innkeeper.storage.location import Location
 
 
 def rows(state: Path) -> dict[str, int]:
@@ -17,6 +22,15 @@ def rows(state: Path) -> dict[str, int]:
         names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         names = [name for name in names if name != "alembic_version" and not name.startswith("sqlite_")]
         counts = {name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names}
+    return {name: count for name, count in counts.items() if count}
+
+
+def rows_of(location: Location) -> dict[str, int]:
+    """As `rows`, of a database that is open, wherever it is."""
+    engine = reading_engine(location.path) if location.path is not None else postgres.reading_engine(location.url)
+    with engine.connect() as connection:
+        names = [name for name in inspect(connection).get_table_names() if name != "alembic_version"]
+        counts = {name: connection.scalar(text(f'SELECT count(*) FROM "{name}"')) for name in names}
     return {name: count for name, count in counts.items() if count}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +11,12 @@ import trio
 from clocks import DAY, Clock
 from innkeeper.storage.database import Database, open_database
 from innkeeper.storage.journals import JournalStore, NewJournal
+from innkeeper.storage.location import Location
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_database(tmp_path / "private" / "inn.db") as made:
+async def db(database_place: Location) -> AsyncIterator[Database]:
+    async with open_database(database_place) as made:
         yield made
 
 

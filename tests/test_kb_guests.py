@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -27,6 +26,7 @@ from innkeeper.storage.knowledge_model import (
     Query,
     VersionError,
 )
+from innkeeper.storage.location import Location
 from kb_bases import guests, knowing
 from test_storage_schema import HOSTILE, watched
 
@@ -35,8 +35,8 @@ ALL = Filters()
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_database(tmp_path / "private" / "inn.db") as opened:
+async def db(database_place: Location) -> AsyncIterator[Database]:
+    async with open_database(database_place) as opened:
         yield opened
 
 
@@ -287,8 +287,8 @@ async def test_where_somebody_wants_to_see_it_first_a_guest_proposes(db: Databas
     assert await library.proposals.list(WORLD) == []
 
 
-async def everything(path: Path, word: str) -> None:
-    async with open_database(path) as db:
+async def everything(database: Location, word: str) -> None:
+    async with open_database(database) as db:
         store = guests(db, now=lambda: 1.0)
         place = Place(word, word)
         for number in range(2):
@@ -301,13 +301,15 @@ async def everything(path: Path, word: str) -> None:
         assert msgpack.packb((await store.get(place, f"{word}1")).metadata)
 
 
-async def test_no_text_is_ever_part_of_a_statement_and_postgresql_understands_each(tmp_path: Path) -> None:
+async def test_no_text_is_ever_part_of_a_statement_and_postgresql_understands_each(
+    two_places: tuple[Location, Location],
+) -> None:
     with watched() as (built, hostile):
-        await everything(tmp_path / "a" / "inn.db", HOSTILE)
+        await everything(two_places[0], HOSTILE)
     with watched() as (_, plain):
-        await everything(tmp_path / "b" / "inn.db", "word")
+        await everything(two_places[1], "word")
     assert set(hostile) == set(plain)
-    shared = [each for each in built if not isinstance(each, str | sqlite.Insert)]
+    shared = [each for each in built if not isinstance(each, str | sqlite.Insert | postgresql.Insert)]
     assert all(str(each.compile(dialect=postgresql.dialect())) for each in shared)
 
 

@@ -29,12 +29,13 @@ from innkeeper.knowledge.store.values import Origin, Stored
 from innkeeper.plugins import home as home_module
 from innkeeper.storage.database import Database, open_database
 from innkeeper.storage.knowledge_model import Draft, Filters, FullError, Place, Query, VersionError
+from innkeeper.storage.location import Location
 from kb_hostile_bases import PLUGIN, WORLD, document, lay, opened, put, request
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_database(tmp_path / "state" / "innkeeper.db") as database:
+async def db(database_place: Location) -> AsyncIterator[Database]:
+    async with open_database(database_place) as database:
         yield database
 
 

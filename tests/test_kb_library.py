@@ -20,6 +20,7 @@ from innkeeper.knowledge.store import embedding, reading
 from innkeeper.knowledge.store.values import EDIT, IMPORT, BaseState, Change, Origin, Stored
 from innkeeper.storage.database import Database, open_database
 from innkeeper.storage.knowledge_model import NoSuchError, Place
+from innkeeper.storage.location import Location
 from innkeeper.storage.owners import OwnerStore
 from kb_bases import WORLD, change, document, library, many, vector
 
@@ -27,15 +28,15 @@ MINE = Origin(EDIT)
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_database(tmp_path / "private" / "innkeeper.db") as opened:
+async def db(database_place: Location) -> AsyncIterator[Database]:
+    async with open_database(database_place) as opened:
         yield opened
 
 
 @pytest.fixture
-async def other(tmp_path: Path, db: Database) -> AsyncIterator[Library]:
+async def other(db: Database) -> AsyncIterator[Library]:
     """The same bases, as another process has them."""
-    async with open_database(db.path) as opened:
+    async with open_database(db.location) as opened:
         yield library(opened)
 
 

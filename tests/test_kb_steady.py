@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,12 +18,13 @@ from innkeeper.knowledge.store.values import Change, Origin
 from innkeeper.knowledge.worldinfo.activate import PROFILE
 from innkeeper.storage.database import Database, open_database
 from innkeeper.storage.knowledge_model import Filters, Place, Query
+from innkeeper.storage.location import Location
 from kb_bases import WORLD, change, document, knowing, many
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_database(tmp_path / "private" / "inn.db") as opened:
+async def db(database_place: Location) -> AsyncIterator[Database]:
+    async with open_database(database_place) as opened:
         yield opened
 
 

@@ -34,10 +34,11 @@ from innkeeper.storage.engines import turn_on_wal, writing_engine
 from innkeeper.storage.knowledge_model import Filters, FullError, NoSuchError, Place, Query, VersionError
 from innkeeper.storage.knowledge_schema import kb_bases, kb_entries, kb_staged
 from innkeeper.storage.knowledge_sweeping import KnowledgeSweeps
+from innkeeper.storage.location import Location
 from innkeeper.storage.plain_json import from_json, to_json
 from innkeeper.storage.upgrade import MIGRATIONS
 from kb_bases import WORLD, change, document, knowing, many, vector
-from kept import rows
+from kept import rows_of
 from test_storage_schema import HOSTILE, watched
 
 MINE = Origin(EDIT)
@@ -45,8 +46,8 @@ DAY = 86400.0
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_database(tmp_path / "private" / "innkeeper.db") as opened:
+async def db(database_place: Location) -> AsyncIterator[Database]:
+    async with open_database(database_place) as opened:
         yield opened
 
 
@@ -159,7 +160,7 @@ async def test_a_large_step_is_seen_whole_or_not_at_all_and_no_transaction_is_lo
     assert await sound(store)
 
 
-async def test_a_large_step_that_fails_or_is_cancelled_leaves_nothing(db: Database, tmp_path: Path) -> None:
+async def test_a_large_step_that_fails_or_is_cancelled_leaves_nothing(db: Database) -> None:
     store = KnowledgeStore(db, TextLegs(), quota=StoreQuota(entries=700))
     await store.change(WORLD, [change("e000400", "mine")], MINE)
     with pytest.raises(FullError):
@@ -177,7 +178,7 @@ async def test_a_large_step_that_fails_or_is_cancelled_leaves_nothing(db: Databa
             nursery.start_soon(stop)
             await store.change(WORLD, many(690, "x" * 500), Origin(IMPORT))
     assert await values(store) == {"e000400": "mine"}
-    left = rows(tmp_path / "private")
+    left = rows_of(db.location)
     assert "kb_staged" not in left
     assert "kb_batches" not in left
 
@@ -211,7 +212,7 @@ async def test_what_somebody_writes_while_a_large_step_is_staged_is_not_lost(
 
 
 async def test_a_batch_whose_process_died_is_cleaned_up_and_one_that_was_valid_is_finished(
-    db: Database, tmp_path: Path
+    db: Database,
 ) -> None:
     now = [1000.0]
     store = KnowledgeStore(db, TextLegs(), now=lambda: now[0])
@@ -238,7 +239,7 @@ async def test_a_batch_whose_process_died_is_cleaned_up_and_one_that_was_valid_i
     assert (await store.change(WORLD, [change("a", "3")], MINE)).revision == 3
     now[0] += 1000
     await store.clean(WORLD)
-    assert rows(tmp_path / "private").keys().isdisjoint({"kb_staged", "kb_batches"})
+    assert rows_of(db.location).keys().isdisjoint({"kb_staged", "kb_batches"})
     assert await sound(store)
 
 
@@ -460,7 +461,7 @@ async def test_what_is_remembered_of_a_session_is_compared_and_bounded(db: Datab
 # --- what goes ------------------------------------------------------------------------------------------------------
 
 
-async def test_what_has_had_its_time_goes_and_entries_stay(db: Database, tmp_path: Path) -> None:
+async def test_what_has_had_its_time_goes_and_entries_stay(db: Database) -> None:
     now = [1e9]
     store = KnowledgeStore(db, TextLegs(), now=lambda: now[0])
     sweeps = KnowledgeSweeps(db, now=lambda: now[0])
@@ -485,7 +486,7 @@ async def test_what_has_had_its_time_goes_and_entries_stay(db: Database, tmp_pat
     now[0] += 90 * DAY
     assert await sweeps.history() == 2
     assert await sweeps.sessions() == 1
-    assert rows(tmp_path / "private") == {"kb_bases": 1, "kb_entries": 1, "kb_vectors": 1}
+    assert rows_of(db.location) == {"kb_bases": 1, "kb_entries": 1, "kb_vectors": 1}
     assert await sound(store)
     with pytest.raises(NoSuchError):
         await undoing.undo_step(store, WORLD)
@@ -535,8 +536,8 @@ async def test_entries_of_the_older_schema_are_kept_as_documents(tmp_path: Path)
         assert (state.entries, state.agent_entries) == (451, 225)
 
 
-async def everything(path: Path, word: str) -> None:
-    async with open_database(path) as db:
+async def everything(database: Location, word: str) -> None:
+    async with open_database(database) as db:
         store = KnowledgeStore(db, TextLegs(), now=lambda: 1e9)
         sessions, proposals = Sessions(store), Proposals(store)
         place = Place(word, word)
@@ -565,13 +566,15 @@ async def everything(path: Path, word: str) -> None:
             await sweep()
 
 
-async def test_no_text_is_ever_part_of_a_statement_and_postgresql_understands_each(tmp_path: Path) -> None:
+async def test_no_text_is_ever_part_of_a_statement_and_postgresql_understands_each(
+    two_places: tuple[Location, Location],
+) -> None:
     with watched() as (built, hostile):
-        await everything(tmp_path / "a" / "inn.db", HOSTILE)
+        await everything(two_places[0], HOSTILE)
     with watched() as (_, plain):
-        await everything(tmp_path / "b" / "inn.db", "word")
+        await everything(two_places[1], "word")
     assert set(hostile) == set(plain)
-    shared = [each for each in built if not isinstance(each, str | sqlite.Insert)]
+    shared = [each for each in built if not isinstance(each, str | sqlite.Insert | postgresql.Insert)]
     texts = {str(each.compile(dialect=postgresql.dialect())) for each in shared}
     assert len(texts) > 40
     assert kb_staged.name in " ".join(texts)

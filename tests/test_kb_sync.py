@@ -28,6 +28,7 @@ from innkeeper.knowledge.store.merging import Ours, Row, Theirs, merge
 from innkeeper.knowledge.store.values import EDIT, Origin
 from innkeeper.knowledge.store.writing import ReadOnlyError
 from innkeeper.storage.database import Database, open_database
+from innkeeper.storage.location import Location
 from kb_bases import WORLD, JsonFiles, change, document, library
 
 MINE = Origin(EDIT)
@@ -35,8 +36,8 @@ INFO = {"kb_id": "world", "schema_version": "1.1"}
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_database(tmp_path / "private" / "innkeeper.db") as opened:
+async def db(database_place: Location) -> AsyncIterator[Database]:
+    async with open_database(database_place) as opened:
         yield opened
 
 

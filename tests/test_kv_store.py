@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,14 +25,15 @@ from innkeeper.storage.kv_model import (
     OverQuotaError,
     Quota,
 )
+from innkeeper.storage.location import Location
 
 AMPLE = Quota(10_000, 1 << 24)
 FEW = Quota(4, 60)
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_database(tmp_path / "private" / "inn.db") as made:
+async def db(database_place: Location) -> AsyncIterator[Database]:
+    async with open_database(database_place) as made:
         yield made
 
 
@@ -170,19 +170,14 @@ async def follow(store: KvStore, clock: Clock, owner: str, steps: list[Any]) -> 
         assert await store.get(*who, scope, key) == entry
 
 
-@pytest.fixture(scope="module")
-def shared_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("kv") / "inn.db"
-
-
 _owners = itertools.count()
 
 
 @settings(deadline=None, max_examples=100)
 @given(steps=STEPS)
-def test_the_store_does_what_a_dict_would_do(shared_path: Path, steps: list[Any]) -> None:
+def test_the_store_does_what_a_dict_would_do(shared_place: Location, steps: list[Any]) -> None:
     async def main() -> None:
-        async with open_database(shared_path) as db:
+        async with open_database(shared_place) as db:
             clock = Clock()
             await follow(KvStore(db, now=clock), clock, f"owner {next(_owners)}", steps)
 
@@ -420,9 +415,8 @@ async def test_a_sweep_is_bounded(store: KvStore, most: int) -> None:
         await store.sweep(most=most)
 
 
-async def test_two_stores_of_one_file_see_each_others_entries(tmp_path: Path) -> None:
-    path = tmp_path / "private" / "inn.db"
-    async with open_database(path) as one, open_database(path) as other:
+async def test_two_stores_of_one_database_see_each_others_entries(database_place: Location) -> None:
+    async with open_database(database_place) as one, open_database(database_place) as other:
         first, second = KvStore(one), KvStore(other)
         async with trio.open_nursery() as nursery:
             for number in range(100):

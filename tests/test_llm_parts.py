@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import trio
@@ -25,6 +24,7 @@ from innkeeper.plugins.secret_use import SecretUse
 from innkeeper.storage.database import open_database
 from innkeeper.storage.llm_model import DayUsage, UsedUpError
 from innkeeper.storage.llm_usage import KEPT, LlmUsageStore
+from innkeeper.storage.location import Location
 
 BREAKS = st.sampled_from([b"\n", b"\r", b"\r\n"])
 
@@ -171,9 +171,9 @@ def test_names_and_content_that_read_alike_have_other_keys() -> None:
     assert len({key_of(names, content) for names, content in pairs}) == len(pairs)
 
 
-async def test_tokens_are_counted_by_day_owner_and_plugin(tmp_path: Path) -> None:
+async def test_tokens_are_counted_by_day_owner_and_plugin(database_place: Location) -> None:
     now = [100 * 86_400.0]
-    async with open_database(tmp_path / "private" / "inn.db") as db:
+    async with open_database(database_place) as db:
         store = LlmUsageStore(db, now=lambda: now[0])
         late = await store.reserve("me", "p", 600, 1000)
         with pytest.raises(UsedUpError) as caught:
@@ -204,9 +204,9 @@ async def test_tokens_are_counted_by_day_owner_and_plugin(tmp_path: Path) -> Non
             await store.settle(one, -1)
 
 
-async def test_many_at_once_get_no_more_than_there_is(tmp_path: Path) -> None:
+async def test_many_at_once_get_no_more_than_there_is(database_place: Location) -> None:
     got: list[bool] = []
-    async with open_database(tmp_path / "private" / "inn.db") as db:
+    async with open_database(database_place) as db:
         store = LlmUsageStore(db)
 
         async def one() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import trio
@@ -11,13 +10,14 @@ from sqlalchemy import delete, func, select, update
 
 from clocks import DAY, Clock
 from innkeeper.storage.database import Database, open_database
+from innkeeper.storage.location import Location
 from innkeeper.storage.memo import ROW, MemoStore
 from innkeeper.storage.schema import memo, memo_usage
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_database(tmp_path / "private" / "inn.db") as made:
+async def db(database_place: Location) -> AsyncIterator[Database]:
+    async with open_database(database_place) as made:
         yield made
 
 

@@ -22,6 +22,7 @@ from innkeeper.storage.events import EventStore
 from innkeeper.storage.journals import JournalStore, NewJournal
 from innkeeper.storage.kv import KvStore
 from innkeeper.storage.kv_model import Quota
+from innkeeper.storage.location import Location
 from innkeeper.storage.owners import NOBODYS, THROUGH, OwnerStore, clean, owned_tables
 from innkeeper.storage.schema import metadata
 from kept import rows
@@ -32,8 +33,8 @@ WORD = b"a word that nobody else writes"
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_database(tmp_path / "state" / FILE) as made:
+async def db(database_place: Location) -> AsyncIterator[Database]:
+    async with open_database(database_place) as made:
         yield made
 
 

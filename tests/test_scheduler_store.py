@@ -17,6 +17,7 @@ from innkeeper.errors import UsageError
 from innkeeper.storage import run_rows
 from innkeeper.storage.database import Database, open_database
 from innkeeper.storage.leaders import LeaderStore
+from innkeeper.storage.location import Location
 from innkeeper.storage.process_lock import ProcessLock
 from innkeeper.storage.retention import RunRetention
 from innkeeper.storage.run_journal import RunReader, RunRecord
@@ -36,8 +37,8 @@ ACCOUNT = Account("local", "demo")
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_database(tmp_path / "private" / "inn.db") as opened:
+async def db(database_place: Location) -> AsyncIterator[Database]:
+    async with open_database(database_place) as opened:
         yield opened
 
 
@@ -111,10 +112,10 @@ async def test_outputs_together_have_a_bound_and_the_newest_are_kept(
     assert [run.id for run in await store.list(2.0, ACCOUNT)] == ["r4", "r3"]
 
 
-async def everything(path: Path, word: str) -> None:
+async def everything(database: Location, word: str) -> None:
     """Uses each method, with a word wherever a guest chooses one."""
     account = Account(word, word)
-    async with open_database(path) as db:
+    async with open_database(database) as db:
         runs, schedules, leases, reader = RunStore(db), ScheduleStore(db), RunLeases(db), RunReader(db)
         for number in range(4):
             new = NewRun(f"{word}{number}", account, word.encode(), name=word)
@@ -170,13 +171,15 @@ async def everything(path: Path, word: str) -> None:
         assert await schedules.sweep(KEPT + 200) == 1
 
 
-async def test_no_text_is_ever_part_of_a_statement_and_postgresql_understands_each(tmp_path: Path) -> None:
+async def test_no_text_is_ever_part_of_a_statement_and_postgresql_understands_each(
+    two_places: tuple[Location, Location],
+) -> None:
     with watched() as (built, hostile):
-        await everything(tmp_path / "a" / "inn.db", HOSTILE)
+        await everything(two_places[0], HOSTILE)
     with watched() as (_, plain):
-        await everything(tmp_path / "b" / "inn.db", "word")
+        await everything(two_places[1], "word")
     assert set(hostile) == set(plain)
-    shared = [each for each in built if not isinstance(each, str | sqlite.Insert)]
+    shared = [each for each in built if not isinstance(each, str | sqlite.Insert | postgresql.Insert)]
     texts = {str(each.compile(dialect=postgresql.dialect())) for each in shared}
     assert len(texts) > 20
     assert any("FOR UPDATE" in each for each in texts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -14,14 +15,15 @@ from sqlalchemy import Connection, insert, select, text
 from innkeeper.errors import InternalError, UsageError
 from innkeeper.storage import lanes
 from innkeeper.storage.database import Database, open_database
+from innkeeper.storage.location import Location
 from innkeeper.storage.schema import audit
 
 PATIENCE = 60
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_database(tmp_path / "private" / "inn.db") as made:
+async def db(database_place: Location) -> AsyncIterator[Database]:
+    async with open_database(database_place) as made:
         yield made
 
 
@@ -295,8 +297,7 @@ async def test_the_error_of_a_statement_shows_no_value(db: Database) -> None:
         assert "nowhere" not in str(caught.value)
 
 
-async def test_closing_finishes_what_is_queued_and_refuses_what_waits_outside(tmp_path: Path) -> None:
-    path = tmp_path / "private" / "inn.db"
+async def test_closing_finishes_what_is_queued_and_refuses_what_waits_outside(database_place: Location) -> None:
     gate = Gate()
     ended = []
 
@@ -311,34 +312,33 @@ async def test_closing_finishes_what_is_queued_and_refuses_what_waits_outside(tm
             ended.append(("done", number))
 
     async with trio.open_nursery() as nursery:
-        async with open_database(path, queue=5) as db:
+        async with open_database(database_place, queue=5) as db:
             nursery.start_soon(db.write, gate)
             await gate.held()
             for number in range(8):
                 nursery.start_soon(write, number)
                 await trio.testing.wait_all_tasks_blocked()
-        with pytest.raises(UsageError, match=r"'inn\.db' is closed"):
+        with pytest.raises(UsageError, match=f"{re.escape(repr(db.name))} is closed"):
             await db.write(adding("late"))
-        with pytest.raises(UsageError, match=r"'inn\.db' is closed"):
+        with pytest.raises(UsageError, match=f"{re.escape(repr(db.name))} is closed"):
             await names(db)
     assert sorted(ended) == [*(("done", n) for n in range(5)), *(("refused", n) for n in range(5, 8))]
-    async with open_database(path) as again:
+    async with open_database(database_place) as again:
         assert await names(again) == ["gate", *map(str, range(5))]
 
 
-async def test_a_block_that_is_cancelled_still_finishes_what_began(tmp_path: Path) -> None:
-    path = tmp_path / "private" / "inn.db"
+async def test_a_block_that_is_cancelled_still_finishes_what_began(database_place: Location) -> None:
     with trio.CancelScope() as scope:
-        async with open_database(path) as db:
+        async with open_database(database_place) as db:
             await db.write(adding("first"))
             scope.cancel()
             await trio.lowlevel.checkpoint()
-    async with open_database(path) as again:
+    async with open_database(database_place) as again:
         assert await names(again) == ["first"]
 
 
-async def test_no_thread_stays_after_the_block(tmp_path: Path) -> None:
-    async with open_database(tmp_path / "private" / "inn.db") as db:
+async def test_no_thread_stays_after_the_block(database_place: Location) -> None:
+    async with open_database(database_place) as db:
         threads = list(db._threads)
         await db.write(adding("a"))
         await names(db)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,12 +16,15 @@ from sqlalchemy import Engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from databases import Places
 from innkeeper.storage.audit import AuditKind, AuditLog, NewRecord
 from innkeeper.storage.database import open_database
 from innkeeper.storage.journals import JournalStore, NewJournal
 from innkeeper.storage.kv import KvStore
 from innkeeper.storage.kv_model import Quota
+from innkeeper.storage.location import Location
 from innkeeper.storage.owners import OwnerStore
+from innkeeper.storage.postgres import writing_engine
 from innkeeper.storage.schema import ORDERED, REVISIONS, kv_usage, metadata
 from innkeeper.storage.statements import insert_if_missing
 from innkeeper.storage.upgrade import MIGRATIONS
@@ -30,10 +32,44 @@ from innkeeper.storage.upgrade import MIGRATIONS
 HOSTILE = "'; DROP TABLE kv; --\"%_$1:a?{}"
 
 
-async def test_the_migrations_make_the_tables_of_the_code(tmp_path: Path) -> None:
-    async with open_database(tmp_path / "private" / "inn.db") as db:
+async def test_the_migrations_make_the_tables_of_the_code(database_place: Location) -> None:
+    async with open_database(database_place) as db:
         found = await db.read(lambda connection: compare_metadata(MigrationContext.configure(connection), metadata))
     assert found == []
+
+
+# As PostgreSQL has them: with collations, defaults that count, and conditions of indexes, which nobody compares above.
+_SCHEMA = (
+    "SELECT table_name, column_name, data_type, is_nullable, collation_name, column_default, numeric_precision"
+    " FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'alembic_version' ORDER BY 1, 2",
+    "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+    " ORDER BY 1",
+    "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace"
+    " AND conrelid::regclass::text <> 'alembic_version' ORDER BY 1",
+)
+
+
+async def test_postgresql_has_the_same_schema_by_migrations_as_by_the_code(
+    postgres_url: str, empty_postgres_url: str
+) -> None:
+    found = []
+    for url in (postgres_url, empty_postgres_url):
+        engine = writing_engine(url)
+        with engine.begin() as connection:
+            if url == empty_postgres_url:
+                metadata.create_all(connection)
+            found.append([[tuple(row) for row in connection.exec_driver_sql(query)] for query in _SCHEMA])
+    assert found[0] == found[1]
+    columns = {(table, column): (kind, collation) for table, column, kind, _, collation, *_ in found[0][0]}
+    ordered = {
+        (table.name, column.name)
+        for table in metadata.sorted_tables
+        for column in table.columns
+        if column.type is ORDERED
+    }
+    assert {place for place, (_, collation) in columns.items() if collation == "C"} == ordered
+    assert columns["kv", "value"][0] == "bytea"
+    assert columns["kv", "expires"][0] == "double precision"
 
 
 def test_every_revision_is_listed_in_order() -> None:
@@ -60,7 +96,7 @@ def test_postgresql_can_make_the_tables_and_orders_keys_by_their_bytes() -> None
 
 @contextmanager
 def watched() -> Iterator[tuple[list[Any], list[str]]]:
-    """Statements that are run meanwhile: as they are built, and as SQLite gets them."""
+    """Statements that are run meanwhile: as they are built, and as the database gets them."""
     built: list[Any] = []
     sent: list[str] = []
 
@@ -68,7 +104,9 @@ def watched() -> Iterator[tuple[list[Any], list[str]]]:
         built.append(statement)
 
     def before_cursor_execute(_: Any, __: Any, statement: str, *___: Any) -> None:
-        sent.append(statement)
+        # A connection that was idle is tried first: how often hangs on the machine.
+        if statement != "SELECT 1":
+            sent.append(statement)
 
     event.listen(Engine, "before_execute", before_execute)
     event.listen(Engine, "before_cursor_execute", before_cursor_execute)
@@ -79,9 +117,9 @@ def watched() -> Iterator[tuple[list[Any], list[str]]]:
         event.remove(Engine, "before_cursor_execute", before_cursor_execute)
 
 
-async def everything(path: Path, word: str, now: list[float]) -> None:
+async def everything(database: Location, word: str, now: list[float]) -> None:
     """Uses each method, with a word wherever a guest or an author chooses one."""
-    async with open_database(path) as db:
+    async with open_database(database) as db:
         store = KvStore(db, now=lambda: now[0])
         quota = Quota(3, 10_000)
         for number in range(3):
@@ -119,11 +157,11 @@ async def everything(path: Path, word: str, now: list[float]) -> None:
         assert (await owners.erase(word)).keys() == {"kv", "kv_usage"}
 
 
-async def test_no_text_of_a_guest_is_ever_part_of_a_statement(tmp_path: Path) -> None:
+async def test_no_text_of_a_guest_is_ever_part_of_a_statement(two_places: Places) -> None:
     with watched() as (_, hostile):
-        await everything(tmp_path / "a" / "inn.db", HOSTILE, [0.0])
+        await everything(two_places[0], HOSTILE, [0.0])
     with watched() as (_, plain):
-        await everything(tmp_path / "b" / "inn.db", "word", [0.0])
+        await everything(two_places[1], "word", [0.0])
     assert hostile == plain
     assert len(hostile) > 50
     assert not any(HOSTILE in statement or "DROP TABLE kv" in statement for statement in hostile)
@@ -145,11 +183,11 @@ def test_an_insert_that_leaves_alone_what_is_there_is_built_for_each_database(di
     assert built[0].endswith(" ON CONFLICT DO NOTHING")
 
 
-async def test_postgresql_understands_every_statement(tmp_path: Path) -> None:
+async def test_postgresql_understands_every_statement(two_places: Places) -> None:
     with watched() as (built, _):
-        await everything(tmp_path / "a" / "inn.db", "word", [0.0])
+        await everything(two_places[0], "word", [0.0])
     # The one that is built for each database apart has a test of its own.
-    shared = [each for each in built if not isinstance(each, str | sqlite.Insert)]
+    shared = [each for each in built if not isinstance(each, str | sqlite.Insert | postgresql.Insert)]
     texts = {str(each.compile(dialect=postgresql.dialect())) for each in shared}
     assert len(texts) > 10
     assert any("FOR UPDATE" in each for each in texts)

@@ -27,10 +27,11 @@ from innkeeper.storage.journals import JournalStore, NewJournal
 from innkeeper.storage.kv import KvStore
 from innkeeper.storage.kv_model import Quota
 from innkeeper.storage.llm_usage import LlmUsageStore
+from innkeeper.storage.location import Location
 from innkeeper.storage.memo import MemoStore
 from innkeeper.storage.run_model import KEPT
 from innkeeper.storage.run_store import RunStore
-from kept import rows
+from kept import rows_of
 from run_fakes import new_run
 
 DAY = 86400.0
@@ -44,8 +45,8 @@ SETTINGS = replace(
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_database(tmp_path / "state" / "innkeeper.db") as made:
+async def db(database_place: Location) -> AsyncIterator[Database]:
+    async with open_database(database_place) as made:
         yield made
 
 
@@ -73,10 +74,10 @@ async def fill(db: Database, now: Callable[[], float]) -> None:
     await LlmUsageStore(db, now=now).reserve("o", "p", 1, 10)
 
 
-async def test_what_has_had_its_time_goes_and_what_has_not_stays(db: Database, tmp_path: Path) -> None:
+async def test_what_has_had_its_time_goes_and_what_has_not_stays(db: Database) -> None:
     now = [1e9]
     await fill(db, lambda: now[0])
-    sweeper = Sweeper(tmp_path / "state" / "innkeeper.db", opener(db), SETTINGS, now=lambda: now[0])
+    sweeper = Sweeper(db.location, opener(db), SETTINGS, now=lambda: now[0])
     assert await sweeper.sweep() == {}
     now[0] += max(1.5 * DAY, KEPT + 1)
     assert await sweeper.sweep() == {"entries of kv": 1, "runs": 1}
@@ -90,14 +91,12 @@ async def test_what_has_had_its_time_goes_and_what_has_not_stays(db: Database, t
     assert await sweeper.sweep() == {"records of the audit log": 1}
     now[0] += 90 * DAY
     assert await sweeper.sweep() == {"counts of tokens": 1}
-    left = rows(tmp_path / "state")
+    left = rows_of(db.location)
     assert left.pop("kv") == 1
     assert left.keys() <= {"kv_usage", "journals_usage", "memo_usage"}, left
 
 
-async def test_it_goes_in_steps_between_which_others_write(
-    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_it_goes_in_steps_between_which_others_write(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1e9]
     kv = KvStore(db, now=lambda: now[0])
     async with trio.open_nursery() as nursery:
@@ -114,7 +113,7 @@ async def test_it_goes_in_steps_between_which_others_write(
 
     monkeypatch.setattr(db, "write", watched)
     monkeypatch.setattr(sweeper_module, "BREATH", 0.0)
-    sweeper = Sweeper(tmp_path / "state" / "innkeeper.db", opener(db), SETTINGS, now=lambda: now[0])
+    sweeper = Sweeper(db.location, opener(db), SETTINGS, now=lambda: now[0])
     assert await sweeper.sweep() == {"entries of kv": 600}
     assert max(sizes) <= 256
 
@@ -123,7 +122,7 @@ async def test_a_host_sweeps_after_a_minute_and_then_every_hour(
     tmp_path: Path, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times: list[float] = []
-    sweeper = Sweeper(tmp_path / "none", _never, Configuration())
+    sweeper = Sweeper(Location.of(tmp_path / "none"), _never, Configuration())
 
     async def sweep() -> dict[str, int]:
         times.append(trio.current_time() - begun)
@@ -143,12 +142,12 @@ async def _never() -> Database:
 
 
 async def test_where_nothing_was_ever_kept_nothing_is_opened(tmp_path: Path) -> None:
-    assert await Sweeper(tmp_path / "state" / "innkeeper.db", _never, Configuration()).sweep() == {}
+    assert await Sweeper(Location.of(tmp_path / "state" / "innkeeper.db"), _never, Configuration()).sweep() == {}
     assert not (tmp_path / "state").exists()
 
 
 async def test_a_sweep_that_fails_keeps_none_of_the_others(
-    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    db: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fails() -> int:
         raise BusyError("somebody holds it", bound="database")
@@ -160,7 +159,7 @@ async def test_a_sweep_that_fails_keeps_none_of_the_others(
 
     found = (sweeping.Sweep("the one", fails), sweeping.Sweep("the other", works))
     monkeypatch.setattr(sweeping, "sweeps", lambda *_, **__: found)
-    sweeper = Sweeper(tmp_path / "state" / "innkeeper.db", opener(db), Configuration())
+    sweeper = Sweeper(db.location, opener(db), Configuration())
     with caplog.at_level(logging.WARNING):
         assert await sweeper.sweep() == {"the other": 1}
     assert "sweeping the one failed" in caplog.text

@@ -25,6 +25,7 @@ from innkeeper.plugins.manifest import Manifest
 from innkeeper.plugins.paused import Paused, read_paused
 from innkeeper.plugins.rights import WASI, Rights
 from innkeeper.sandbox.interface import HostFunction
+from innkeeper.storage.location import Location
 
 if TYPE_CHECKING:
     from innkeeper.bridge.auditing import AuditWriter
@@ -46,6 +47,17 @@ OWNER = "local"
 """Whose data it is, as long as a host has one user."""
 
 FILE = "innkeeper.db"
+
+
+def location_of(folder: Path, configuration: Configuration) -> Location:
+    """Where the database of a host is: what `[database] url` says, else a file in its folder.
+
+    Args:
+        folder: `Home.state`.
+        configuration: what the operator decided; its URL was checked as it was read.
+    """
+    url = configuration.database.url
+    return Location.of(folder / FILE) if url is None else Location.of(url, folder)
 
 
 class Bridge:
@@ -77,7 +89,7 @@ class Bridge:
         self._schedules = schedules
         self._background = Background()
         self._host: Host | None = None
-        self._database = LazyDatabase(folder / FILE, stack)
+        self._database = LazyDatabase(location_of(folder, configuration), stack)
         self._offer: Offer | None = None
         self._native: NativeSupport | None = None
         self._journals: JournalKeeper | None = None
@@ -220,7 +232,7 @@ class Bridge:
         if self._offer is not None:
             for name, service in self._offer.serving():
                 self._made(name, service)
-        sweeper = Sweeper(self._database.path, self._database.open, self._configuration)
+        sweeper = Sweeper(self._database.location, self._database.open, self._configuration)
         self._background.start("sweeping", sweeper.run)
         self._note_carried(*host.plugins.values())
         try:

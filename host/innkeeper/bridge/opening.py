@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 
 from innkeeper.errors import UsageError
+from innkeeper.storage.location import Location
 
 if TYPE_CHECKING:
     from innkeeper.storage.database import Database
@@ -21,12 +21,12 @@ _PAUSE = 1.0
 class LazyDatabase:
     """A database that is opened once, however many ask for it at the same time."""
 
-    def __init__(self, path: Path, stack: AsyncExitStack) -> None:
+    def __init__(self, location: Location, stack: AsyncExitStack) -> None:
         """Args:
-        path: the file.
+        location: where it is.
         stack: closes the database.
         """
-        self.path = path
+        self.location = location
         self._stack = stack
         self._database: Database | None = None
         self._attempt: _Attempt | None = None
@@ -60,7 +60,7 @@ class LazyDatabase:
 
     async def _try(self, attempt: _Attempt) -> None:
         try:
-            opened = await trio.to_thread.run_sync(_opener, self.path)
+            opened = await trio.to_thread.run_sync(_opener, self.location)
             self._database = await self._stack.enter_async_context(opened)
         except Exception as error:
             attempt.failure = error
@@ -101,10 +101,10 @@ class _Attempt:
         self.failure: Exception | None = None
 
 
-def _opener(path: Path) -> AbstractAsyncContextManager[Database]:
+def _opener(location: Location) -> AbstractAsyncContextManager[Database]:
     # Importing what speaks to databases takes a while: not on trio's thread.
     from innkeeper.storage.database import open_database
 
     # What a service asks the database with next.
     import_module("innkeeper.storage.kv")
-    return open_database(path)
+    return open_database(location)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Awaitable, Callable
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from innkeeper.errors import InnkeeperError
 from innkeeper.plugins.configuration import Configuration
+from innkeeper.storage.location import Location
 
 if TYPE_CHECKING:
     from innkeeper.storage.database import Database
@@ -38,19 +37,19 @@ class Sweeper:
 
     def __init__(
         self,
-        path: Path,
+        location: Location,
         database: Callable[[], Awaitable[Database]],
         configuration: Configuration,
         *,
         now: Callable[[], float] = time.time,
     ) -> None:
         """Args:
-        path: the database's file.
+        location: where the database is.
         database: opens it.
         configuration: says for how long what is kept.
         now: seconds since 1970; called from any thread.
         """
-        self._path = path
+        self._location = location
         self._database = database
         self._configuration = configuration
         self._now = now
@@ -72,7 +71,7 @@ class Sweeper:
         Raises:
             RejectedError, BusyError, UsageError: as `storage.database.open_database`.
         """
-        if not await trio.to_thread.run_sync(os.path.lexists, self._path):
+        if not await trio.to_thread.run_sync(self._location.may_be_there):
             return {}
         database = await self._database()
         # Importing takes a while: not on trio's thread.

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from innkeeper.cli.output import is_terminal, json_bytes, write_error, write_line, write_out, write_table
-from innkeeper.cli.records import database_path, open_kept, say_doubted
+from innkeeper.cli.records import database_of, open_kept, say_doubted
 from innkeeper.cli.settings import Settings, json_option, pass_settings
 from innkeeper.errors import CancelledError, InnkeeperError, UsageError
 
@@ -99,12 +99,12 @@ def _with_store(home: str | None, method: str, name: str) -> dict[str, Any]:
 
 
 def _cleaned(home: str | None) -> str | None:
-    """Rewrites the file; what is to be said where that could not be done."""
+    """Rewrites the database; what is to be said where that could not be done."""
     from innkeeper.plugins.home import open_home
     from innkeeper.storage.owners import clean
 
     try:
-        clean(database_path(open_home(home)))
+        clean(database_of(open_home(home)))
     except InnkeeperError as error:
-        return f"it is erased, but what had been deleted before may still stand in the file: {error.message}"
+        return f"it is erased, but what had been deleted before may still stand in the database: {error.message}"
     return None

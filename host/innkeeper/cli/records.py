@@ -12,6 +12,7 @@ from innkeeper.errors import InnkeeperError
 if TYPE_CHECKING:
     from innkeeper.plugins.home import Home
     from innkeeper.storage.database import Database
+    from innkeeper.storage.location import Location
 
 
 def keep_record(home: Home, kind: str, plugin: str, digest: str, details: Mapping[str, Any]) -> None:
@@ -30,7 +31,7 @@ def keep_record(home: Home, kind: str, plugin: str, digest: str, details: Mappin
     from innkeeper.storage.database import open_database
 
     async def write() -> None:
-        async with open_database(database_path(home), readers=1) as database:
+        async with open_database(database_of(home), readers=1) as database:
             log = AuditLog(database, days=home.configuration.retention.audit_days)
             await log.append(AuditKind(kind), plugin=plugin, digest=digest, details=fitting(details))
 
@@ -48,34 +49,32 @@ async def open_kept(home: Home) -> AsyncIterator[Database | None]:
     Raises:
         RejectedError, BusyError, UsageError: as `storage.database.open_database`.
     """
-    import os
-
     import trio
 
     from innkeeper.storage.database import open_database
 
-    path = database_path(home)
-    if not await trio.to_thread.run_sync(os.path.lexists, path):
+    location = database_of(home)
+    if not await trio.to_thread.run_sync(location.may_be_there):
         yield None
         return
-    async with open_database(path, readers=1) as database:
+    async with open_database(location, readers=1) as database:
         yield database
 
 
 async def say_doubted(home: Home) -> None:
     """Says on standard error that whoever filled the home may have written what is kept there, if anything is."""
-    import os
-
     import trio
 
-    if not home.doubt:
+    location = database_of(home)
+    # A server that a variable names is nobody else's.
+    if not home.doubt or location.path is None:
         return
-    if await trio.to_thread.run_sync(os.path.lexists, database_path(home)):
+    if await trio.to_thread.run_sync(location.may_be_there):
         write_error(f"innkeeper: what is kept in {home.state} may be somebody else's invention: {home.doubt}")
 
 
-def database_path(home: Home) -> Any:
-    """Where the database of a home lies (Path)."""
-    from innkeeper.bridge.bridge import FILE
+def database_of(home: Home) -> Location:
+    """Where the database of a home is."""
+    from innkeeper.bridge.bridge import location_of
 
-    return home.state / FILE
+    return location_of(home.state, home.configuration)

@@ -78,7 +78,7 @@ async def open_knowledge(home: Home) -> AsyncIterator[Knowledge]:
     Raises:
         as `storage.database.open_database`.
     """
-    from innkeeper.bridge.bridge import FILE
+    from innkeeper.bridge.bridge import location_of
     from innkeeper.knowledge.settling import WORTH, unsearched
     from innkeeper.storage.database import open_database
 
@@ -87,7 +87,7 @@ async def open_knowledge(home: Home) -> AsyncIterator[Knowledge]:
         # A command makes many objects at most once, and ends with them.
         stack.enter_context(unsearched(WORTH))
         around = _surroundings(home, *_beside(home, stack))
-        database = await stack.enter_async_context(open_database(home.state / FILE))
+        database = await stack.enter_async_context(open_database(location_of(home.state, home.configuration)))
         knowledge: Knowledge = module.Knowledge(database, around)
         try:
             yield knowledge

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from innkeeper.plugins.settings import (
+    DatabaseSettings,
     FilesSettings,
     JournalSettings,
     KnowledgeSettings,
@@ -50,6 +51,7 @@ class Configuration:
         policy: what the host does by itself.
         journal: what is kept of calls.
         memo: the memory of pure calls.
+        database: where what is kept lies.
         secrets: where values of secrets come from.
         files: the folders behind logical names.
         llm: language models.
@@ -68,6 +70,7 @@ class Configuration:
     policy: Policy = field(default_factory=Policy)
     journal: JournalSettings = field(default_factory=JournalSettings)
     memo: MemoSettings = field(default_factory=MemoSettings)
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)
     secrets: SecretsSettings = field(default_factory=SecretsSettings)
     files: FilesSettings = field(default_factory=FilesSettings)
     llm: LlmSettings = field(default_factory=LlmSettings)

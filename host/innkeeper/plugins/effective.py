@@ -26,7 +26,7 @@ class Row:
 
     Attributes:
         key: such as "journal.keep".
-        value: bool, number, text, tuple of texts, or None where nothing is said.
+        value: bool, number, text, tuple of texts, or None where nothing is said; of a secret what may be shown.
         unit: how it is shown.
         origin: "built in", what a default was measured from, "innkeeper.toml", the name of a variable, or "--set".
     """
@@ -50,7 +50,8 @@ def effective_settings(configuration: Configuration) -> list[Row]:
         for key, each, leaf in _walk(shape, value, (name,)):
             text = dotted(key)
             origin = configuration.origins.get(text) or _MEASURED.get(text, BUILT_IN)
-            rows.append(Row(text, each, leaf.unit, origin))
+            shown = leaf.unit.show(each) if leaf.unit.secret and each is not None else each
+            rows.append(Row(text, shown, leaf.unit, origin))
     return rows
 
 

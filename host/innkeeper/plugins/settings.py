@@ -15,7 +15,7 @@ from innkeeper.sandbox.limits import MIB
 
 if TYPE_CHECKING:
     # Whoever reads the types has the units; every command imports this module, and few read a setting.
-    from innkeeper.plugins.units import AbsolutePath, Days, ModelName, Name, Seconds, SecretName, Size, Url
+    from innkeeper.plugins.units import AbsolutePath, DatabaseUrl, Days, ModelName, Name, Seconds, SecretName, Size, Url
 Keep = Literal["never", "errors", "all"]
 
 
@@ -71,6 +71,18 @@ class MemoSettings:
     disk: Size = 256 * MIB
     days: Days = 30.0
     disk_after: Seconds = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """Where what is kept lies.
+
+    Attributes:
+        url: of a PostgreSQL database, which several hosts can share; it may hold a password, and is never shown whole.
+            None: a file of SQLite in the home.
+    """
+
+    url: DatabaseUrl | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

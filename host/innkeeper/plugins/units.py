@@ -37,6 +37,7 @@ class Unit:
         read: makes the setting's value of what a file holds; raises ValueError where it is wrong.
         parse: makes of a line of text what a file would hold; raises ValueError where it cannot.
         show: the value as people read it.
+        secret: whether nobody sees more of a value than `show` makes of it, which `show` leaves as it is.
         private: whether a wrong value may be a secret that was written into the wrong place, so no message shows it.
     """
 
@@ -45,6 +46,7 @@ class Unit:
     parse: Callable[[str], object] = str
     show: Callable[[Any], str] = str
     private: bool = False
+    secret: bool = False
 
 
 def read_text(unit: Unit, text: str) -> object:
@@ -194,6 +196,20 @@ def _url(value: object) -> str:
     return text
 
 
+def _database_url(value: object) -> str:
+    from innkeeper.storage.location import check_url
+
+    text = _text(value)
+    check_url(text)
+    return text
+
+
+def _shown_database_url(value: str) -> str:
+    from innkeeper.storage.location import check_url
+
+    return check_url(value)
+
+
 def _flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError
@@ -269,6 +285,19 @@ Url = Annotated[
     ),
 ]
 """The address of a server."""
+
+
+DatabaseUrl = Annotated[
+    str,
+    Unit(
+        'the URL of a PostgreSQL database, such as "postgresql://user@host/database"',
+        _database_url,
+        show=_shown_database_url,
+        private=True,
+        secret=True,
+    ),
+]
+"""Where a database is, perhaps with a password."""
 
 
 def unit_of(hint: Any) -> Unit:

@@ -1,22 +1,24 @@
-"""An SQLite database under trio: one thread writes, a few read, and no task ever blocks."""
+"""A database under trio, SQLite's or PostgreSQL's: one thread writes, a few read, and no task ever blocks."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
 import trio
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from innkeeper.errors import BusyError, UsageError
-from innkeeper.storage.engines import reading_engine, turn_on_wal, writing_engine
+from innkeeper.storage import engines, postgres
 from innkeeper.storage.faults import translated
 from innkeeper.storage.file import private_file
 from innkeeper.storage.jobs import Jobs
 from innkeeper.storage.lanes import Reader, Writer
+from innkeeper.storage.location import Location
 from innkeeper.storage.upgrade import upgrade
 
 T = TypeVar("T")
@@ -31,15 +33,17 @@ QUEUE: Final = 1024
 class Database:
     """An open database (`open_database`). Its methods may be called from any loop of trio in the process."""
 
-    def __init__(self, path: Path, *, readers: int, queue: int) -> None:
-        self.name = path.name
-        """The file's name (str), which messages show."""
-        self.path = path
-        """The file (Path), absolute."""
+    def __init__(self, location: Location, *, readers: int, queue: int) -> None:
+        self.location = location
+        """Where it is (Location); a file's path is absolute."""
+        self.name = location.name
+        """What messages call it (str)."""
+        self.path = location.path
+        """The file (Path), absolute; None where a server keeps it."""
         self._writes = Jobs(queue, self.name)
         self._reads = Jobs(queue, self.name)
-        self._writer = Writer(writing_engine(path), self._writes, self.name)
-        reading = reading_engine(path)
+        writing, reading = _engines(location)
+        self._writer = Writer(writing, self._writes, self.name, reading)
         works = [self._writer.work, *(Reader(reading, self._reads, self.name).work for _ in range(readers))]
         self._threads = [
             threading.Thread(target=work, name=f"innkeeper database {number}", daemon=True)
@@ -61,8 +65,8 @@ class Database:
                 writes wait for it. What it raises undoes its own writes, and is raised here.
 
         Raises:
-            RejectedError: the file is damaged.
-            BusyError: another process held the database for too long, or the disk is full.
+            RejectedError: the database is damaged.
+            BusyError: another process held the database for too long, the disk is full, or the server was lost.
             UsageError: the database is closed, or cannot be written to.
         """
         return await self._writes.run(function)
@@ -98,31 +102,40 @@ class Database:
 
 
 @asynccontextmanager
-async def open_database(path: Path, *, readers: int = READERS, queue: int = QUEUE) -> AsyncIterator[Database]:
+async def open_database(
+    where: Path | str | Location, *, readers: int = READERS, queue: int = QUEUE
+) -> AsyncIterator[Database]:
     """A database, brought to the newest schema; `async with open_database(path) as database`.
 
     The end of the block finishes the writes that are queued; it may be in another task than the beginning. Several
-    processes may have the same file open.
+    processes, and with a server several machines, may have the same database open.
 
     Args:
-        path: the file, made where it is missing, with mode 0600. Its folder gets mode 0700, so it should hold nothing
-            that others read.
+        where: the file of an SQLite database (Path), made where it is missing, with mode 0600; its folder gets mode
+            0700, so it should hold nothing that others read. Or the URL of a PostgreSQL database (str), as libpq has
+            it, which is there, empty or ours. Or either as a `Location`.
         readers: threads that read (int, at least 1).
         queue: writes, and reads, that are queued (int, at least 1); further callers wait, and are refused when the
             block ends.
 
     Raises:
-        RejectedError: the file is damaged, another program's, or has a schema of a newer version.
-        BusyError: another process held the database for too long, or the system starts no thread.
-        UsageError: file or folder is not ours alone, or cannot be used.
+        RejectedError: the database is damaged, another program's, or has a schema of a newer version.
+        BusyError: another process held the database for too long, the server cannot be reached, or the system starts
+            no thread.
+        UsageError: file or folder is not ours alone, or cannot be used; the URL is none, or the server refuses us.
     """
     if readers < 1 or queue < 1:
         raise UsageError("a database needs at least one reader and a queue of at least one")
-    path = _absolute(path)
+    try:
+        location = Location.of(where)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if location.path is not None:
+        path = _absolute(location.path)
+        location = replace(location, path=path, folder=path.parent)
     # Of its own, so that others' threads cannot keep a database from being closed.
     limiter = trio.CapacityLimiter(1)
-    await trio.to_thread.run_sync(_prepare, path, limiter=limiter)
-    database = Database(path, readers=readers, queue=queue)
+    database = await trio.to_thread.run_sync(_prepared, location, readers, queue, limiter=limiter)
     database._start()
     try:
         yield database
@@ -138,12 +151,29 @@ def _absolute(path: Path) -> Path:
         raise UsageError("the working directory is gone; give the whole path of the database") from None
 
 
-def _prepare(path: Path) -> None:
+def _engines(location: Location) -> tuple[Engine, Engine]:
+    if location.path is not None:
+        return engines.writing_engine(location.path), engines.reading_engine(location.path)
+    return postgres.writing_engine(location.url), postgres.reading_engine(location.url)
+
+
+def _prepared(location: Location, readers: int, queue: int) -> Database:
+    if location.path is not None:
+        _prepare_file(location.path)
+    else:
+        try:
+            postgres.prepare(location.url, location.name)
+        except Exception as error:
+            raise translated(error, location.name) from None
+    return Database(location, readers=readers, queue=queue)
+
+
+def _prepare_file(path: Path) -> None:
     name = path.name
     with private_file(path):
-        engine = writing_engine(path)
+        engine = engines.writing_engine(path)
         try:
-            if not turn_on_wal(engine):
+            if not engines.turn_on_wal(engine):
                 raise UsageError(f"the database {name!r} lies on a disk that cannot hold one: choose another folder")
             with engine.begin() as connection:
                 upgrade(connection, name)

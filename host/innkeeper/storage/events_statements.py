@@ -24,7 +24,7 @@ ALL_OF_OWNER: Final = select(*_MATCHED).where(_OF_OWNER).order_by(subscriptions.
 OF_PLUGIN: Final = select(subscriptions).where(_OF_PLUGIN).order_by(subscriptions.c.id)
 PAIR: Final = select(subscriptions).where(_PAIR).with_for_update()
 ONE: Final = select(subscriptions).where(_ITS).with_for_update()
-OWNERS: Final = select(subscriptions.c.owner).distinct()
+OWNERS: Final = select(subscriptions.c.owner).distinct().order_by(subscriptions.c.owner)
 PAGE: Final = (
     select(subscriptions)
     .where(subscriptions.c.waiting > 0, subscriptions.c.id > bindparam("after"))

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
+from typing import Any
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from innkeeper.errors import BusyError, InternalError, RejectedError, UsageError
+from innkeeper.storage.postgres_faults import translated_state
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _FORBIDDEN = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
+
+
+def is_of_database(error: BaseException) -> bool:
+    """Whether a database, its driver or what builds its statements raised an error (bool)."""
+    return isinstance(error, SQLAlchemyError | sqlite3.Error) or _of_psycopg(error)
+
+
+def _of_psycopg(error: object) -> bool:
+    # Who speaks to a file alone does not import it.
+    psycopg: Any = sys.modules.get("psycopg")
+    return psycopg is not None and isinstance(error, psycopg.Error)
 
 
 def translated(error: BaseException, name: str) -> BaseException:
@@ -20,12 +34,14 @@ def translated(error: BaseException, name: str) -> BaseException:
 
     Args:
         error: what was caught.
-        name: the database's file name, for the message.
+        name: of the database, for the message.
     """
-    if not isinstance(error, SQLAlchemyError | sqlite3.Error):
+    if not is_of_database(error):
         return error
     # What fails while a connection is made comes straight from the driver.
     cause = error.orig if isinstance(error, DBAPIError) else error
+    if _of_psycopg(cause):
+        return translated_state(cause, name)
     # The lowest byte is the kind; what is above says more closely which.
     code = getattr(cause, "sqlite_errorcode", -1) & 0xFF
     if code in _DAMAGED:

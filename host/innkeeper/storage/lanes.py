@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import time
 from typing import Final
 
 import outcome
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, Engine, RootTransaction
+from sqlalchemy.exc import DBAPIError
 
 from innkeeper.errors import InternalError
-from innkeeper.storage.faults import translated
+from innkeeper.storage.faults import is_of_database, translated
 from innkeeper.storage.jobs import Job, Jobs, finish
+from innkeeper.storage.postgres import mark_of, was_committed
+from innkeeper.storage.postgres_faults import in_doubt
 
 GROUP: Final = 256
 """Writes that share one commit, at most: what a failing commit takes with it."""
@@ -36,6 +37,17 @@ class _Lane:
             self._connection = self._engine.connect()
         return self._connection
 
+    def _begun(self) -> RootTransaction:
+        kept = self._connection is not None
+        try:
+            return self._connected().begin()
+        except DBAPIError as error:
+            # A server that was started anew has forgotten its connections. Nobody has done anything yet.
+            if not (kept and error.connection_invalidated):
+                raise
+        self._disconnect()
+        return self._connected().begin()
+
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -51,13 +63,24 @@ class Writer(_Lane):
     """Does writes in order, as many as there are in one transaction, each in a savepoint of its own.
 
     Guarantees: a task wakes after the commit. A function that raises undoes its own writes alone. Where the
-    transaction itself is lost, every write of the group fails, and none of them is there.
+    transaction itself is lost, every write of the group fails, and none of them is there. A server that is lost in the
+    midst of a commit is asked afterwards; where it does not come back in time, the error says that nobody knows.
 
     Attributes:
         commits: how many transactions were committed (int).
     """
 
     commits = 0
+
+    def __init__(self, engine: Engine, jobs: Jobs, name: str, asked: Engine) -> None:
+        """Args:
+        engine: whose transactions may write.
+        jobs: what is to be done.
+        name: of the database, for messages.
+        asked: its connections say what became of a transaction.
+        """
+        super().__init__(engine, jobs, name)
+        self._asked = asked
 
     def work(self) -> None:
         """The thread's whole life."""
@@ -68,16 +91,16 @@ class Writer(_Lane):
     def _group(self) -> None:
         group: list[Job] = []
         try:
-            connection = self._connected()
             # Another process may keep this waiting. No job has begun yet, so each can still be cancelled.
-            with connection.begin():
-                # A group does not wait for others to come: those that come while it is committed make the next one.
-                ends = time.monotonic() + WINDOW
-                while (job := self._jobs.take()) is not None:
-                    group.append(job)
-                    self._write(connection, job)
-                    if len(group) >= GROUP or time.monotonic() >= ends:
-                        break
+            transaction = self._begun()
+            # A group does not wait for others to come: those that come while it is committed make the next one.
+            ends = time.monotonic() + WINDOW
+            while (job := self._jobs.take()) is not None:
+                group.append(job)
+                self._write(transaction.connection, job)
+                if len(group) >= GROUP or time.monotonic() >= ends:
+                    break
+            self._commit(transaction)
             self.commits += bool(group)
         except BaseException as error:
             self._disconnect()
@@ -89,6 +112,20 @@ class Writer(_Lane):
                 if not isinstance(job.result, outcome.Error):
                     job.result = self._failure(error)
         finish(group)
+
+    def _commit(self, transaction: RootTransaction) -> None:
+        mark = mark_of(transaction.connection)
+        try:
+            transaction.commit()
+        except DBAPIError as error:
+            if mark is None or not error.connection_invalidated:
+                raise
+            self._disconnect()
+            done = was_committed(self._asked, mark)
+            if done is None:
+                raise in_doubt(self._name) from None
+            if not done:
+                raise
 
     def _next_group(self) -> list[Job]:
         return [job for _ in range(GROUP) if (job := self._jobs.take()) is not None]
@@ -121,12 +158,11 @@ class Reader(_Lane):
 
     def _read(self, job: Job) -> None:
         try:
-            connection = self._connected()
-            with connection.begin() as transaction:
-                job.result = outcome.Value(job.function(connection))
+            with self._begun() as transaction:
+                job.result = outcome.Value(job.function(transaction.connection))
                 transaction.rollback()
         except BaseException as error:
             job.result = self._failure(error)
-            if isinstance(error, SQLAlchemyError | sqlite3.Error):
+            if is_of_database(error):
                 self._disconnect()
         finish([job])

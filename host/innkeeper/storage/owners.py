@@ -16,10 +16,11 @@ from typing import Any, Final
 
 from sqlalchemy import Column, Connection, Select, Table, and_, delete, exists, func, select
 
+from innkeeper.storage import engines, postgres
 from innkeeper.storage.database import Database
-from innkeeper.storage.engines import vacuum
 from innkeeper.storage.faults import translated
 from innkeeper.storage.knowledge_schema import kb_bases
+from innkeeper.storage.location import Location
 from innkeeper.storage.names import check_name
 from innkeeper.storage.runs_schema import node_results, run_events, runs
 from innkeeper.storage.schema import events_waiting, metadata, subscriptions
@@ -90,10 +91,10 @@ class OwnerStore:
             for table in rows:
                 while count := await self._db.write(partial(_delete_some, table=table, owner=owner)):
                     gone[table.name] = gone.get(table.name, 0) + count
-            last = await self._db.write(partial(_delete_last, tables=tables, owner=owner))
-            if last is not None:
-                for name, count in last.items():
-                    gone[name] = gone.get(name, 0) + count
+            done, last = await self._db.write(partial(_delete_last, tables=tables, owner=owner))
+            for name, count in last.items():
+                gone[name] = gone.get(name, 0) + count
+            if done:
                 return gone
 
     async def owners(self) -> list[str]:
@@ -109,21 +110,27 @@ class OwnerStore:
         return await self._db.read(read)
 
 
-def clean(path: Path) -> None:
-    """Rewrites a database's file, so that nothing that was ever deleted is left in it. Blocks, for as long as copying
-    it takes; who writes meanwhile waits.
+def clean(where: Path | Location) -> None:
+    """Rewrites a database, so that nothing that was ever deleted is left in it. Blocks, for as long as copying it
+    takes; who writes meanwhile waits.
+
+    What a server keeps beside the tables, such as its log of changes and copies of it, is the server's operator's.
 
     Args:
-        path: the file; open in this process, or nowhere.
+        where: the database; a file is open in this process, or nowhere.
 
     Raises:
         BusyError: another process writes.
         RejectedError, UsageError: as `open_database`.
     """
+    location = Location.of(where)
     try:
-        vacuum(path)
+        if location.path is not None:
+            engines.vacuum(location.path)
+        else:
+            postgres.vacuum(location.url, [table.name for table in owned_tables()])
     except Exception as error:
-        raise translated(error, path.name) from None
+        raise translated(error, location.name) from None
 
 
 def _of(table: Table, owner: str) -> Any:
@@ -141,11 +148,16 @@ def _measure(connection: Connection, table: Table, owner: str) -> tuple[int, int
 
 
 def _delete_some(connection: Connection, table: Table, owner: str) -> int:
+    return _delete_up_to(connection, table, owner, _ROWS, _BYTES)[0]
+
+
+def _delete_up_to(connection: Connection, table: Table, owner: str, rows: int, size: int) -> tuple[int, int]:
+    """Deletes rows, so many of them and so many bytes at most, beside the last one; gives how many, and their bytes."""
     _overwrite(connection)
     keys = list(table.primary_key.columns)
     sizes = [table.c.size] if "size" in table.c else []
-    query = select(*keys, *sizes).where(_of(table, owner)).limit(_ROWS)
-    taken, size = 0, 0
+    query = select(*keys, *sizes).where(_of(table, owner)).limit(rows)
+    taken, bytes_taken = 0, 0
     for row in connection.execute(query).all():
         for other, (column, its, key) in THROUGH.items():
             if its is table:
@@ -153,30 +165,36 @@ def _delete_some(connection: Connection, table: Table, owner: str) -> int:
                 connection.execute(delete(other).where(other.c[column] == getattr(row, key)))
         connection.execute(delete(table).where(and_(*_same(keys, row))))
         taken += 1
-        size += int(row[-1]) if sizes else 0
-        if size >= _BYTES:
+        bytes_taken += int(row[-1]) if sizes else 0
+        if bytes_taken >= size:
             break
-    return taken
+    return taken, bytes_taken
 
 
 def _same(keys: list[Column[Any]], row: Any) -> Iterator[Any]:
     return (key == value for key, value in zip(keys, row, strict=False))
 
 
-def _delete_last(connection: Connection, tables: tuple[Table, ...], owner: str) -> dict[str, int] | None:
-    """Deletes what counts others if none of these is left; None where a host kept something meanwhile."""
-    _overwrite(connection)
-    for table in tables:
-        left = exists(select(table.primary_key.columns[0]).where(_of(table, owner)))
-        if not _counts(table) and connection.scalar(select(left)):
-            return None
+def _delete_last(connection: Connection, tables: tuple[Table, ...], owner: str) -> tuple[bool, dict[str, int]]:
+    """Deletes the few rows that a host kept meanwhile, and then what counts others; gives whether that was all, and how
+    many went, by the name of the table."""
     gone: dict[str, int] = {}
+    rows, size = _ROWS, _BYTES
+    for table in tables:
+        if _counts(table):
+            continue
+        count, taken = _delete_up_to(connection, table, owner, rows, size)
+        rows, size = rows - count, size - taken
+        if count:
+            gone[table.name] = count
+        if rows <= 0 or size <= 0:
+            return False, gone
     for table in tables:
         if _counts(table):
             count = connection.execute(delete(table).where(_of(table, owner))).rowcount
             if count:
                 gone[table.name] = count
-    return gone
+    return True, gone
 
 
 def _overwrite(connection: Connection) -> None:

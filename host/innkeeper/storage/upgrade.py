@@ -19,7 +19,7 @@ def upgrade(connection: Connection, name: str) -> None:
 
     Args:
         connection: in a transaction that may write, and that nobody else has.
-        name: the database's file name, for messages.
+        name: of the database, for messages.
 
     Raises:
         RejectedError: it has a schema that is not known here, or is another program's.
@@ -42,7 +42,7 @@ def _current(connection: Connection, name: str) -> str | None:
     tables = inspect(connection).get_table_names()
     if _versions.name not in tables:
         if tables:
-            raise RejectedError(f"the database {name!r} is another program's: choose another file")
+            raise RejectedError(f"the database {name!r} is another program's: choose another one")
         return None
     found = list(connection.scalars(select(_versions.c.version_num).limit(2)))
     if not found:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from innkeeper.bridge.bridge import FILE, OWNER
-from innkeeper.bridge.host import STATE
+from innkeeper.bridge.bridge import OWNER, location_of
 from innkeeper.plugins.home import Home
 from innkeeper.storage.database import open_database
 from innkeeper.storage.journals import JournalStore
+from innkeeper.storage.location import Location
 
 if TYPE_CHECKING:
     from innkeeper.storage.journals import JournalHead
@@ -56,14 +54,14 @@ async def open_shelf(home: Home) -> AsyncIterator[Shelf]:
     Raises:
         RejectedError, BusyError, UsageError: as `storage.database.open_database`.
     """
-    path = home.path / STATE / FILE
-    if not _is_there(path):
+    location = location_of(home.state, home.configuration)
+    if not _is_there(location):
         yield Shelf(None, OWNER)
         return
     settings = home.configuration.journal
-    async with open_database(path, readers=1) as database:
+    async with open_database(location, readers=1) as database:
         yield Shelf(JournalStore(database, days=settings.days, total_bytes=settings.total_bytes), OWNER)
 
 
-def _is_there(path: Path) -> bool:
-    return os.path.lexists(path)
+def _is_there(location: Location) -> bool:
+    return location.may_be_there()

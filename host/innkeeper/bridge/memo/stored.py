@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
-from innkeeper.bridge.bridge import FILE, OWNER
-from innkeeper.bridge.host import STATE
+from innkeeper.bridge.bridge import OWNER, location_of
 from innkeeper.plugins.home import Home
 from innkeeper.storage.database import open_database
+from innkeeper.storage.location import Location
 from innkeeper.storage.memo import MemoStore
 
 
@@ -39,13 +37,13 @@ async def open_stored(home: Home) -> AsyncIterator[Stored]:
     Raises:
         RejectedError, BusyError, UsageError: as `storage.database.open_database`.
     """
-    path = home.path / STATE / FILE
-    if not _is_there(path):
+    location = location_of(home.state, home.configuration)
+    if not _is_there(location):
         yield Stored(None)
         return
-    async with open_database(path, readers=1) as database:
+    async with open_database(location, readers=1) as database:
         yield Stored(MemoStore(database, days=home.configuration.memo.days))
 
 
-def _is_there(path: Path) -> bool:
-    return os.path.lexists(path)
+def _is_there(location: Location) -> bool:
+    return location.may_be_there()

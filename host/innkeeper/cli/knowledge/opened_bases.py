@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -94,7 +93,7 @@ def with_base(home: str | None, base: str, work: Callable[[Knowledge, Place], Aw
 
 def _all_known(home: Home, texts: Sequence[str]) -> list[tuple[Known | None, KnowledgeError | None]]:
     """What the registry of a home knows by each text; None where it knows nothing, and what it says then."""
-    from innkeeper.cli.records import database_path
+    from innkeeper.cli.records import database_of
     from innkeeper.knowledge.files.registry import Registry
     from innkeeper.knowledge.model.problems import KnowledgeError
 
@@ -110,7 +109,7 @@ def _all_known(home: Home, texts: Sequence[str]) -> list[tuple[Known | None, Kno
                 missing = KnowledgeError(broken[0].problem, source=broken[0].label)
             # A base that plugins made has no file, and one whose file is broken has its last good state. But a look
             # makes no database.
-            if home.doubt or not os.path.lexists(database_path(home)):
+            if home.doubt or not database_of(home).may_be_there():
                 raise missing from None
             found.append((None, missing))
     return found

@@ -17,17 +17,19 @@ _Stamp = tuple[tuple[int, int], ...]
 class Freshness:
     """Looks at the files of a database. A few microseconds: the files lie on this machine, as SQLite wants it."""
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path | None, clock: Callable[[], float] = time.time) -> None:
         """Args:
-        path: the database.
+        path: the database; None where a server keeps it, which has to be asked.
         clock: seconds since 1970, as file systems have them.
         """
-        self._paths = (str(path.with_name(f"{path.name}-wal")), str(path))
+        self._paths = () if path is None else (str(path.with_name(f"{path.name}-wal")), str(path))
         self._clock = clock
 
     def stamp(self) -> _Stamp | None:
         """Something that is equal as long as nobody wrote; None where a write may just be under way, so that nobody
-        can tell."""
+        can tell, and where only a server knows."""
+        if not self._paths:
+            return None
         found = []
         newest = 0.0
         for path in self._paths:

@@ -99,10 +99,16 @@ class FileSync:
         """Args:
         store: of the bases.
         files: reads and writes files.
+
+        Raises:
+            UsageError: the database is on a server, and nobody said which folder belongs to it.
         """
+        folder = store.db.location.folder
+        if folder is None:
+            raise UsageError(f"the database {store.db.name!r} has no folder beside it, so no base of it has a file")
         self._store = store
         self._files = files
-        self._lock = ProcessLock(store.db.path.with_name(LOCK))
+        self._lock = ProcessLock(folder.absolute() / LOCK)
         self._turn = trio.Lock()
         self._seen: dict[str, tuple[tuple[int, int, int], str]] = {}
         self._threads = trio.CapacityLimiter(1)
