@@ -37,6 +37,8 @@ RESULT_BYTES: Final = 512 << 20
 """Bytes of nodes' outputs that are kept of one run: twice what a run has in memory at a time. Turns of loops may make
 more; these are in no event that is read later."""
 
+_ENDS: Final = ("NODE_COMPLETE", "NODE_ERROR", "NODE_BYPASSED", "NODE_SKIPPED")
+
 PAGE_ROWS: Final = 16
 PAGE_BYTES: Final = 1 << 20
 """Rows and bytes of them after which a page ends; one row may be larger."""
@@ -303,28 +305,25 @@ def _with_outputs(connection: Connection, number: int, found: list[StoredEvent])
 
 def _known(connection: Connection, number: int) -> Known:
     seq = connection.scalar(select(runs.c.seq).where(runs.c.number == number)) or 0
-    complete: set[str] = set()
+    complete: dict[str, int] = {}
     begun: set[str] = set()
     query = select(run_events.c.body).where(run_events.c.run == number, run_events.c.kind == LIFECYCLE)
     for body in connection.scalars(query.order_by(run_events.c.upto)):
-        for _, kind, fields in msgpack.unpackb(body, unicode_errors="surrogatepass", strict_map_key=False):
+        for at, kind, fields in msgpack.unpackb(body, unicode_errors="surrogatepass", strict_map_key=False):
             node = fields.get("nodeId")
-            if node is None:
-                continue
             if kind == "NODE_EXECUTING":
                 begun.add(node)
-                complete.discard(node)
-            elif kind in ("NODE_COMPLETE", "NODE_ERROR", "NODE_BYPASSED", "NODE_SKIPPED"):
+                complete.pop(node, None)
+            elif kind in _ENDS:
                 begun.discard(node)
-                if kind == "NODE_COMPLETE" and not fields.get("outputGone"):
-                    complete.add(node)
-                elif kind == "NODE_COMPLETE":
+                if kind == "NODE_COMPLETE" and fields.get("outputGone"):
                     # It ended, and what it gave is not known any more.
                     begun.add(node)
-    complete.discard(INTERFACE)
+                elif kind == "NODE_COMPLETE" and node != INTERFACE:
+                    complete[node] = at
     results: dict[str, Mapping[str, bytes]] = {node: {} for node in complete}
-    rows = select(node_results.c.node, node_results.c.body).where(node_results.c.run == number)
-    for row in connection.execute(rows.order_by(node_results.c.seq)):
-        if row.node in complete:
-            results[row.node] = msgpack.unpackb(row.body, unicode_errors="surrogatepass")
+    nodes = {at: node for node, at in complete.items()}
+    for row in connection.execute(select(node_results.c.seq, node_results.c.body).where(node_results.c.run == number)):
+        if row.seq in nodes:
+            results[nodes[row.seq]] = msgpack.unpackb(row.body, unicode_errors="surrogatepass")
     return Known(results, frozenset(begun), int(seq))
