@@ -104,7 +104,7 @@ class Builder:
 
     def _node(self) -> None:
         groups = [each for each in self.bodies if self.used + self.bodies[each].size <= self.room]
-        if groups and self.chance(25):
+        if groups and self.chance(40):
             self._body(self.draw(st.sampled_from(groups)))
             return
         if self.used >= self.room:
@@ -262,11 +262,11 @@ def workflows(draw: st.DrawFn, most: int = MOST_NODES) -> dict[str, Any]:
     mood = Mood(draw(st.booleans()), draw(st.booleans()), draw(st.booleans()), draw(st.booleans()))
     mood.leaving = mood.leaving and not mood.streams
     bodies: dict[str, Body] = {}
-    for index in range(draw(st.integers(0, 4))):
+    for index in range(draw(st.integers(0, 5))):
         kind = draw(st.sampled_from(["group", "group", "group", "each", "while"]))
         builder = Builder(draw, mood, dict(bodies), most // 4, kind)
         bodies[f"body-{index}"] = builder.build(draw(st.integers(1, 6)))
-    top = Builder(draw, mood, bodies, most, "top").build(draw(st.integers(1, 20)))
+    top = Builder(draw, mood, bodies, most, "top").build(draw(st.integers(1, 24)))
     payload = top.writer.execution()
     stored = draw(st.lists(st.booleans(), min_size=len(bodies), max_size=len(bodies)))
     if bodies:
