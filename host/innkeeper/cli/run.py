@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -47,8 +48,9 @@ def run(
     no_memo: bool,
     journal: Keep | None,
 ) -> int:
-    """Run WORKFLOW, a file with an execution payload (JSON).
+    """Run WORKFLOW, a file with an execution payload or as an editor stores it (JSON).
 
+    The workflows that its groups and loops refer to are looked for in its folder, by their ids.
     Shows a table of the nodes and the workflow's outputs. The exit code is that of the first failed node in graph
     order, or 2 for a workflow that does not check.
     """
@@ -56,12 +58,16 @@ def run(
 
     from innkeeper.cli.progress import compiling_shown
     from innkeeper.cli.run_inputs import give_inputs, read_file
+    from innkeeper.workflow.formats.bundle import bundle
     from innkeeper.workflow.formats.payload import PAYLOAD_BOUNDS, read_payload
+    from innkeeper.workflow.formats.sources import FolderSource
 
     if events and settings.json:
         raise UsageError("give --json or --events, not both")
     try:
         payload = read_payload(read_file("the workflow", workflow, PAYLOAD_BOUNDS.size))
+        if workflow != "-":
+            payload = bundle(payload, FolderSource(Path(workflow).parent))
         give_inputs(payload, pairs, files)
         # Events on a terminal would mingle with a line; the bar of a run without options says it itself.
         with compiling_shown(line=settings.json or (events and not is_terminal(sys.stdout))) as compiling:

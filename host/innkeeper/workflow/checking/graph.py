@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +10,9 @@ from innkeeper.plugins.manifest import Manifest
 from innkeeper.plugins.nodes import InputDefinition, NodeDefinition, Slot
 from innkeeper.workflow.formats.payload import ExecutionNode
 from innkeeper.workflow.formats.policy import NodePolicy
+from innkeeper.workflow.formats.references import FOR_EACH as FOR_EACH
+from innkeeper.workflow.formats.references import NODE_GROUP as NODE_GROUP
+from innkeeper.workflow.formats.references import WHILE as WHILE
 from innkeeper.workflow.host import NodePlugin
 
 if TYPE_CHECKING:
@@ -18,22 +20,17 @@ if TYPE_CHECKING:
 
 GROUP_INPUT = "core:GroupInput"
 GROUP_OUTPUT = "core:GroupOutput"
-NODE_GROUP = "core:NodeGroup"
 IF = "innkeeper:If"
 MERGE = "innkeeper:Merge"
-FOR_EACH = "innkeeper:ForEach"
-WHILE = "innkeeper:While"
 
-ENGINE_NODES = frozenset({GROUP_INPUT, GROUP_OUTPUT})
-"""Nodes that carry the workflow's interface and compute nothing."""
+ENGINE_NODES = frozenset({GROUP_INPUT, GROUP_OUTPUT, NODE_GROUP, IF, MERGE, FOR_EACH, WHILE})
+"""Types of nodes that are the engine's own, and no plugin's."""
 
 Role = Literal["plugin", "input", "output", "if", "merge", "for_each", "while", "bypassed"]
 """What the engine does with a node: calls a plugin, or one of the things that it does itself."""
 
 ERROR_OUTPUT = "innkeeperError"
 """The output that a node has in addition where its policy says so: what failed, as an object."""
-
-_MOST_CYCLES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +65,13 @@ class Passed:
     Attributes:
         candidates: keys of inputs; the first that has a value.
         empty: JSON data for where none has; None: no value.
+        once: whether an input serves one output only: a candidate whose value an output before this one has taken
+            is passed over.
     """
 
     candidates: tuple[str, ...]
     empty: Any = None
+    once: bool = False
 
 
 @dataclass(slots=True)
@@ -150,56 +150,3 @@ class Graph:
     stream_groups: tuple[tuple[str, ...], ...] = ()
     late: frozenset[tuple[str, str]] = frozenset()
     hooks: Hooks | None = None
-
-
-def topological_order(ids: Sequence[str], successors: Mapping[str, set[str]]) -> list[str]:
-    """Node ids such that every edge leads forward, ties in the order of `ids`; without those in or behind cycles."""
-    rank = {node: index for index, node in enumerate(ids)}
-    waiting = dict.fromkeys(ids, 0)
-    for targets in successors.values():
-        for target in targets:
-            waiting[target] += 1
-    ready = [rank[node] for node in ids if waiting[node] == 0]
-    order = []
-    while ready:
-        node = ids[heapq.heappop(ready)]
-        order.append(node)
-        for target in successors.get(node, ()):
-            waiting[target] -= 1
-            if waiting[target] == 0:
-                heapq.heappush(ready, rank[target])
-    return order
-
-
-def cycles(ids: Sequence[str], successors: Mapping[str, set[str]]) -> list[list[str]]:
-    """Up to ten cycles of a graph: the node ids of each, in the order of its edges."""
-    rank = {node: index for index, node in enumerate(ids)}
-    sorted_targets = {node: sorted(targets, key=rank.__getitem__) for node, targets in successors.items()}
-    found: list[list[str]] = []
-    done: set[str] = set()
-    for first in ids:
-        if first in done:
-            continue
-        path: list[str] = []
-        on_path: dict[str, int] = {}
-        # Depth first without recursion: a chain may be as long as the graph.
-        stack = [(first, iter(sorted_targets.get(first, ())))]
-        path.append(first)
-        on_path[first] = 0
-        while stack:
-            node, targets = stack[-1]
-            for target in targets:
-                if target in on_path:
-                    found.append(path[on_path[target] :])
-                    if len(found) == _MOST_CYCLES:
-                        return found
-                elif target not in done:
-                    on_path[target] = len(path)
-                    path.append(target)
-                    stack.append((target, iter(sorted_targets.get(target, ()))))
-                    break
-            else:
-                stack.pop()
-                done.add(path.pop())
-                del on_path[node]
-    return found
