@@ -16,7 +16,8 @@ from innkeeper import Host
 from innkeeper.plugins.changes import Change
 from innkeeper.plugins.native.snapshot import take_snapshot
 from innkeeper.plugins.native.trust import Trust, write_trust
-from innkeeper.workflow.engine.run import RunOutcome, run_workflow
+from innkeeper.workflow.engine.outcome import RunOutcome
+from innkeeper.workflow.engine.run import run_workflow
 from innkeeper.workflow.formats.payload import read_payload
 
 SETUP = """

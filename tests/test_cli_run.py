@@ -106,6 +106,7 @@ def test_events_are_lines_of_json_and_the_last_is_the_status(run: Run) -> None:
     assert events[0]["type"] == "PROMPT_ACCEPTED_RESPONSE"
     assert events[-1] == {
         "type": "EXECUTION_STATUS_UPDATE",
+        "seq": len(events),
         "payload": {"promptId": events[0]["payload"]["promptId"], "status": "complete"},
     }
     assert events[-2]["payload"]["output"] == {"result": "HELLO-2"}
@@ -212,8 +213,10 @@ def test_the_exit_code_is_that_of_the_first_failed_node_and_the_rest_is_still_sh
         "innkeeper: node 'b', plugin 'fake-msgpack', function 'Hurt': too much",
         "innkeeper: node 'a', plugin 'fake-msgpack', function 'Hurt': it\\x0ahurts\\x1b[31m",
     ]
-    assert [line.split()[-1] for line in out.splitlines()[1:5]] == ["(limit)", "(guest)", "complete", "skipped"]
-    assert out.endswith("== made ==\nmade\n\n== none ==\n(no value)\n")
+    assert [line.rsplit("  ", 1)[-1] for line in out.splitlines()[1:5]] == [
+        "error (limit)", "error (guest)", "complete", "skipped (after the failure of a)",
+    ]  # fmt: skip
+    assert out.endswith("== made ==\nmade\n\n== none ==\n(no value, since node 'a' failed)\n")
     code, out, _ = run(payload, "--json")
     value = json.loads(out)
     assert (code, value["status"], value["nodes"]["u"]["status"]) == (4, "error", "skipped")

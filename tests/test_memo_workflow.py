@@ -126,7 +126,7 @@ async def test_a_plugin_that_gets_a_capability_while_its_call_is_written_is_told
     async with inn.open() as host:
         assert host.plugins["seeing"].pure
         run = WorkflowRun(check_workflow(shown("a", plugin="seeing"), host), prompt_id="the-run")
-        real = run._maybe_in_thread
+        real = run.maybe_in_thread
         granted = False
 
         async def slowly(size: int, work: Any) -> Any:
@@ -138,7 +138,7 @@ async def test_a_plugin_that_gets_a_capability_while_its_call_is_written_is_told
                 await host.reload()
             return found
 
-        monkeypatch.setattr(run, "_maybe_in_thread", slowly)
+        monkeypatch.setattr(run, "maybe_in_thread", slowly)
         outcome = await run.execute()
         assert outcome.nodes["a"].outputs() == {"run": "the-run/a"}
 
@@ -148,7 +148,7 @@ async def test_what_a_run_drops_of_its_log_is_still_there_for_the_next(
 ) -> None:
     async with inn.open() as host:
         with monkeypatch.context() as patch:
-            patch.setattr("innkeeper.workflow.engine.run.RUN_LOG", 1)
+            patch.setattr("innkeeper.workflow.engine.budgets.RUN_LOG", 1)
             outcome = await run_workflow(shown("a"), host)
             assert outcome.nodes["a"].usage is not None
             assert outcome.nodes["a"].usage.log == []

@@ -24,12 +24,12 @@ from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.usage import Usage
 from innkeeper.workflow.checking.check import check_workflow
 from innkeeper.workflow.checking.values import javascript_text
+from innkeeper.workflow.engine import budgets, node_call, slots
 from innkeeper.workflow.engine import call as call_module
 from innkeeper.workflow.engine import interface as interface_module
-from innkeeper.workflow.engine import run as run_module
 from innkeeper.workflow.engine.call import read_answer, write_call
-from innkeeper.workflow.engine.events import INTERFACE_OUTPUTS
-from innkeeper.workflow.engine.run import Event, WorkflowRun, run_workflow
+from innkeeper.workflow.engine.events import INTERFACE_OUTPUTS, Event
+from innkeeper.workflow.engine.run import WorkflowRun, run_workflow
 from innkeeper.workflow.engine.turns import AT_ONCE
 from node_fakes import FakeHost, text_host, workflow
 
@@ -258,7 +258,11 @@ async def test_a_failed_node_skips_its_descendants_and_other_branches_go_on() ->
         "bad": "error", "m": "complete", "child": "skipped", "grandchild": "skipped", "mixed": "skipped",
         "good": "complete",
     }  # fmt: skip
-    assert outcome.outputs == {"good": "MADE"}
+    missing = {"type": "error_placeholder", "message": "no value, since node 'bad' failed"}
+    assert outcome.outputs == {"good": "MADE", "none": missing}
+    assert {node.node: (node.reason, node.cause) for node in outcome.nodes.values() if node.status == "skipped"} == {
+        "child": ("failed", "bad"), "grandchild": ("failed", "bad"), "mixed": ("failed", "bad"),
+    }  # fmt: skip
     error = outcome.first_error
     assert error is not None
     assert (error.kind, error.node) == (Kind.GUEST, "bad")
@@ -326,7 +330,7 @@ async def test_independent_nodes_run_at_the_same_time_up_to_the_bound() -> None:
         nonlocal most, now
         now += 1
         most = max(most, now)
-        if now == run_module.PARALLEL:
+        if now == slots.PARALLEL:
             full.set()
         await full.wait()
         await trio.testing.wait_all_tasks_blocked()
@@ -337,7 +341,7 @@ async def test_independent_nodes_run_at_the_same_time_up_to_the_bound() -> None:
     host.add("Meet", meet)
     outcome = await run_workflow(workflow(dict.fromkeys(map(str, range(50)), "Meet")), host)
     assert outcome.status == "complete"
-    assert most == run_module.PARALLEL
+    assert most == slots.PARALLEL
 
 
 async def test_a_node_starts_as_soon_as_its_own_inputs_are_there() -> None:
@@ -506,7 +510,7 @@ async def test_at_most_two_large_values_of_a_run_are_read_at_the_same_time(monke
             now -= 1
         return read_answer(*arguments)
 
-    monkeypatch.setattr(run_module, "read_answer", slow)
+    monkeypatch.setattr(node_call, "read_answer", slow)
     host = one(lambda i, c, r: {"out": "x" * 100_000})
     outcome = await run_workflow(workflow(dict.fromkeys("abcdefgh", "One")), host)
     assert outcome.status == "complete"
@@ -585,7 +589,7 @@ async def test_the_outputs_that_a_run_keeps_are_bounded() -> None:
 @contextmanager
 def bound(value: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module, "RUN_BYTES", value)
+        patch.setattr(budgets, "RUN_BYTES", value)
         yield
 
 
@@ -595,7 +599,7 @@ async def test_the_log_of_all_nodes_of_a_run_together_is_bounded(monkeypatch: py
         error.usage = Usage(log=[("info", "x" * 100)])
         raise error
 
-    monkeypatch.setattr(run_module, "RUN_LOG", 400)
+    monkeypatch.setattr(budgets, "RUN_LOG", 400)
     outcome = await run_workflow(workflow(dict.fromkeys("abcd", "One")), one(talk))
     usages = [node.usage for node in outcome.nodes.values() if node.usage is not None]
     assert sorted((len(usage.log), usage.log_dropped) for usage in usages) == [(0, 100), (0, 100), (1, 0), (1, 0)]

@@ -28,7 +28,8 @@ class RunStreams:
     """Implements `Streams` for runs of this process. What a run has ends with it."""
 
     def __init__(self) -> None:
-        self._runs: WeakKeyDictionary[Run, dict[tuple[str, str, Direction], Channel]] = WeakKeyDictionary()
+        # By node first: a run of ten thousand turns connects and forgets without looking through all it has.
+        self._runs: WeakKeyDictionary[Run, dict[str, dict[tuple[str, Direction], Channel]]] = WeakKeyDictionary()
 
     def connect(self, run: Run, *, writer: Spot | None = None, reader: Spot | None = None) -> Channel:
         """Connects an output slot with an input slot.
@@ -50,34 +51,43 @@ class RunStreams:
             >>> channel.put(b"\\xa5hello"), channel.end()
             (True, None)
         """
-        spots: dict[tuple[str, str, Direction], Channel] = {}
+        spots: list[tuple[str, str, Direction]] = []
         channel = Channel()
         if writer is not None:
-            spots[(*writer, "write")] = channel
+            spots.append((*writer, "write"))
         if reader is not None:
-            spots[(*reader, "read")] = channel
+            spots.append((*reader, "read"))
         known = self._runs.setdefault(run, {})
         for node, slot, direction in spots:
-            if (node, slot, direction) in known:
+            if (slot, direction) in known.get(node, ()):
                 raise UsageError(f"the slot {slot!r} is connected already; one channel is the most", node=node)
-        known.update(spots)
+        for node, slot, direction in spots:
+            known.setdefault(node, {})[slot, direction] = channel
         return channel
 
     def channel(self, run: Run, node: str, slot: str, direction: Direction) -> Channel | None:
         """As `Streams.channel`."""
-        return self._runs.get(run, {}).get((node, slot, direction))
+        return self._runs.get(run, {}).get(node, {}).get((slot, direction))
 
     def release(self, run: Run, node: str) -> None:
         """A node is over: who reads what it wrote comes to an end, and who writes to it learns that nobody reads."""
-        for (owner, _, direction), channel in self._runs.get(run, {}).items():
-            if owner == node:
-                close(channel, direction)
+        for (_, direction), channel in self._runs.get(run, {}).get(node, {}).items():
+            close(channel, direction)
+
+    def forget(self, run: Run, node: str) -> None:
+        """As `release`; and nothing is connected to the node any more."""
+        self.release(run, node)
+        known = self._runs.get(run, {})
+        known.pop(node, None)
+        if not known:
+            self._runs.pop(run, None)
 
     def end(self, run: Run) -> None:
         """A run is over: nobody waits at any of its channels any more."""
-        for channel in self._runs.pop(run, {}).values():
-            channel.end()
-            channel.abandon()
+        for found in self._runs.pop(run, {}).values():
+            for channel in found.values():
+                channel.end()
+                channel.abandon()
 
 
 def close(channel: Channel, direction: Direction) -> None:

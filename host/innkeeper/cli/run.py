@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,13 @@ from innkeeper.cli.settings import Settings, journal_option, json_option, pass_s
 from innkeeper.errors import Kind, UsageError
 
 if TYPE_CHECKING:
+    from innkeeper.bridge.run_streams import RunStreams
     from innkeeper.cli.progress import CompilingLine
     from innkeeper.plugins.runs import RunBase
     from innkeeper.plugins.settings import Keep
     from innkeeper.workflow.checking.graph import Graph
+    from innkeeper.workflow.engine.events import Event
     from innkeeper.workflow.engine.outcome import RunOutcome
-    from innkeeper.workflow.engine.run import Event
     from innkeeper.workflow.formats.payload import WorkflowPayload
 
 _MOST_PROBLEMS = 50
@@ -94,6 +96,7 @@ async def _run(
     from innkeeper.composition.knowledge import project_bases
     from innkeeper.workflow.checking.check import check_workflow
     from innkeeper.workflow.checking.problems import WorkflowError
+    from innkeeper.workflow.host import streams_of
 
     async with open_host(settings.home, watch=False, schedules=False, journal=options.journal) as host:
         said = await say_unused(host.home)
@@ -105,22 +108,20 @@ async def _run(
                 _show_problems([problem for problem in host.problems if problem not in said])
             raise
         bases = await project_bases(host, graph, workflow)
+        execute = partial(_execute, graph, options.memo, bases, streams_of(host))
         if options.events:
-            outcome = await _execute(
-                graph, options.memo, bases, lambda event: write_out(json_bytes(event_object(event)))
-            )
+            outcome = await execute(lambda event: write_out(json_bytes(event_object(event))))
         elif settings.json:
-            outcome = await _execute(graph, options.memo, bases, None)
+            outcome = await execute(None)
             write_out(json_bytes(run_object(outcome)))
         else:
-            with progress(len(graph.nodes), compiling) as receive:
-                outcome = await _execute(graph, options.memo, bases, receive)
+            with progress(graph.nodes, compiling) as receive:
+                outcome = await execute(receive)
             show_logs(outcome)
             show_table(outcome)
             show_outputs(outcome, graph)
-    for node in outcome.nodes.values():
-        if node.error is not None:
-            write_error(f"innkeeper: {node.error}")
+    for node in outcome.failures:
+        write_error(f"innkeeper: {node.error}")
     if outcome.error is not None:
         write_error(f"innkeeper: {outcome.error}")
     if outcome.status == "interrupted":
@@ -130,14 +131,18 @@ async def _run(
 
 
 async def _execute(
-    graph: Graph, memo: bool, bases: Mapping[str, RunBase], on_event: Callable[[Event], None] | None
+    graph: Graph,
+    memo: bool,
+    bases: Mapping[str, RunBase],
+    streams: RunStreams | None,
+    on_event: Callable[[Event], None] | None,
 ) -> RunOutcome:
     """Runs to the end or to the first Ctrl-C, which interrupts the run and leaves time to say what became of it."""
     import trio
 
     from innkeeper.workflow.engine.run import WorkflowRun
 
-    run = WorkflowRun(graph, on_event=on_event, memo=memo, bases=bases)
+    run = WorkflowRun(graph, on_event=on_event, memo=memo, bases=bases, streams=streams)
     failure: list[Exception] = []
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:

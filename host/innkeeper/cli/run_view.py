@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +29,14 @@ if TYPE_CHECKING:
 
     from innkeeper.cli.progress import CompilingLine
     from innkeeper.workflow.checking.graph import Graph
+    from innkeeper.workflow.engine.events import Event
     from innkeeper.workflow.engine.outcome import NodeOutcome, RunOutcome
-    from innkeeper.workflow.engine.run import Event
 
 MOST_CHARACTERS = 20_000
 MOST_LINES = 200
 """What is shown of one output; the rest is counted, and --json has all of it."""
+
+_ENDS = frozenset({"NODE_COMPLETE", "NODE_ERROR", "NODE_SKIPPED", "NODE_BYPASSED"})
 
 _COLUMNS = ("node", "type", "plugin", "time", "CPU", "memory", "host calls", "status")
 
@@ -54,10 +56,13 @@ def as_json(value: Any) -> Any:
 
 def event_object(event: Event) -> dict[str, Any]:
     """An event as `--events` says it."""
-    payload = event["payload"]
-    if "output" not in payload:
-        return event
-    return {"type": event["type"], "payload": {**payload, "output": _outputs_object(payload["output"])}}
+    payload = dict(event["payload"])
+    for key in ("output", "pseudoOutputs"):
+        if key in payload:
+            payload[key] = _outputs_object(payload[key])
+    if "yieldedContent" in payload:
+        payload["yieldedContent"] = as_json(payload["yieldedContent"])
+    return {**event, "payload": payload}
 
 
 def _outputs_object(outputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,25 +78,29 @@ def run_object(outcome: RunOutcome) -> dict[str, Any]:
         "status": outcome.status,
         "error": None if outcome.error is None else error_object(outcome.error),
         "outputs": _outputs_object(outcome.outputs),
-        "nodes": {
-            node.node: {
-                "type": node.type,
-                "plugin": node.plugin,
-                "native": node.native,
-                "status": node.status,
-                "usage": None if node.usage is None else usage_object(node.usage),
-                "log": [] if node.usage is None else log_object(node.usage),
-                "error": None if node.error is None else error_object(node.error),
-            }
-            for node in outcome.nodes.values()
-        },
+        "nodes": {node.node: _node_object(node) for node in outcome.walk()},
         "promptId": outcome.prompt_id,
     }
 
 
+def _node_object(node: NodeOutcome) -> dict[str, Any]:
+    found = {
+        "type": node.type,
+        "plugin": node.plugin,
+        "native": node.native,
+        "status": node.status,
+        "usage": None if node.usage is None else usage_object(node.usage),
+        "log": [] if node.usage is None else log_object(node.usage),
+        "error": None if node.error is None else error_object(node.error),
+    }
+    more: dict[str, Any] = {"handled": node.handled, "reason": node.reason, "cause": node.cause, "chunks": node.chunks}
+    more |= {"turns": node.turns, "tries": node.tries if node.tries > 1 else 0}
+    return found | {key: value for key, value in more.items() if value}
+
+
 def show_logs(outcome: RunOutcome) -> None:
     """What the guests logged, on standard error, with the node that it came from."""
-    for node in outcome.nodes.values():
+    for node in outcome.walk():
         if node.usage is not None:
             for level, text in node.usage.log:
                 write_error(f"[{level}{', native' if node.native else ''}] {node.node}: {text}")
@@ -100,15 +109,16 @@ def show_logs(outcome: RunOutcome) -> None:
 
 
 def show_table(outcome: RunOutcome) -> None:
-    """One row per node, in graph order, and a line with the sum."""
-    write_table(_COLUMNS, [_row(node) for node in outcome.nodes.values()])
+    """One row per node, in graph order, those of a loop's last turn behind it, and a line per stream."""
+    write_table(_COLUMNS, [_row(node) for node in outcome.walk()])
+    for node in outcome.walk():
+        for slot, count in node.chunks.items():
+            write_out(f"{printable(node.node, 200)}: {count:,} chunks of {printable(slot, 100)}\n".encode())
 
 
 def _row(node: NodeOutcome) -> tuple[str, ...]:
     usage = node.usage
-    status = node.status if node.error is None else f"{node.status} ({node.error.kind.value})"
-    if usage is not None and usage.remembered:
-        status = f"{status} (remembered)"
+    status = f"{node.status}{_why(node)}"
     plugin = f"{node.plugin} (native)" if node.native else node.plugin or "-"
     if usage is None:
         return (node.node, node.type, plugin, "-", "-", "-", "-", status)
@@ -124,18 +134,39 @@ def _row(node: NodeOutcome) -> tuple[str, ...]:
     )
 
 
+def _why(node: NodeOutcome) -> str:
+    notes = []
+    if node.error is not None:
+        notes.append(f"{node.error.kind.value}, handled" if node.handled else node.error.kind.value)
+    if node.reason == "bypassed":
+        notes.append("bypassed")
+    elif node.reason is not None:
+        what = "after the failure of" if node.reason == "failed" else "not taken by"
+        notes.append(f"{what} {printable(str(node.cause), 60)}")
+    if node.tries > 1:
+        notes.append(f"{node.tries} tries")
+    if node.turns:
+        notes.append("1 turn" if node.turns == 1 else f"{node.turns:,} turns")
+    if node.usage is not None and node.usage.remembered:
+        notes.append("remembered")
+    return "".join(f" ({note})" for note in notes)
+
+
 def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.1f} ms" if seconds < 10 else f"{seconds:.1f} s"
 
 
 def show_outputs(outcome: RunOutcome, graph: Graph) -> None:
     """The workflow's outputs, each under its name, bounded in length."""
-    for key in graph.interface_outputs:
-        if key in outcome.outputs:
-            title = printable(key, 200)
-            body = bounded(rendered(outcome.outputs[key]))
+    for key in {**graph.interface_outputs, **graph.interface_streams}:
+        title = printable(key, 200)
+        value = outcome.outputs.get(key)
+        if key not in outcome.outputs:
+            body = "(no value)"
+        elif outcome.placed.get(key) is not None:
+            body = f"({bounded(outcome.placed[key])})"
         else:
-            title, body = printable(key, 200), "(no value)"
+            body = bounded(rendered(value))
         write_out(f"\n== {title} ==\n{body}\n".encode())
 
 
@@ -180,11 +211,11 @@ def bounded(text: str) -> str:
 
 
 @contextmanager
-def progress(nodes: int, compiling: CompilingLine) -> Iterator[Callable[[Event], None]]:
+def progress(nodes: Collection[str], compiling: CompilingLine) -> Iterator[Callable[[Event], None]]:
     """Gives a receiver of events that shows how far a run is, on standard error, if that is a terminal.
 
     Args:
-        nodes: how many the run has.
+        nodes: ids of those of the run's graph.
         compiling: what keeps them waiting, which is then shown in their place.
     """
     if not is_terminal(sys.stderr):
@@ -200,8 +231,9 @@ def progress(nodes: int, compiling: CompilingLine) -> Iterator[Callable[[Event],
 
     columns = (MofNCompleteColumn(), BarColumn(), Doing())
     running: dict[str, None] = {}
+    outer = frozenset(nodes)
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=nodes)
+        task = bar.add_task("", total=len(outer))
 
         def receive(event: Event) -> None:
             node = event["payload"].get("nodeId")
@@ -209,9 +241,11 @@ def progress(nodes: int, compiling: CompilingLine) -> Iterator[Callable[[Event],
                 return
             if event["type"] == "NODE_EXECUTING":
                 running[node] = None
-            else:
+            elif event["type"] in _ENDS:
                 running.pop(node, None)
-                bar.advance(task)
+                # Turns of loops have nodes that nobody has counted.
+                if node in outer:
+                    bar.advance(task)
             bar.update(task, description=printable(", ".join(list(running)[:4]), 60))
 
         yield receive

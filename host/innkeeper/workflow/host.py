@@ -12,6 +12,7 @@ from innkeeper.sandbox.limits import Limits
 from innkeeper.sandbox.usage import Result
 
 if TYPE_CHECKING:
+    from innkeeper.bridge.run_streams import RunStreams
     from innkeeper.plugins.native.hooks import Hooks
 
 
@@ -78,7 +79,8 @@ class MemoPlugin(Protocol):
 
 def is_pure(plugin: NodePlugin) -> TypeGuard[MemoPlugin]:
     """Whether equal calls of a plugin, as it is now, have equal results (bool)."""
-    return isinstance(plugin, MemoPlugin) and plugin.pure
+    # Asked for each call: looking at what a protocol demands takes as long as a small guest.
+    return bool(getattr(plugin, "pure", False))
 
 
 @runtime_checkable
@@ -89,6 +91,24 @@ class Hooked(Protocol):
     def hooks(self) -> Hooks | None:
         """Them, or None."""
         ...
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """What has the channels through which guests read and write streams: a host, or its services."""
+
+    @property
+    def streams(self) -> RunStreams:
+        """Them."""
+        ...
+
+
+def streams_of(host: object) -> RunStreams | None:
+    """Where the guests of a host find their channels (RunStreams), or None where it was opened without services."""
+    if isinstance(host, Streaming):
+        return host.streams
+    services = getattr(host, "services", None)
+    return services.streams if isinstance(services, Streaming) else None
 
 
 def is_native(plugin: NodePlugin | None) -> bool:

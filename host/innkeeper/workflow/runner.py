@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING, Final
 import msgpack
 import trio
 
-from innkeeper.bridge.codec import encode
 from innkeeper.bridge.runner import Failure, Job, ProblemsError, Report
 from innkeeper.errors import Kind, UsageError
 from innkeeper.plugins.nodes import NodeDefinition
 from innkeeper.plugins.tables import nearest, shown
 from innkeeper.workflow.checking.check import check_workflow
-from innkeeper.workflow.checking.graph import Graph, Source
+from innkeeper.workflow.checking.graph import Graph
 from innkeeper.workflow.checking.problems import WorkflowError
-from innkeeper.workflow.checking.values import from_json
 from innkeeper.workflow.engine.outcome import RunOutcome
 from innkeeper.workflow.engine.run import WorkflowRun
 from innkeeper.workflow.formats.payload import WorkflowPayload, payload_of
-from innkeeper.workflow.host import Hooked, NodeHost, NodePlugin, is_native
+from innkeeper.workflow.host import Hooked, NodeHost, NodePlugin, is_native, streams_of
 
 if TYPE_CHECKING:
     from innkeeper.plugins.native.hooks import Hooks
@@ -49,8 +47,8 @@ class WorkflowRunner:
     async def run(self, job: Job, id: str, most_outputs: int) -> Report:
         """As `Runner.run`."""
         graph = await self._checked(job)
-        outcome = await WorkflowRun(graph, prompt_id=id).execute()
-        return _report(graph, outcome, most_outputs)
+        outcome = await WorkflowRun(graph, prompt_id=id, streams=streams_of(self._host)).execute()
+        return _report(outcome, most_outputs)
 
     async def _checked(self, job: Job) -> Graph:
         return await trio.to_thread.run_sync(self._graph, job, limiter=self._checking)
@@ -87,16 +85,9 @@ def _problems(lines: list[str]) -> ProblemsError:
     return ProblemsError(said, len(lines))
 
 
-def _report(graph: Graph, outcome: RunOutcome, most: int) -> Report:
+def _report(outcome: RunOutcome, most: int) -> Report:
     """What became of a run. The outputs' bytes pass as they are: nothing large is built."""
-    found: dict[str, bytes] = {}
-    for key, source in graph.interface_outputs.items():
-        if isinstance(source, Source):
-            value = outcome.nodes[source.node].encoded.get(source.slot)
-        else:
-            value = encode(from_json(source.value, source.data_flow_type), "msgpack")
-        if value is not None:
-            found[key] = value
+    found = dict(outcome.encoded)
     packer = msgpack.Packer()
     size = sum(len(key.encode()) + len(value) for key, value in found.items())
     error = outcome.first_error

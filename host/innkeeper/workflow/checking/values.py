@@ -138,6 +138,25 @@ def as_text_if_scalar(data: bytes) -> bytes:
     return data
 
 
+def as_float_if_integer(data: bytes) -> bytes:
+    """An integer (msgpack) as the float (msgpack) that is nearest; other values unchanged. This is what an input of
+    type FLOAT gets through an edge."""
+    first = data[0]
+    if first < 0x80 or first >= 0xE0 or 0xCC <= first <= 0xD3:
+        number: bytes = msgpack.packb(float(msgpack.unpackb(data)))
+        return number
+    return data
+
+
+def converted(data: bytes, data_flow_type: str) -> bytes:
+    """What a slot of a type gets through an edge (bytes), where `data` (msgpack) comes along it."""
+    if data_flow_type == "STRING":
+        return as_text_if_scalar(data)
+    if data_flow_type == "FLOAT":
+        return as_float_if_integer(data)
+    return data
+
+
 def javascript_text(value: bool | int | float) -> str:
     """A number or boolean as JavaScript's String() writes it (str): 1.0 is "1", 1e21 is "1e+21"."""
     if isinstance(value, bool):

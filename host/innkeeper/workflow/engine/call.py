@@ -131,7 +131,7 @@ def read_answer(codec: NodeCodec, data: bytes, slots: Mapping[str, Slot]) -> dic
             raise GuestError(
                 f"answered with an output {shown!r} that the node does not have; {known(list(slots), key)}"
             )
-        wrong = misfit(_sketch(value), slots[key])
+        wrong = misfit(sketch(value), slots[key])
         if wrong is not None:
             raise GuestError(f"output {key!r}: {wrong}")
     return outputs
@@ -179,7 +179,7 @@ def _is_container(byte: int) -> bool:
     return is_map(byte) or byte >> 4 == 0x9 or byte in (0xDC, 0xDD)
 
 
-def _sketch(value: bytes) -> Any:
+def sketch(value: bytes) -> Any:
     """Something of the same kind as a msgpack value, without building it: scalars as they are, the rest empty."""
     first = value[0]
     if 0xA0 <= first <= 0xBF or 0xD9 <= first <= 0xDB:

@@ -67,11 +67,23 @@ class EventSink(Protocol):
         ...
 
 
-def wire_event(event: RunEvent, prompt_id: str) -> dict[str, Any]:
-    """An event as clients get it: {"type": ..., "seq": ..., "payload": {"promptId": ..., ...}}, built anew."""
+Event = dict[str, Any]
+"""An event as clients get it: {"type": ..., "seq": ..., "payload": {"promptId": ..., ...}}."""
+
+
+def wire_event(event: RunEvent, prompt_id: str, built: Mapping[str, Any] | None = None) -> Event:
+    """An event as clients get it, built anew.
+
+    Args:
+        event: the event.
+        prompt_id: the run's id.
+        built: its values as plain data, if somebody has built them already.
+    """
     payload: dict[str, Any] = {"promptId": prompt_id, **event.fields}
     if event.kind in _VALUES:
-        payload[_VALUES[event.kind]] = {key: plain(value) for key, value in event.values.items()}
+        if built is None:
+            built = {key: plain(value) for key, value in event.values.items()}
+        payload[_VALUES[event.kind]] = built
     if event.chunk is not None:
         payload["yieldedContent"] = msgpack.unpackb(event.chunk)
     return {"type": event.kind, "seq": event.seq, "payload": payload}

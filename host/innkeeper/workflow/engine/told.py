@@ -26,6 +26,11 @@ class Told:
         self._hooks = hooks
         self._run = run
 
+    @property
+    def listening(self) -> bool:
+        """Whether anybody wants to know anything (bool)."""
+        return self._hooks is not None
+
     async def run_started(self, graph: Graph) -> None:
         """The run begins."""
         if self._hooks is not None:

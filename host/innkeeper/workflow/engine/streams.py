@@ -1,0 +1,227 @@
+"""Nodes that streams connect: they run together, each consumer reads at its own end, and ends follow their causes.
+
+Guarantees: a chunk goes to every consumer that still reads, in order, before the next one does, so the slowest sets
+the pace and no list grows; a consumer's end, good or bad, counts only once those that it reads from have ended well,
+so what becomes of a run does not depend on who is faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import trio
+
+from innkeeper.bridge.channel import ITEMS, SIZE, Channel
+from innkeeper.errors import GuestError
+from innkeeper.workflow.checking.graph import GraphNode, Source
+from innkeeper.workflow.engine import chunks
+from innkeeper.workflow.engine.events import INTERFACE_YIELD, YIELD
+from innkeeper.workflow.engine.inlets import HeldInlet, Inlet
+from innkeeper.workflow.engine.inputs import Skip, skipped
+
+if TYPE_CHECKING:
+    from innkeeper.workflow.engine.frame import Frame
+
+AnyInlet = Inlet | HeldInlet
+
+
+class Flows:
+    """The streams of one frame.
+
+    Args:
+        frame: it.
+    """
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._held: dict[tuple[str, str], HeldInlet] = {}
+        # Of nodes that run: what cancels them, and what says that they have ended.
+        self.scopes: dict[str, trio.CancelScope] = {}
+        self.over: dict[str, trio.Event] = {}
+
+    def held(self, consumer: str, key: str, slot: str) -> HeldInlet:
+        """The end of a late consumer, whoever of the two comes first."""
+        found = self._held.get((consumer, key))
+        if found is None:
+            found = self._held[consumer, key] = HeldInlet(slot, self._frame.run.budgets)
+        return found
+
+    def forget(self, node: GraphNode) -> None:
+        """A node has ended or will not begin: nothing is held for it any more."""
+        for key, source in node.streams.items():
+            # One that was not asked for yet is made, so that the producer learns that nobody will read.
+            if (node.id, key) in self._frame.plan.graph.late:
+                self.held(node.id, key, source.slot).drop()
+
+    async def run(self, nodes: tuple[GraphNode, ...]) -> None:
+        """Runs nodes that begin together to their ends."""
+        begun: list[tuple[GraphNode, dict[str, Channel]]] = []
+        inlets: dict[tuple[str, str], Inlet] = {}
+        for node in nodes:
+            if not self._frame.starts(node):
+                self._frame.settle(node)
+                continue
+            self.over[node.id] = trio.Event()
+            begun.append((node, self._connect(node, inlets)))
+        async with trio.open_nursery() as nursery:
+            for node, channels in begun:
+                outlets = [_Outlet(self, node, key, channel, inlets) for key, channel in channels.items()]
+                nursery.start_soon(self._node, node, outlets)
+
+    def _connect(self, node: GraphNode, inlets: dict[tuple[str, str], Inlet]) -> dict[str, Channel]:
+        run = self._frame.run
+        id = self._frame.prefix + node.id
+        for key, slot in node.inputs.items():
+            if not slot.is_stream:
+                continue
+            channel = run.streams.connect(run.run, reader=(id, key))
+            if key not in node.streams:
+                channel.end()
+            elif (node.id, key) in self._frame.plan.graph.late:
+                self.held(node.id, key, node.streams[key].slot).begin(channel)
+            else:
+                inlets[node.id, key] = Inlet(channel)
+        outputs = [key for key, slot in node.outputs.items() if slot.is_stream]
+        return {key: run.streams.connect(run.run, writer=(id, key)) for key in outputs}
+
+    async def _node(self, node: GraphNode, outlets: list[_Outlet]) -> None:
+        frame = self._frame
+        result: dict[str, bytes] | Exception
+        try:
+            result = await frame.called(node, lambda: self._flow(node, outlets))
+        except Exception as error:
+            result = error
+        for source in node.streams.values():
+            before = self.over.get(source.node)
+            if before is not None:
+                await before.wait()
+        skip = skipped(node, frame.outcomes)
+        frame.run.streams.forget(frame.run.run, frame.prefix + node.id)
+        self.forget(node)
+        for outlet in outlets:
+            outlet.close(skip, result)
+        if skip is not None:
+            frame.skip(node, skip)
+        elif isinstance(result, Exception):
+            frame.fail(node, result)
+        else:
+            await frame.keep(node, result)
+        outcome = frame.outcomes[node.id]
+        for outlet in outlets:
+            if outcome.failed or outcome.untook(outlet.source.slot):
+                outlet.cancel_consumers()
+        self.scopes.pop(node.id, None)
+        self.over[node.id].set()
+        frame.settle(node)
+
+    async def _flow(self, node: GraphNode, outlets: list[_Outlet]) -> dict[str, bytes]:
+        frame = self._frame
+        failure: Exception | None = None
+        encoded: dict[str, bytes] = {}
+        with trio.CancelScope() as scope:
+            self.scopes[node.id] = scope
+            if skipped(node, frame.outcomes) is not None:
+                scope.cancel()
+            async with trio.open_nursery() as nursery:
+
+                def failed(error: Exception) -> None:
+                    nonlocal failure
+                    failure = failure or error
+                    nursery.cancel_scope.cancel()
+
+                for outlet in outlets:
+                    nursery.start_soon(outlet.pump, failed)
+                for key, source in node.streams.items():
+                    if (node.id, key) in frame.plan.graph.late:
+                        nursery.start_soon(self.held(node.id, key, source.slot).feed)
+                try:
+                    encoded = await frame.call(node)
+                except Exception as error:
+                    failed(error)
+                else:
+                    # Its readers come to an end as soon as they have read the rest, and its writers are not kept.
+                    frame.run.streams.release(frame.run.run, frame.prefix + node.id)
+        if failure is not None:
+            raise failure
+        return encoded
+
+
+class _Outlet:
+    """One stream output of a node that runs: what it writes goes to every consumer, and out as events."""
+
+    def __init__(
+        self, flows: Flows, node: GraphNode, key: str, channel: Channel, inlets: dict[tuple[str, str], Inlet]
+    ) -> None:
+        self.source = Source(node.id, key)
+        self._flows = flows
+        self._frame = frame = flows._frame
+        self._channel = channel
+        self._closed = False
+        self._counts = frame.outcomes[node.id].chunks
+        self._counts[key] = 0
+        self._consumers = frame.plan.consumers.get(self.source, [])
+        self._inlets: list[AnyInlet] = []
+        for each in self._consumers:
+            if each.late:
+                self._inlets.append(flows.held(each.node, each.key, key))
+            elif (each.node, each.key) in inlets:
+                self._inlets.append(inlets[each.node, each.key])
+        self._events = [(YIELD, {"sourceNodeId": frame.prefix + node.id, "slot": key, "isLastChunk": False})]
+        self._events += [
+            (INTERFACE_YIELD, {**frame.interface_yield(each), "isLastChunk": False})
+            for each in frame.plan.interface.get(self.source, ())
+        ]
+
+    async def pump(self, failed: Callable[[Exception], None]) -> None:
+        """Passes on what the guest writes, until it ends."""
+        try:
+            await self._pump()
+        except Exception as error:
+            failed(error)
+
+    async def _pump(self) -> None:
+        channel, inlets, run = self._channel, self._inlets, self._frame.run
+        slot = self.source.slot
+        while True:
+            items = channel.take(ITEMS, SIZE)
+            if not items:
+                if channel.ended:
+                    break
+                await channel.changed()
+                continue
+            for item in items:
+                type = chunks.typed(item)
+                if type == chunks.ERROR_CHUNK:
+                    raise GuestError(chunks.said(item))
+                self._counts[slot] += 1
+                if run.listening:
+                    await run.room()
+                    payload = chunks.payload_of(item, type)
+                    for kind, fields in self._events:
+                        run.emit(kind, fields, chunk=payload)
+                for inlet in inlets:
+                    await inlet.put(item)
+        for inlet in inlets:
+            inlet.end()
+        self._last(chunks.LAST)
+
+    def close(self, skip: Skip | None, result: object) -> None:
+        """The node has ended: who listens to the stream learns it, if it did not end before."""
+        if skip is not None:
+            self._last(chunks.last_of_failed("a node that it needs did not succeed"))
+        elif isinstance(result, Exception):
+            self._last(chunks.last_of_failed(self._frame.message(result)))
+
+    def _last(self, payload: bytes) -> None:
+        if not self._closed:
+            self._closed = True
+            for kind, fields in self._events:
+                self._frame.run.emit(kind, {**fields, "isLastChunk": True}, chunk=payload)
+
+    def cancel_consumers(self) -> None:
+        """What flowed is not to be used."""
+        for each in self._consumers:
+            scope = self._flows.scopes.get(each.node)
+            if scope is not None:
+                scope.cancel()
