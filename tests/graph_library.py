@@ -69,12 +69,12 @@ def derived(what: str, kinds: Mapping[str, str], config: Config) -> dict[str, An
     return {key: None if key in config.get("null", ()) else value for key, value in found.items()}
 
 
-def worker(outputs: Mapping[str, str]) -> Function:
-    """A function whose outputs all follow from all that it gets."""
+def worker(outputs: Callable[[Config], Mapping[str, str]]) -> Function:
+    """A function whose outputs all follow from all that it gets; they are those of its mode."""
 
     def last(inputs: Inputs, config: Config, seen: Mapping[str, list[Any]]) -> dict[str, Any]:
         fail(config)
-        return derived(digest(inputs, config.get("salt", 0), seen), outputs, config)
+        return derived(digest(inputs, config.get("salt", 0), seen), outputs(config), config)
 
     return Function(last)
 
@@ -225,9 +225,10 @@ class GraphLibrary:
     def _work(
         self, name: str, inputs: dict[str, Any], outputs: dict[str, Any], codec: str = "msgpack", **more: Any
     ) -> None:
-        kinds = {key: slot if isinstance(slot, str) else slot["dataFlowType"] for key, slot in outputs.items()}
-        if "modes" in more:
-            kinds = {"text": "STRING", "real": "FLOAT", "list": "ARRAY"}
+        def kinds(config: Config) -> dict[str, str]:
+            found = self.definitions[f"t:{name}"].slots(config)[1]
+            return {key: slot.data_flow_type for key, slot in found.items()}
+
         self._add(name, inputs, outputs, worker(kinds), codec, **more)
 
     def _add(

@@ -62,10 +62,9 @@ class Builder:
             legacy = {"dataFlowType": "STREAM"}
             self.writer.inputs["stream"] = self.draw(st.sampled_from([legacy, {**legacy, "isStream": True}]))
         if self.writer.inputs:
-            for name in ("in", "in again")[: 1 + self.chance(15)]:
-                self.writer.add(name, "core:GroupInput", {})
-                for key, given in self.writer.inputs.items():
-                    self.writer.places.append(Place(name, key, OutputDefinition.model_validate(given), sure=False))
+            self.writer.add("in", "core:GroupInput", {})
+            for key, given in self.writer.inputs.items():
+                self.writer.places.append(Place("in", key, OutputDefinition.model_validate(given), sure=False))
             self.used += 1 if self.kind != "group" else 0
 
     def _step(self) -> None:
@@ -176,7 +175,7 @@ class Builder:
         breaks = self.mood.failures and (self.mood.streams or name == "Gather")
         if breaks and self.chance(15):
             config["broken"] = "at the end"
-        if breaks and name == "Source" and self.chance(10):
+        elif breaks and name == "Source" and self.chance(10):
             config["chunks"].append({"type": "error_chunk", "content": "the source is dry"})
         if breaks and self.chance(15):
             config["innkeeper"] = {"errorOutput": True}
@@ -247,7 +246,9 @@ class Builder:
                 recent = found[-6:] if self.chance(60) else found
                 chosen = [self.draw(st.sampled_from(recent)) for _ in range(edges)]
                 self.writer.connect_all(chosen, node, key, slot.multi, self.draw(st.integers(0, 5)))
-                if self.chance(85):
+                # Behind the slots of groups there may be nothing.
+                direct = not any(each.node.startswith(("in", "Group")) for each in chosen)
+                if self.chance(85) and (direct or not slot.required):
                     continue
             if not slot.is_stream and key != "error" and (slot.required or self.chance(30)):
                 value = self.draw(preset(slot.data_flow_type))

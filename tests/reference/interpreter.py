@@ -201,9 +201,9 @@ class Frame:
         if node.type in LOOPS:
             try:
                 loop = for_each if node.type == FOR_EACH else while_true
-                return self._done(node, outputs, loop(self, level, node, values), {}, None, 1)
+                return self._done(node, outputs, loop(self, level, node, values), {}, None, 0)
             except BrokenError as error:
-                return self._failed(node, id, outputs, error, {}, 1)
+                return self._failed(node, id, outputs, error, {}, 0)
         return self._call(node, id, outputs, values, streams)
 
     def _call(

@@ -33,6 +33,8 @@ def default(slot: InputDefinition) -> Any:
     """What an input has that nobody gave anything, and that is not required."""
     if slot.is_stream:
         return None
+    if slot.multi:
+        return slot.config.get("default", [])
     if slot.config.get("default") is not None:
         return slot.config["default"]
     suggestions = slot.config.get("suggestions")
@@ -45,7 +47,9 @@ def from_json(value: Any, data_flow_type: str) -> Any:
     """A preset or a default as the value that it stands for: bytes are written as base64 text."""
     if data_flow_type == "BINARY":
         return [base64.b64decode(each) for each in value] if isinstance(value, list) else base64.b64decode(value)
-    return as_input(value, data_flow_type) if data_flow_type == "FLOAT" else value
+    if data_flow_type == "FLOAT":
+        return [as_input(each, "FLOAT") for each in value] if isinstance(value, list) else as_input(value, "FLOAT")
+    return value
 
 
 def as_input(value: Any, data_flow_type: str) -> Any:

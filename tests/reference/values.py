@@ -56,6 +56,9 @@ def bypassed(level: Level, node: Node, found: dict[str, list[Result]]) -> Report
             value = brought(slot, found[key])
             preset = node.presets.get(key, slot.config.get("default"))
             value = preset_value(slot, preset) if value is None else value
+            # One output has one value: of several, the first.
+            if slot.multi and value is not None:
+                value = next(iter(value), None)
             if value is not None:
                 values[key] = value
     behavior = level.bypass_behavior(node)
@@ -68,12 +71,13 @@ def bypassed(level: Level, node: Node, found: dict[str, list[Result]]) -> Report
         elif behavior == "mute":
             results[key] = Nothing()
         elif isinstance(behavior, BypassBehavior):
-            value = values.get(behavior.pass_through.get(key, ""))
+            value = as_input(values.get(behavior.pass_through.get(key, "")), out.data_flow_type)
             value = behavior.defaults.get(key) if value is None else value
             results[key] = given(empty(out.data_flow_type) if value is None else value)
         else:
             match = next((each for each in free if compatible(inputs[each], out)), None)
             if match is not None:
                 free.remove(match)
-            results[key] = given(empty(out.data_flow_type) if match is None else values[match])
+            kind = out.data_flow_type
+            results[key] = given(empty(kind) if match is None else as_input(values[match], kind))
     return Report("skipped", "bypassed", results)

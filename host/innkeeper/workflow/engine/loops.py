@@ -5,7 +5,6 @@ What a turn had is given back when a later one has ended, so that ten thousand t
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -180,8 +179,11 @@ class _Loop:
 
 def _named(error: InnkeeperError, turn: int, node: str) -> InnkeeperError:
     """The error of a node of a turn, as that of its loop."""
-    named = copy.copy(error)
-    named.message = f"turn {turn}, node {node!r}: {error.message}"
+    message = f"turn {turn}, node {node!r}: {error.message}"
+    # Not `copy`, which calls the class with the message alone: some errors have to be told more.
+    named = type(error).__new__(type(error), message)
+    named.__dict__.update(error.__dict__)
+    named.message = message
     named.node = None
     # What the call cost is the inner node's.
     named.usage = None
