@@ -169,8 +169,9 @@ class _Making:
                     self._problems.add(text, node.id, f"input {key!r}", once=True)
             if found:
                 sources[key] = list(found)
+        # Nodes that call no plugin read no stream, but wait for its end and go the way of whoever writes it.
         streams = {}
-        for key in node.streams if node.role == "plugin" else ():
+        for key in node.streams:
             for origin in self._origins.of_input(instance, node.id, key)[:1]:
                 if isinstance(origin, Source):
                     streams[key] = origin
