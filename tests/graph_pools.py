@@ -46,7 +46,7 @@ def preset(kind: str) -> st.SearchStrategy[Any]:
 
 @dataclass
 class Mood:
-    """What may go wrong in a graph. Where a stream may break, nobody leaves early: which is first would be chance.
+    """What may go wrong in a graph.
 
     Attributes:
         failures: whether nodes may fail.

@@ -261,7 +261,6 @@ class Builder:
 def workflows(draw: st.DrawFn, most: int = MOST_NODES) -> dict[str, Any]:
     """An execution payload that brings the workflows that it refers to, in both forms."""
     mood = Mood(draw(st.booleans()), draw(st.booleans()), draw(st.booleans()), draw(st.booleans()))
-    mood.leaving = mood.leaving and not mood.streams
     bodies: dict[str, Body] = {}
     for index in range(draw(st.integers(0, 5))):
         kind = draw(st.sampled_from(["group", "group", "group", "each", "while"]))

@@ -129,7 +129,8 @@ class Frame:
         if not origins:
             return Nothing()
         if self.level.workflow.outputs[key].is_stream:
-            return self._stream(origins[0])
+            # Outside, nobody is told of a stream in which nothing can flow.
+            return Nothing() if self.level.stream(origins[0]) is None else self._stream(origins[0])
         return self._result(origins[0])
 
     def report(self, level: Level, node: Node) -> Report:
