@@ -24,7 +24,7 @@ from innkeeper.workflow.engine.bypassing import pseudo_outputs
 from innkeeper.workflow.engine.call import InputValues
 from innkeeper.workflow.engine.control import branched, merged
 from innkeeper.workflow.engine.events import BYPASSED, COMPLETE, ERROR, EXECUTING, RETRY, SKIPPED
-from innkeeper.workflow.engine.inputs import Skip, are_heavy, gathered, is_heavy, skipped
+from innkeeper.workflow.engine.inputs import Skip, are_heavy, gathered, skipped
 from innkeeper.workflow.engine.loops import run_loop
 from innkeeper.workflow.engine.node_call import call_node
 from innkeeper.workflow.engine.outcome import NodeOutcome
@@ -165,8 +165,7 @@ class Frame:
                     await self._node(node)
                     self._coming += 1
                     self.settle(node)
-                # Guests that end at once would keep everybody else waiting.
-                await trio.lowlevel.checkpoint()
+                await run.pace.breathe()
                 if run.slots.contended:
                     self._coming -= 1
                     return
@@ -272,14 +271,13 @@ class Frame:
         return encoded
 
     async def _written(self, node: GraphNode, work: Callable[[GraphNode, Mapping[str, NodeOutcome]], T]) -> T:
-        size = _LARGE if is_heavy(node) else 0
-        return await self.run.maybe_in_thread(size, lambda: work(node, self.outcomes))
+        if node.id not in self.plan.heavy:
+            return work(node, self.outcomes)
+        return await self.run.maybe_in_thread(_LARGE, lambda: work(node, self.outcomes))
 
     async def inputs(self, node: GraphNode) -> InputValues:
         """As `gathered`, in a thread where that takes long."""
-        if node.presets or node.sources:
-            return await self._written(node, gathered)
-        return gathered(node, self.outcomes)
+        return await self._written(node, gathered)
 
     async def _interface_values(self, node: GraphNode) -> dict[str, bytes]:
         given = self._interface or {}
