@@ -33,6 +33,7 @@ from innkeeper.workflow.engine.run import WorkflowRun
 from innkeeper.workflow.engine.slots import HostSlots
 from innkeeper.workflow.formats.payload import ExecutionNode
 from innkeeper.workflow.formats.policy import NodePolicy
+from innkeeper.workflow.host import NodeHost
 from node_fakes import FakeHost, slots
 
 _TYPES: dict[Role, str] = {
@@ -48,7 +49,7 @@ _TYPES: dict[Role, str] = {
 class Builder:
     """Makes a graph of nodes that are added one after another. A slot is written "NODE.KEY"."""
 
-    def __init__(self, host: FakeHost) -> None:
+    def __init__(self, host: NodeHost) -> None:
         self.host = host
         self.nodes: dict[str, GraphNode] = {}
         self.late: set[tuple[str, str]] = set()
@@ -58,8 +59,8 @@ class Builder:
         self.interface: dict[str, InputDefinition] = {}
 
     def add(self, id: str, type: str, presets: Mapping[str, Any] | None = None, **policy: Any) -> Builder:
-        """A node of a plugin, "t:TYPE" of the host."""
-        plugin, definition = self.host.node(f"t:{type}")
+        """A node of a plugin, by its full type or by the TYPE of "t:TYPE"."""
+        plugin, definition = self.host.node(type if ":" in type else f"t:{type}")
         inputs, outputs = definition.slots({})
         node = self._node(id, definition.full_type, "plugin", inputs, outputs, presets, policy)
         node.definition, node.plugin, node.manifest = definition, plugin, plugin.manifest
