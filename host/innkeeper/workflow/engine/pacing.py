@@ -8,6 +8,7 @@ pass of trio's loop the first goes on for `SPAN`, and each further one takes one
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -19,24 +20,29 @@ _pace: trio.lowlevel.RunVar[Pace] = trio.lowlevel.RunVar("innkeeper_pace_of_node
 
 
 class Pace:
-    """When to give way, for all lanes of a trio run."""
+    """When to give way, for all lanes of a trio run.
 
-    __slots__ = ("_began", "_pass")
+    Args:
+        clock: seconds.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_began", "_clock", "_pass")
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
         # Lanes that give way in one pass go on in the next: the first of these begins it.
         self._pass = 0
         self._began = 0.0
 
     async def breathe(self) -> None:
         """Gives way, if it is time."""
-        if time.perf_counter() - self._began < SPAN:
+        if self._clock() - self._began < SPAN:
             return
         following = self._pass + 1
         await trio.lowlevel.checkpoint()
         if self._pass < following:
             self._pass = following
-            self._began = time.perf_counter()
+            self._began = self._clock()
 
 
 def pace() -> Pace:
