@@ -179,11 +179,10 @@ class _Loop:
 
 def _named(error: InnkeeperError, turn: int, node: str) -> InnkeeperError:
     """The error of a node of a turn, as that of its loop."""
-    message = f"turn {turn}, node {node!r}: {error.message}"
-    # Not `copy`, which calls the class with the message alone: some errors have to be told more.
-    named = type(error).__new__(type(error), message)
+    # Not copy.copy: some kinds cannot be made of their message alone.
+    named = error.__class__.__new__(error.__class__)
     named.__dict__.update(error.__dict__)
-    named.message = message
+    named.message = f"turn {turn}, node {node!r}: {error.message}"
     named.node = None
     # What the call cost is the inner node's.
     named.usage = None
