@@ -69,8 +69,8 @@ def _takes_anything(slot: Slot) -> bool:
 
 
 def from_json(value: Any, data_flow_type: str) -> Any:
-    """A value that came out of JSON for a slot: base64 text for a BINARY slot becomes bytes, an integer for a FLOAT slot
-    the float, since JavaScript writes 4.0 as 4; the rest stays."""
+    """A value that came out of JSON for a slot: base64 text for a BINARY slot becomes bytes, an integer for a FLOAT
+    slot the float, since JavaScript writes 4.0 as 4; the rest stays."""
     if data_flow_type == "BINARY" and isinstance(value, str):
         data = _from_base64(value)
         return value if data is None else data
