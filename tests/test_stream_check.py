@@ -63,7 +63,8 @@ def test_a_stream_passes_a_bypassed_node() -> None:
         {"a": "Source", "b": {"type": "Relay", "bypassed": True}, "c": "Sink"}, ["a.s -> b.s", "b.s -> c.s"]
     )
     assert graph.nodes["c"].streams == {"s": Source("a", "s")}
-    assert graph.nodes["b"].streams == {}
+    # It reads none of it, but is skipped where the source is.
+    assert graph.nodes["b"].streams == {"s": Source("a", "s")}
     assert graph.stream_groups == (("a", "c"),)
 
 
@@ -145,7 +146,7 @@ def test_streams_may_not_run_in_a_circle() -> None:
     ]
     bypassed = {node: {"type": "Relay", "bypassed": True} for node in "ab"}
     lines = problems(workflow({**bypassed, "c": "Relay"}, [*edges, "a.s -> c.s"]), stream_host())
-    assert lines == ["the nodes form a cycle: 'b' -> 'a' -> 'b'"]
+    assert lines == ["the nodes form a cycle: 'a' -> 'b' -> 'a'"]
 
 
 def test_streams_and_the_nodes_that_they_connect_are_bounded() -> None:
