@@ -36,7 +36,8 @@ def plan_streams(nodes: Mapping[str, GraphNode], problems: Problems) -> StreamPl
         nodes: id to node, in an order in which they can run.
         problems: gets groups that are too large.
     """
-    edges = [(source.node, node.id, key) for node in nodes.values() for key, source in node.streams.items()]
+    readers = [node for node in nodes.values() if node.role == "plugin"]
+    edges = [(source.node, node.id, key) for node in readers for key, source in node.streams.items()]
     edges = [edge for edge in edges if nodes[edge[0]].role == "plugin"]
     if not edges:
         return StreamPlan()
@@ -66,6 +67,12 @@ def plan_streams(nodes: Mapping[str, GraphNode], problems: Problems) -> StreamPl
     return StreamPlan(tuple(tuple(group) for group in groups.values() if len(group) > 1), frozenset(late))
 
 
+def _waited_for(node: GraphNode) -> list[Source]:
+    """The origins whose nodes must have ended before a node can begin."""
+    found = [source for sources in node.sources.values() for source in sources if isinstance(source, Source)]
+    return found if node.role == "plugin" else [*found, *node.streams.values()]
+
+
 def _first(together: dict[str, str], id_: str) -> str:
     while together[id_] != id_:
         together[id_] = together[together[id_]]
@@ -90,10 +97,8 @@ class _Ways:
         for node in reversed(list(nodes.values())):
             here = reached.get(node.id, 0) | (1 << self.place[node.id] if node.id in self.place else 0)
             if here:
-                for sources in node.sources.values():
-                    for source in sources:
-                        if isinstance(source, Source):
-                            reached[source.node] = reached.get(source.node, 0) | here
+                for source in _waited_for(node):
+                    reached[source.node] = reached.get(source.node, 0) | here
         self.values = [reached.get(id_, 0) for id_ in ends]
 
     def with_a_value(self, producer: str, consumer: str) -> bool:

@@ -69,11 +69,18 @@ def _takes_anything(slot: Slot) -> bool:
 
 
 def from_json(value: Any, data_flow_type: str) -> Any:
-    """A value that came out of JSON for a slot: base64 text for a BINARY slot becomes bytes, the rest stays."""
+    """A value that came out of JSON for a slot: base64 text for a BINARY slot becomes bytes, an integer for a FLOAT
+    slot the float, since JavaScript writes 4.0 as 4; the rest stays."""
     if data_flow_type == "BINARY" and isinstance(value, str):
         data = _from_base64(value)
         return value if data is None else data
+    if data_flow_type == "FLOAT":
+        return [_float(each) for each in value] if isinstance(value, list) else _float(value)
     return value
+
+
+def _float(value: Any) -> Any:
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _from_base64(text: str) -> bytes | None:
