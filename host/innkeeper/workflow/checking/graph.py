@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -150,3 +150,15 @@ class Graph:
     stream_groups: tuple[tuple[str, ...], ...] = ()
     late: frozenset[tuple[str, str]] = frozenset()
     hooks: Hooks | None = None
+
+    def all_nodes(self) -> Iterator[GraphNode]:
+        """Its nodes and those of the turns of its loops; each once, however many loops have the same turn."""
+        seen: set[int] = set()
+        ahead = [self]
+        while ahead:
+            graph = ahead.pop()
+            if id(graph) in seen:
+                continue
+            seen.add(id(graph))
+            yield from graph.nodes.values()
+            ahead += [node.body for node in graph.nodes.values() if node.body is not None]
