@@ -149,6 +149,7 @@ class Bridge:
                 self.variables,
                 self.streams,
                 folder=self._folder,
+                kept=self._database.location.may_be_there,
                 runner=None if self._make_runner is None else partial(self._runner, self._make_runner),
                 knowledge=self.knowledge,
                 schedules=self._schedules,

@@ -31,7 +31,8 @@ class Needs:
         background: for what goes on while no guest asks.
         variables: of runs.
         streams: the channels that runs connect to their nodes.
-        folder: where the database and whatever lies beside it are; may not exist yet. None: nowhere.
+        folder: where a file of the database and whatever lies beside it are; may not exist yet. None: nowhere.
+        kept: whether there is a database that may hold something; blocks on the disk. None: there is.
         runner: makes what runs workflows, at the first need; None: this host runs none for plugins.
         knowledge: makes what keeps knowledge bases, at the first need; who made it closes it. None: this host has none.
         schedules: whether this host runs what plugins scheduled and submitted earlier, too.
@@ -45,6 +46,7 @@ class Needs:
     variables: RunVariables = field(default_factory=MemoryVariables)
     streams: Streams = field(default_factory=RunStreams)
     folder: Path | None = None
+    kept: Callable[[], bool] | None = None
     runner: Callable[[], Awaitable[Runner]] | None = None
     knowledge: LazyKnowledge | None = None
     schedules: bool = True

@@ -280,6 +280,7 @@ def make(needs: Needs) -> SchedulerService:
         known=known,
         permitted=permitted,
         everything=needs.schedules,
+        kept=needs.kept,
     )
     return SchedulerService(front)
 

@@ -62,16 +62,18 @@ class Front:
         permitted: Callable[[str], bool],
         now: Callable[[], float] = time.time,
         everything: bool = True,
+        kept: Callable[[], bool] | None = None,
     ) -> None:
         """Args:
         database: opens where runs and schedules are kept, at the first need.
         runner: makes what runs workflows, at the first need; None: this host runs none for plugins.
-        state: the folder in which the database and its lock are; None: this process is the only one.
+        state: the folder in which the lock is; None: this process is the only one.
         known: whether somebody may have something to run; quick.
         permitted: whether a plugin may start workflows now.
         now: seconds since 1970; called on trio's thread.
         everything: whether schedules fire, and runs begin that others submitted; else this process runs what its own
             guests submit.
+        kept: whether there is a database that may hold something; called in a thread. None: there is.
         """
         self._database = database
         self._make_runner = runner
@@ -80,6 +82,7 @@ class Front:
         self._permitted = permitted
         self.now = now
         self._everything = everything
+        self._kept = kept
         self._made: Desk | None = None
         self._making = trio.Lock()
         self._wanted = trio.Event()
@@ -107,11 +110,7 @@ class Front:
         await desk.loop.run()
 
     async def _kept_something(self) -> bool:
-        if self._state is None:
-            return True
-        from innkeeper.bridge.bridge import FILE
-
-        return await trio.to_thread.run_sync((self._state / FILE).exists)
+        return self._kept is None or await trio.to_thread.run_sync(self._kept)
 
     async def opened(self) -> Desk:
         """The desk.
