@@ -19,6 +19,7 @@ from innkeeper.knowledge.store import embedding
 from innkeeper.knowledge.store.values import EDIT, IMPORT, Origin
 from innkeeper.storage.database import open_database
 from kb_bases import WORLD, change, library, many, vector
+from places import place_of
 
 IMPORTED = 700
 EDITED = 40
@@ -67,7 +68,7 @@ async def embeddings(opened: Library) -> None:
 
 
 async def main() -> None:
-    async with open_database(Path(sys.argv[1])) as db:
+    async with open_database(place_of(sys.argv[1])) as db:
         opened = library(db)
         await opened.change(WORLD, [change("ready", "x")], Origin(EDIT))
         say("0")

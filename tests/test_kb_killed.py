@@ -11,29 +11,30 @@ import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from innkeeper.knowledge.store.values import IMPORT, Origin
 from innkeeper.storage.database import open_database
+from innkeeper.storage.location import Location
 from kb_bases import WORLD, library, many
 from kb_killed import IMPORTED
+from places import argument, damage
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 120
 KINDS = ("import", "edit", "embed")
 
 
-async def start(path: Path) -> None:
-    async with open_database(path) as db:
+async def start(place: Location) -> None:
+    async with open_database(place) as db:
         opened = library(db)
         await opened.change(WORLD, many(IMPORTED, "first", "i"), Origin(IMPORT))
         await opened.aclose()
 
 
-def killed(path: Path, kind: str, chance: random.Random) -> int:
+def killed(place: Location, kind: str, chance: random.Random) -> int:
     """Lets a process work and kills it; the newest revision that it knew of."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "tests.kb_killed", str(path), kind], stdout=subprocess.PIPE, cwd=ROOT
+        [sys.executable, "-m", "tests.kb_killed", argument(place), kind], stdout=subprocess.PIPE, cwd=ROOT
     )
     try:
         assert child.stdout is not None
@@ -51,8 +52,8 @@ def killed(path: Path, kind: str, chance: random.Random) -> int:
     return max(int(line) for line in said if line.endswith(b"\n"))
 
 
-async def agrees(path: Path, known: int) -> None:
-    async with open_database(path) as db:
+async def agrees(place: Location, known: int) -> None:
+    async with open_database(place) as db:
         opened = library(db)
         live = await opened.base(WORLD)
         assert live.revision >= known
@@ -64,24 +65,23 @@ async def agrees(path: Path, known: int) -> None:
         values = {entry.plain()["content"]["value"].rpartition(" of ")[0] for entry in entries if entry is not None}
         assert len(values) == 1
         assert len(entries) in (IMPORTED, IMPORTED - 100)
-        check = await db.read(lambda connection: connection.execute(text("PRAGMA integrity_check")).all())
-        assert [tuple(row) for row in check] == [("ok",)]
+        assert await damage(db) == []
         await opened.aclose()
 
 
-async def kill_often(path: Path, kind: str, times: int, seed: int) -> None:
+async def kill_often(place: Location, kind: str, times: int, seed: int) -> None:
     chance = random.Random(seed)
-    await start(path)
+    await start(place)
     for _ in range(times):
-        await agrees(path, killed(path, kind, chance))
+        await agrees(place, killed(place, kind, chance))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_killed_at_some_moments_everything_agrees(tmp_path: Path, kind: str) -> None:
-    await kill_often(tmp_path / "private" / "inn.db", kind, 2 if kind == "import" else 1, 1)
+async def test_killed_at_some_moments_everything_agrees(database_place: Location, kind: str) -> None:
+    await kill_often(database_place, kind, 2 if kind == "import" else 1, 1)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("kind", KINDS)
-async def test_killed_a_hundred_times_everything_agrees(tmp_path: Path, kind: str) -> None:
-    await kill_often(tmp_path / "private" / "inn.db", kind, 100, random.randrange(1 << 30))
+async def test_killed_a_hundred_times_everything_agrees(database_place: Location, kind: str) -> None:
+    await kill_often(database_place, kind, 100, random.randrange(1 << 30))

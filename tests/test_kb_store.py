@@ -29,8 +29,10 @@ from innkeeper.knowledge.store.store import KnowledgeStore
 from innkeeper.knowledge.store.values import EDIT, IMPORT, UNDO, Change, Origin, Vector
 from innkeeper.knowledge.store.verifying import remake, verify
 from innkeeper.knowledge.store.writing import where_of
+from innkeeper.storage import postgres
 from innkeeper.storage.database import Database, open_database
 from innkeeper.storage.engines import turn_on_wal, writing_engine
+from innkeeper.storage.file import private_file
 from innkeeper.storage.knowledge_model import Filters, FullError, NoSuchError, Place, Query, VersionError
 from innkeeper.storage.knowledge_schema import kb_bases, kb_entries, kb_staged
 from innkeeper.storage.knowledge_sweeping import KnowledgeSweeps
@@ -495,13 +497,18 @@ async def test_what_has_had_its_time_goes_and_entries_stay(db: Database) -> None
 # --- the database ---------------------------------------------------------------------------------------------------
 
 
-async def test_entries_of_the_older_schema_are_kept_as_documents(tmp_path: Path) -> None:
-
-    path = tmp_path / "private" / "inn.db"
-    path.parent.mkdir(mode=0o700)
-    path.touch(mode=0o600)
-    engine = writing_engine(path)
-    turn_on_wal(engine)
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_entries_of_the_older_schema_are_kept_as_documents(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if kind == "sqlite":
+        place = Location.of(tmp_path / "private" / "inn.db")
+        with private_file(tmp_path / "private" / "inn.db"):
+            engine = writing_engine(tmp_path / "private" / "inn.db")
+            turn_on_wal(engine)
+    else:
+        place = Location.of(request.getfixturevalue("empty_postgres_url"), tmp_path / "private")
+        engine = postgres.writing_engine(place.url)
     with engine.begin() as connection:
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
@@ -509,15 +516,17 @@ async def test_entries_of_the_older_schema_are_kept_as_documents(tmp_path: Path)
         command.upgrade(config, "0008")
         connection.exec_driver_sql("INSERT INTO knowledge_bases VALUES ('local', 'world', 450, 1, 900)")
         metadata = msgpack.packb({"a": [1, b"\xff"], "$bytes": 1})
-        insert = (
-            "INSERT INTO knowledge_entries VALUES ('local', 'world', ?, 'T', ?, ?, ?, 7, ?, ?, 'p', ?, 1.5, 2.5, 9)"
+        insert = text(
+            "INSERT INTO knowledge_entries VALUES"
+            " ('local', 'world', :id, 'T', :content, '[\"k\"]', :metadata, 7, :enabled, :source, 'p', :version,"
+            " 1.5, 2.5, 9)"
         )
         for number in range(450):
             source = ("agent_generated", "manual_entry")[number % 2]
-            row = (f"{number:03}", f"dragon {number}", '["k"]', metadata, number != 1, source, number + 1)
-            connection.exec_driver_sql(insert, row)
+            row = {"id": f"{number:03}", "content": f"dragon {number}", "metadata": metadata, "enabled": number != 1}
+            connection.execute(insert, {**row, "source": source, "version": number + 1})
     engine.dispose()
-    async with open_database(path) as db:
+    async with open_database(place) as db:
         opened = knowing(db)
         library, guests = opened.bases.library, opened.guests
         report = await library.verify(WORLD)

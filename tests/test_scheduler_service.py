@@ -117,7 +117,7 @@ class Scene:
             async def scheduler() -> HostScheduler:
                 return made
 
-            front = Front(database, scheduler, settings=SETTINGS, state=None, known=lambda: True, now=self.now)
+            front = Front(database, scheduler, settings=SETTINGS, known=lambda: True, now=self.now)
             self.service = SchedulerService(front)
 
             async def begin() -> None:
@@ -281,7 +281,7 @@ async def test_a_database_that_is_damaged_is_said_once_and_asked_for_again(
     async def scheduler() -> HostScheduler:
         raise AssertionError("there is no database for it")
 
-    front = Front(database, scheduler, settings=SETTINGS, state=None, known=lambda: True)
+    front = Front(database, scheduler, settings=SETTINGS, known=lambda: True)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(SchedulerService(front).serve)
         for _ in range(20):
@@ -600,11 +600,11 @@ async def test_results_are_forgotten_after_a_day_and_beyond_a_number(
         assert await service.runs(plugin()) == {"runs": []}
 
 
-async def test_a_host_that_runs_no_workflows_says_so(tmp_path: Path) -> None:
+async def test_a_host_that_runs_no_workflows_says_so() -> None:
     async def database() -> Database:
         raise AssertionError("nothing is opened")
 
-    front = Front(database, None, settings=SETTINGS, state=tmp_path, known=lambda: True)
+    front = Front(database, None, settings=SETTINGS, known=lambda: True)
     service = SchedulerService(front)
     await service.serve()
     await refused(Refusal.UNAVAILABLE, service.submit(plugin(), workflow=FLOW))

@@ -14,18 +14,20 @@ from sqlalchemy import text
 
 from innkeeper.storage.database import open_database
 from innkeeper.storage.kv import KvStore
+from innkeeper.storage.location import Location
+from places import argument, damage
 
 PATIENCE = 120
 
 WRITES = """
 import os, sys, trio
-from pathlib import Path
+from places import place_of
 from innkeeper.storage.database import open_database
 from innkeeper.storage.kv import KvStore
 from innkeeper.storage.kv_model import Quota
 
 async def main():
-    async with open_database(Path(sys.argv[1])) as db:
+    async with open_database(place_of(sys.argv[1])) as db:
         store = KvStore(db)
         quota = Quota(1_000_000, 1 << 30)
 
@@ -44,9 +46,9 @@ trio.run(main)
 
 
 @pytest.mark.parametrize("lines", [1, 50, 400])
-async def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, lines: int) -> None:
-    path = tmp_path / "private" / "inn.db"
-    child = subprocess.Popen([sys.executable, "-c", WRITES, str(path)], stdout=subprocess.PIPE)
+async def test_what_was_acknowledged_survives_kill_9(database_place: Location, lines: int) -> None:
+    command = [sys.executable, "-c", WRITES, argument(database_place)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parent)
     try:
         assert child.stdout is not None
         acknowledged = [child.stdout.readline() for _ in range(lines)]
@@ -61,16 +63,15 @@ async def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, lines: int)
     # The last line may be cut off.
     keys = [line[:-1].decode() for line in acknowledged if line.endswith(b"\n")]
     assert len(keys) >= lines
-    async with open_database(path) as db:
+    async with open_database(database_place) as db:
         store = KvStore(db)
         for key in keys:
             entry = await store.get("o", "p", "", key)
             assert entry is not None
             assert entry.value == key.encode() * 20
-        check = await db.read(lambda connection: connection.execute(text("PRAGMA integrity_check")).all())
+        assert await damage(db) == []
         counted = await db.read(
             lambda connection: tuple(connection.execute(text("SELECT count(*), sum(size) FROM kv")).one())
         )
         # Counts are kept with the entries, in the same commit.
         assert await store.usage("o", "p") == counted
-    assert [tuple(row) for row in check] == [("ok",)]

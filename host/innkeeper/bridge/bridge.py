@@ -168,6 +168,7 @@ class Bridge:
                 self.streams,
                 folder=self._folder,
                 scheduler=self.scheduler,
+                kept=self._database.location.may_be_there,
                 knowledge=self.knowledge,
                 refused=self._refused,
             )

@@ -31,7 +31,8 @@ class Needs:
         background: for what goes on while no guest asks.
         variables: of runs.
         streams: the channels that runs connect to their nodes.
-        folder: where the database and whatever lies beside it are; may not exist yet. None: nowhere.
+        folder: where a file of the database and whatever lies beside it are; may not exist yet. None: nowhere.
+        kept: whether there is a database that may hold something; blocks on the disk. None: there is.
         scheduler: makes what executes workflows, at the first need; None: this host executes none for plugins.
         knowledge: makes what keeps knowledge bases, at the first need; who made it closes it. None: this host has none.
         refused: is told of what plugins have no right to; see `gate.Refused`.
@@ -45,5 +46,6 @@ class Needs:
     streams: Streams = field(default_factory=RunStreams)
     folder: Path | None = None
     scheduler: LazyScheduler | None = None
+    kept: Callable[[], bool] | None = None
     knowledge: LazyKnowledge | None = None
     refused: Callable[[Caller, str, str], None] | None = None

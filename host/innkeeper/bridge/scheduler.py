@@ -280,9 +280,9 @@ def make(needs: Needs) -> SchedulerService:
         needs.database,
         None if lazy is None else lazy.get,
         settings=needs.configuration.runs,
-        state=needs.folder,
         known=known,
         everything=lazy is not None and lazy.everything,
+        kept=needs.kept,
     )
     return SchedulerService(front)
 

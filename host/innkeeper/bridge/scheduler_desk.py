@@ -8,7 +8,6 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
@@ -57,27 +56,27 @@ class Front:
         scheduler: Callable[[], Awaitable[Scheduler]] | None,
         *,
         settings: RunsSettings,
-        state: Path | None,
         known: Callable[[], bool],
         now: Callable[[], float] = time.time,
         everything: bool = True,
+        kept: Callable[[], bool] | None = None,
     ) -> None:
         """Args:
         database: opens where runs and schedules are kept, at the first need.
         scheduler: makes what executes them, at the first need; None: this host executes none for plugins.
         settings: what the operator decided.
-        state: the folder in which the database is; None: there is always one.
         known: whether somebody may have something to run; quick.
         now: seconds since 1970; called on trio's thread.
         everything: whether what was submitted or scheduled earlier is a reason to begin.
+        kept: whether there is a database that may hold something; called in a thread. None: there is.
         """
         self._database = database
         self._scheduler = scheduler
         self._settings = settings
-        self._state = state
         self._known = known
         self.now = now
         self._everything = everything
+        self._kept = kept
         self._made: Desk | None = None
         self._making = trio.Lock()
         self._buckets: dict[str, TokenBucket] = {}
@@ -98,11 +97,7 @@ class Front:
             await trio.sleep(_POLL)
 
     async def _kept_something(self) -> bool:
-        if self._state is None:
-            return True
-        from innkeeper.bridge.bridge import FILE
-
-        return await trio.to_thread.run_sync((self._state / FILE).exists)
+        return self._kept is None or await trio.to_thread.run_sync(self._kept)
 
     async def opened(self) -> Desk:
         """The desk.

@@ -15,6 +15,7 @@ from innkeeper.storage.faults import is_of_database, translated
 from innkeeper.storage.jobs import Job, Jobs, finish
 from innkeeper.storage.postgres import mark_of, was_committed
 from innkeeper.storage.postgres_faults import in_doubt
+from innkeeper.storage.savepoints import Savepoint
 
 GROUP: Final = 256
 """Writes that share one commit, at most: what a failing commit takes with it."""
@@ -93,13 +94,15 @@ class Writer(_Lane):
         try:
             # Another process may keep this waiting. No job has begun yet, so each can still be cancelled.
             transaction = self._begun()
+            savepoint = Savepoint(transaction.connection)
             # A group does not wait for others to come: those that come while it is committed make the next one.
             ends = time.monotonic() + WINDOW
             while (job := self._jobs.take()) is not None:
                 group.append(job)
-                self._write(transaction.connection, job)
+                self._write(transaction, savepoint, job)
                 if len(group) >= GROUP or time.monotonic() >= ends:
                     break
+            savepoint.end()
             self._commit(transaction)
             self.commits += bool(group)
         except BaseException as error:
@@ -130,18 +133,17 @@ class Writer(_Lane):
     def _next_group(self) -> list[Job]:
         return [job for _ in range(GROUP) if (job := self._jobs.take()) is not None]
 
-    def _write(self, connection: Connection, job: Job) -> None:
-        savepoint = connection.begin_nested()
+    def _write(self, transaction: RootTransaction, savepoint: Savepoint, job: Job) -> None:
+        savepoint.begin()
         try:
-            value = job.function(connection)
+            value = job.function(transaction.connection)
         except BaseException as error:
             job.result = self._failure(error)
             # Raises if the database rolled back everything, as it may when the disk is full.
-            savepoint.rollback()
+            savepoint.undo()
             return
-        if not savepoint.is_active:
+        if not transaction.is_active or not savepoint.keep():
             raise InternalError("a function that writes to the database ended its transaction")
-        savepoint.commit()
         job.result = outcome.Value(value)
 
 

@@ -32,6 +32,9 @@ PATIENCE: Final = 30.0
 _SETTLED: Final = 5.0
 """Seconds in which a server that was lost in the midst of a commit is asked what became of it."""
 
+_PREPARED: Final = 500
+"""Statements that a session keeps prepared: all there are, some of them with numbers of several sizes."""
+
 _PING: Final = 1.0
 """Seconds for which a connection is believed to be there still."""
 
@@ -190,6 +193,7 @@ def _engine(url: str, settings: dict[str, str]) -> Engine:
 
 
 def _set_up(connection: Any, settings: dict[str, str]) -> None:
+    connection.prepared_max = _PREPARED
     version = connection.info.server_version
     if version < OLDEST:
         raise UsageError(

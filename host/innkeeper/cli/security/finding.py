@@ -16,6 +16,7 @@ CHECKS: Final = {
     "grants.files": "nobody else can write grants, trust or settings",
     "plugins.files": "nobody else can exchange plugins",
     "state": "what plugins keep, and journals, are nobody else's to read or change",
+    "database": "nobody can listen on the way to the database, and its password does not lie about",
     "cache": "nobody else can put compiled code where it is loaded from",
     "secrets.file": "the file of secrets is one that the host uses",
     "secrets.missing": "secrets that grants and endpoints name have a value",

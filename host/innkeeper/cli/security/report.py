@@ -13,6 +13,7 @@ from innkeeper.cli.security.finding import CHECKS, STATES, Finding
 from innkeeper.cli.security.machine import check_machine, check_settings
 from innkeeper.cli.security.places import check_places
 from innkeeper.cli.security.rights import check_rights
+from innkeeper.cli.security.server import check_server
 from innkeeper.plugins.catalogue import read_catalogue
 from innkeeper.plugins.home import Home
 
@@ -28,6 +29,7 @@ async def inspect_security(home: Home, engine: list[str]) -> list[Finding]:
     catalogue = await trio.to_thread.run_sync(read_catalogue, home)
     found = [
         *await trio.to_thread.run_sync(check_places, home),
+        *await trio.to_thread.run_sync(check_server, home),
         *await check_rights(catalogue, configuration),
         *check_settings(configuration, os.environ),
         *check_machine(configuration.bounds, engine),
