@@ -136,7 +136,36 @@ async def test_results_beyond_their_bound_are_not_kept_and_their_events_say_so(d
     assert [each.fields.get("outputGone") for each in page.events] == [None, None, True, True]
     known = await record.known()
     # What is not known has to be computed again.
-    assert (set(known.results), known.begun) == ({"n1", "n2"}, {"n3", "n4"})
+    assert set(known.results) == {"n1", "n2"}
+
+
+async def test_what_became_of_each_node_is_known_to_the_next_attempt(db: Database) -> None:
+    await RunStore(db).submit(new_run("r"), 1.0)
+    (taken,) = await RunLeases(db).claim("h", 1, 10.0, 1.0)
+    record = RunRecord(db, taken.fence)
+    details = {"message": "it broke", "kind": "limit"}
+    said = [
+        ("NODE_EXECUTING", "done"),
+        ("NODE_EXECUTING", "broken"),
+        ("NODE_EXECUTING", "open"),
+        ("NODE_EXECUTING", "twice"),
+        ("NODE_SKIPPED", "skipped"),
+        ("NODE_BYPASSED", "bypassed"),
+    ]
+    events = [event(number, kind, nodeId=node) for number, (kind, node) in enumerate(said, 1)]
+    events += [
+        RunEvent(7, COMPLETE, {"nodeId": "done"}, {"out": b"\x01"}),
+        event(8, "NODE_ERROR", nodeId="broken", errorDetails=details),
+        RunEvent(9, COMPLETE, {"nodeId": "twice"}, {"out": b"\x01"}),
+        event(10, "NODE_EXECUTING", nodeId="twice"),
+    ]
+    await record.append(events[:4])
+    await record.append(events[4:])
+    known = await record.known()
+    assert known.results == {"done": {"out": b"\x01"}}
+    assert known.failed == {"broken": ("limit", "it broke")}
+    assert (known.begun, known.said) == ({"done", "broken", "open", "twice"}, {"skipped", "bypassed"})
+    assert known.seq == 10
 
 
 async def test_the_bounds_of_a_run_go_on_with_its_next_attempt(db: Database) -> None:
