@@ -35,6 +35,7 @@ _COMPLETE = "_INNKEEPER_COMPLETE"
 
 _COMMANDS = {
     "run": "Run a workflow.",
+    "graph": "Draw a workflow as SVG.",
     "call": "Call one function of a plugin.",
     "inspect": "Show what a .wasm file is, wants and offers.",
     "kb": "Make, search, explain and exchange knowledge bases.",
