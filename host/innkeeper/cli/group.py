@@ -53,6 +53,8 @@ _COMMANDS = {
     "replay": "Run a call again that was kept, and compare.",
     "memo": "Count or erase the results of calls that are remembered.",
     "cache": "List or prune the compiled modules that are kept.",
+    "backup": "Write what the home keeps into one file.",
+    "restore": "Make a home of a backup.",
     "bench": "Measure speed beside Extism and wasmtime-py.",
     "home": "Show the home, or accept the working directory as one.",
     "config": "Show the host's settings and where each comes from.",
