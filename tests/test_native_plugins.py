@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgpack
 import pytest
 import trio
 import trio.testing
@@ -21,7 +22,6 @@ from innkeeper import GuestError, LimitError
 from innkeeper.bridge.codec import decode
 from innkeeper.bridge.host import open_host
 from innkeeper.bridge.native import NativeBridge
-from innkeeper.bridge.runner import Job
 from innkeeper.errors import InnkeeperError
 from innkeeper.plugins import home as home_module
 from innkeeper.plugins.host import open_host as open_bare_host
@@ -32,7 +32,9 @@ from innkeeper.storage.database import open_database
 from innkeeper.workflow.engine.run import run_workflow
 from innkeeper.workflow.formats.payload import read_payload
 from innkeeper.workflow.runner import WorkflowRunner
+from innkeeper.workflow.scheduling.execution import Task
 from native_homes import House, node, run, workflow
+from run_fakes import NoSink, stored_run
 
 KV = [{"name": "kv", "reason": "remembers"}]
 
@@ -468,8 +470,9 @@ async def test_hooks_see_and_refuse_what_a_plugin_has_the_scheduler_run(house: H
     own = 'id = "w"\nversion = "1.0"\n[[nodes]]\ntype = "N"\nfunction = "run"\n'
     house.put("w.wasm", module("run", manifest=own))
     async with house.host() as host:
-        job = Job({"nodes": [{"id": "a", "fullType": "w:N"}], "edges": []}, {})
-        report = await WorkflowRunner(host).run(job, "r", 1000)
+        job = msgpack.packb({"workflow": {"nodes": [{"id": "a", "fullType": "w:N"}], "edges": []}, "inputs": {}})
+        task = Task(stored_run("r", plugin="somebody"), job, 1000)
+        report = await WorkflowRunner(host).execute(task, NoSink())
         assert sys.modules[f"{host.native['h'].version.modules.name}.main"].seen == ["w:N"]
     assert report.failure is not None
     assert report.failure.message == "the native plugin 'h' refused to run the node: not today"

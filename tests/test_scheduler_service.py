@@ -14,24 +14,36 @@ import msgpack
 import pytest
 import trio
 import trio.testing
+from sqlalchemy import literal
 from trio.testing import MockClock
 
 from innkeeper.bridge.caller import Caller
 from innkeeper.bridge.refusal import Refusal, ServiceError
-from innkeeper.bridge.run_loop import AGAIN, LONGEST, MOST_OF_ONE, PARALLEL, POLL, RunLoop
 from innkeeper.bridge.runner import Failure, Job, ProblemsError, Report
 from innkeeper.bridge.scheduler import SchedulerService
 from innkeeper.bridge.scheduler_desk import MOST_GENERATIONS, Front
 from innkeeper.errors import BusyError, LimitError, RejectedError
 from innkeeper.plugins.rights import NONE
 from innkeeper.plugins.runs import Run, RunContext
+from innkeeper.plugins.settings import RunsSettings
 from innkeeper.storage import run_rows
 from innkeeper.storage.database import Database, open_database
-from innkeeper.storage.runs import RunStore
+from innkeeper.storage.run_journal import RunRecord
+from innkeeper.storage.run_leases import RunLeases
+from innkeeper.storage.run_model import KEPT, MOST_RUNS
 from innkeeper.storage.schedules import ScheduleStore
-from innkeeper.storage.schedules_model import KEPT, MOST_RUNS, MOST_SCHEDULES
+from innkeeper.storage.schedules_model import MOST_SCHEDULES
+from innkeeper.workflow.engine.events import EventSink
+from innkeeper.workflow.scheduling.execution import Task
+from innkeeper.workflow.scheduling.host_scheduler import HostScheduler
+from innkeeper.workflow.scheduling.schedules import AGAIN
 
 FLOW: dict[str, Any] = {"nodes": [], "edges": []}
+SETTINGS = RunsSettings()
+LONGEST = SETTINGS.longest
+PARALLEL = SETTINGS.plugins
+MOST_OF_ONE = SETTINGS.per_plugin
+POLL = 5.0
 MORNING = 1_800_000_000.0  # 15 January 2027, 8:00 in UTC
 
 
@@ -49,7 +61,8 @@ class FakeRunner:
         if self.wrong:
             raise ProblemsError(self.wrong, len(self.wrong))
 
-    async def run(self, job: Job, id: str, most_outputs: int) -> Report:
+    async def execute(self, task: Task, sink: EventSink) -> Report:
+        job, id = Job(**msgpack.unpackb(task.job)), task.run.id
         self.begun.append(job.inputs.get("n"))
         self.running.add(id)
         self.most_running = max(self.most_running, len(self.running))
@@ -77,36 +90,43 @@ class Scene:
     start: float = MORNING
     service: SchedulerService = field(init=False)
     db: Database = field(init=False)
+    begin: Callable[[], Awaitable[None]] = field(init=False)
 
     def now(self) -> float:
         return self.start + trio.current_time()
 
     @asynccontextmanager
-    async def host(
-        self, *, serve: bool = True, state: bool = True, everything: bool = True
-    ) -> AsyncIterator[SchedulerService]:
+    async def host(self, *, serve: bool = True, everything: bool = True) -> AsyncIterator[SchedulerService]:
         async with open_database(self.path / "state" / "inn.db") as db, trio.open_nursery() as nursery:
             self.db = db
 
             async def database() -> Database:
                 return db
 
-            async def runner() -> FakeRunner:
-                return self.runner
-
-            front = Front(
-                database,
-                runner,
-                state=self.path / "state" if state else None,
-                known=lambda: True,
+            made = HostScheduler(
+                db,
+                self.runner,
+                self.runner,
+                settings=SETTINGS,
                 permitted=lambda plugin: plugin not in self.revoked,
-                now=self.now,
                 everything=everything,
+                now=self.now,
+                clock=lambda: literal(self.now()),
             )
-            front._kept_something = _yes  # type: ignore[method-assign]
+
+            async def scheduler() -> HostScheduler:
+                return made
+
+            front = Front(database, scheduler, settings=SETTINGS, state=None, known=lambda: True, now=self.now)
             self.service = SchedulerService(front)
+
+            async def begin() -> None:
+                nursery.start_soon(made.run)
+
+            self.begin = begin
             if serve:
                 nursery.start_soon(self.service.serve)
+                await begin()
             yield self.service
             nursery.cancel_scope.cancel()
 
@@ -128,17 +148,13 @@ class Scene:
         await self.until(reached)
         return found
 
-    async def pass_time(self, seconds: float) -> None:
+    async def pass_time(self, seconds: float, step: float = 20.0) -> None:
         """Time passes in steps, so that the loop may act at each of its times."""
-        steps = max(2, math.ceil(seconds / 20))
+        steps = max(2, math.ceil(seconds / step))
         for _ in range(steps):
             self.clock.jump(seconds / steps)
             for _ in range(8):
                 await trio.to_thread.run_sync(_instant)
-
-
-async def _yes() -> bool:
-    return True
 
 
 def _instant() -> None:
@@ -215,22 +231,24 @@ async def test_a_few_run_at_a_time_and_who_submits_much_delays_itself(mock_clock
         return Report("complete", msgpack.packb({}))
 
     scene.runner.then = wait
-    async with scene.host() as service:
+    # All of it is queued before anything runs: what goes first is then the queue's decision alone.
+    async with scene.host(serve=False) as service:
         flood = [
             (await service.submit(plugin("flood"), workflow=FLOW, inputs={"n": f"flood{number}"}))["run"]
             for number in range(10)
         ]
-        await scene.until_status(flood[MOST_OF_ONE - 1], "running", caller=plugin("flood"))
-        second = (await service.submit(plugin("second"), workflow=FLOW))["run"]
-        await scene.until_status(second, "running", caller=plugin("second"))
+        second = (await service.submit(plugin("second"), workflow=FLOW, inputs={"n": "second"}))["run"]
         late = (await service.submit(plugin("late"), workflow=FLOW, inputs={"n": "late"}))["run"]
-        assert (await service.status(plugin("late"), run=late))["status"] == "queued"
+        await scene.begin()
+        await scene.until(lambda: _has_running(scene, PARALLEL))
+        assert sorted(scene.runner.begun) == ["flood0", "flood1", "late", "second"]
+        # There is no room for a third one of the flood, though it came long before the others.
+        assert (await service.status(plugin("flood"), run=flood[2]))["status"] == "queued"
         release.set()
         await scene.until_status(flood[-1], "complete", caller=plugin("flood"))
+        await scene.until_status(second, "complete", caller=plugin("second"))
         await scene.until_status(late, "complete", caller=plugin("late"))
         assert scene.runner.most_running == PARALLEL
-        # It did not wait for all that was there before it.
-        assert scene.runner.begun.index("late") <= PARALLEL + 1
 
 
 async def test_a_plugin_whose_runs_never_end_leaves_a_place_to_others(mock_clock: MockClock, scene: Scene) -> None:
@@ -250,24 +268,6 @@ async def _has_running(scene: Scene, count: int) -> bool:
     return len(scene.runner.running) == count
 
 
-async def test_a_lock_that_cannot_be_made_is_said_once_and_tried_until_it_can(
-    mock_clock: MockClock, scene: Scene, caplog: pytest.LogCaptureFixture
-) -> None:
-    in_the_way = scene.path / "state" / "scheduler.lock"
-    in_the_way.mkdir(parents=True)
-    in_the_way.parent.chmod(0o700)
-    async with scene.host() as service:
-        run = (await service.submit(plugin(), workflow=FLOW))["run"]
-        await scene.pass_time(10 * POLL)
-        assert (await service.status(plugin(), run=run))["status"] == "queued"
-        (line,) = caplog.messages
-        assert "scheduler.lock" in line
-        in_the_way.rmdir()
-        await scene.pass_time(2 * POLL)
-        await scene.until_status(run, "complete")
-    assert all(record.exc_info is None for record in caplog.records)
-
-
 async def test_a_database_that_is_damaged_is_said_once_and_asked_for_again(
     mock_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -278,10 +278,10 @@ async def test_a_database_that_is_damaged_is_said_once_and_asked_for_again(
         asked += 1
         raise RejectedError("the database 'inn.db' is damaged")
 
-    async def runner() -> FakeRunner:
-        return FakeRunner()
+    async def scheduler() -> HostScheduler:
+        raise AssertionError("there is no database for it")
 
-    front = Front(database, runner, state=None, known=lambda: True, permitted=lambda plugin: True)
+    front = Front(database, scheduler, settings=SETTINGS, state=None, known=lambda: True)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(SchedulerService(front).serve)
         for _ in range(20):
@@ -417,69 +417,42 @@ async def test_what_was_queued_runs_after_a_restart_and_what_ran_is_interrupted(
 async def test_what_ran_when_a_process_died_is_interrupted_by_the_next_one(mock_clock: MockClock, scene: Scene) -> None:
     async with scene.host(serve=False) as service:
         run = (await service.submit(plugin(), workflow=FLOW))["run"]
-        store = RunStore(scene.db)
-        (queued,) = await store.next_of_each()
-        assert await store.take(queued.number, scene.now()) is not None
+        leases = RunLeases(scene.db, clock=lambda: literal(scene.now()))
+        (taken,) = await leases.claim("dead", 1, SETTINGS.lease, scene.now())
         # Whoever comes too late gets nothing.
-        assert await store.take(queued.number, scene.now()) is None
+        assert await leases.claim("late", 1, SETTINGS.lease, scene.now()) == []
     async with scene.host():
+        await scene.pass_time(SETTINGS.lease / 2, step=2.0)
+        assert (await scene.service.status(plugin(), run=run))["status"] == "running"
+        await scene.pass_time(2 * SETTINGS.lease)
         await scene.until_status(run, "interrupted")
         assert scene.runner.begun == []
-        assert not await RunStore(scene.db).end(queued, "complete", scene.now())
+        assert await RunLeases(scene.db).load(taken.fence) is None
 
 
-async def test_of_two_processes_one_runs_things_and_leaves_the_others_runs_alone(
+async def test_of_two_processes_each_runs_things_and_leaves_the_others_runs_alone(
     mock_clock: MockClock, scene: Scene
 ) -> None:
     scene.runner.then = for_ever
     second = Scene(scene.clock, scene.path)
-    async with second.host(serve=False) as waiting, trio.open_nursery() as nursery:
+    second.runner.then = for_ever
+    async with second.host(serve=False) as elsewhere:
         async with scene.host() as service:
-            run = (await service.submit(plugin(), workflow=FLOW))["run"]
-            await scene.until_status(run, "running")
-            nursery.start_soon(waiting.serve)
-            other = (await waiting.submit(plugin(), workflow=FLOW))["run"]
-            await scene.pass_time(2 * POLL)
-            await scene.until_status(other, "running")
-            assert second.runner.begun == []
+            runs = [(await service.submit(plugin(), workflow=FLOW))["run"] for _ in range(2)]
+            await scene.until_status(runs[0], "running")
+            await scene.until_status(runs[1], "running")
+            await second.begin()
+            other = (await elsewhere.submit(plugin("other"), workflow=FLOW))["run"]
+            await second.until_status(other, "running", caller=plugin("other"))
+            await scene.pass_time(3 * SETTINGS.lease, step=2.0)
+            assert (len(scene.runner.begun) + len(second.runner.begun), len(scene.runner.running)) == (3, 2)
             # Cancelling is a mark that the other process finds.
-            assert await waiting.cancel(plugin(), run=other) == {"status": "running"}
-            await scene.pass_time(2 * POLL)
-            await scene.until_status(other, "cancelled")
-            assert (await service.status(plugin(), run=run))["status"] == "running"
-        third = (await waiting.submit(plugin(), workflow=FLOW))["run"]
-        await scene.pass_time(2 * POLL)
-        await second.until_status(third, "complete")
-        await second.until_status(run, "interrupted")
-        nursery.cancel_scope.cancel()
-
-
-class Counted:
-    """A lock that somebody else holds."""
-
-    def __init__(self) -> None:
-        self.asked = self.released = 0
-
-    def take(self) -> bool:
-        self.asked += 1
-        return False
-
-    def release(self) -> None:
-        self.released += 1
-
-
-async def test_a_process_that_waits_for_its_turn_does_not_ask_all_the_time(mock_clock: MockClock, scene: Scene) -> None:
-    lock = Counted()
-    async with scene.host(serve=False):
-        runs, schedules = RunStore(scene.db), ScheduleStore(scene.db)
-        loop = RunLoop(runs, schedules, scene.runner, lock=lock, permitted=lambda plugin: True, now=scene.now)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(loop.run)
-            loop.wake()
-            await scene.pass_time(1)
-            assert 1 <= lock.asked <= 3
-            nursery.cancel_scope.cancel()
-    assert lock.released == 1
+            assert await elsewhere.cancel(plugin(), run=runs[0]) == {"status": "running"}
+            await scene.pass_time(POLL, step=2.0)
+            await scene.until_status(runs[0], "cancelled")
+            assert (await service.status(plugin(), run=runs[1]))["status"] == "running"
+        await second.until_status(runs[1], "interrupted")
+        assert (await elsewhere.status(plugin("other"), run=other))["status"] == "running"
 
 
 async def test_later_starts_once_at_its_time(mock_clock: MockClock, scene: Scene) -> None:
@@ -631,7 +604,7 @@ async def test_a_host_that_runs_no_workflows_says_so(tmp_path: Path) -> None:
     async def database() -> Database:
         raise AssertionError("nothing is opened")
 
-    front = Front(database, None, state=tmp_path, known=lambda: True, permitted=lambda plugin: True)
+    front = Front(database, None, settings=SETTINGS, state=tmp_path, known=lambda: True)
     service = SchedulerService(front)
     await service.serve()
     await refused(Refusal.UNAVAILABLE, service.submit(plugin(), workflow=FLOW))
@@ -641,7 +614,7 @@ async def test_a_host_that_runs_no_workflows_says_so(tmp_path: Path) -> None:
 async def test_a_database_that_is_busy_for_a_while_loses_nothing(
     mock_clock: MockClock, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failures = {"end": 3, "take": 2, "due": 2, "interrupt_all": 2}
+    failures = {"end": 3, "append": 2, "claim": 2, "due": 2, "lapse": 2, "extend": 2, "load": 2}
 
     def failing(owner: type[Any], name: str) -> None:
         original = getattr(owner, name)
@@ -654,16 +627,16 @@ async def test_a_database_that_is_busy_for_a_while_loses_nothing(
 
         monkeypatch.setattr(owner, name, sometimes)
 
-    failing(RunStore, "end")
-    failing(RunStore, "take")
-    failing(RunStore, "interrupt_all")
+    for name in ("claim", "lapse", "extend", "load"):
+        failing(RunLeases, name)
+    failing(RunRecord, "append")
+    failing(RunRecord, "end")
     failing(ScheduleStore, "due")
     async with scene.host(serve=False) as service:
         died = (await service.submit(plugin(), workflow=FLOW))["run"]
-        failures["take"] = 0
-        (queued,) = await RunStore(scene.db).next_of_each()
-        await RunStore(scene.db).take(queued.number, scene.now())
-        failures["take"] = 2
+        failures["claim"] = 0
+        assert await RunLeases(scene.db, clock=lambda: literal(scene.now())).claim("dead", 1, 1.0, scene.now())
+        failures["claim"] = 2
     async with scene.host() as service:
         run = (await service.submit(plugin(), workflow=FLOW))["run"]
         await service.later(plugin(), workflow=FLOW, seconds=1.0)

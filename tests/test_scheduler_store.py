@@ -16,13 +16,20 @@ from innkeeper.bridge.runner import Job, ProblemsError
 from innkeeper.errors import UsageError
 from innkeeper.storage import run_rows
 from innkeeper.storage.database import Database, open_database
+from innkeeper.storage.leaders import LeaderStore
 from innkeeper.storage.process_lock import ProcessLock
-from innkeeper.storage.runs import RunStore
+from innkeeper.storage.retention import RunRetention
+from innkeeper.storage.run_journal import RunReader, RunRecord
+from innkeeper.storage.run_leases import RunLeases
+from innkeeper.storage.run_model import KEPT, Account, NewRun, StaleError
+from innkeeper.storage.run_store import RunStore
 from innkeeper.storage.schedules import ScheduleStore
-from innkeeper.storage.schedules_model import KEPT, MOST_OUTPUTS, Account, Schedule
+from innkeeper.storage.schedules_model import Schedule
 from innkeeper.storage.schema import schedules as table
+from innkeeper.workflow.engine.events import RunEvent
 from innkeeper.workflow.runner import MOST_LINES, WorkflowRunner
 from node_fakes import text_host
+from run_fakes import chunk, event
 from test_storage_schema import HOSTILE, watched
 
 ACCOUNT = Account("local", "demo")
@@ -52,7 +59,7 @@ async def test_a_time_fires_once_however_many_try(db: Database) -> None:
         for number in range(10):
             nursery.start_soon(fire, number)
     assert sorted(answers) == ["fired"] + ["gone"] * 9
-    assert len(await runs.list(ACCOUNT, 100.0)) == 1
+    assert len(await runs.list(100.0, ACCOUNT)) == 1
     assert (await store.due(100.0), [each.due for each in await store.due(160.0)]) == ([], [160.0])
 
 
@@ -63,7 +70,7 @@ async def test_a_schedule_that_was_put_back_does_not_fire_again_for_the_same_tim
     # As if the leader before had not moved it on.
     await db.write(lambda connection: connection.execute(table.update().values(due=100.0, looked_at=100.0)))
     assert await store.fire(schedule(), "second", 101.0, 160.0) == "gone"
-    assert [run.id for run in await runs.list(ACCOUNT, 101.0)] == ["first"]
+    assert [run.id for run in await runs.list(101.0, ACCOUNT)] == ["first"]
     assert [each.due for each in await store.list(ACCOUNT)] == [160.0]
 
 
@@ -74,67 +81,92 @@ async def test_a_removed_schedule_does_not_fire(db: Database) -> None:
     assert not await store.remove(Account("local", "other"), "s")
     assert await store.remove(ACCOUNT, "s")
     assert await store.fire(found, "run", 100.0, None) == "gone"
-    assert await RunStore(db).list(ACCOUNT, 100.0) == []
+    assert await RunStore(db).list(100.0, ACCOUNT) == []
 
 
-async def test_a_run_ends_once_and_its_job_is_not_kept(db: Database) -> None:
-    store = RunStore(db)
-    await store.submit(ACCOUNT, "r", "", 1, b"job", 1.0)
-    (run,) = await store.next_of_each()
-    assert await store.take(run.number, 2.0) == b"job"
-    with pytest.raises(ValueError, match="at most"):
-        await store.end(run, "complete", 3.0, outputs=b"x" * (MOST_OUTPUTS + 1))
-    assert await store.end(run, "complete", 3.0, outputs=b"x")
-    assert not await store.end(run, "error", 4.0, error="{}")
-    ended = await store.ended(ACCOUNT, "r", 5.0)
+async def test_a_run_ends_once_and_the_job_of_a_plugin_is_not_kept(db: Database) -> None:
+    store, leases = RunStore(db), RunLeases(db)
+    await store.submit(NewRun("r", ACCOUNT, b"job"), 1.0)
+    (taken,) = await leases.claim("host", 1, 10.0, 2.0)
+    assert taken.job == b"job"
+    record = RunRecord(db, taken.fence)
+    await record.end(taken.run, "complete", 3.0, events=[], outputs=b"x")
+    with pytest.raises(StaleError):
+        await record.end(taken.run, "error", 4.0, events=[], error="{}")
+    ended = await store.ended("r", 5.0, ACCOUNT)
     assert ended is not None
     assert (ended.run.status, ended.outputs, ended.error) == ("complete", b"x", None)
+    assert await store.job("r") is None
 
 
 async def test_outputs_together_have_a_bound_and_the_newest_are_kept(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_rows, "MOST_KEPT_BYTES", 250)
-    store = RunStore(db)
+    store, leases = RunStore(db), RunLeases(db)
     for number in range(5):
-        await store.submit(ACCOUNT, f"r{number}", "", 1, b"job", 1.0)
-        (run,) = await store.next_of_each()
-        await store.take(run.number, 1.0)
-        await store.end(run, "complete", 1.0, outputs=b"x" * 100)
-    assert [run.id for run in await store.list(ACCOUNT, 2.0)] == ["r4", "r3"]
+        await store.submit(NewRun(f"r{number}", ACCOUNT, b"job"), 1.0)
+        (taken,) = await leases.claim("host", 1, 10.0, 1.0)
+        await RunRecord(db, taken.fence).end(taken.run, "complete", 1.0, events=[], outputs=b"x" * 100)
+    assert [run.id for run in await store.list(2.0, ACCOUNT)] == ["r4", "r3"]
 
 
 async def everything(path: Path, word: str) -> None:
     """Uses each method, with a word wherever a guest chooses one."""
     account = Account(word, word)
     async with open_database(path) as db:
-        runs, schedules = RunStore(db), ScheduleStore(db)
+        runs, schedules, leases, reader = RunStore(db), ScheduleStore(db), RunLeases(db), RunReader(db)
         for number in range(4):
-            await runs.submit(account, f"{word}{number}", word, 1, word.encode(), 1.0)
-        (first,) = await runs.next_of_each()
-        assert await runs.next_of_each([f"{word}3"]) != [first]
-        await runs.take(first.number, 2.0)
-        await runs.cancel(account, f"{word}0", 2.0)
-        await runs.cancel(account, f"{word}1", 2.0)
-        assert await runs.to_cancel([first.number]) == [first.number]
-        await runs.end(first, "error", 3.0, outputs=word.encode(), error=word)
-        assert await runs.find(account, f"{word}0", 3.0) is not None
-        assert await runs.ended(account, f"{word}0", 3.0) is not None
-        assert len(await runs.list(account, 3.0, before=f"{word}3", limit=5)) == 3
+            new = NewRun(f"{word}{number}", account, word.encode(), name=word)
+            assert await runs.submit(new, 1.0, offered=number != 3) == "accepted"
+        assert await runs.offer(f"{word}3") == "accepted"
+        assert await leases.waiting()
+        assert await leases.queued([f"{word}2"]) == {f"{word}2"}
+        (first,) = await leases.claim(word, 1, 10.0, 2.0, among=[f"{word}0", f"{word}1"])
+        assert await leases.load(first.fence) is not None
+        assert await leases.extend([first.fence], 10.0) == [first.fence]
+        await runs.cancel(f"{word}0", 2.0, account)
+        await runs.cancel(f"{word}1", 2.0, account)
+        assert [each.cancel for each in await leases.standing([first.fence])] == [True]
+        record = RunRecord(db, first.fence, chunk_bytes=1)
+        await record.append([event(1, nodeId=word), chunk(2, word.encode())])
+        await record.append([chunk(3), RunEvent(4, "NODE_COMPLETE", {"nodeId": word}, {word: word.encode()})])
+        await record.append([chunk(5)])
+        assert (await record.known()).results == {word: {word: word.encode()}}
+        await record.end(first.run, "error", 3.0, events=[], outputs=b"\x80", error='{"message": "' + "x" + '"}')
+        page = await reader.page(first.run.number, 0)
+        assert page is not None
+        assert [each.seq for each in page.events] == [1, 4, 5, 6]
+        assert page.gone == (2, 4)
+        assert await reader.heads([first.run.number]) == {first.run.number: (6, True)}
+        assert await runs.find(f"{word}0", 3.0, account) is not None
+        assert await runs.ended(f"{word}0", 3.0, account) is not None
+        assert await runs.job(f"{word}2", account) == word.encode()
+        assert len(await runs.list(3.0, account, owner=word, before=f"{word}3", statuses=["queued"], limit=5)) == 1
+        (second,) = await leases.claim(word, 1, 0.0, 3.0)
+        assert await leases.release(second.fence)
+        (second,) = await leases.claim(word, 1, -1.0, 3.0)
+        assert [each.status for each in await leases.lapse(4.0)] == ["interrupted"]
+        assert await runs.refuse(f"{word}3", 4.0, "denied", word)
+        assert await runs.forget(f"{word}3", account)
         await schedules.add(schedule(word, account=account, name=word, expression=word, timezone=word), word.encode())
         (due,) = await schedules.due(100.0)
         await schedules.postpone(due, 110.0)
         assert await schedules.next_look() == 110.0
         assert await schedules.fire(due, f"{word}f", 110.0, 200.0) == "fired"
-        assert len(await runs.list(account, 110.0, schedule=word)) == 1
-        assert len(await schedules.list(account)) == 1
+        assert await schedules.start(word, f"{word}s", 110.0, account) == "fired"
+        assert await schedules.pause(word, account)
+        assert await schedules.resume(word, 200.0, account)
+        assert await schedules.find(word, account) is not None
+        assert len(await runs.list(110.0, account, schedule=word)) == 2
+        assert len(await schedules.list(account, owner=word)) == 1
         await schedules.remove(account, word)
         await schedules.add(schedule(word, account=account), word.encode())
         assert await schedules.fire(schedule(word, account=account), f"{word}g", 110.0, None) == "fired"
-        (second, *_) = await runs.next_of_each()
-        await runs.take(second.number, 110.0)
-        assert await runs.interrupt_all(111.0) == 1
-        assert await runs.sweep(KEPT + 200) == 3
+        leaders = LeaderStore(db)
+        assert await leaders.lead(word, word, 10.0) == await leaders.lead(word, word, 10.0) == 1
+        await leaders.resign(word, word)
+        assert await RunRetention(db, most_bytes=1).sweep(KEPT + 200) == 3
         assert await schedules.sweep(KEPT + 200) == 1
 
 

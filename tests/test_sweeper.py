@@ -28,9 +28,10 @@ from innkeeper.storage.kv import KvStore
 from innkeeper.storage.kv_model import Quota
 from innkeeper.storage.llm_usage import LlmUsageStore
 from innkeeper.storage.memo import MemoStore
-from innkeeper.storage.runs import RunStore
-from innkeeper.storage.schedules_model import KEPT, Account
+from innkeeper.storage.run_model import KEPT
+from innkeeper.storage.run_store import RunStore
 from kept import rows
+from run_fakes import new_run
 
 DAY = 86400.0
 QUOTA = Quota(10_000, 1 << 20)
@@ -66,8 +67,8 @@ async def fill(db: Database, now: Callable[[], float]) -> None:
     await events.subscribe("o", "p", "t", "on_event")
     await events.publish("o", None, "t", b"\xc0", matches=lambda pattern: True)
     runs = RunStore(db)
-    await runs.submit(Account("o", "p"), "r", "", 1, b"job", now())
-    await runs.cancel(Account("o", "p"), "r", now())
+    await runs.submit(new_run("r", "o", "p"), now())
+    await runs.cancel("r", now())
     await MemoStore(db, now=now).put("o", {"0" * 64: b"result"})
     await LlmUsageStore(db, now=now).reserve("o", "p", 1, 10)
 

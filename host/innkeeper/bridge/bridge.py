@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     from innkeeper.bridge.caller import Caller
     from innkeeper.bridge.journal.keeper import JournalKeeper
     from innkeeper.bridge.knowledge import KnowledgeBases, KnowledgeMaker, LazyKnowledge
+    from innkeeper.bridge.lazy_scheduler import LazyScheduler
     from innkeeper.bridge.memo.memory import Memory
     from innkeeper.bridge.metrics import Metrics
     from innkeeper.bridge.offer import Offer
     from innkeeper.bridge.run_streams import RunStreams
     from innkeeper.bridge.run_variables import RunVariables
-    from innkeeper.bridge.runner import Runner, RunnerMaker
+    from innkeeper.bridge.runner import SchedulerMaker
     from innkeeper.plugins.host import Host
     from innkeeper.plugins.plugin import Plugin
     from innkeeper.plugins.services import NativeSupport
@@ -59,7 +60,7 @@ class Bridge:
         folder: Path,
         configuration: Configuration,
         stack: AsyncExitStack,
-        runner: RunnerMaker | None = None,
+        scheduler: SchedulerMaker | None = None,
         schedules: bool = True,
         knowledge: KnowledgeMaker | None = None,
         paused: Iterable[Paused] = (),
@@ -69,7 +70,8 @@ class Bridge:
         self._paused = tuple(paused)
         self._folder = folder
         self._configuration = configuration
-        self._make_runner = runner
+        self._make_scheduler = scheduler
+        self._scheduler: LazyScheduler | None = None
         self._make_knowledge = knowledge
         self._knowledge: LazyKnowledge | None = None
         self._schedules = schedules
@@ -116,6 +118,22 @@ class Bridge:
         return self._knowledge
 
     @property
+    def scheduler(self) -> LazyScheduler | None:
+        """What executes the runs in the queue, and fires schedules; None: this host does neither."""
+        if self._scheduler is None and self._make_scheduler is not None:
+            from innkeeper.bridge.lazy_scheduler import LazyScheduler
+
+            self._scheduler = LazyScheduler(
+                self._make_scheduler,
+                self._bound,
+                self._database.open,
+                self._background,
+                self._configuration.runs,
+                everything=self._schedules,
+            )
+        return self._scheduler
+
+    @property
     def metrics(self) -> Metrics | None:
         """What plugins asked for, and how it went; None as long as no plugin requests anything."""
         return None if self._offer is None else self._offer.gate.metrics
@@ -137,9 +155,8 @@ class Bridge:
                 self.variables,
                 self.streams,
                 folder=self._folder,
-                runner=None if self._make_runner is None else partial(self._runner, self._make_runner),
+                scheduler=self.scheduler,
                 knowledge=self.knowledge,
-                schedules=self._schedules,
                 refused=self._refused,
             )
             self._offer = Offer(_caller, needs, self._made)
@@ -251,9 +268,6 @@ class Bridge:
         if self._host is not None and isinstance(service, Serving):
             self._background.start(f"the service {name!r}", service.serve)
 
-    async def _runner(self, make: RunnerMaker) -> Runner:
-        return await make(self._bound())
-
     async def _knowledge_made(self, make: KnowledgeMaker) -> KnowledgeBases:
         from innkeeper.bridge.knowledge import KnowledgeNeeds
 
@@ -318,7 +332,7 @@ async def open_bridge(
     folder: Path,
     configuration: Configuration,
     *,
-    runner: RunnerMaker | None = None,
+    scheduler: SchedulerMaker | None = None,
     schedules: bool = True,
     knowledge: KnowledgeMaker | None = None,
     pauses: bool = True,
@@ -328,14 +342,14 @@ async def open_bridge(
     Args:
         folder: where they keep what they keep; made when it is needed, private to its owner.
         configuration: what the operator decided.
-        runner: makes what runs the workflows that plugins submit; None: nothing does.
+        scheduler: makes what executes the runs in the queue; None: nothing does.
         schedules: whether this host runs what plugins scheduled and submitted earlier, too.
         knowledge: makes what keeps knowledge bases; None: nothing does.
         pauses: whether plugins that were paused earlier are.
     """
     paused = await trio.to_thread.run_sync(read_paused, folder) if pauses else {}
     async with AsyncExitStack() as stack:
-        bridge = Bridge(folder, configuration, stack, runner, schedules, knowledge, paused.values())
+        bridge = Bridge(folder, configuration, stack, scheduler, schedules, knowledge, paused.values())
         try:
             yield bridge
         finally:

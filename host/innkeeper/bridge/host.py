@@ -19,7 +19,7 @@ from innkeeper.sandbox.interface import Engine
 
 if TYPE_CHECKING:
     from innkeeper.bridge.knowledge import KnowledgeMaker
-    from innkeeper.bridge.runner import RunnerMaker
+    from innkeeper.bridge.runner import SchedulerMaker
     from innkeeper.plugins.settings import Keep
 
 
@@ -33,14 +33,14 @@ async def open_host(
     watch: bool = True,
     on_change: Listener | None = None,
     schedules: bool = True,
-    runner: RunnerMaker | None = None,
+    scheduler: SchedulerMaker | None = None,
     knowledge: KnowledgeMaker | None = None,
     journal: Keep | None = None,
 ) -> AsyncIterator[Host]:
     """As `innkeeper.open_host`, which gives it what it needs from the rooms above; the other arguments are the same.
 
     Args:
-        runner: makes what runs the workflows that plugins submit; None: nothing does.
+        scheduler: makes what executes the runs in the queue; None: nothing does.
         knowledge: makes what keeps knowledge bases; None: nothing does.
     """
     opened: list[Bridge] = []
@@ -54,7 +54,7 @@ async def open_host(
         # paused by a host of ours, whose words a record's would pass for.
         earlier = schedules and home.believed
         async with open_bridge(
-            home.state, configuration, runner=runner, schedules=earlier, knowledge=knowledge, pauses=home.believed
+            home.state, configuration, scheduler=scheduler, schedules=earlier, knowledge=knowledge, pauses=home.believed
         ) as bridge:
             bridge.listener = noticed
             opened.append(bridge)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from innkeeper.bridge.background import Background
 from innkeeper.bridge.run_streams import RunStreams, Streams
 from innkeeper.bridge.run_variables import MemoryVariables, RunVariables
-from innkeeper.bridge.runner import Runner
 from innkeeper.plugins.configuration import Configuration
 
 if TYPE_CHECKING:
     from innkeeper.bridge.caller import Caller
     from innkeeper.bridge.knowledge import LazyKnowledge
+    from innkeeper.bridge.lazy_scheduler import LazyScheduler
     from innkeeper.plugins.host import Host
     from innkeeper.storage.database import Database
 
@@ -32,9 +32,8 @@ class Needs:
         variables: of runs.
         streams: the channels that runs connect to their nodes.
         folder: where the database and whatever lies beside it are; may not exist yet. None: nowhere.
-        runner: makes what runs workflows, at the first need; None: this host runs none for plugins.
+        scheduler: makes what executes workflows, at the first need; None: this host executes none for plugins.
         knowledge: makes what keeps knowledge bases, at the first need; who made it closes it. None: this host has none.
-        schedules: whether this host runs what plugins scheduled and submitted earlier, too.
         refused: is told of what plugins have no right to; see `gate.Refused`.
     """
 
@@ -45,7 +44,6 @@ class Needs:
     variables: RunVariables = field(default_factory=MemoryVariables)
     streams: Streams = field(default_factory=RunStreams)
     folder: Path | None = None
-    runner: Callable[[], Awaitable[Runner]] | None = None
+    scheduler: LazyScheduler | None = None
     knowledge: LazyKnowledge | None = None
-    schedules: bool = True
     refused: Callable[[Caller, str, str], None] | None = None

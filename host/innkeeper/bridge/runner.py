@@ -1,16 +1,19 @@
-"""What the service `scheduler` needs from whatever checks and runs workflows; the composition root gives it one."""
+"""What the service `scheduler` needs from whatever checks and executes workflows; the composition root gives it one."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from innkeeper.errors import Kind
+from innkeeper.plugins.settings import RunsSettings
 
 if TYPE_CHECKING:
     from innkeeper.plugins.host import Host
+    from innkeeper.storage.database import Database
 
 
 MOST_MESSAGE: Final = 2000
@@ -84,8 +87,8 @@ class ProblemsError(Exception):
         self.count = count
 
 
-class Runner(Protocol):
-    """Checks and runs workflows."""
+class Scheduler(Protocol):
+    """Executes the runs that are in storage, and fires the schedules that are there."""
 
     async def check(self, job: Job) -> None:
         """Makes sure that a job could run now.
@@ -95,20 +98,43 @@ class Runner(Protocol):
         """
         ...
 
-    async def run(self, job: Job, id: str, most_outputs: int) -> Report:
-        """Runs a job. The nodes' plugins have their own rights.
+    def generation(self, run: str) -> int:
+        """How many runs a run descends from that is executed here, itself included; 0 for any other."""
+        ...
 
-        Args:
-            job: what is to run.
-            id: of the run.
-            most_outputs: bytes of the outputs; beyond, it fails.
+    def cancel(self, run: str) -> bool:
+        """Ends a run at once if it is executed here (bool); its row says already that somebody wants so."""
+        ...
 
-        Raises:
-            ProblemsError: it does not check any more.
-            trio.Cancelled: it was cancelled, and its guests have ended.
-        """
+    def wake(self, submitted: str | None = None) -> None:
+        """There is a new run (its id) or a new schedule."""
+        ...
+
+    async def run(self) -> None:
+        """Executes and fires until it is cancelled."""
         ...
 
 
-RunnerMaker = Callable[["Host"], Awaitable[Runner]]
-"""Makes the runner of a host, when it is first needed."""
+@dataclass(frozen=True, slots=True)
+class SchedulerNeeds:
+    """What a scheduler is made with.
+
+    Attributes:
+        host: whose nodes it runs.
+        database: where runs and schedules are.
+        permitted: whether a plugin (its id) may start workflows now.
+        settings: what the operator decided.
+        everything: whether schedules fire, and runs begin that others submitted; else those that `wake` names.
+        now: seconds since 1970; called on trio's thread.
+    """
+
+    host: Host
+    database: Database
+    permitted: Callable[[str], bool]
+    settings: RunsSettings
+    everything: bool = True
+    now: Callable[[], float] = time.time
+
+
+SchedulerMaker = Callable[[SchedulerNeeds], Awaitable[Scheduler]]
+"""Makes the scheduler of a host, when it is first needed."""

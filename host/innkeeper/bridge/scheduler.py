@@ -9,12 +9,15 @@ import trio
 from pydantic import Field
 
 from innkeeper.bridge.caller import Caller
+from innkeeper.bridge.lazy_scheduler import may_start
 from innkeeper.bridge.needs import Needs
 from innkeeper.bridge.operation import operation
 from innkeeper.bridge.quota import Rate
+from innkeeper.bridge.refusal import Refusal, ServiceError
 from innkeeper.bridge.scheduler_desk import Desk, Front, new_id
 from innkeeper.bridge.scheduler_values import no_such, refusing, run_value, schedule_value
-from innkeeper.storage.schedules_model import MOST_LISTED, Account, Schedule
+from innkeeper.storage.run_model import MOST_LISTED, Account, NewRun
+from innkeeper.storage.schedules_model import Schedule
 
 RATE = Rate(per_second=100, burst=200)
 """Calls of one plugin."""
@@ -43,7 +46,7 @@ class SchedulerService:
         self._desk = desk
 
     async def serve(self) -> None:
-        """Runs what is queued and fires what is due, as soon as there may be something."""
+        """Sees to it that what is queued runs and what is due fires, as soon as there may be something."""
         await self._desk.serve()
 
     # --- starting ---------------------------------------------------------------------------------------------------
@@ -66,8 +69,10 @@ class SchedulerService:
             desk, generation = await self._desk.ready(caller, name)
             job = await self._desk.checked(desk, workflow, inputs)
             id = new_id()
-            await desk.runs.submit(_account(caller), id, name, generation, job, self._desk.now())
-        self._desk.wake(desk, id)
+            run = NewRun(id, _account(caller), job, name=name, generation=generation)
+            if await desk.runs.submit(run, self._desk.now()) == "busy":
+                raise ServiceError(Refusal.BUSY, "the queue is full; try again later")
+        desk.scheduler.wake(id)
         return {"run": id}
 
     @operation("scheduler.submit", free_form=True)
@@ -147,11 +152,11 @@ class SchedulerService:
         """
         with refusing():
             desk = await self._desk.opened()
-            found = await desk.runs.cancel(_account(caller), run, self._desk.now())
+            found = await desk.runs.cancel(run, self._desk.now(), _account(caller))
             if found is None:
                 raise no_such("run")
         if found.status == "running":
-            desk.loop.cancel(run)
+            desk.scheduler.cancel(run)
         return {"status": found.status}
 
     @operation("scheduler.submit")
@@ -183,7 +188,7 @@ class SchedulerService:
         """
         with refusing():
             desk = await self._desk.opened()
-            found = await desk.runs.find(_account(caller), run, self._desk.now())
+            found = await desk.runs.find(run, self._desk.now(), _account(caller))
         if found is None:
             raise no_such("run")
         return run_value(found)
@@ -201,7 +206,7 @@ class SchedulerService:
         """
         with refusing():
             desk = await self._desk.opened()
-            found = await desk.runs.ended(_account(caller), run, self._desk.now())
+            found = await desk.runs.ended(run, self._desk.now(), _account(caller))
         if found is None:
             raise no_such("run")
         error = None if found.error is None else json.loads(found.error)
@@ -229,7 +234,7 @@ class SchedulerService:
         with refusing():
             desk = await self._desk.opened()
             now = self._desk.now()
-            found = await desk.runs.list(_account(caller), now, before=before, schedule=schedule, limit=limit)
+            found = await desk.runs.list(now, _account(caller), before=before, schedule=schedule, limit=limit)
         return {"runs": [run_value(each) for each in found]}
 
     @operation("scheduler.read")
@@ -259,27 +264,25 @@ class SchedulerService:
         account, now = _account(caller), self._desk.now()
         schedule = Schedule(new_id(), account, name, expression, timezone, generation, now, due, None)
         await desk.schedules.add(schedule, job)
-        self._desk.wake(desk)
+        desk.scheduler.wake()
         return {"schedule": schedule.id, "due": due}
 
 
 def make(needs: Needs) -> SchedulerService:
     """The service of a host."""
 
-    def permitted(plugin: str) -> bool:
-        found = needs.host().plugins.get(plugin)
-        return found is not None and found.gone is None and bool(found.rights.scopes("scheduler.submit"))
-
     def known() -> bool:
-        return any(permitted(plugin) for plugin in needs.host().plugins)
+        host = needs.host()
+        return any(may_start(host, plugin) for plugin in host.plugins)
 
+    lazy = needs.scheduler
     front = Front(
         needs.database,
-        needs.runner,
+        None if lazy is None else lazy.get,
+        settings=needs.configuration.runs,
         state=needs.folder,
         known=known,
-        permitted=permitted,
-        everything=needs.schedules,
+        everything=lazy is not None and lazy.everything,
     )
     return SchedulerService(front)
 

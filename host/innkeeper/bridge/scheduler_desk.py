@@ -1,4 +1,4 @@
-"""What stands behind the service `scheduler`: made when it is needed, and who may start something."""
+"""What stands behind the service `scheduler`: opened when it is needed, and who may start something."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 import trio
@@ -17,14 +17,14 @@ import trio
 from innkeeper.bridge.caller import Caller
 from innkeeper.bridge.quota import Rate, TokenBucket
 from innkeeper.bridge.refusal import Refusal, ServiceError
-from innkeeper.bridge.runner import Job, Runner
+from innkeeper.bridge.runner import Job, Scheduler
 from innkeeper.errors import InnkeeperError
 from innkeeper.storage.names import check_name
 
 if TYPE_CHECKING:
-    from innkeeper.bridge.run_loop import RunLoop
+    from innkeeper.plugins.settings import RunsSettings
     from innkeeper.storage.database import Database
-    from innkeeper.storage.runs import RunStore
+    from innkeeper.storage.run_store import RunStore
     from innkeeper.storage.schedules import ScheduleStore
 
 logger = logging.getLogger("innkeeper.bridge")
@@ -45,8 +45,7 @@ class Desk:
 
     runs: RunStore
     schedules: ScheduleStore
-    runner: Runner
-    loop: RunLoop
+    scheduler: Scheduler
 
 
 class Front:
@@ -55,56 +54,48 @@ class Front:
     def __init__(
         self,
         database: Callable[[], Awaitable[Database]],
-        runner: Callable[[], Awaitable[Runner]] | None,
+        scheduler: Callable[[], Awaitable[Scheduler]] | None,
         *,
+        settings: RunsSettings,
         state: Path | None,
         known: Callable[[], bool],
-        permitted: Callable[[str], bool],
         now: Callable[[], float] = time.time,
         everything: bool = True,
     ) -> None:
         """Args:
         database: opens where runs and schedules are kept, at the first need.
-        runner: makes what runs workflows, at the first need; None: this host runs none for plugins.
-        state: the folder in which the database and its lock are; None: this process is the only one.
+        scheduler: makes what executes them, at the first need; None: this host executes none for plugins.
+        settings: what the operator decided.
+        state: the folder in which the database is; None: there is always one.
         known: whether somebody may have something to run; quick.
-        permitted: whether a plugin may start workflows now.
         now: seconds since 1970; called on trio's thread.
-        everything: whether schedules fire, and runs begin that others submitted; else this process runs what its own
-            guests submit.
+        everything: whether what was submitted or scheduled earlier is a reason to begin.
         """
         self._database = database
-        self._make_runner = runner
+        self._scheduler = scheduler
+        self._settings = settings
         self._state = state
         self._known = known
-        self._permitted = permitted
         self.now = now
         self._everything = everything
         self._made: Desk | None = None
         self._making = trio.Lock()
-        self._wanted = trio.Event()
         self._buckets: dict[str, TokenBucket] = {}
 
     async def serve(self) -> None:
-        """Runs what is queued and fires what is due, as soon as there may be something."""
-        if self._make_runner is None:
-            return
+        """Sees to it that what is queued runs and what is due fires, as soon as there may be something."""
         failing = False
-        while True:
-            earlier = self._everything and self._known() and await self._kept_something()
-            if self._wanted.is_set() or earlier:
+        while self._scheduler is not None and self._everything and self._made is None:
+            if self._known() and await self._kept_something():
                 try:
-                    desk = await self.opened()
-                    break
+                    await self.opened()
+                    return
                 except InnkeeperError as error:
                     # Who asks for something learns that it failed; here it is tried again.
                     if not failing:
                         logger.warning("the scheduler does not run yet: %s", error)
                     failing = True
-                    self._wanted = trio.Event()
-            with trio.move_on_after(_POLL):
-                await self._wanted.wait()
-        await desk.loop.run()
+            await trio.sleep(_POLL)
 
     async def _kept_something(self) -> bool:
         if self._state is None:
@@ -120,31 +111,20 @@ class Front:
             ServiceError: this host has none.
             RejectedError, BusyError, UsageError: as `open_database`.
         """
-        if self._make_runner is None:
+        if self._scheduler is None:
             raise ServiceError(Refusal.UNAVAILABLE, "this host runs no workflows for plugins")
         async with self._making:
             if self._made is None:
                 database = await self._database()
                 # It brings the time zones, which takes a while: not on trio's thread.
-                await trio.to_thread.run_sync(import_module, "innkeeper.bridge.run_loop")
-                from innkeeper.bridge.run_loop import RunLoop
-                from innkeeper.storage.process_lock import ProcessLock
-                from innkeeper.storage.runs import RunStore
+                await trio.to_thread.run_sync(import_module, "innkeeper.bridge.cron")
+                from innkeeper.storage.run_model import QueueBounds
+                from innkeeper.storage.run_store import RunStore
                 from innkeeper.storage.schedules import ScheduleStore
 
-                runs, schedules = RunStore(database), ScheduleStore(database)
-                runner = await self._make_runner()
-                lock = _Alone() if self._state is None else ProcessLock(self._state.absolute() / "scheduler.lock")
-                loop = RunLoop(
-                    runs,
-                    schedules,
-                    runner,
-                    lock=lock,
-                    permitted=self._permitted,
-                    now=self.now,
-                    everything=self._everything,
-                )
-                self._made = Desk(runs, schedules, runner, loop)
+                bounds = QueueBounds(self._settings.queued, self._settings.queued_by_all)
+                runs, schedules = RunStore(database, bounds=bounds), ScheduleStore(database, bounds=bounds)
+                self._made = Desk(runs, schedules, await self._scheduler())
         return self._made
 
     async def ready(self, caller: Caller, name: str) -> tuple[Desk, int]:
@@ -163,8 +143,7 @@ class Front:
                 f"the plugin starts workflows more than {SUBMISSIONS.per_second:g} times a second; do it less often",
             )
         desk = await self.opened()
-        parent = None if caller.run is None else desk.loop.active.get(caller.run.run.id)
-        generation = 1 if parent is None else parent.run.generation + 1
+        generation = 1 if caller.run is None else desk.scheduler.generation(caller.run.run.id) + 1
         if generation > MOST_GENERATIONS:
             raise ServiceError(
                 Refusal.QUOTA,
@@ -181,36 +160,9 @@ class Front:
             ProblemsError: all that is wrong with it.
         """
         job = Job(workflow, inputs or {})
-        await desk.runner.check(job)
+        await desk.scheduler.check(job)
         packed: bytes = msgpack.packb({"workflow": job.workflow, "inputs": job.inputs})
         return packed
-
-    def wake(self, desk: Desk, submitted: str | None = None) -> None:
-        """There is something new to run: a run (its id) or a schedule."""
-        self._wanted.set()
-        desk.loop.wake(submitted)
-
-
-class Lock(Protocol):
-    """What one process at a time holds; its methods may block."""
-
-    def take(self) -> bool:
-        """Takes it if nobody has it."""
-        ...
-
-    def release(self) -> None:
-        """Lets go of it."""
-        ...
-
-
-class _Alone:
-    """The lock of the only process."""
-
-    def take(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        return None
 
 
 def new_id() -> str:

@@ -9,7 +9,8 @@ from typing import Any
 from innkeeper.bridge.refusal import Refusal, ServiceError
 from innkeeper.bridge.runner import ProblemsError
 from innkeeper.errors import BusyError
-from innkeeper.storage.schedules_model import Schedule, SubmittedRun, TooManyError
+from innkeeper.storage.run_model import StoredRun, TooManyError
+from innkeeper.storage.schedules_model import Schedule
 
 
 def no_such(what: str) -> ServiceError:
@@ -17,7 +18,7 @@ def no_such(what: str) -> ServiceError:
     return ServiceError(Refusal.NOT_FOUND, f"the plugin has no such {what}; what has ended is forgotten after a day")
 
 
-def run_value(run: SubmittedRun) -> dict[str, Any]:
+def run_value(run: StoredRun) -> dict[str, Any]:
     """How a run stands."""
     return {
         "run": run.id,

@@ -83,6 +83,8 @@ class Sweeper:
             event_days=settings.retention.event_days,
             journal_days=settings.journal.days,
             memo_days=settings.memo.days,
+            run_days=settings.retention.run_days,
+            run_bytes=settings.retention.run_bytes,
         )
         gone: dict[str, int] = {}
         for sweep in sweeping.sweeps(database, kept, now=self._now):

@@ -13,7 +13,7 @@ from innkeeper.bridge import host as bridge_host
 from innkeeper.composition.knowledge import guest_bases
 
 if TYPE_CHECKING:
-    from innkeeper.bridge.runner import Runner
+    from innkeeper.bridge.runner import Scheduler, SchedulerNeeds
     from innkeeper.plugins.changes import Listener
     from innkeeper.plugins.host import Host
     from innkeeper.plugins.settings import Keep
@@ -63,13 +63,13 @@ def open_host(
         on_change=on_change,
         schedules=schedules,
         journal=journal,
-        runner=_workflow_runner,
+        scheduler=_scheduler,
         knowledge=guest_bases,
     )
 
 
-async def _workflow_runner(host: Host) -> Runner:
-    # What runs workflows takes a while to import: when it is needed, and not on trio's thread.
-    module = await trio.to_thread.run_sync(import_module, "innkeeper.workflow.runner")
-    runner: Runner = module.WorkflowRunner(host)
-    return runner
+async def _scheduler(needs: SchedulerNeeds) -> Scheduler:
+    # What executes workflows takes a while to import: when it is needed, and not on trio's thread.
+    module = await trio.to_thread.run_sync(import_module, "innkeeper.workflow.scheduling.host_scheduler")
+    scheduler: Scheduler = module.make(needs)
+    return scheduler

@@ -19,6 +19,7 @@ from innkeeper.plugins.settings import (
     MemoSettings,
     Policy,
     Retention,
+    RunsSettings,
     SecretsSettings,
 )
 from innkeeper.sandbox.bounds import Bounds
@@ -54,6 +55,7 @@ class Configuration:
         llm: language models.
         knowledge: knowledge bases.
         retention: for how long what belongs to an owner is kept.
+        runs: the queue of runs, and how many are executed.
         origins: where each value comes from that is not built in, by key: "innkeeper.toml", the name of a variable, or
             "--set".
     """
@@ -71,6 +73,7 @@ class Configuration:
     llm: LlmSettings = field(default_factory=LlmSettings)
     knowledge: KnowledgeSettings = field(default_factory=KnowledgeSettings)
     retention: Retention = field(default_factory=Retention)
+    runs: RunsSettings = field(default_factory=RunsSettings)
     origins: Mapping[str, str] = field(default_factory=dict)
 
 

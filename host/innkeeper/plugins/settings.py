@@ -165,7 +165,42 @@ class Retention:
     Attributes:
         audit_days: records of the audit log.
         event_days: events that nobody took.
+        run_days: runs that have ended, with their events and results; of runs that plugins submitted, a day at most.
+        run_bytes: that all runs of one owner may have; the oldest go first.
     """
 
     audit_days: Days = 90.0
     event_days: Days = 7.0
+    run_days: Days = 30.0
+    run_bytes: Size = 1024 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class RunsSettings:
+    """Runs of workflows that wait in the queue and that hosts execute.
+
+    Attributes:
+        parallel: runs that this host executes at the same time: their nodes share 64 places, so more wait for each
+            other, and each has its values in memory.
+        per_user: runs of one owner at the same time, on all hosts: half of a host, so that others find room.
+        plugins: of these, runs that plugins submitted.
+        per_plugin: of these, runs of one plugin.
+        queued: runs of one owner that wait; beyond, submitting answers busy. 1,000 are a batch for a night.
+        queued_by_all: runs that wait.
+        longest: seconds that one attempt of a run may take: as long as one call may, at most.
+        lease: seconds after which a run's host counts as ended if it does not say otherwise, which it does each third
+            of that: a host that the system holds up for a few seconds keeps its runs.
+        outputs: bytes of the outputs that are kept of one run; beyond, it fails. Of plugins' runs 1 MiB.
+        chunks: bytes of chunks of streams that are kept of one run, for who subscribes later or reads slowly.
+    """
+
+    parallel: int = 16
+    per_user: int = 8
+    plugins: int = 4
+    per_plugin: int = 3
+    queued: int = 1000
+    queued_by_all: int = 10_000
+    longest: Seconds = 3600.0
+    lease: Seconds = 15.0
+    outputs: Size = 64 * MIB
+    chunks: Size = 4 * MIB

@@ -21,13 +21,18 @@ from innkeeper.storage.engines import vacuum
 from innkeeper.storage.faults import translated
 from innkeeper.storage.knowledge_schema import kb_bases
 from innkeeper.storage.names import check_name
+from innkeeper.storage.runs_schema import node_results, run_events, runs
 from innkeeper.storage.schema import events_waiting, metadata, subscriptions
 
-THROUGH: Final[Mapping[Table, tuple[str, Table, str]]] = {events_waiting: ("subscription", subscriptions, "id")}
+THROUGH: Final[Mapping[Table, tuple[str, Table, str]]] = {
+    events_waiting: ("subscription", subscriptions, "id"),
+    run_events: ("run", runs, "number"),
+    node_results: ("run", runs, "number"),
+}
 """Tables without an owner of their own: their column, the table that it refers to, and the column there."""
 
-NOBODYS: Final = frozenset({"audit"})
-"""Names of tables that hold what is the operator's, and no owner's."""
+NOBODYS: Final = frozenset({"audit", "leaders"})
+"""Names of tables that hold what is the operator's or the hosts', and no owner's."""
 
 _ROWS: Final = 500
 """Rows that one transaction deletes at most."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Boolean, Column, Float, Index, LargeBinary, Table, Text, text
+from sqlalchemy import Boolean, Column, Float, Index, LargeBinary, Table, Text, false, text
 
 from innkeeper.storage import knowledge_schema as knowledge_schema
+from innkeeper.storage import runs_schema as runs_schema
 from innkeeper.storage.columns import NUMBER
 from innkeeper.storage.columns import ORDERED as ORDERED
 from innkeeper.storage.columns import metadata as metadata
 
-REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
 """Every revision of the schema, oldest first."""
 
 kv: Final = Table(
@@ -122,44 +123,6 @@ events_waiting: Final = Table(
 )
 Index("events_waiting_event", events_waiting.c.event)
 
-submitted_runs: Final = Table(
-    "submitted_runs",
-    metadata,
-    Column("number", NUMBER, primary_key=True, autoincrement=True),
-    Column("id", Text, nullable=False, unique=True),
-    Column("owner", ORDERED, nullable=False),
-    Column("plugin", ORDERED, nullable=False),
-    Column("name", Text, nullable=False),
-    # queued, running, complete, error, cancelled, interrupted
-    Column("status", Text, nullable=False),
-    # Somebody wants it to end; whoever runs it looks here.
-    Column("cancel", Boolean, nullable=False),
-    # How many runs it descends from, itself included.
-    Column("generation", NUMBER, nullable=False),
-    # The schedule that it comes from, and "" where it was submitted.
-    Column("schedule", Text, nullable=False),
-    # Workflow and inputs as msgpack, until it has ended.
-    Column("job", LargeBinary),
-    Column("submitted", Float(53), nullable=False),
-    Column("started", Float(53)),
-    Column("ended", Float(53)),
-    # Outputs as msgpack, or why it failed as JSON.
-    Column("outputs", LargeBinary),
-    Column("error", Text),
-    Column("size", NUMBER, nullable=False),
-    # Numbers of deleted runs are not used again.
-    sqlite_autoincrement=True,
-)
-Index("submitted_runs_plugin", submitted_runs.c.owner, submitted_runs.c.plugin, submitted_runs.c.number)
-_under_way = text("ended IS NULL")
-Index(
-    "submitted_runs_under_way",
-    *(submitted_runs.c.status, submitted_runs.c.number),
-    sqlite_where=_under_way,
-    postgresql_where=_under_way,
-)
-Index("submitted_runs_ended", submitted_runs.c.ended)
-
 schedules: Final = Table(
     "schedules",
     metadata,
@@ -177,6 +140,12 @@ schedules: Final = Table(
     Column("due", Float(53), nullable=False),
     Column("looked_at", Float(53), nullable=False),
     Column("last", Float(53)),
+    Column("paused", Boolean, nullable=False, server_default=false()),
+    # Of the runs that it fires: their priority, what is done where their host ended, and seconds within which they
+    # must have ended.
+    Column("priority", NUMBER, nullable=False, server_default=text("0")),
+    Column("after_crash", Text, nullable=False, server_default=text("'interrupt'")),
+    Column("lasting", Float(53)),
 )
 Index("schedules_plugin", schedules.c.owner, schedules.c.plugin, schedules.c.created)
 Index("schedules_looked_at", schedules.c.looked_at)

@@ -14,7 +14,7 @@ from innkeeper.storage.knowledge_sweeping import KnowledgeSweeps
 from innkeeper.storage.kv import KvStore
 from innkeeper.storage.llm_usage import LlmUsageStore
 from innkeeper.storage.memo import MemoStore
-from innkeeper.storage.runs import RunStore
+from innkeeper.storage.retention import BYTES, DAYS, RunRetention
 from innkeeper.storage.schedules import ScheduleStore
 
 
@@ -27,12 +27,16 @@ class Kept:
         event_days: events that nobody took.
         journal_days: journals of calls.
         memo_days: remembered results of pure calls.
+        run_days: runs that have ended.
+        run_bytes: that all runs of one owner may have; the oldest go first.
     """
 
     audit_days: float
     event_days: float
     journal_days: float
     memo_days: float
+    run_days: float = DAYS
+    run_bytes: int = BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,8 @@ def sweeps(database: Database, kept: Kept, *, now: Callable[[], float] = time.ti
         now: seconds since 1970; called from any thread.
     """
     knowledge = KnowledgeSweeps(database, now=now)
-    events, runs, schedules = EventStore(database, now=now), RunStore(database), ScheduleStore(database)
+    events, schedules = EventStore(database, now=now), ScheduleStore(database)
+    runs = RunRetention(database, days=kept.run_days, most_bytes=kept.run_bytes)
     return (
         Sweep("entries of kv", KvStore(database, now=now).sweep),
         Sweep("records of the audit log", AuditLog(database, now=now, days=kept.audit_days).sweep),

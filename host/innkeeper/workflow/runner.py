@@ -1,4 +1,4 @@
-"""Runs the workflows that plugins submit: the `Runner` of the service `scheduler`."""
+"""Executes the workflows that were submitted, those of plugins included: the `Executor` of a worker."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgpack
 import trio
 
+from innkeeper.bridge.codec import encode
 from innkeeper.bridge.runner import Failure, Job, ProblemsError, Report
 from innkeeper.errors import Kind, UsageError
 from innkeeper.plugins.nodes import NodeDefinition
@@ -14,10 +15,12 @@ from innkeeper.plugins.tables import nearest, shown
 from innkeeper.workflow.checking.check import check_workflow
 from innkeeper.workflow.checking.graph import Graph, Source
 from innkeeper.workflow.checking.problems import WorkflowError
+from innkeeper.workflow.engine.events import EventSink, RunEvent
 from innkeeper.workflow.engine.outcome import RunOutcome
-from innkeeper.workflow.engine.run import WorkflowRun
+from innkeeper.workflow.engine.run import Event, WorkflowRun
 from innkeeper.workflow.formats.payload import WorkflowPayload, payload_of
 from innkeeper.workflow.host import Hooked, NodeHost, NodePlugin, is_native
+from innkeeper.workflow.scheduling.execution import Task
 
 if TYPE_CHECKING:
     from innkeeper.plugins.native.hooks import Hooks
@@ -30,7 +33,7 @@ MOST_LINE: Final = 300
 
 
 class WorkflowRunner:
-    """Implements `bridge.runner.Runner` on a host."""
+    """Implements `scheduling.execution.Executor` on a host."""
 
     def __init__(self, host: NodeHost) -> None:
         """Args:
@@ -41,27 +44,46 @@ class WorkflowRunner:
         self._checking = trio.CapacityLimiter(1)
 
     async def check(self, job: Job) -> None:
-        """As `Runner.check`."""
-        await self._checked(job)
+        """Makes sure that a job could run now.
 
-    async def run(self, job: Job, id: str, most_outputs: int) -> Report:
-        """As `Runner.run`."""
-        graph = await self._checked(job)
-        outcome = await WorkflowRun(graph, prompt_id=id).execute()
-        return _report(graph, outcome, most_outputs)
+        Raises:
+            ProblemsError: all that is wrong with it.
+        """
+        await trio.to_thread.run_sync(self._graph, job, True, limiter=self._checking)
 
-    async def _checked(self, job: Job) -> Graph:
-        return await trio.to_thread.run_sync(self._graph, job, limiter=self._checking)
+    async def execute(self, task: Task, sink: EventSink) -> Report:
+        """As `Executor.execute`."""
+        confined = bool(task.run.account.plugin)
+        graph = await trio.to_thread.run_sync(self._graph, task.job, confined, limiter=self._checking)
+        told = _Told(sink, task.known.seq)
+        outcome = await WorkflowRun(graph, prompt_id=task.run.id, on_event=told).execute()
+        return _report(graph, outcome, task.most_outputs)
 
-    def _graph(self, job: Job) -> Graph:
+    def _graph(self, given: Job | bytes, confined: bool) -> Graph:
+        job = given if isinstance(given, Job) else Job(**msgpack.unpackb(given))
         try:
             payload = payload_of(dict(job.workflow))
             _give_inputs(payload, job)
-            return check_workflow(payload, _Still(self._host))
+            return check_workflow(payload, _Still(self._host, confined))
         except WorkflowError as error:
             raise _problems([str(problem) for problem in error.problems]) from None
         except UsageError as error:
             raise _problems(error.message.splitlines()) from None
+
+
+class _Told:
+    """Makes of the engine's events what a sink takes."""
+
+    def __init__(self, sink: EventSink, seq: int) -> None:
+        self._sink = sink
+        self._seq = seq
+
+    def __call__(self, event: Event) -> None:
+        self._seq += 1
+        fields = {key: value for key, value in event["payload"].items() if key not in ("promptId", "output")}
+        output = event["payload"].get("output", {})
+        values = {key: encode(value, "msgpack") for key, value in output.items()}
+        self._sink.emit(RunEvent(self._seq, event["type"], fields, values))
 
 
 def _give_inputs(payload: WorkflowPayload, job: Job) -> None:
@@ -111,11 +133,12 @@ def _report(graph: Graph, outcome: RunOutcome, most: int) -> Report:
 
 
 class _Still:
-    """A host for one check, asked from a thread while trio's thread may put other plugins into service. It has no
-    native nodes: what nothing confines is not for confined plugins to start, whose author chooses its inputs."""
+    """A host for one check, asked from a thread while trio's thread may put other plugins into service. For confined
+    plugins it has no native nodes: what nothing confines is not for them to start, whose author chooses its inputs."""
 
-    def __init__(self, host: NodeHost) -> None:
+    def __init__(self, host: NodeHost, confined: bool) -> None:
         self._host = host
+        self._confined = confined
         self._unknown = 0
 
     @property
@@ -135,6 +158,6 @@ class _Still:
         except UsageError:
             self._unknown += 1
             raise
-        if is_native(found[0]):
+        if self._confined and is_native(found[0]):
             raise UsageError(f"the node type {shown(full_type)} is native code, which no plugin may start")
         return found

@@ -77,11 +77,24 @@ class Dispatch(Protocol):
         ...
 
 
+Reason = Literal["cancelled", "lost"]
+"""Why an execution was ended from outside: somebody wanted so; another host has the run."""
+
+
+class Execution(Protocol):
+    """A run that this process executes."""
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why it was ended from outside, or None."""
+        ...
+
+
 class RunDirectory(Protocol):
     """Which runs this process executes, and how to end them."""
 
-    def executing(self, lease: Lease) -> AbstractAsyncContextManager[None]:
-        """Around the execution of a run: `cancel` and `lose` end the block from outside."""
+    def executing(self, lease: Lease) -> AbstractAsyncContextManager[Execution]:
+        """Around the execution of a run: `cancel` and `lose` end the block from outside, which raises nothing."""
         ...
 
     def cancel(self, run: str) -> bool:

@@ -1,0 +1,239 @@
+"""The events of one run on their way into the database: gathered while the group before is written.
+
+Guarantees: events are kept in order, each once. Nothing is given out that is not kept. How the run ended, its outputs
+and its last events are kept together. Once another host has the run nothing more is taken, and the run is ended.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final, Protocol
+
+import trio
+
+from innkeeper.errors import InnkeeperError
+from innkeeper.storage.run_model import RunStatus, StoredRun
+from innkeeper.workflow.engine.events import COMPLETE, INTERFACE_OUTPUTS, STATUS, RunEvent
+from innkeeper.workflow.scheduling.seams import Lease, LeaseLostError
+
+logger = logging.getLogger("innkeeper.workflow")
+
+BUFFER: Final = 1 << 20
+"""Bytes of events that wait to be written; beyond, whoever asks for room waits."""
+
+GATHER: Final = 0.01
+"""Seconds between two groups of one run: what shares a group shares its statements, which cost as much as 50 events."""
+
+_AGAIN: Final = 0.25
+_WIRE: Final = {"cancelled": "interrupted"}
+
+
+class Keeper(Protocol):
+    """Keeps events, as `events.SqlEvents` does."""
+
+    async def publish(self, lease: Lease, events: Sequence[RunEvent]) -> None:
+        """As `seams.Events.publish`."""
+        ...
+
+    async def end(
+        self,
+        lease: Lease,
+        run: StoredRun,
+        status: RunStatus,
+        now: float,
+        *,
+        events: Sequence[RunEvent],
+        outputs: bytes | None = None,
+        error: str | None = None,
+    ) -> None:
+        """As `events.SqlEvents.end`."""
+        ...
+
+
+class Journal:
+    """Implements `engine.events.EventSink` for a run that this host has. `run` goes on beside the run."""
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        lease: Lease,
+        *,
+        lost: Callable[[], None],
+        seq: int = 0,
+        buffer: int = BUFFER,
+        gather: float = GATHER,
+    ) -> None:
+        """Args:
+        keeper: keeps the events.
+        lease: the right to the run.
+        lost: called once where the lease is lost: it ends the run.
+        seq: number of the last event that is kept.
+        buffer: bytes of events that wait at most, while whoever emits asks for room.
+        gather: seconds between two groups.
+        """
+        self._keeper = keeper
+        self._lease = lease
+        self._tell = lost
+        self._most = buffer
+        self._gather = gather
+        self._waiting: deque[RunEvent] = deque()
+        self._size = 0
+        self._held: list[RunEvent] = []
+        self._last = seq
+        self._kept = seq
+        self._lost = False
+        self._closing = False
+        self._idle = True
+        self._bell = trio.Event()
+        self._hurry = trio.Event()
+        self._changed = trio.Event()
+
+    # --- for the engine ---------------------------------------------------------------------------------------------
+
+    def emit(self, event: RunEvent) -> None:
+        """As `EventSink.emit`."""
+        if self._lost:
+            return
+        if self._held or _closes(event):
+            # From the run's outputs on, events wait for the transaction that ends the run.
+            self._held.append(event)
+            return
+        self._last = event.seq
+        self._waiting.append(event)
+        self._size += event.size
+        if self._idle:
+            self._bell.set()
+
+    async def room(self) -> None:
+        """As `EventSink.room`."""
+        while self._size >= self._most and not self._lost:
+            self._hurry.set()
+            await self._changed.wait()
+
+    async def settled(self) -> None:
+        """As `EventSink.settled`; what waits for the run's end apart.
+
+        Raises:
+            LeaseLostError: another host has the run.
+        """
+        last = self._last
+        while self._kept < last and not self._lost:
+            self._hurry.set()
+            await self._changed.wait()
+        if self._lost:
+            raise LeaseLostError(f"the run {self._lease.run!r} is another host's by now")
+
+    # --- for the worker ---------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Writes what comes until `end`, `leave` or the loss of the lease."""
+        while not self._closing and not self._lost:
+            if not self._waiting:
+                self._idle = True
+                await self._bell.wait()
+                self._bell = trio.Event()
+                self._idle = False
+                continue
+            batch = self._batch()
+            if not await self._publish(batch):
+                return
+            self._kept = batch[-1].seq
+            self._size -= sum(event.size for event in batch)
+            self._note()
+            with trio.move_on_after(self._gather):
+                await self._hurry.wait()
+            self._hurry = trio.Event()
+
+    def _batch(self) -> list[RunEvent]:
+        """The events of the next group. They stay in the buffer's count until they are kept."""
+        batch: list[RunEvent] = []
+        size = 0
+        while self._waiting and size < self._most:
+            size += self._waiting[0].size
+            batch.append(self._waiting.popleft())
+        return batch
+
+    async def _publish(self, batch: list[RunEvent]) -> bool:
+        while True:
+            try:
+                await self._keeper.publish(self._lease, batch)
+                return True
+            except LeaseLostError:
+                self.lose()
+                return False
+            except BaseException as error:
+                # A cancellation too means that nothing was written.
+                self._waiting.extendleft(reversed(batch))
+                if not isinstance(error, InnkeeperError):
+                    raise
+                # A disk may have room again; if it takes too long, the lease runs out.
+                logger.warning("events of a run could not be written, and this is tried again: %s", error)
+            await trio.sleep(_AGAIN)
+            if self._lost or self._closing:
+                return False
+            batch[:] = self._batch()
+
+    def lose(self) -> None:
+        """Another host has the run: nothing more is taken, and the run is ended."""
+        if not self._lost:
+            self._lost = True
+            self._waiting.clear()
+            self._held.clear()
+            self._size = 0
+            self._note()
+            self._bell.set()
+            self._tell()
+
+    def leave(self) -> None:
+        """The run is given back: what is not kept by now never was."""
+        self._closing = True
+        self._bell.set()
+        self._hurry.set()
+
+    async def end(
+        self, run: StoredRun, status: RunStatus, now: float, *, outputs: bytes | None = None, error: str | None = None
+    ) -> None:
+        """Ends the run with what is not written by now. `run` must have returned after `leave`.
+
+        Args:
+            run: the run.
+            status: how it ended.
+            now: seconds since 1970.
+            outputs: a msgpack map.
+            error: why it failed, as JSON.
+
+        Raises:
+            LeaseLostError: another host has the run, and nothing was written.
+        """
+        if self._lost:
+            raise LeaseLostError(f"the run {self._lease.run!r} is another host's by now")
+        events = [*self._waiting, *self._held]
+        if events:
+            message = json.loads(error)["message"] if error else None
+            events = _closed(events, _WIRE.get(status, status), message)
+        await self._keeper.end(self._lease, run, status, now, events=events, outputs=outputs, error=error)
+
+    def _note(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+
+def _closes(event: RunEvent) -> bool:
+    if event.kind == STATUS:
+        return event.fields.get("status") != "running"
+    return event.kind == COMPLETE and event.fields.get("nodeId") == INTERFACE_OUTPUTS
+
+
+def _closed(events: list[RunEvent], status: str, message: str | None) -> list[RunEvent]:
+    """Events such that the last one says how the run ended, as its row does."""
+    last = events[-1]
+    if last.kind == STATUS and last.fields.get("status") == status:
+        return events
+    fields = {"status": status} | ({} if message is None else {"errorInfo": {"message": message}})
+    if last.kind == STATUS and last.fields.get("status") != "running":
+        return [*events[:-1], replace(last, fields=fields)]
+    return [*events, RunEvent(last.seq + 1, STATUS, fields)]
