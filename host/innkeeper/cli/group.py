@@ -35,6 +35,10 @@ _COMPLETE = "_INNKEEPER_COMPLETE"
 
 _COMMANDS = {
     "run": "Run a workflow.",
+    "work": "Execute the queue and fire schedules, in the foreground.",
+    "runs": "List, show, cancel or retry runs of the queue.",
+    "watch": "Show a run of the queue as it goes on.",
+    "schedule": "Run workflows at a time, or again and again.",
     "graph": "Draw a workflow as SVG.",
     "call": "Call one function of a plugin.",
     "inspect": "Show what a .wasm file is, wants and offers.",

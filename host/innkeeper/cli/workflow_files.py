@@ -1,0 +1,26 @@
+"""The workflow that a command was given, with its inputs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from innkeeper.workflow.formats.payload import WorkflowPayload
+
+
+def workflow_with_inputs(workflow: str, pairs: tuple[str, ...], files: tuple[str, ...]) -> WorkflowPayload:
+    """The workflow of a file, with the values of its inputs put in.
+
+    Args:
+        workflow: name of a JSON file; "-" is standard input.
+        pairs, files: as `run_inputs.give_inputs`.
+
+    Raises:
+        UsageError: it cannot be read, or an input does not fit.
+    """
+    from innkeeper.cli.run_inputs import give_inputs, read_file
+    from innkeeper.workflow.formats.payload import PAYLOAD_BOUNDS, read_payload
+
+    payload = read_payload(read_file("the workflow", workflow, PAYLOAD_BOUNDS.size))
+    give_inputs(payload, pairs, files)
+    return payload
