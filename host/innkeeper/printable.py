@@ -25,3 +25,13 @@ def printable(text: str, most: int | None = None) -> str:
     if most is not None and len(text) > most:
         text = text[:most] + " ..."
     return text.translate(_SHOWN).encode("utf-8", "backslashreplace").decode()
+
+
+def columns_of(text: str) -> int:
+    """How many columns a text takes on a terminal (int): letters of Chinese and its neighbours take two, marks none."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import category, east_asian_width
+
+    marks = ("Mn", "Me", "Cf")
+    return sum(0 if category(each) in marks else 2 if east_asian_width(each) in "WF" else 1 for each in text)

@@ -35,6 +35,11 @@ _COMPLETE = "_INNKEEPER_COMPLETE"
 
 _COMMANDS = {
     "run": "Run a workflow.",
+    "work": "Execute the queue and fire schedules, in the foreground.",
+    "runs": "List, show, cancel or retry runs of the queue.",
+    "watch": "Show a run of the queue as it goes on.",
+    "schedule": "Run workflows at a time, or again and again.",
+    "graph": "Draw a workflow as SVG.",
     "call": "Call one function of a plugin.",
     "inspect": "Show what a .wasm file is, wants and offers.",
     "kb": "Make, search, explain and exchange knowledge bases.",
@@ -52,6 +57,8 @@ _COMMANDS = {
     "replay": "Run a call again that was kept, and compare.",
     "memo": "Count or erase the results of calls that are remembered.",
     "cache": "List or prune the compiled modules that are kept.",
+    "backup": "Write what the home keeps into one file.",
+    "restore": "Make a home of a backup.",
     "bench": "Measure speed beside Extism and wasmtime-py.",
     "home": "Show the home, or accept the working directory as one.",
     "config": "Show the host's settings and where each comes from.",

@@ -22,6 +22,7 @@ from innkeeper.errors import (
     UsageError,
 )
 from innkeeper.printable import UNSAFE
+from innkeeper.printable import columns_of as columns_of
 from innkeeper.printable import printable as printable
 from innkeeper.sandbox.usage import Usage
 
@@ -126,16 +127,6 @@ def write_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, most: 
     for line in lines:
         cells = (cell + " " * (width - columns_of(cell)) for cell, width in zip(line, widths, strict=True))
         write_line("  ".join(cells).rstrip())
-
-
-def columns_of(text: str) -> int:
-    """How many columns a text takes on a terminal (int): letters of Chinese and its neighbours take two, marks none."""
-    if text.isascii():
-        return len(text)
-    from unicodedata import category, east_asian_width
-
-    marks = ("Mn", "Me", "Cf")
-    return sum(0 if category(each) in marks else 2 if east_asian_width(each) in "WF" else 1 for each in text)
 
 
 def error_object(error: InnkeeperError) -> dict[str, Any]:

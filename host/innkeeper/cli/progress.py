@@ -9,7 +9,7 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import cycle
 
 from innkeeper.cli.output import is_terminal, printable, write_error
@@ -128,3 +128,32 @@ class CompilingLine:
         with contextlib.suppress(OSError, ValueError):
             self._stream.write(text)
             self._stream.flush()
+
+
+@contextlib.contextmanager
+def share_shown(what: str) -> Iterator[Callable[[int, int], None]]:
+    """What gets how much is done and how much there is, for the time of a `with`; drawn as one line on a terminal,
+    after `PATIENCE`.
+
+    Args:
+        what: is done, such as "copying the database".
+    """
+    began = drawn = time.monotonic()
+    shown = is_terminal(sys.stderr)
+    there = False
+
+    def show(done: int, whole: int) -> None:
+        nonlocal drawn, there
+        now = time.monotonic()
+        if shown and now - began >= PATIENCE and now - drawn >= _PICTURE:
+            drawn, there = now, True
+            share = f"{done / whole:.0%}" if whole else f"{done / 1e6:,.0f} MB"
+            sys.stderr.write(f"{_CLEAR}{what} {share}")
+            sys.stderr.flush()
+
+    try:
+        yield show
+    finally:
+        if there:
+            sys.stderr.write(_CLEAR)
+            sys.stderr.flush()

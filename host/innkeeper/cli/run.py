@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from innkeeper.cli.output import error_object, is_terminal, json_bytes, write_error, write_out
+from innkeeper.cli.queueing import queue_options
 from innkeeper.cli.settings import Settings, journal_option, json_option, pass_settings, say_unused
 from innkeeper.errors import Kind, UsageError
 
@@ -21,10 +21,16 @@ if TYPE_CHECKING:
     from innkeeper.cli.progress import CompilingLine
     from innkeeper.plugins.runs import RunBase
     from innkeeper.plugins.settings import Keep
+    from innkeeper.storage.run_model import AfterCrash
     from innkeeper.workflow.checking.graph import Graph
     from innkeeper.workflow.engine.events import Event
     from innkeeper.workflow.engine.outcome import RunOutcome
     from innkeeper.workflow.formats.payload import WorkflowPayload
+
+_INSTEAD = {
+    "--events": ": use --wait --json, or innkeeper watch",
+    "--journal": ": the host's settings say what is kept",
+}
 
 _MOST_PROBLEMS = 50
 """Problems of the home that stand before those of a workflow."""
@@ -39,6 +45,9 @@ _MOST_PROBLEMS = 50
 @click.option("--events", is_flag=True, help="Each event as one line of JSON, as it happens; the last is the status.")
 @click.option("--no-memo", is_flag=True, help="Run each node, also where an equal call of it is remembered.")
 @journal_option
+@click.option("--queue", is_flag=True, help="Queue it for `innkeeper work`, and say which run it is.")
+@queue_options
+@click.option("--wait", is_flag=True, help="With --queue: show it until it ends, as innkeeper watch does.")
 @json_option
 @pass_settings
 def run(
@@ -49,28 +58,46 @@ def run(
     events: bool,
     no_memo: bool,
     journal: Keep | None,
+    queue: bool,
+    wait: bool,
+    priority: int | None,
+    deadline: str | None,
+    after_crash: AfterCrash | None,
+    name: str | None,
 ) -> int:
     """Run WORKFLOW, a file with an execution payload or as an editor stores it (JSON).
 
     The workflows that its groups and loops refer to are looked for in its folder, by their ids.
     Shows a table of the nodes and the workflow's outputs. The exit code is that of the first failed node in graph
     order, or 2 for a workflow that does not check.
+
+    With --queue it is checked and queued, and `innkeeper work` executes it; --priority, --deadline, --after-crash,
+    --name and --wait say how.
     """
     import trio
 
     from innkeeper.cli.progress import compiling_shown
-    from innkeeper.cli.run_inputs import give_inputs, read_file
-    from innkeeper.workflow.formats.bundle import bundle
-    from innkeeper.workflow.formats.payload import PAYLOAD_BOUNDS, read_payload
-    from innkeeper.workflow.formats.sources import FolderSource
+    from innkeeper.cli.workflow_files import workflow_with_inputs
 
     if events and settings.json:
         raise UsageError("give --json or --events, not both")
+    if queue:
+        refused = [
+            option for option, given in (("--events", events), ("--no-memo", no_memo), ("--journal", journal)) if given
+        ]
+        if refused:
+            raise UsageError(f"{refused[0]} does not go with --queue" + _INSTEAD.get(refused[0], ""))
+    else:
+        given = {"--priority": priority, "--deadline": deadline, "--after-crash": after_crash, "--name": name}
+        alone = next((option for option, value in given.items() if value is not None), "--wait" if wait else None)
+        if alone is not None:
+            raise UsageError(f"{alone} belongs to --queue")
     try:
-        payload = read_payload(read_file("the workflow", workflow, PAYLOAD_BOUNDS.size))
-        if workflow != "-":
-            payload = bundle(payload, FolderSource(Path(workflow).parent))
-        give_inputs(payload, pairs, files)
+        payload = workflow_with_inputs(workflow, pairs, files)
+        if queue:
+            from innkeeper.cli.queueing import submit, wanted
+
+            return submit(settings, payload, wanted(priority, deadline, after_crash, name), wait=wait)
         # Events on a terminal would mingle with a line; the bar of a run without options says it itself.
         with compiling_shown(line=settings.json or (events and not is_terminal(sys.stdout))) as compiling:
             options = _Options(events, not no_memo, journal)

@@ -1,0 +1,175 @@
+"""`innkeeper watch`: a run as it goes on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import click
+
+from innkeeper.cli.kept_runs import (
+    KeptRuns,
+    exit_code,
+    failure_line,
+    on_runs,
+    outputs_of,
+)
+from innkeeper.cli.output import is_terminal, json_bytes, printable, write_error, write_line, write_out
+from innkeeper.cli.settings import Settings, json_option, pass_settings
+
+if TYPE_CHECKING:
+    from innkeeper.cli.watch_tree import Tree
+    from innkeeper.storage.run_model import Ended, StoredRun
+    from innkeeper.workflow.engine.events import RunEvent
+    from innkeeper.workflow.scheduling.seams import Gone
+
+_PICTURE: Final = 0.2
+"""Seconds between two pictures on a terminal."""
+
+_CHUNK = 200
+
+
+@click.command()
+@click.argument("run")
+@click.option("--after", type=click.IntRange(0), default=0, metavar="N", help="Only the events after number N.")
+@json_option
+@pass_settings
+def watch(settings: Settings, run: str, after: int) -> int:
+    """Show the run RUN as it goes on, until it ends: its nodes with those of groups and turns of loops, how long they
+    take, and the ends of its streams. Then its outputs.
+
+    RUN is an id that `innkeeper run --queue` or `innkeeper runs` said, or the beginning of one. Without a terminal each
+    event is a line; with --json each is an object with its number `seq`, after which --after goes on. Ctrl-C ends the
+    watching and not the run. The exit code is that of the run.
+
+    \b
+    innkeeper watch 4f1c09
+    innkeeper watch 4f1c09 --json --after 120
+    """
+
+    async def main(kept: KeptRuns) -> int:
+        found = await kept.find(run)
+        return await follow(settings, kept, found.id, after)
+
+    return on_runs(settings.home, main)
+
+
+async def follow(settings: Settings, kept: KeptRuns, run: str, after: int) -> int:
+    """Shows a run until it ends (its id); gives the exit code that says how it ended."""
+    import time
+
+    found = await kept.find(run)
+    async with kept.events.subscribe(found.id, after) as events:
+        if settings.json:
+            await _objects(found, events)
+        else:
+            with _showing(found) as view:
+                await _shown(found, events, view)
+    ended = await kept.runs.ended(found.id, time.time())
+    if ended is None:
+        write_error("innkeeper: the run is not kept any more")
+        return 0
+    if not settings.json:
+        show_outputs(ended)
+    line = failure_line(ended)
+    if line:
+        write_error(f"innkeeper: {line}")
+    return exit_code(ended)
+
+
+def show_outputs(ended: Ended) -> None:
+    """A run's outputs, each under its name, bounded in length."""
+    from innkeeper.cli.run_view import bounded, rendered
+
+    for key, value in outputs_of(ended).items():
+        write_out(f"\n== {printable(key, 200)} ==\n{bounded(rendered(value))}\n".encode())
+
+
+def event_line(event: RunEvent | Gone, run: str) -> dict[str, Any]:
+    """An event as a line of JSON has it."""
+    from innkeeper.cli.run_view import as_json
+    from innkeeper.workflow.engine.events import wire_event
+    from innkeeper.workflow.scheduling.seams import Gone
+
+    if isinstance(event, Gone):
+        return {"type": "EVENTS_GONE", "payload": {"promptId": run, "first": event.first, "last": event.last}}
+    found: dict[str, Any] = as_json(wire_event(event, run))
+    return found
+
+
+async def _objects(run: StoredRun, events: AsyncIterator[RunEvent | Gone]) -> None:
+    async for event in events:
+        write_out(json_bytes(event_line(event, run.id)))
+
+
+class _View(Protocol):
+    def event(self, tree: Tree, event: RunEvent) -> None: ...
+
+    def gone(self, gone: Gone) -> None: ...
+
+    def tick(self) -> None: ...
+
+
+async def _shown(run: StoredRun, events: AsyncIterator[RunEvent | Gone], view: _View) -> None:
+    import trio
+
+    from innkeeper.cli.watch_tree import Tree
+    from innkeeper.workflow.scheduling.seams import Gone
+
+    tree = Tree()
+
+    async def ticking() -> None:
+        while True:
+            await trio.sleep(_PICTURE)
+            view.tick()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ticking)
+        async for event in events:
+            if isinstance(event, Gone):
+                tree.gone += event.last - event.first + 1
+                view.gone(event)
+                continue
+            # What was kept before somebody watched happened nobody knows when.
+            tree.take(event, trio.current_time() if event.seq > run.seq else None)
+            view.event(tree, event)
+        nursery.cancel_scope.cancel()
+
+
+@contextmanager
+def _showing(run: StoredRun) -> Iterator[_View]:
+    if not is_terminal(sys.stdout):
+        yield _Plain()
+        return
+    from innkeeper.cli.watch_live import Live
+
+    with Live(run.name or run.id) as live:
+        yield live
+
+
+class _Plain:
+    """One line for each event."""
+
+    def event(self, tree: Tree, event: RunEvent) -> None:
+        from innkeeper.cli.watch_tree import chunk_text
+        from innkeeper.workflow.engine.events import INTERFACE_OUTPUTS, INTERFACE_YIELD, STATUS, YIELD
+
+        fields = event.fields
+        if event.kind == STATUS:
+            write_line(f"run: {tree.status}")
+        elif event.kind in (YIELD, INTERFACE_YIELD):
+            if not fields.get("isLastChunk"):
+                where = fields.get("sourceNodeId") or fields.get("interfaceOutputKey")
+                slot = f".{fields['slot']}" if fields.get("slot") else ""
+                write_line(f"{where}{slot}> {printable(chunk_text(event.chunk), _CHUNK)}")
+        elif (node := tree.nodes.get(str(fields.get("nodeId")))) is not None and node.id != INTERFACE_OUTPUTS:
+            note = f" ({printable(node.note, _CHUNK)})" if node.note else ""
+            write_line(f"{node.id}: {node.status}{note}")
+
+    def gone(self, gone: Gone) -> None:
+        write_error(f"innkeeper: chunks between the events {gone.first:,} and {gone.last:,} are not kept any more")
+
+    def tick(self) -> None:
+        """Lines say nothing of the time that passes."""

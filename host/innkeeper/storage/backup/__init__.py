@@ -1,0 +1,1 @@
+"""Copies of what a home keeps, made while others write to it, and read as if a stranger had made them."""

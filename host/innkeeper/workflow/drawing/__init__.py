@@ -1,0 +1,1 @@
+"""Pictures of workflows: read leniently, laid out in layers, written as SVG."""

@@ -1,0 +1,76 @@
+"""The picture of a workflow: each node where there are few, levels where there are many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from innkeeper.workflow.checking.problems import Problem
+from innkeeper.workflow.drawing.arranging import arranged
+from innkeeper.workflow.drawing.levels import levels_svg
+from innkeeper.workflow.drawing.sketch import Sketch, SketchNode
+from innkeeper.workflow.drawing.svg import svg_of
+
+MOST_DRAWN: Final = 400
+"""Nodes, those in groups included, of which each is drawn: a picture of more is larger than anybody scrolls."""
+
+MOST_LINES: Final = 3000
+"""Edges of which each is drawn."""
+
+
+def draw(sketch: Sketch, title: str, problems: Sequence[str] = (), *, editor: bool = False) -> str:
+    """The picture (str, SVG).
+
+    Args:
+        sketch: the workflow.
+        title: what it is of.
+        problems: what is wrong, one sentence each, to be written below.
+        editor: nodes stand where an editor put them, as far as it did.
+    """
+    if too_many(sketch):
+        return levels_svg(sketch, title, problems)
+    return svg_of(arranged(sketch, editor=editor), title, problems)
+
+
+def too_many(sketch: Sketch) -> bool:
+    """Whether only the levels of a workflow are drawn (bool)."""
+    nodes = edges = 0
+    for each in _sketches(sketch):
+        nodes, edges = nodes + len(each.nodes), edges + len(each.edges)
+        if nodes > MOST_DRAWN or edges > MOST_LINES:
+            return True
+    return False
+
+
+def mark(sketch: Sketch, problems: Sequence[Problem]) -> list[Problem]:
+    """Puts problems at the nodes that they concern; gives those that concern none that is drawn (list).
+
+    Args:
+        sketch: the workflow; its nodes get them.
+        problems: as a check found them; an inner node has the id of its group, a slash and its own.
+    """
+    nodes: dict[str, SketchNode] = {}
+    for id, node in _by_id(sketch, ""):
+        nodes.setdefault(id, node)
+    left: list[Problem] = []
+    for problem in problems:
+        at = None if problem.node is None else nodes.get(problem.node)
+        if at is None:
+            left.append(problem)
+        else:
+            at.problems.append(f"{problem.slot}: {problem.text}" if problem.slot else problem.text)
+    return left
+
+
+def _by_id(sketch: Sketch, prefix: str) -> Iterator[tuple[str, SketchNode]]:
+    for node in sketch.nodes:
+        yield prefix + node.id, node
+        if node.inside is not None:
+            yield from _by_id(node.inside, f"{prefix}{node.id}/")
+
+
+def _sketches(sketch: Sketch) -> Iterator[Sketch]:
+    yield sketch
+    for node in sketch.nodes:
+        if node.inside is not None:
+            yield from _sketches(node.inside)
