@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgpack
+
+from innkeeper.bridge.channel import Channel
 from innkeeper.bridge.codec import decode, encode
+from innkeeper.bridge.run_streams import Direction, RunStreams, close
 from innkeeper.errors import UsageError
 from innkeeper.plugins.configuration import Configuration
 from innkeeper.plugins.home import Home
 from innkeeper.plugins.manifest import Manifest
+from innkeeper.plugins.memo import Memo
 from innkeeper.plugins.nodes import NodeDefinition
 from innkeeper.plugins.runs import RunContext
 from innkeeper.sandbox.limits import DEFAULTS, Limits
@@ -24,19 +29,63 @@ from innkeeper.workflow.formats.payload import WorkflowPayload, read_payload
 Function = Callable[..., Any]
 
 
+class Flow:
+    """What a function with streams reads and writes, as guests do through the service `stream`."""
+
+    def __init__(self, streams: RunStreams, context: RunContext) -> None:
+        self._streams = streams
+        self._context = context
+
+    def channel(self, slot: str, direction: Direction) -> Channel:
+        found = self._streams.channel(self._context.run, self._context.node, slot, direction)
+        assert found is not None, f"nothing is connected to {slot!r}"
+        return found
+
+    async def write(self, slot: str, item: Any) -> bool:
+        """Whether somebody takes it still."""
+        channel, packed = self.channel(slot, "write"), msgpack.packb(item)
+        while not (channel.abandoned or channel.ended):
+            if channel.put(packed):
+                return True
+            await channel.changed()
+        return False
+
+    async def read(self, slot: str) -> AsyncIterator[Any]:
+        channel = self.channel(slot, "read")
+        while True:
+            for item in channel.take(16, 1 << 20):
+                yield msgpack.unpackb(item)
+            if channel.empty:
+                if channel.ended:
+                    return
+                await channel.changed()
+
+    def close(self, slot: str, direction: Direction = "write") -> None:
+        close(self.channel(slot, direction), direction)
+
+
 @dataclass
 class FakePlugin:
-    """Calls Python functions by name. A function gets (inputs, config, run); what it returns is the outputs, bytes
-    are the whole answer as they are."""
+    """Calls Python functions by name. A function gets (inputs, config, run), and a `Flow` if it takes four arguments;
+    what it returns is the outputs, bytes are the whole answer as they are."""
 
     id: str
     manifest: Manifest
     limits: Limits = DEFAULTS
     functions: dict[str, Function] = field(default_factory=dict)
     inputs_seen: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    streams: RunStreams = field(default_factory=RunStreams)
+    flowing: set[str] = field(default_factory=set)
+    pure: bool = False
 
     async def call(
-        self, function: str, data: bytes, *, manifest: Manifest | None = None, run: RunContext | None = None
+        self,
+        function: str,
+        data: bytes,
+        *,
+        manifest: Manifest | None = None,
+        run: RunContext | None = None,
+        memo: Memo = False,
     ) -> Result:
         assert manifest is self.manifest
         assert run is not None
@@ -44,7 +93,8 @@ class FakePlugin:
         call = decode(data, codec)
         assert list(call) == ["inputs", "config", "run"]
         self.inputs_seen.append((call["run"]["node"], call["inputs"]))
-        answer = self.functions[function](call["inputs"], call["config"], call["run"])
+        more = [Flow(self.streams, run)] if function in self.flowing else []
+        answer = self.functions[function](call["inputs"], call["config"], call["run"], *more)
         if inspect.isawaitable(answer):
             answer = await answer
         output = answer if isinstance(answer, bytes) else encode({"outputs": answer}, codec)
@@ -54,7 +104,11 @@ class FakePlugin:
 class FakeHost:
     def __init__(self) -> None:
         codecs: tuple[NodeCodec, ...] = ("msgpack", "json")
-        self.plugins = {each: FakePlugin(f"fake-{each}", Manifest("fake", "1", "t", codec=each)) for each in codecs}
+        self.streams = RunStreams()
+        self.plugins = {
+            each: FakePlugin(f"fake-{each}", Manifest("fake", "1", "t", codec=each), streams=self.streams)
+            for each in codecs
+        }
         self.problems: list[str] = []
         self.home = Home(Path("home"), "--home", Configuration(), ())
         self.definitions: dict[str, tuple[FakePlugin, NodeDefinition]] = {}
@@ -75,6 +129,8 @@ class FakeHost:
         )
         plugin = self.plugins[codec]
         plugin.functions[definition.function] = function
+        if len(inspect.signature(function).parameters) == 4:
+            plugin.flowing.add(definition.function)
         self.definitions[definition.full_type] = plugin, definition
 
     def node(self, full_type: str) -> tuple[FakePlugin, NodeDefinition]:

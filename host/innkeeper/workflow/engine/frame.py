@@ -1,17 +1,11 @@
-"""One graph in execution: the run's own, or that of one turn of a loop.
-
-Nodes run in lanes: a task that has a place among those that run, and takes one node after another while there are any
-that can begin and nobody else waits for the place. A chain is one task, whatever its length.
-"""
+"""One graph in execution: the run's own, or that of one turn of a loop."""
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgpack
-import trio
 
 from innkeeper.bridge.codec import encode
 from innkeeper.errors import InnkeeperError
@@ -24,13 +18,13 @@ from innkeeper.workflow.engine.bypassing import pseudo_outputs
 from innkeeper.workflow.engine.call import InputValues
 from innkeeper.workflow.engine.control import branched, merged
 from innkeeper.workflow.engine.events import BYPASSED, COMPLETE, ERROR, EXECUTING, RETRY, SKIPPED
-from innkeeper.workflow.engine.inputs import Skip, are_heavy, gathered, is_heavy, skipped
+from innkeeper.workflow.engine.inputs import Skip, are_heavy, gathered, skipped
+from innkeeper.workflow.engine.lanes import Lanes
 from innkeeper.workflow.engine.loops import run_loop
 from innkeeper.workflow.engine.node_call import call_node
 from innkeeper.workflow.engine.outcome import NodeOutcome
 from innkeeper.workflow.engine.plan import LOOPS, Plan
 from innkeeper.workflow.engine.retrying import as_error, pause
-from innkeeper.workflow.engine.slots import PARALLEL
 from innkeeper.workflow.engine.streams import Flows
 from innkeeper.workflow.engine.told import marks
 from innkeeper.workflow.host import is_native
@@ -78,108 +72,21 @@ class Frame:
         }
         self._interface = interface
         self._flows = Flows(self)
-        self._waiting = list(plan.waiting)
-        self._left = len(self.outcomes)
-        self._ready: list[int] = []
-        # Lanes that run, and those that are on their way to a node: started or asked for.
-        self._lanes = self._asked = self._coming = 0
-        # Lanes that were cancelled while they had no place to give back.
-        self._homeless = 0
-        self._nursery: trio.Nursery | None = None
-        self._done = trio.Event()
+        self._lanes = Lanes(plan, run.slots, run.pace, self._node, self._flows.run)
         self._again = frozenset[str]() if run.resume is None else resuming.flowing_again(plan, run.resume, prefix)
 
     async def execute(self) -> None:
         """Runs all nodes to their ends. What becomes of them is in `outcomes`; a node that fails raises nothing."""
-        if not self._left:
-            return
-        try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                for place, count in enumerate(self._waiting):
-                    if count == 0:
-                        self._begin(place)
-                self._spread()
-                await self._done.wait()
-        finally:
-            self._nursery = None
+        await self._lanes.run()
 
     @property
     def failures(self) -> list[NodeOutcome]:
         """The nodes that failed unhandled, in graph order."""
         return [each for each in self.outcomes.values() if each.status == "error" and not each.handled]
 
-    # What can begin, and who runs it.
-
     def settle(self, node: GraphNode) -> None:
         """A node has its outcome: those that wait for it may begin."""
-        for place in self.plan.behind[node.id]:
-            self._waiting[place] -= 1
-            if self._waiting[place] == 0:
-                self._begin(place)
-        self._left -= 1
-        if self._left == 0:
-            self._done.set()
-        elif self._ready:
-            self._spread()
-
-    def _begin(self, place: int) -> None:
-        unit = self.plan.units[place]
-        if unit.nodes[0].role in LOOPS and self._nursery is not None:
-            self._nursery.start_soon(self._loop, unit.nodes[0])
-        else:
-            heapq.heappush(self._ready, place)
-
-    def _spread(self) -> None:
-        """Sees to it that there is a lane for each node that can begin, as far as there is room."""
-        while self._coming < len(self._ready) and self._lanes + self._asked < PARALLEL and self._nursery is not None:
-            self._coming += 1
-            if self.run.slots.take():
-                self._lanes += 1
-                self._nursery.start_soon(self._lane)
-            else:
-                self._asked += 1
-                self.run.slots.ask(self._granted)
-
-    def _granted(self) -> None:
-        self._asked -= 1
-        self._lanes += 1
-        if self._nursery is None:
-            self.run.slots.give()
-        else:
-            self._nursery.start_soon(self._lane)
-
-    async def _lane(self) -> None:
-        run = self.run
-        try:
-            while True:
-                self._coming -= 1
-                if not self._ready:
-                    return
-                unit = self.plan.units[heapq.heappop(self._ready)]
-                if unit.flows:
-                    await self._flows.run(unit.nodes)
-                    self._coming += 1
-                else:
-                    node = unit.nodes[0]
-                    await self._node(node)
-                    self._coming += 1
-                    self.settle(node)
-                # Guests that end at once would keep everybody else waiting.
-                await trio.lowlevel.checkpoint()
-                if run.slots.contended:
-                    self._coming -= 1
-                    return
-        finally:
-            self._lanes -= 1
-            if self._homeless:
-                self._homeless -= 1
-            else:
-                run.slots.give()
-            if self._ready:
-                self._spread()
-
-    # One node, by its role.
+        self._lanes.settle(node)
 
     async def _node(self, node: GraphNode) -> None:
         if not self.starts(node):
@@ -193,10 +100,6 @@ class Frame:
             self.fail(node, error)
         else:
             await self.complete(node, result)
-
-    async def _loop(self, node: GraphNode) -> None:
-        await self._node(node)
-        self.settle(node)
 
     def starts(self, node: GraphNode) -> bool:
         """Whether a node, all of whose values are there, runs now; else it has its outcome already."""
@@ -272,14 +175,13 @@ class Frame:
         return encoded
 
     async def _written(self, node: GraphNode, work: Callable[[GraphNode, Mapping[str, NodeOutcome]], T]) -> T:
-        size = _LARGE if is_heavy(node) else 0
-        return await self.run.maybe_in_thread(size, lambda: work(node, self.outcomes))
+        if node.id not in self.plan.heavy:
+            return work(node, self.outcomes)
+        return await self.run.maybe_in_thread(_LARGE, lambda: work(node, self.outcomes))
 
     async def inputs(self, node: GraphNode) -> InputValues:
         """As `gathered`, in a thread where that takes long."""
-        if node.presets or node.sources:
-            return await self._written(node, gathered)
-        return gathered(node, self.outcomes)
+        return await self._written(node, gathered)
 
     async def _interface_values(self, node: GraphNode) -> dict[str, bytes]:
         given = self._interface or {}
@@ -311,21 +213,7 @@ class Frame:
             details = {"message": error.message, "kind": error.kind.value}
             about = {"attempt": outcome.tries + 1, "delay": seconds, "errorDetails": details}
             self._say(node, RETRY, {**about, **marks(outcome)})
-            await self._pause(seconds)
-
-    async def _pause(self, seconds: float) -> None:
-        """Waits, without a place among those that run."""
-        self._lanes -= 1
-        self.run.slots.give()
-        self._spread()
-        try:
-            await trio.sleep(seconds)
-            await self.run.slots.wait()
-        except BaseException:
-            self._homeless += 1
-            raise
-        finally:
-            self._lanes += 1
+            await self._lanes.pause(seconds)
 
     def _used(self, outcome: NodeOutcome, usage: Usage) -> None:
         outcome.usage = usage
@@ -341,8 +229,6 @@ class Frame:
         outcome.status, outcome.reason = "skipped", "bypassed"
         await self.run.prepare(outcome.encoded)
         self._say(node, BYPASSED, {}, outcome.encoded)
-
-    # How it ends.
 
     async def complete(self, node: GraphNode, values: dict[str, bytes]) -> None:
         """A node gave its outputs."""

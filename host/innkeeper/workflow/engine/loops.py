@@ -5,7 +5,6 @@ What a turn had is given back when a later one has ended, so that ten thousand t
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -180,7 +179,9 @@ class _Loop:
 
 def _named(error: InnkeeperError, turn: int, node: str) -> InnkeeperError:
     """The error of a node of a turn, as that of its loop."""
-    named = copy.copy(error)
+    # Not copy.copy: some kinds cannot be made of their message alone.
+    named = error.__class__.__new__(error.__class__)
+    named.__dict__.update(error.__dict__)
     named.message = f"turn {turn}, node {node!r}: {error.message}"
     named.node = None
     # What the call cost is the inner node's.

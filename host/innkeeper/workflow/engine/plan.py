@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from innkeeper.errors import InternalError
 from innkeeper.workflow.checking.graph import Graph, GraphNode, Source
+from innkeeper.workflow.engine.inputs import is_heavy
 
 LOOPS = frozenset({"for_each", "while"})
 """Roles of nodes that have no place among those that run: their inner nodes have."""
@@ -50,6 +51,7 @@ class Plan:
         behind: per node, the units (by their places in `units`) that wait for it.
         consumers: per stream output, what reads it.
         interface: per stream output, keys of the interface outputs that it is.
+        heavy: ids of nodes for which a thread writes what their authors gave them.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -75,6 +77,7 @@ class Plan:
             self.waiting.append(len(origins))
             for origin in origins:
                 self.behind[origin].append(place)
+        self.heavy = frozenset(node.id for node in graph.nodes.values() if is_heavy(node))
         self._check()
 
     def _units(self) -> list[Unit]:

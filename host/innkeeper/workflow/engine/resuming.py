@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from innkeeper.errors import CancelledError, InnkeeperError, Kind
+from innkeeper.workflow.engine.events import BYPASSED, COMPLETE, ERROR, EXECUTING, INTERFACE_OUTPUTS, SKIPPED, RunEvent
 from innkeeper.workflow.host import is_pure
 
 if TYPE_CHECKING:
@@ -47,6 +48,36 @@ class Resume:
     def ended(self, node: str) -> bool:
         """Whether a node came to its end (bool)."""
         return node in self.results or node in self.failed
+
+
+def resume_of(events: Iterable[RunEvent]) -> Resume:
+    """What the events of earlier attempts say, where all of them were kept.
+
+    Args:
+        events: of the run, in order; chunks may be missing.
+    """
+    results: dict[str, Mapping[str, bytes]] = {}
+    begun: set[str] = set()
+    failed: dict[str, tuple[Kind, str]] = {}
+    said: set[str] = set()
+    seq = 0
+    for event in events:
+        seq = max(seq, event.seq)
+        node = event.fields.get("nodeId")
+        if node is None or node == INTERFACE_OUTPUTS:
+            continue
+        if event.kind == EXECUTING:
+            begun.add(node)
+        elif event.kind == COMPLETE:
+            results[node] = event.values
+            failed.pop(node, None)
+        elif event.kind == ERROR:
+            details = event.fields["errorDetails"]
+            failed[node] = Kind(details["kind"]), details["message"]
+            results.pop(node, None)
+        elif event.kind in (SKIPPED, BYPASSED):
+            said.add(node)
+    return Resume(results, begun, seq, failed, said)
 
 
 def is_safe(node: GraphNode) -> bool:

@@ -32,6 +32,7 @@ from innkeeper.workflow.engine.events import (
 from innkeeper.workflow.engine.frame import Frame
 from innkeeper.workflow.engine.interface import InterfaceOutputs
 from innkeeper.workflow.engine.outcome import RunOutcome
+from innkeeper.workflow.engine.pacing import pace
 from innkeeper.workflow.engine.plan import Plan
 from innkeeper.workflow.engine.resuming import Resume
 from innkeeper.workflow.engine.slots import HostSlots, RunSlots, host_slots
@@ -97,6 +98,7 @@ class WorkflowRun:
         memo: whether what an equal call gave before will do.
         streams: where its guests find their channels.
         slots: places for its nodes.
+        pace: when they give way.
         told: what native plugins hear of it.
         resume: what is known of earlier attempts, or None.
         budgets: what it has in memory.
@@ -145,6 +147,7 @@ class WorkflowRun:
         self._decoding = trio.CapacityLimiter(_DECODING)
         self._plans: dict[int, Plan] = {}
         self._graph = graph
+        self.pace = pace()
         self.slots = RunSlots(host_slots() if slots is None else slots, slots_module.PARALLEL)
         self._frame = Frame(self, self.plan(graph))
         self.outcome = RunOutcome(id, "queued", {}, self._frame.outcomes)

@@ -92,13 +92,15 @@ class Flows:
             result = await frame.called(node, lambda: self._flow(node, outlets))
         except Exception as error:
             result = error
+        # However it ended, nobody waits for it any more; it may have to wait for others.
+        frame.run.streams.release(frame.run.run, frame.prefix + node.id)
+        self.forget(node)
         for source in node.streams.values():
             before = self.over.get(source.node)
             if before is not None:
                 await before.wait()
         skip = skipped(node, frame.outcomes)
         frame.run.streams.forget(frame.run.run, frame.prefix + node.id)
-        self.forget(node)
         for outlet in outlets:
             outlet.close(skip, result)
         if skip is not None:
@@ -140,7 +142,7 @@ class Flows:
                 except Exception as error:
                     failed(error)
                 else:
-                    # Its readers come to an end as soon as they have read the rest, and its writers are not kept.
+                    # Its pumps come to an end as soon as they have passed on the rest.
                     frame.run.streams.release(frame.run.run, frame.prefix + node.id)
         if failure is not None:
             raise failure
