@@ -144,11 +144,11 @@ def write_events(
             continue
         lifecycle.append((event.seq, event.kind, event.fields))
         if event.values:
-            node = str(event.fields.get("nodeId", ""))
-            if node == INTERFACE and outputs is not None and packed_outputs(event.values) == outputs:
+            interface = outputs is not None and event.fields.get("nodeId") == INTERFACE
+            if interface and packed_outputs(event.values) == outputs:
                 continue
             body = msgpack.packb(dict(event.values), unicode_errors="surrogatepass")
-            results.append({"run": number, "seq": event.seq, "node": node, "size": len(body) + ROW, "body": body})
+            results.append({"run": number, "seq": event.seq, "size": len(body) + ROW, "body": body})
     upto = events[-1].seq
     rows = []
     written: Chunks | None = None

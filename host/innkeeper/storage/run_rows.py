@@ -132,7 +132,8 @@ def add_run(
 
 def is_full(connection: Connection, owner: str, bounds: QueueBounds) -> bool:
     """Whether nothing more of an owner is taken into the queue."""
-    queued = select(func.count()).select_from(runs).where(runs.c.status == "queued", runs.c.ended.is_(None))
+    queued = select(func.count()).select_from(runs)
+    queued = queued.where(runs.c.status == "queued", runs.c.ended.is_(None), runs.c.offered)
     return (
         connection.execute(queued.where(runs.c.owner == owner)).scalar_one() >= bounds.user
         or connection.execute(queued).scalar_one() >= bounds.everybody

@@ -87,9 +87,8 @@ node_results: Final = Table(
     "node_results",
     metadata,
     Column("run", NUMBER, primary_key=True, autoincrement=False),
-    # The number of the event that says it. A node that ran in two attempts may have two.
+    # The number of the event that says it, and of which node. One that ran in two attempts may have two.
     Column("seq", NUMBER, primary_key=True, autoincrement=False),
-    Column("node", Text, nullable=False),
     Column("size", NUMBER, nullable=False),
     # Its outputs by key, each as msgpack.
     Column("body", LargeBinary, nullable=False),

@@ -80,7 +80,6 @@ def upgrade() -> None:
         "node_results",
         sa.Column("run", _number, primary_key=True, autoincrement=False),
         sa.Column("seq", _number, primary_key=True, autoincrement=False),
-        sa.Column("node", sa.Text, nullable=False),
         sa.Column("size", _number, nullable=False),
         sa.Column("body", sa.LargeBinary, nullable=False),
     )
