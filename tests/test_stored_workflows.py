@@ -182,6 +182,19 @@ def test_every_fault_of_a_stored_workflow_is_named_by_its_place_in_the_file() ->
     ]
 
 
+def test_a_stored_workflow_has_the_bounds_of_a_payload() -> None:
+    node, edge = {"id": "a", "type": "x:y"}, {"source": "a", "target": "a"}
+    with pytest.raises(UsageError) as caught:
+        read_payload(json.dumps({"nodes": [node] * 10_001, "edges": [edge] * 100_001}).encode())
+    assert "10000" in caught.value.message
+    assert "100000" in caught.value.message
+    deep: Any = 1
+    for _ in range(70):
+        deep = [deep]
+    with pytest.raises(UsageError, match="deep"):
+        read_workflow(json.dumps({"nodes": [{**node, "data": {"x": deep}}], "edges": []}).encode())
+
+
 numbers = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 anything = st.recursive(
