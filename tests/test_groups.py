@@ -142,7 +142,7 @@ def test_a_bypassed_group_is_one_node_with_the_slots_of_its_interface() -> None:
     )
     assert list(graph.nodes) == ["m", "g", "u"]
     assert graph.nodes["g"].role == "bypassed"
-    assert graph.nodes["g"].bypass == {"result": Passed(("text",), "", once=True)}
+    assert graph.nodes["g"].bypass == {"result": Passed(("text",), "")}
     assert graph.nodes["u"].sources == {"text": [Source("g", "result")]}
 
 

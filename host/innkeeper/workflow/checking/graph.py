@@ -63,15 +63,13 @@ class Passed:
     """An output of a bypassed node that gives what one of its inputs has.
 
     Attributes:
-        candidates: keys of inputs; the first that has a value.
+        candidates: keys of inputs; the first that has a value. Unless the node's definition says how it passes values
+            on, one that an output before has taken is passed over.
         empty: JSON data for where none has; None: no value.
-        once: whether an input serves one output only: a candidate whose value an output before this one has taken
-            is passed over.
     """
 
     candidates: tuple[str, ...]
     empty: Any = None
-    once: bool = False
 
 
 @dataclass(slots=True)

@@ -164,7 +164,8 @@ class _Making:
         streams = {}
         for key in node.streams if node.role == "plugin" else ():
             for origin in self._origins.of_input(instance, node.id, key)[:1]:
-                if isinstance(origin, Source):
+                # Nothing flows into an interface from outside.
+                if isinstance(origin, Source) and not self._is_interface(origin):
                     streams[key] = origin
         submitted = node.node if id_ == node.id else node.node.model_copy(update={"id": id_})
         return replace(node, node=submitted, sources=sources, streams=streams)

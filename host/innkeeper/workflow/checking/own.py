@@ -114,7 +114,9 @@ def _placed(
         if node.full_type not in known:
             known[node.full_type] = passed_values(OWN_NODES[node.full_type], inputs, own)
         passed = known[node.full_type]
-        return GraphNode(node, "bypassed", None, None, inputs, outputs, {}, presets=node.inputs, bypass=passed)
+        return GraphNode(
+            node, "bypassed", None, None, inputs, outputs, {}, presets=node.inputs, policy=policy, bypass=passed
+        )
     presets_fit(node, inputs, set(), problems)
     placed = GraphNode(
         node, _ROLES[node.full_type], None, None, inputs, outputs, config, presets=node.inputs, policy=policy
