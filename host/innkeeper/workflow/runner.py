@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 import msgpack
 import trio
 
-from innkeeper.bridge.codec import encode
 from innkeeper.bridge.runner import Failure, Job, ProblemsError, Report
 from innkeeper.errors import Kind, UsageError
 from innkeeper.plugins.nodes import NodeDefinition
@@ -15,7 +14,6 @@ from innkeeper.plugins.tables import nearest, shown
 from innkeeper.workflow.checking.check import check_workflow
 from innkeeper.workflow.checking.graph import Graph, Source
 from innkeeper.workflow.checking.problems import WorkflowError
-from innkeeper.workflow.checking.values import from_json
 from innkeeper.workflow.engine.outcome import RunOutcome
 from innkeeper.workflow.engine.run import WorkflowRun
 from innkeeper.workflow.formats.payload import WorkflowPayload, payload_of
@@ -91,10 +89,9 @@ def _report(graph: Graph, outcome: RunOutcome, most: int) -> Report:
     """What became of a run. The outputs' bytes pass as they are: nothing large is built."""
     found: dict[str, bytes] = {}
     for key, source in graph.interface_outputs.items():
-        if isinstance(source, Source):
-            value = outcome.nodes[source.node].encoded.get(source.slot)
-        else:
-            value = encode(from_json(source.value, source.data_flow_type), "msgpack")
+        if not isinstance(source, Source):
+            continue
+        value = outcome.nodes[source.node].encoded.get(source.slot)
         if value is not None:
             found[key] = value
     packer = msgpack.Packer()
