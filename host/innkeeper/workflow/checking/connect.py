@@ -90,23 +90,32 @@ def _input(
     if node is None:
         return None
     handle = edge.target_handle
-    if handle is None:
-        if len(node.inputs) != 1:
+    found = key_of(handle, node.inputs)
+    if found is None:
+        if handle is None:
             problems.add(f"an edge names no input of it, and it has {len(node.inputs)}", node.id)
-            return None
-        handle = next(iter(node.inputs))
-    if handle in node.inputs:
-        return handle, None, node.inputs[handle]
+        else:
+            text = f"no such input; {problems.known(list(node.inputs), handle)}"
+            problems.add(text, node.id, f"input {handle!r}")
+        return None
+    key, number = found
+    slot = node.inputs[key]
+    if number is not None and not slot.multi:
+        text = f"the input {key!r} takes one edge only and has no numbered handles"
+        problems.add(text, node.id, f"input {handle!r}")
+        return None
+    return key, number, slot
+
+
+def key_of(handle: str | None, inputs: Mapping[str, InputDefinition]) -> tuple[str, int | None] | None:
+    """The input that a handle means: its key, and the number of a sub-handle (`key__N`), or None without one. None as a
+    whole: there is no such input."""
+    if handle is None:
+        return (next(iter(inputs)), None) if len(inputs) == 1 else None
+    if handle in inputs:
+        return handle, None
     match = _SUB_HANDLE.fullmatch(handle)
-    if match is not None and match["key"] in node.inputs:
-        slot = node.inputs[match["key"]]
-        if slot.multi:
-            return match["key"], int(match["number"]), slot
-        text = f"the input {match['key']!r} takes one edge only and has no numbered handles"
-    else:
-        text = f"no such input; {problems.known(list(node.inputs), handle)}"
-    problems.add(text, node.id, f"input {handle!r}")
-    return None
+    return (match["key"], int(match["number"])) if match is not None and match["key"] in inputs else None
 
 
 def _mismatch(source: Source, output: Slot, slot: InputDefinition) -> str | None:

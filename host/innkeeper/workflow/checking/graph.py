@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -63,15 +63,13 @@ class Passed:
     """An output of a bypassed node that gives what one of its inputs has.
 
     Attributes:
-        candidates: keys of inputs; the first that has a value.
+        candidates: keys of inputs; the first that has a value. Unless the node's definition says how it passes values
+            on, one that an output before has taken is passed over.
         empty: JSON data for where none has; None: no value.
-        once: whether an input serves one output only: a candidate whose value an output before this one has taken
-            is passed over.
     """
 
     candidates: tuple[str, ...]
     empty: Any = None
-    once: bool = False
 
 
 @dataclass(slots=True)
@@ -150,3 +148,15 @@ class Graph:
     stream_groups: tuple[tuple[str, ...], ...] = ()
     late: frozenset[tuple[str, str]] = frozenset()
     hooks: Hooks | None = None
+
+    def all_nodes(self) -> Iterator[GraphNode]:
+        """Its nodes and those of the turns of its loops; each once, however many loops have the same turn."""
+        seen: set[int] = set()
+        ahead = [self]
+        while ahead:
+            graph = ahead.pop()
+            if id(graph) in seen:
+                continue
+            seen.add(id(graph))
+            yield from graph.nodes.values()
+            ahead += [node.body for node in graph.nodes.values() if node.body is not None]

@@ -20,7 +20,7 @@ from innkeeper.workflow.formats.parts import MAX_EDGES, MAX_NODES
 if TYPE_CHECKING:
     from innkeeper.plugins.native.hooks import Hooks
 
-_TURN = re.compile(r"\[[0-9]+\]/(?P<inner>.+)", re.DOTALL)
+_TURN = re.compile(r"\[[0-9]+\]/")
 
 _UNCONNECTED = "the input is required: connect it or give it a value"
 
@@ -92,9 +92,9 @@ class _Making:
         ids = {id_: self._free(id_) if id_ in reserved else id_ for id_ in template.nodes}
         self._top = Instance(template, ids=ids)
         self._put(self._top)
+        # Most workflows have no groups, and may have a hundred thousand edges.
+        self._plain = not self._top.inner and not reserved
         self._values = interface_values(template.inputs)
-        # A few, if any: only who wants it so calls a node like one in a turn of a loop.
-        self._turn_like = [id_ for id_ in self._taken if "]/" in id_]
 
     def graph(self) -> Graph:
         nodes = {instance.ids[node.id]: self._resolved(instance, node) for instance, node in self._placed}
@@ -160,22 +160,27 @@ class _Making:
     def _resolved(self, instance: Instance, node: GraphNode) -> GraphNode:
         """A node with the ids of the graph."""
         id_ = instance.ids[node.id]
-        sources = {}
-        for key in node.sources:
-            found = self._origins.of_input(instance, node.id, key)
-            if len(found) > 1 and len(node.sources[key]) == 1 and not node.inputs[key].multi:
-                with self._inside(instance):
-                    text = f"takes one value, and {len(found)} reach it through a group"
-                    self._problems.add(text, node.id, f"input {key!r}", once=True)
-            if found:
-                sources[key] = list(found)
+        sources = node.sources if self._plain else self._sources(instance, node)
         streams = {}
         for key in node.streams if node.role == "plugin" else ():
             for origin in self._origins.of_input(instance, node.id, key)[:1]:
-                if isinstance(origin, Source):
+                # Nothing flows into an interface from outside.
+                if isinstance(origin, Source) and not self._is_interface(origin):
                     streams[key] = origin
         submitted = node.node if id_ == node.id else node.node.model_copy(update={"id": id_})
         return replace(node, node=submitted, sources=sources, streams=streams)
+
+    def _sources(self, instance: Instance, node: GraphNode) -> dict[str, list[Origin]]:
+        found = {}
+        for key, given in node.sources.items():
+            origins = self._origins.of_input(instance, node.id, key)
+            if len(origins) > 1 and len(given) == 1 and not node.inputs[key].multi:
+                with self._inside(instance):
+                    text = f"takes one value, and {len(origins)} reach it through a group"
+                    self._problems.add(text, node.id, f"input {key!r}", once=True)
+            if origins:
+                found[key] = list(origins)
+        return found
 
     def _inside(self, instance: Instance) -> AbstractContextManager[None]:
         return self._problems.inside(instance.template.id)
@@ -251,16 +256,24 @@ class _Making:
                         self._problems.add(_UNCONNECTED, node.id, f"input {key!r}", once=True)
 
     def _give_bodies(self, nodes: dict[str, GraphNode]) -> None:
-        for instance, placed in self._placed:
-            body = instance.template.loops.get(placed.id)
-            if body is not None:
-                loop = nodes[instance.ids[placed.id]]
-                loop.body = self._graphs.body(body, self._reserved(loop.id))
+        loops = {
+            instance.ids[placed.id]: body
+            for instance, placed in self._placed
+            if (body := instance.template.loops.get(placed.id)) is not None
+        }
+        reserved = self._reserved(loops)
+        for id_, body in loops.items():
+            nodes[id_].body = self._graphs.body(body, reserved.get(id_, ()))
 
-    def _reserved(self, loop: str) -> frozenset[str]:
-        """Ids of the graph that are those of nodes in a turn of a loop: the nodes of the turn get others."""
-        tails = (_TURN.fullmatch(id_, len(loop)) for id_ in self._turn_like if id_.startswith(loop))
-        return frozenset(tail["inner"] for tail in tails if tail is not None)
+    def _reserved(self, loops: Collection[str]) -> dict[str, set[str]]:
+        """Per loop, ids that its nodes must not have: with the turn's number before them, others have them."""
+        found: dict[str, set[str]] = {}
+        lengths = set(map(len, loops))
+        for id_ in self._taken if loops else ():
+            for turn in _TURN.finditer(id_):
+                if turn.start() in lengths and id_[: turn.start()] in loops:
+                    found.setdefault(id_[: turn.start()], set()).add(id_[turn.end() :])
+        return found
 
 
 def _sources(node: GraphNode) -> Iterator[Source]:

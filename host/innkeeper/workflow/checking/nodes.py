@@ -53,10 +53,22 @@ class PluginNodes:
         policy = policy_of(node, self._problems)
         outputs = with_error_output(node, own, policy, self._problems)
         muted = self._preview and definition.is_preview_unsafe
+        if muted:
+            # Told by the definition, so that its streams end, too.
+            definition = definition.model_copy(update={"bypass_behavior": "mute"})
         if node.bypassed or muted:
             passed = {} if muted else self._passed_values(definition, mode, inputs, own)
             return GraphNode(
-                node, "bypassed", definition, None, inputs, outputs, {}, presets=node.inputs, bypass=passed
+                node,
+                "bypassed",
+                definition,
+                None,
+                inputs,
+                outputs,
+                {},
+                presets=node.inputs,
+                policy=policy,
+                bypass=passed,
             )
         no_retry_of_streams(node, [*inputs.values(), *own.values()], policy, self._problems)
         schema = definition.config_schema
@@ -81,8 +93,8 @@ class PluginNodes:
         )
 
     def is_ui_node(self, full_type: str) -> bool:
-        """Whether a node is there for the editor alone (bool), such as a comment."""
-        found = self._types.get(full_type)
+        """Whether nodes of a type are there for the editor alone (bool), such as a comment."""
+        found = self._resolve(full_type)
         return isinstance(found, tuple) and found[1].is_ui_node
 
     def _passed_values(

@@ -8,7 +8,16 @@ from typing import Any
 from innkeeper.errors import UsageError
 from innkeeper.plugins.tables import shown
 from innkeeper.workflow.checking.connect import connect
-from innkeeper.workflow.checking.graph import FOR_EACH, GROUP_INPUT, GROUP_OUTPUT, IF, MERGE, NODE_GROUP, WHILE
+from innkeeper.workflow.checking.graph import (
+    ENGINE_NODES,
+    FOR_EACH,
+    GROUP_INPUT,
+    GROUP_OUTPUT,
+    IF,
+    MERGE,
+    NODE_GROUP,
+    WHILE,
+)
 from innkeeper.workflow.checking.interface import interface_outputs, results, values_fit
 from innkeeper.workflow.checking.nodes import PluginNodes, presets_fit
 from innkeeper.workflow.checking.own import loop_config, place_branch, place_group, place_interface, place_loop
@@ -74,13 +83,14 @@ class Templates:
                 problems.add(f"a workflow has one {node.full_type}, and there is another before this one", node.id)
                 template.unresolved.add(node.id)
                 continue
-            placed = self._placed(node, template)
             if node.full_type in (GROUP_INPUT, GROUP_OUTPUT):
                 interface.add(node.full_type)
+            if node.full_type not in ENGINE_NODES and self._plugins.is_ui_node(node.full_type):
+                left_out.add(node.id)
+                continue
+            placed = self._placed(node, template)
             if placed is None:
                 template.unresolved.add(node.id)
-            elif self._plugins.is_ui_node(node.full_type):
-                left_out.add(node.id)
             else:
                 template.nodes[node.id] = placed
         connect(payload.edges, template.nodes, template.unresolved | left_out, problems)
