@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from innkeeper.bridge.channel import ITEMS, SIZE, Channel
-from innkeeper.errors import GuestError
+from innkeeper.errors import CancelledError, GuestError
 from innkeeper.workflow.checking.graph import GraphNode, Source
 from innkeeper.workflow.engine import chunks
 from innkeeper.workflow.engine.events import INTERFACE_YIELD, YIELD
@@ -64,9 +64,14 @@ class Flows:
                 continue
             self.over[node.id] = trio.Event()
             begun.append((node, self._connect(node, inlets)))
+        counts = {node.id: dict.fromkeys(channels, 0) for node, channels in begun}
+        for node, _ in begun:
+            self._frame.outcomes[node.id].chunks = counts[node.id]
         async with trio.open_nursery() as nursery:
             for node, channels in begun:
-                outlets = [_Outlet(self, node, key, channel, inlets) for key, channel in channels.items()]
+                outlets = [
+                    _Outlet(self, node, key, channel, inlets, counts[node.id]) for key, channel in channels.items()
+                ]
                 nursery.start_soon(self._node, node, outlets)
 
     def _connect(self, node: GraphNode, inlets: dict[tuple[str, str], Inlet]) -> dict[str, Channel]:
@@ -146,6 +151,8 @@ class Flows:
                     frame.run.streams.release(frame.run.run, frame.prefix + node.id)
         if failure is not None:
             raise failure
+        if scope.cancelled_caught:
+            raise CancelledError("a node whose stream it reads did not succeed")
         return encoded
 
 
@@ -153,15 +160,20 @@ class _Outlet:
     """One stream output of a node that runs: what it writes goes to every consumer, and out as events."""
 
     def __init__(
-        self, flows: Flows, node: GraphNode, key: str, channel: Channel, inlets: dict[tuple[str, str], Inlet]
+        self,
+        flows: Flows,
+        node: GraphNode,
+        key: str,
+        channel: Channel,
+        inlets: dict[tuple[str, str], Inlet],
+        counts: dict[str, int],
     ) -> None:
         self.source = Source(node.id, key)
         self._flows = flows
         self._frame = frame = flows._frame
         self._channel = channel
         self._closed = False
-        self._counts = frame.outcomes[node.id].chunks
-        self._counts[key] = 0
+        self._counts = counts
         self._consumers = frame.plan.consumers.get(self.source, [])
         self._inlets: list[AnyInlet] = []
         for each in self._consumers:
