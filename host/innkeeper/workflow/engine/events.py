@@ -60,7 +60,7 @@ class EventSink(Protocol):
         ...
 
     async def room(self) -> None:
-        """Returns when more may be emitted, mostly at once. Whoever emits much asks before each 128 events, or each MiB of
+        """Returns when more may be emitted, mostly at once. Whoever emits much asks before each 128 events, or MiB of
         them."""
         ...
 
