@@ -12,6 +12,8 @@ from innkeeper.plugins.nodes import InputDefinition, NodeDefinition, Slot
 from innkeeper.workflow.formats.payload import ExecutionNode
 from innkeeper.workflow.formats.policy import NodePolicy
 from innkeeper.workflow.formats.references import FOR_EACH as FOR_EACH
+from innkeeper.workflow.formats.references import GROUP_INPUT as GROUP_INPUT
+from innkeeper.workflow.formats.references import GROUP_OUTPUT as GROUP_OUTPUT
 from innkeeper.workflow.formats.references import NODE_GROUP as NODE_GROUP
 from innkeeper.workflow.formats.references import WHILE as WHILE
 from innkeeper.workflow.host import NodePlugin
@@ -19,8 +21,6 @@ from innkeeper.workflow.host import NodePlugin
 if TYPE_CHECKING:
     from innkeeper.plugins.native.hooks import Hooks
 
-GROUP_INPUT = "core:GroupInput"
-GROUP_OUTPUT = "core:GroupOutput"
 IF = "innkeeper:If"
 MERGE = "innkeeper:Merge"
 
