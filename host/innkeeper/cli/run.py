@@ -56,6 +56,7 @@ def run(
     Shows a table of the nodes and the workflow's outputs. The exit code is that of the first failed node in graph
     order, or 2 for a workflow that does not check.
     """
+
     import trio
 
     from innkeeper.cli.progress import compiling_shown
