@@ -287,7 +287,7 @@ def _sound(graph: Graph) -> int:
                 assert place[source.node] < place[id_]
                 assert source.slot in graph.nodes[source.node].outputs
         for key, source in node.streams.items():
-            assert graph.nodes[source.node].role in ("plugin", "input")
+            assert graph.nodes[source.node].role == "plugin"
             assert graph.nodes[source.node].outputs[source.slot].is_stream
             assert node.inputs[key].is_stream
         if node.body is not None:

@@ -18,8 +18,10 @@ from innkeeper import InnkeeperError, open_host
 from innkeeper.bench import (
     chunks,
     epochs,
+    flows,
     fresh,
     go,
+    graphs,
     hostcalls,
     loads,
     memo,
@@ -28,12 +30,14 @@ from innkeeper.bench import (
     processes,
     ready,
     runner,
+    runs,
     samples,
     svg,
     table,
     throughput,
     timing,
     waiting,
+    workflows,
 )
 from innkeeper.bench.measured import EXTISM, INNKEEPER, PEERS, WASMTIME, Figure, Measured
 from innkeeper.bench.report import Report
@@ -270,6 +274,38 @@ def test_chunks_are_timed_from_guest_to_guest(name: str, workspace: Workspace) -
     measured = chunks.measure(name, workspace)
     assert set(measured.figures) == {INNKEEPER}
     assert measured.figures[INNKEEPER].median > 0
+
+
+@pytest.mark.parametrize("name", ["chain", "fan"])
+def test_nodes_of_a_large_workflow_are_timed_beside_the_same_calls(name: str, workspace: Workspace) -> None:
+    measured = workflows.measure(name, workspace)
+    assert set(measured.figures) == {INNKEEPER}
+    assert measured.extra["whole_ms"] > 0
+    assert measured.extra["guests_ms"] > 0
+
+
+@pytest.mark.parametrize("shape", [graphs.chain, graphs.fan])
+def test_a_large_workflow_has_as_many_nodes_as_are_said_and_no_two_equal_calls(shape: Any) -> None:
+    workflow = shape("some text")
+    assert len({node["id"] for node in workflow["nodes"]}) == graphs.NODES
+    assert len({json.dumps(node["inputs"]) for node in workflow["nodes"]}) == graphs.NODES
+    targets = {edge["targetNodeId"] for edge in workflow["edges"]}
+    assert len(targets) == graphs.NODES - 1
+
+
+def test_a_stream_is_timed_through_a_workflow_with_what_memory_it_took(workspace: Workspace) -> None:
+    measured = flows.measure("stream", workspace)
+    assert measured.figures[INNKEEPER].median > 0
+    assert measured.extra["chunks"] == 1000
+    assert "grown_mib" in measured.extra
+
+
+def test_the_lag_of_a_timer_is_taken_beside_runs_that_all_end_well(workspace: Workspace) -> None:
+    measured = runs.measure("runs", workspace)
+    figure = measured.figures[INNKEEPER]
+    assert 0 <= figure.low <= figure.median <= figure.high
+    assert measured.extra["runs_a_second"] > 0
+    assert measured.extra["cores_busy"] > 0
 
 
 # What is shown

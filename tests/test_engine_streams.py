@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import msgpack
@@ -356,3 +357,30 @@ def test_an_item_is_given_out_as_a_chunk(item: Any, type: str | None, payload: A
 )  # fmt: skip
 def test_what_an_error_chunk_says_is_bounded(content: Any, said: str) -> None:
     assert chunks.said(msgpack.packb({"type": "error_chunk", "content": content})) == said
+
+
+async def test_a_bypassed_node_between_streams_waits_for_the_end_that_it_was_given() -> None:
+    host = house()
+    build = Builder(host).add("s", "Breaks", {"n": 3}).add("a", "Sink").add("e", "Echo")
+    build.bypassed("by", {"words": CHUNKS}, {"words": CHUNKS, "out": "STRING"}, {})
+    build.edge("s.words -> a.words", "s.words -> by.words", "by.out -> e.in")
+    outcome = await execute(build.graph(), host)
+    assert statuses(outcome) == {"s": "error", "a": "skipped", "by": "skipped", "e": "skipped"}
+    assert {node.reason for node in outcome.nodes.values()} == {None, "failed"}
+
+
+async def test_a_chain_of_streams_may_be_written_in_any_order() -> None:
+    host = house()
+    build = Builder(host).add("c", "Sink").add("b", "Upper").add("a", "Source", {"n": 5})
+    graph = build.edge("a.words -> b.words", "b.words -> c.words").graph()
+    backwards = replace(graph, stream_groups=(("c", "b", "a"),))
+    outcome = await execute(backwards, host)
+    assert outcome.nodes["c"].outputs() == {"text": "W0 W1 W2 W3 W4"}
+
+
+async def test_what_flows_is_no_part_of_an_answer() -> None:
+    host = house()
+    host.add("Both", lambda i, c, r: {"words": "at once"}, outputs={"words": CHUNKS, "out": "STRING"})
+    outcome = await execute(Builder(host).add("b", "Both").graph(), host)
+    assert outcome.first_error is not None
+    assert "an output 'words' that the node does not have" in outcome.first_error.message

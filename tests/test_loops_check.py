@@ -117,7 +117,7 @@ def test_a_bypassed_loop_has_no_turns_and_keeps_its_slots() -> None:
     graph = check(workflow({"f": loop("While", "turn", bypassed=True)}), turn=TURN)
     node = graph.nodes["f"]
     assert (node.role, node.body) == ("bypassed", None)
-    assert node.bypass["big"] == Passed(("item", "index", "more"), "", once=True)
+    assert node.bypass["big"] == Passed(("item", "index", "more"), "")
 
 
 def test_an_input_of_a_turn_needs_no_value_before_the_loop_runs() -> None:

@@ -19,6 +19,16 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def resident() -> int:
+    """Bytes that this process has in memory (int); where the system does not say, the most that it ever had."""
+    try:
+        return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def describe() -> dict[str, Any]:
     """Cores, processor, system and load average."""
     return {

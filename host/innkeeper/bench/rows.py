@@ -32,6 +32,7 @@ class Row:
 
 _PLAIN = "wasmtime-py: no guest ABI, no limits, no interruption"
 _REMEMBERED = "both are ours; the input is another object each time, so that nothing of it is known beforehand"
+_QUEUED = "from the queue to the end in the database, with every event kept"
 
 _ALL = (
     Row("fresh-small", "fresh guest and call, 64 bytes, 3 kB guest", "us", "fresh", aim=0.1, must=0.2, note=_PLAIN),
@@ -116,6 +117,10 @@ _ALL = (
         "memo-small", "a remembered call beside a fresh guest's, 64 bytes", "%", "memo", aim_own=33.3, note=_REMEMBERED
     ),
     Row("memo-64k", "a remembered call beside a fresh guest's, 64 KB", "%", "memo", aim_own=33.3, note=_REMEMBERED),
+    Row("chain", "a node of a chain of 1,000, beyond its guest", "us", "workflows", aim_own=100.0, note=_QUEUED),
+    Row("fan", "a node of a fan of 998, beyond its guest", "us", "workflows", aim_own=100.0, note=_QUEUED),
+    Row("runs", "200 workflows at a time: lag of a timer, p99", "ms", "runs", aim_own=20.0),
+    Row("stream", "a chunk through three nodes of a workflow", "us", "flows", note=_QUEUED),
     Row("chunk-single", "a chunk from guest to guest, written and read one by one", "us", "chunks"),
     Row("chunk-many", "a chunk from guest to guest, a thousand in a call", "us", "chunks"),
 )

@@ -71,7 +71,7 @@ def _node(operation: str, asked: Mapping[str, Any], count: int, again: str) -> b
         w.wat2wasm(f"""(module {imports}
           (import "extism:host/user" "innkeeper_stream_{operation}" (func $ask (param i64) (result i64)))
           (memory (export "memory") {1 + (len(data) + len(answer)) // 65536})
-          (data (i32.const 0) "{_text(data + answer)}")
+          (data (i32.const 0) "{wat_text(data + answer)}")
           {_COPIES}
           (func (export "flow") (result i32) (local $b i64) (local $r i64) (local $more i32) (local $left i32)
             (local.set $left (i32.const {count}))
@@ -89,7 +89,8 @@ def _node(operation: str, asked: Mapping[str, Any], count: int, again: str) -> b
     )
 
 
-def _text(data: bytes) -> str:
+def wat_text(data: bytes) -> str:
+    """Bytes as the text of a module has them."""
     return "".join(f"\\{byte:02x}" for byte in data)
 
 

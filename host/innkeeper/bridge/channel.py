@@ -27,15 +27,17 @@ class Hold:
     """What may wait in all channels of a run together whose readers have not begun.
 
     Attributes:
+        size: bytes that it takes.
         left: bytes that are free.
     """
 
-    __slots__ = ("left",)
+    __slots__ = ("left", "size")
 
     def __init__(self, size: int) -> None:
         """Args:
         size: bytes, `HELD_ITEM` for each item included.
         """
+        self.size = size
         self.left = size
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from innkeeper.bridge.channel import Hold
 from innkeeper.errors import LimitError
 from innkeeper.sandbox.limits import MIB
 from innkeeper.sandbox.usage import Usage
@@ -73,15 +74,20 @@ class Budgets:
     Attributes:
         kept: bytes of outputs.
         logged: bytes of log.
-        held: bytes of streams that nobody has read yet.
+        hold: room for streams of nodes that have not begun, or have not read yet what came before.
     """
 
-    __slots__ = ("held", "kept", "logged")
+    __slots__ = ("hold", "kept", "logged")
 
     def __init__(self) -> None:
         self.kept = 0
         self.logged = 0
-        self.held = 0
+        self.hold = Hold(HELD)
+
+    @property
+    def held(self) -> int:
+        """Bytes of such streams that wait (int)."""
+        return self.hold.size - self.hold.left
 
     def keep(self, size: int) -> None:
         """As `Budget.keep`."""
@@ -106,18 +112,16 @@ class Budgets:
         self.logged += counted
         return counted
 
-    def hold(self, size: int, slot: str) -> None:
-        """A chunk more waits for a node that has not begun.
 
-        Raises:
-            LimitError: there is no room for it.
-        """
-        if self.held + size > HELD:
-            raise LimitError(
-                f"its stream {slot!r} goes to a node that begins only later, and a run holds {HELD:,} bytes of such "
-                f"streams; let it write less, or read the stream by a node that needs nothing which comes after it",
-                limit="held streams",
-                value=HELD,
-                used=self.held + size,
-            )
-        self.held += size
+def held_too_much(slot: str) -> LimitError:
+    """That a chunk more for a node that has not begun has no room.
+
+    Args:
+        slot: the producer's output.
+    """
+    return LimitError(
+        f"its stream {slot!r} goes to a node that begins only later, and a run holds {HELD:,} bytes of such streams; "
+        f"let it write less, or read the stream by a node that needs nothing which comes after it",
+        limit="held streams",
+        value=HELD,
+    )

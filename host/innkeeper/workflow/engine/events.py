@@ -48,7 +48,8 @@ class RunEvent:
     @property
     def size(self) -> int:
         """Bytes that it takes, about (int)."""
-        return 256 + sum(map(len, self.values.values())) + (0 if self.chunk is None else len(self.chunk))
+        # A chunk has no values, and there may be millions of them.
+        return 256 + len(self.chunk) if self.chunk is not None else 256 + sum(map(len, self.values.values()))
 
 
 class EventSink(Protocol):
@@ -59,7 +60,8 @@ class EventSink(Protocol):
         ...
 
     async def room(self) -> None:
-        """Returns when more may be emitted: whoever emits much asks before each. Mostly at once."""
+        """Returns when more may be emitted, mostly at once. Whoever emits much asks before each 128 events, or MiB of
+        them."""
         ...
 
     async def settled(self) -> None:

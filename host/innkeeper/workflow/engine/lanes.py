@@ -124,6 +124,7 @@ class Lanes:
 
     async def _lane(self) -> None:
         try:
+            await self._pace.enter()
             while True:
                 self._coming -= 1
                 if not self._ready:

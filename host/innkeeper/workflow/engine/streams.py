@@ -7,23 +7,25 @@ so what becomes of a run does not depend on who is faster.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
 
 import trio
 
-from innkeeper.bridge.channel import ITEMS, SIZE, Channel
-from innkeeper.errors import GuestError
+from innkeeper.bridge.channel import Channel
+from innkeeper.bridge.pump import HoldFullError, pump
+from innkeeper.errors import CancelledError, GuestError
 from innkeeper.workflow.checking.graph import GraphNode, Source
 from innkeeper.workflow.engine import chunks
+from innkeeper.workflow.engine.budgets import held_too_much
 from innkeeper.workflow.engine.events import INTERFACE_YIELD, YIELD
-from innkeeper.workflow.engine.inlets import HeldInlet, Inlet
 from innkeeper.workflow.engine.inputs import Skip, skipped
 
 if TYPE_CHECKING:
     from innkeeper.workflow.engine.frame import Frame
 
-AnyInlet = Inlet | HeldInlet
+_PASSED: Final = 128
+"""Chunks that are given out as events in one go: some tenths of a millisecond."""
 
 
 class Flows:
@@ -35,53 +37,61 @@ class Flows:
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
-        self._held: dict[tuple[str, str], HeldInlet] = {}
+        self._held: dict[tuple[str, str], Channel] = {}
         # Of nodes that run: what cancels them, and what says that they have ended.
         self.scopes: dict[str, trio.CancelScope] = {}
         self.over: dict[str, trio.Event] = {}
 
-    def held(self, consumer: str, key: str, slot: str) -> HeldInlet:
-        """The end of a late consumer, whoever of the two comes first."""
+    def held(self, consumer: str, key: str) -> Channel:
+        """What a late consumer reads, whoever of the two comes first."""
         found = self._held.get((consumer, key))
         if found is None:
-            found = self._held[consumer, key] = HeldInlet(slot, self._frame.run.budgets)
+            run = self._frame.run
+            reader = (self._frame.prefix + consumer, key)
+            found = self._held[consumer, key] = run.streams.connect(run.run, reader=reader, hold=run.budgets.hold)
         return found
 
     def forget(self, node: GraphNode) -> None:
         """A node has ended or will not begin: nothing is held for it any more."""
-        for key, source in node.streams.items():
+        late = [key for key in node.streams if (node.id, key) in self._frame.plan.graph.late]
+        for key in late:
             # One that was not asked for yet is made, so that the producer learns that nobody will read.
-            if (node.id, key) in self._frame.plan.graph.late:
-                self.held(node.id, key, source.slot).drop()
+            self.held(node.id, key).abandon()
+        if late:
+            self._frame.run.streams.forget(self._frame.run.run, self._frame.prefix + node.id)
 
     async def run(self, nodes: tuple[GraphNode, ...]) -> None:
         """Runs nodes that begin together to their ends."""
         begun: list[tuple[GraphNode, dict[str, Channel]]] = []
-        inlets: dict[tuple[str, str], Inlet] = {}
+        readers: dict[tuple[str, str], Channel] = {}
         for node in nodes:
             if not self._frame.starts(node):
                 self._frame.settle(node)
                 continue
             self.over[node.id] = trio.Event()
-            begun.append((node, self._connect(node, inlets)))
+            begun.append((node, self._connect(node, readers)))
+        counts = {node.id: dict.fromkeys(channels, 0) for node, channels in begun}
+        for node, _ in begun:
+            self._frame.outcomes[node.id].chunks = counts[node.id]
         async with trio.open_nursery() as nursery:
             for node, channels in begun:
-                outlets = [_Outlet(self, node, key, channel, inlets) for key, channel in channels.items()]
+                outlets = [
+                    _Outlet(self, node, key, channel, readers, counts[node.id]) for key, channel in channels.items()
+                ]
                 nursery.start_soon(self._node, node, outlets)
 
-    def _connect(self, node: GraphNode, inlets: dict[tuple[str, str], Inlet]) -> dict[str, Channel]:
+    def _connect(self, node: GraphNode, readers: dict[tuple[str, str], Channel]) -> dict[str, Channel]:
         run = self._frame.run
         id = self._frame.prefix + node.id
         for key, slot in node.inputs.items():
             if not slot.is_stream:
                 continue
-            channel = run.streams.connect(run.run, reader=(id, key))
+            if (node.id, key) in self._frame.plan.graph.late:
+                self.held(node.id, key).begin()
+                continue
+            channel = readers[node.id, key] = run.streams.connect(run.run, reader=(id, key))
             if key not in node.streams:
                 channel.end()
-            elif (node.id, key) in self._frame.plan.graph.late:
-                self.held(node.id, key, node.streams[key].slot).begin(channel)
-            else:
-                inlets[node.id, key] = Inlet(channel)
         outputs = [key for key, slot in node.outputs.items() if slot.is_stream]
         return {key: run.streams.connect(run.run, writer=(id, key)) for key in outputs}
 
@@ -134,9 +144,6 @@ class Flows:
 
                 for outlet in outlets:
                     nursery.start_soon(outlet.pump, failed)
-                for key, source in node.streams.items():
-                    if (node.id, key) in frame.plan.graph.late:
-                        nursery.start_soon(self.held(node.id, key, source.slot).feed)
                 try:
                     encoded = await frame.call(node)
                 except Exception as error:
@@ -146,6 +153,8 @@ class Flows:
                     frame.run.streams.release(frame.run.run, frame.prefix + node.id)
         if failure is not None:
             raise failure
+        if scope.cancelled_caught:
+            raise CancelledError("a node whose stream it reads did not succeed")
         return encoded
 
 
@@ -153,22 +162,27 @@ class _Outlet:
     """One stream output of a node that runs: what it writes goes to every consumer, and out as events."""
 
     def __init__(
-        self, flows: Flows, node: GraphNode, key: str, channel: Channel, inlets: dict[tuple[str, str], Inlet]
+        self,
+        flows: Flows,
+        node: GraphNode,
+        key: str,
+        channel: Channel,
+        readers: dict[tuple[str, str], Channel],
+        counts: dict[str, int],
     ) -> None:
         self.source = Source(node.id, key)
         self._flows = flows
         self._frame = frame = flows._frame
         self._channel = channel
         self._closed = False
-        self._counts = frame.outcomes[node.id].chunks
-        self._counts[key] = 0
+        self._counts = counts
         self._consumers = frame.plan.consumers.get(self.source, [])
-        self._inlets: list[AnyInlet] = []
+        self._targets: list[Channel] = []
         for each in self._consumers:
             if each.late:
-                self._inlets.append(flows.held(each.node, each.key, key))
-            elif (each.node, each.key) in inlets:
-                self._inlets.append(inlets[each.node, each.key])
+                self._targets.append(flows.held(each.node, each.key))
+            elif (each.node, each.key) in readers:
+                self._targets.append(readers[each.node, each.key])
         self._events = [(YIELD, {"sourceNodeId": frame.prefix + node.id, "slot": key, "isLastChunk": False})]
         self._events += [
             (INTERFACE_YIELD, {**frame.interface_yield(each), "isLastChunk": False})
@@ -183,30 +197,25 @@ class _Outlet:
             failed(error)
 
     async def _pump(self) -> None:
-        channel, inlets, run = self._channel, self._inlets, self._frame.run
-        slot = self.source.slot
-        while True:
-            items = channel.take(ITEMS, SIZE)
-            if not items:
-                if channel.ended:
-                    break
-                await channel.changed()
-                continue
-            for item in items:
-                type = chunks.typed(item)
-                if type == chunks.ERROR_CHUNK:
-                    raise GuestError(chunks.said(item))
-                self._counts[slot] += 1
-                if run.listening:
-                    await run.room()
-                    payload = chunks.payload_of(item, type)
-                    for kind, fields in self._events:
-                        run.emit(kind, fields, chunk=payload)
-                for inlet in inlets:
-                    await inlet.put(item)
-        for inlet in inlets:
-            inlet.end()
+        run = self._frame.run
+        try:
+            if run.listening:
+                await pump(self._channel, self._targets, room=run.room, seen=self._seen, most=_PASSED)
+            else:
+                await pump(self._channel, self._targets, seen=self._seen)
+        except HoldFullError:
+            raise held_too_much(self.source.slot) from None
         self._last(chunks.LAST)
+
+    def _seen(self, items: Sequence[bytes]) -> None:
+        emit, events = self._frame.run.emit, self._events if self._frame.run.listening else ()
+        for item in items:
+            type = chunks.typed(item)
+            if type == chunks.ERROR_CHUNK:
+                raise GuestError(chunks.said(item))
+            self._counts[self.source.slot] += 1
+            for kind, fields in events:
+                emit(kind, fields, chunk=chunks.payload_of(item, type))
 
     def close(self, skip: Skip | None, result: object) -> None:
         """The node has ended: who listens to the stream learns it, if it did not end before."""
