@@ -119,6 +119,10 @@ def _interface(expected: Expected, outcome: Any, events: Sequence[Any]) -> Itera
     told = [e for e in events if e["type"] == "NODE_COMPLETE" and e["payload"]["nodeId"] == INTERFACE]
     if len(told) != 1 or present(told[0]["payload"]["output"]) != present(outcome.outputs):
         yield f"the interface outputs are told {len(told)} times, or differ"
+    yield from _outputs(expected, outcome)
+
+
+def _outputs(expected: Expected, outcome: Any) -> Iterator[str]:
     for key, result in expected.outputs.items():
         got = outcome.outputs.get(key)
         if isinstance(result, Value):
@@ -194,3 +198,24 @@ def _order(events: Sequence[Any], status: str) -> Iterator[str]:
         for node, times in count.items():
             if times > 1:
                 yield f"{node} {what} {times} times"
+
+
+def resumed_disagreements(expected: Expected, outcome: Any, events: Sequence[Any]) -> list[str]:
+    """As `disagreements`, of a run that ended twice: what nobody looked at again has its old events."""
+    found = []
+    if [event["seq"] for event in events] != list(range(1, len(events) + 1)):
+        found.append("the numbers of events do not ascend by one")
+    if outcome.status != expected.status or events[-1]["payload"].get("status") != expected.status:
+        found.append(f"the run ended {outcome.status}, not {expected.status}")
+    found += _first_error(expected, outcome)
+    found += _outputs(expected, outcome)
+    for node in outcome.nodes.values():
+        report = expected.nodes[node.node]
+        if (node.status, node.reason or "", node.handled) != (report.status, report.reason, report.handled):
+            found.append(f"the outcome of {node.node} is {node.status} {node.reason}, not {report.status}")
+        elif report.status == "complete" and present(node.outputs()) != present(report.values()):
+            found.append(f"{node.node}: the outputs are {present(node.outputs())}, not {present(report.values())}")
+    ends = {event["payload"]["nodeId"] for event in events if event["type"] in ENDS} - {INTERFACE}
+    if ends - set(expected.possible) != set(expected.nodes):
+        found.append(f"something is said of {sorted(ends)}, and there are {sorted(expected.nodes)}")
+    return found
