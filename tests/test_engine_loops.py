@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import trio.testing
 
 from graphs import Builder, Listener, execute, statuses
 from innkeeper.errors import GuestError, LimitError
+from innkeeper.plugins.native.hooks import Hooks, NodeInfo
 from innkeeper.workflow.checking.graph import Graph
 from innkeeper.workflow.engine import budgets, loops
 from innkeeper.workflow.engine.run import WorkflowRun
@@ -267,3 +269,27 @@ async def test_a_run_that_is_interrupted_in_a_turn_says_so_of_its_nodes() -> Non
     assert [(node.node, node.status) for node in run.outcome.walk()] == [
         ("each", "interrupted"), ("each[0]/in", "complete"), ("each[0]/s", "interrupted"),
     ]  # fmt: skip
+
+
+async def test_native_plugins_are_told_of_the_nodes_of_turns_and_may_refuse_them() -> None:
+    host, told = house(), list[Any]()
+
+    class Told(Hooks):
+        async def before_node(self, node: NodeInfo) -> None:
+            told.append(("before", node.node, node.plugin))
+            if node.node == "each[1]/o":
+                raise GuestError("the native plugin 'n' refused to run the node: not this one")
+
+        async def after_node(self, node: NodeInfo) -> None:
+            told.append(("after", node.node, node.error))
+
+    build = Builder(host).inputs("in", item="INTEGER").add("o", "Echo").edge("in.item -> o.in").output(out="o.out")
+    graph = Builder(host).loop("each", "for_each", build.graph(), 5, presets={"items": [2, 4, 6]}).graph()
+    outcome = await execute(replace(graph, hooks=Told()), host)
+    refusal = "the native plugin 'n' refused to run the node: not this one"
+    assert told == [
+        ("before", "each[0]/o", "fake-msgpack"), ("after", "each[0]/o", None),
+        ("before", "each[1]/o", "fake-msgpack"), ("after", "each[1]/o", refusal),
+    ]  # fmt: skip
+    assert outcome.first_error is not None
+    assert outcome.first_error.message == f"turn 1, node 'o': {refusal}"
