@@ -450,3 +450,26 @@ def _found(folder: Path, place: Location, word: bytes) -> bool:
         row = connection.execute("SELECT oid FROM pg_database WHERE datname = current_database()").fetchone()
     assert row is not None
     return any(word in path.read_bytes() for path in (folder / "data" / "base" / str(row[0])).iterdir())
+
+
+# --- many rows ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_read_in_pieces_takes_no_more_of_a_server_than_it_looks_at(database_place: Location) -> None:
+    """A large base is not in memory twice while it is read."""
+    rows = [{"owner": f"{number:05}", "plugin": "p", "entries": 0, "bytes": 0, "version": 0} for number in range(2000)]
+    declared: list[str] = []
+
+    def read(connection: Connection) -> int:
+        result = connection.execute(select(kv_usage.c.owner), execution_options={"yield_per": 100})
+        first = result.first()
+        assert first is not None
+        if connection.dialect.name == "postgresql":
+            assert isinstance(result.context.cursor, psycopg.ServerCursor)
+            declared.append(result.context.cursor.name)
+        return len([*connection.execute(select(kv_usage.c.owner), execution_options={"yield_per": 100})])
+
+    async with open_database(database_place) as db:
+        await db.write(lambda connection: connection.execute(insert(kv_usage), rows).close())
+        assert await db.read(read) == 2000
+    assert bool(declared) == (database_place.path is None)
