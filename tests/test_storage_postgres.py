@@ -140,6 +140,28 @@ async def test_what_waits_for_another_host_too_long_is_told_so(
         assert await owners(db) == ["b"]
 
 
+async def test_every_session_has_its_bounds_whatever_the_server_or_the_user_has(
+    postgres_server: Server, postgres_url: str
+) -> None:
+    name = postgres_url.partition("@/")[2].partition("?")[0]
+    with postgres_server.admin() as admin:
+        for setting in ("default_transaction_isolation = serializable", "statement_timeout = 0", "lock_timeout = 0"):
+            admin.execute(f"ALTER DATABASE {name} SET {setting}")
+    names = ("application_name", "transaction_isolation", "transaction_read_only", "client_encoding", "lock_timeout")
+    names += ("statement_timeout", "idle_in_transaction_session_timeout")
+    query = "SELECT " + ", ".join(f"current_setting('{each}')" for each in names)
+
+    def ask(connection: Connection) -> tuple[str, ...]:
+        return tuple(connection.exec_driver_sql(query).one())
+
+    async with open_database(postgres_url) as db:
+        assert await db.write(ask) == ("innkeeper", "read committed", "off", "UTF8", "10s", "1min", "5s")
+        assert await db.read(ask) == ("innkeeper", "repeatable read", "on", "UTF8", "10s", "1min", "2min")
+    # What the URL says of itself stays.
+    async with open_database(f"{postgres_url}&application_name=mine") as db:
+        assert (await db.read(ask))[0] == "mine"
+
+
 async def test_a_statement_without_an_end_is_ended(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "STATEMENT", 0.2)
     async with open_database(postgres_url, readers=1) as db:
