@@ -126,8 +126,10 @@ def _started(folder: Path, durable: bool) -> Iterator[subprocess.Popen[bytes]]:
         settings |= {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
     command = [_program("postgres"), "-D", data, *(f"--{key}={value}" for key, value in settings.items())]
     with open(folder / "log", "wb") as log:
-        # It ends with this process, however that ends.
-        process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=_end_with_parent, **common)
+        # It ends with this process, however that ends; a Ctrl-C is for the tests, which end it then.
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, preexec_fn=_end_with_parent, start_new_session=True, **common
+        )
     try:
         _wait(folder, process)
         yield process

@@ -140,6 +140,28 @@ async def test_what_waits_for_another_host_too_long_is_told_so(
         assert await owners(db) == ["b"]
 
 
+async def test_every_session_has_its_bounds_whatever_the_server_or_the_user_has(
+    postgres_server: Server, postgres_url: str
+) -> None:
+    name = postgres_url.partition("@/")[2].partition("?")[0]
+    with postgres_server.admin() as admin:
+        for setting in ("default_transaction_isolation = serializable", "statement_timeout = 0", "lock_timeout = 0"):
+            admin.execute(f"ALTER DATABASE {name} SET {setting}")
+    names = ("application_name", "transaction_isolation", "transaction_read_only", "client_encoding", "lock_timeout")
+    names += ("statement_timeout", "idle_in_transaction_session_timeout")
+    query = "SELECT " + ", ".join(f"current_setting('{each}')" for each in names)
+
+    def ask(connection: Connection) -> tuple[str, ...]:
+        return tuple(connection.exec_driver_sql(query).one())
+
+    async with open_database(postgres_url) as db:
+        assert await db.write(ask) == ("innkeeper", "read committed", "off", "UTF8", "10s", "1min", "5s")
+        assert await db.read(ask) == ("innkeeper", "repeatable read", "on", "UTF8", "10s", "1min", "2min")
+    # What the URL says of itself stays.
+    async with open_database(f"{postgres_url}&application_name=mine") as db:
+        assert (await db.read(ask))[0] == "mine"
+
+
 async def test_a_statement_without_an_end_is_ended(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "STATEMENT", 0.2)
     async with open_database(postgres_url, readers=1) as db:
@@ -450,3 +472,26 @@ def _found(folder: Path, place: Location, word: bytes) -> bool:
         row = connection.execute("SELECT oid FROM pg_database WHERE datname = current_database()").fetchone()
     assert row is not None
     return any(word in path.read_bytes() for path in (folder / "data" / "base" / str(row[0])).iterdir())
+
+
+# --- many rows ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_read_in_pieces_takes_no_more_of_a_server_than_it_looks_at(database_place: Location) -> None:
+    """A large base is not in memory twice while it is read."""
+    rows = [{"owner": f"{number:05}", "plugin": "p", "entries": 0, "bytes": 0, "version": 0} for number in range(2000)]
+    declared: list[str] = []
+
+    def read(connection: Connection) -> int:
+        result = connection.execute(select(kv_usage.c.owner), execution_options={"yield_per": 100})
+        first = result.first()
+        assert first is not None
+        if connection.dialect.name == "postgresql":
+            assert isinstance(result.context.cursor, psycopg.ServerCursor)
+            declared.append(result.context.cursor.name)
+        return len([*connection.execute(select(kv_usage.c.owner), execution_options={"yield_per": 100})])
+
+    async with open_database(database_place) as db:
+        await db.write(lambda connection: connection.execute(insert(kv_usage), rows).close())
+        assert await db.read(read) == 2000
+    assert bool(declared) == (database_place.path is None)

@@ -43,7 +43,7 @@ class Jobs:
     def __init__(self, bound: int, name: str) -> None:
         """Args:
         bound: how many are queued (int); further callers wait outside.
-        name: the database's file name, for messages.
+        name: of the database, for messages.
         """
         self._bound = bound
         self._name = name

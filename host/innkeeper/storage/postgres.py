@@ -26,11 +26,15 @@ WAIT: Final = 10.0
 STATEMENT: Final = 60.0
 """Seconds that a statement may take."""
 
+READING: Final = 120.0
+"""As `IDLE`, of a transaction that reads."""
+
 PATIENCE: Final = 30.0
 """Seconds to wait for another host that is opening the same database: its migrations may take a while."""
 
-_SETTLED: Final = 5.0
-"""Seconds in which a server that was lost in the midst of a commit is asked what became of it."""
+_SETTLED: Final = IDLE + 3.0
+"""Seconds in which a server that was lost in the midst of a commit is asked what became of it: longer than a
+transaction whose commit never arrived stays open."""
 
 _PREPARED: Final = 500
 """Statements that a session keeps prepared: all there are, some of them with numbers of several sizes."""
@@ -60,7 +64,13 @@ def writing_engine(url: str) -> Engine:
 
 def reading_engine(url: str) -> Engine:
     """An engine whose transactions see one state of the database and cannot write."""
-    settings = {"default_transaction_isolation": "repeatable read", "default_transaction_read_only": "on"}
+    settings = {
+        "default_transaction_isolation": "repeatable read",
+        "default_transaction_read_only": "on",
+        # It keeps nobody waiting, and may make much of what it reads: the index of a large knowledge base.
+        "idle_in_transaction_session_timeout": _milliseconds(READING),
+        "transaction_timeout": _milliseconds(10 * READING),
+    }
     engine = _engine(url, settings)
     event.listen(engine, "begin", _begin_reading)
     return engine

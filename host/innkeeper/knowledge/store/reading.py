@@ -20,6 +20,9 @@ _FETCHED: Final = 256
 """Rows that are there at a time: few enough that the interpreter's garbage collector, which stops all threads, is not
 called for them."""
 
+# Of a server, too, which would else send all of them before the first is looked at.
+_PIECES: Final = {"yield_per": _FETCHED}
+
 
 @dataclass(frozen=True, slots=True)
 class Delta:
@@ -125,7 +128,7 @@ def stream(connection: Connection, where: dict[str, Any], *, model: str = "", fu
         full: with terms and vectors.
     """
     asked = {**where, "its_model": model} if full else where
-    result = connection.execute(sql.ALL_FULL if full else sql.ALL, asked).yield_per(_FETCHED)
+    result = connection.execute(sql.ALL_FULL if full else sql.ALL, asked, execution_options=_PIECES)
     try:
         for row in result:
             yield stored_of(row)
@@ -147,8 +150,9 @@ def read_delta(
         return Delta(state)
     asked: dict[str, Any] = {**where, "since": since}
     deleted = list(dict.fromkeys(connection.scalars(sql.DELETED, asked)))
-    rows = connection.execute(sql.CHANGED_FULL if full else sql.CHANGED, {**asked, "its_model": state.model})
-    return Delta(state, [stored_of(row) for row in rows.yield_per(_FETCHED)], deleted)
+    changed = sql.CHANGED_FULL if full else sql.CHANGED
+    rows = connection.execute(changed, {**asked, "its_model": state.model}, execution_options=_PIECES)
+    return Delta(state, [stored_of(row) for row in rows], deleted)
 
 
 def read_touched(

@@ -177,7 +177,7 @@ class KnowledgeStore:
             asked = {**where, "its_id": id, "below": min(below, 1 << 62), "most": min(most, 1000)}
             found: list[Past] = []
             size = 0
-            result = connection.execute(statement, asked).yield_per(_FETCHED)
+            result = connection.execute(statement, asked, execution_options={"yield_per": _FETCHED})
             try:
                 for row in result:
                     past = reading.past_of(row)
