@@ -14,6 +14,7 @@ import pytest
 import trio
 import trio.testing
 from sqlalchemy import literal
+from trio.testing import MockClock
 
 from innkeeper.bridge.runner import Failure, Report
 from innkeeper.errors import BusyError
@@ -334,7 +335,8 @@ async def test_runs_of_a_plugin_that_lost_its_right_do_not_begin(home: Home) -> 
 class Keeper:
     """Keeps batches in a list, when it may."""
 
-    def __init__(self) -> None:
+    def __init__(self, takes: float = 0.0) -> None:
+        self.takes = takes
         self.batches: list[list[RunEvent]] = []
         self.ended: list[tuple[str, list[RunEvent]]] = []
         self.open = trio.Event()
@@ -343,6 +345,8 @@ class Keeper:
 
     async def publish(self, lease: Lease, events: Any) -> None:
         await self.open.wait()
+        if self.takes:
+            await trio.sleep(self.takes)
         if self.failures:
             raise self.failures.pop(0)
         self.batches.append(list(events))
@@ -375,6 +379,23 @@ async def test_what_comes_while_a_group_is_written_makes_the_next_group() -> Non
         keeper.open.set()
         await sink.settled()
     assert [len(batch) for batch in keeper.batches] == [1, 198]
+
+
+@pytest.mark.parametrize(("takes", "groups"), [(0.0, 100), (0.02, 16), (0.2, 3)])
+async def test_the_longer_writing_takes_the_fewer_groups_are_written(
+    autojump_clock: MockClock, takes: float, groups: int
+) -> None:
+    keeper = Keeper(takes)
+    async with journal(keeper) as sink:
+        for number in range(1000):
+            sink.emit(event(number + 1))
+            await trio.sleep(0.001)
+        # Who waits for it waits for one group at most, and for no pause.
+        began = trio.current_time()
+        await sink.settled()
+        assert trio.current_time() - began <= 2 * takes
+    assert groups * 0.8 <= len(keeper.batches) <= groups * 1.2 + 2
+    assert [each.seq for batch in keeper.batches for each in batch] == list(range(1, 1001))
 
 
 async def test_who_emits_much_waits_until_what_it_said_is_written() -> None:
