@@ -214,7 +214,7 @@ async def test_events_of_a_second_attempt_go_on_after_those_of_the_first(world: 
     await other.leases.lapse(1.0)
     (second,) = await other.dispatch.claim(1)
     known = await other.events.known(second)
-    assert (known.seq, known.results, known.begun) == (4, {"done": {"out": b"\x01"}}, {"begun"})
+    assert (known.seq, known.results, known.begun) == (4, {"done": {"out": b"\x01"}}, {"done", "begun"})
     await other.events.publish(second, [event(5)])
     await other.end(second)
     assert numbers(await read(host)) == [1, 2, 3, 4, 5, 6]

@@ -37,7 +37,8 @@ RESULT_BYTES: Final = 512 << 20
 """Bytes of nodes' outputs that are kept of one run: twice what a run has in memory at a time. Turns of loops may make
 more; these are in no event that is read later."""
 
-_ENDS: Final = ("NODE_COMPLETE", "NODE_ERROR", "NODE_BYPASSED", "NODE_SKIPPED")
+GONE: Final = "outputGone"
+"""The field of an event that says that its values are not kept."""
 
 PAGE_ROWS: Final = 16
 PAGE_BYTES: Final = 1 << 20
@@ -150,7 +151,7 @@ class RunRecord:
         if self._results + more <= self._result_bytes:
             return events
         return [
-            StoredEvent(event.seq, event.kind, {**event.fields, "outputGone": True})
+            StoredEvent(event.seq, event.kind, {**event.fields, GONE: True})
             if event.values and event.fields.get("nodeId") != INTERFACE
             else event
             for event in events
@@ -199,13 +200,17 @@ class Known:
 
     Attributes:
         results: outputs by key (msgpack) of each node that completed, by its id.
-        begun: ids of nodes that had begun and not ended.
+        begun: ids of nodes that began, whether they ended or not.
         seq: number of the last event.
+        failed: of nodes that failed, the kind and the message.
+        said: ids of nodes that were said to be skipped or bypassed.
     """
 
     results: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
     begun: frozenset[str] = frozenset()
     seq: int = 0
+    failed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    said: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,24 +311,28 @@ def _with_outputs(connection: Connection, number: int, found: list[StoredEvent])
 def _known(connection: Connection, number: int) -> Known:
     seq = connection.scalar(select(runs.c.seq).where(runs.c.number == number)) or 0
     complete: dict[str, int] = {}
+    failed: dict[str, tuple[str, str]] = {}
     begun: set[str] = set()
+    said: set[str] = set()
     query = select(run_events.c.body).where(run_events.c.run == number, run_events.c.kind == LIFECYCLE)
     for body in connection.scalars(query.order_by(run_events.c.upto)):
         for at, kind, fields in msgpack.unpackb(body, unicode_errors="surrogatepass", strict_map_key=False):
             node = fields.get("nodeId")
             if kind == "NODE_EXECUTING":
+                # Again, in a later attempt: what it came to before counts no more.
                 begun.add(node)
                 complete.pop(node, None)
-            elif kind in _ENDS:
-                begun.discard(node)
-                if kind == "NODE_COMPLETE" and fields.get("outputGone"):
-                    # It ended, and what it gave is not known any more.
-                    begun.add(node)
-                elif kind == "NODE_COMPLETE" and node != INTERFACE:
-                    complete[node] = at
+                failed.pop(node, None)
+            elif kind == "NODE_COMPLETE" and node != INTERFACE and not fields.get(GONE):
+                complete[node] = at
+            elif kind == "NODE_ERROR":
+                details = fields.get("errorDetails") or {}
+                failed[node] = (str(details.get("kind", "guest")), str(details.get("message", "")))
+            elif kind in ("NODE_SKIPPED", "NODE_BYPASSED"):
+                said.add(node)
     results: dict[str, Mapping[str, bytes]] = {node: {} for node in complete}
     nodes = {at: node for node, at in complete.items()}
     for row in connection.execute(select(node_results.c.seq, node_results.c.body).where(node_results.c.run == number)):
         if row.seq in nodes:
             results[nodes[row.seq]] = msgpack.unpackb(row.body, unicode_errors="surrogatepass")
-    return Known(results, frozenset(begun), int(seq))
+    return Known(results, frozenset(begun), int(seq), failed, frozenset(said))

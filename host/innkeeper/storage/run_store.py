@@ -11,6 +11,7 @@ from typing import Literal
 from sqlalchemy import Connection, select, true, update
 
 from innkeeper.storage.database import Database
+from innkeeper.storage.names import check_name
 from innkeeper.storage.run_model import (
     MOST_LISTED,
     MOST_PRIORITY,
@@ -53,8 +54,9 @@ class RunStore:
 
         Raises:
             TooManyError: its plugin has too many that are queued or running.
-            ValueError: the priority is out of bounds.
+            ValueError: the priority is out of bounds, or the name cannot be one.
         """
+        check_name(new.name, "name", empty=True)
         if not -MOST_PRIORITY <= new.priority <= MOST_PRIORITY:
             raise ValueError(f"a priority is between -{MOST_PRIORITY:,} and {MOST_PRIORITY:,}")
         bounds = self._bounds

@@ -1,0 +1,115 @@
+"""Runs that an older version kept are there afterwards, each as it stood, and what ran then is interrupted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import column, insert, table
+
+from innkeeper.storage.database import open_database
+from innkeeper.storage.engines import turn_on_wal, writing_engine
+from innkeeper.storage.run_journal import RunReader
+from innkeeper.storage.run_leases import RunLeases
+from innkeeper.storage.run_model import Account
+from innkeeper.storage.run_store import RunStore
+from innkeeper.storage.schedules import ScheduleStore
+from innkeeper.storage.upgrade import MIGRATIONS
+from run_fakes import new_run
+
+_NAMES = (
+    *("number", "id", "owner", "plugin", "name", "status", "cancel", "generation", "schedule"),
+    *("job", "submitted", "started", "ended", "outputs", "error", "size"),
+)
+_PLACE = ("id", "owner", "plugin", "name", "expression", "timezone", "generation", "job", "created", "due", "looked_at")
+
+
+def older(path: Path, *runs: dict[str, Any], schedules: int = 0) -> None:
+    """A database as the version before left it."""
+    path.parent.mkdir(mode=0o700)
+    path.touch(mode=0o600)
+    engine = writing_engine(path)
+    assert turn_on_wal(engine)
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0009")
+        for run in runs:
+            connection.execute(insert(table("submitted_runs", *map(column, _NAMES))).values(**run))
+        for number in range(schedules):
+            row = dict.fromkeys(_PLACE, "") | {"id": f"s{number}", "owner": "o", "plugin": "p", "expression": ""}
+            row |= {"generation": 1, "job": b"job", "created": 1.0, "due": 5.0, "looked_at": 5.0}
+            connection.execute(insert(table("schedules", *map(column, _PLACE))).values(**row))
+    engine.dispose()
+
+
+def run(number: int, status: str, **more: Any) -> dict[str, Any]:
+    fields: dict[str, Any] = dict.fromkeys(_NAMES)
+    fields |= {"number": number, "id": f"r{number}", "owner": "o", "plugin": "p", "name": "n", "status": status}
+    fields |= {"cancel": False, "generation": 2, "schedule": "s", "submitted": 1.0, "size": 3}
+    return {**fields, **more}
+
+
+async def test_runs_of_an_older_version_go_on_as_they_stood(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "inn.db"
+    older(
+        path,
+        run(3, "complete", started=2.0, ended=3.0, outputs=b"\x80"),
+        run(5, "error", started=2.0, ended=3.0, error='{"message": "x"}'),
+        run(7, "running", started=2.0, job=b"job"),
+        run(8, "running", started=2.0, job=b"job", cancel=True),
+        run(9, "queued", job=b"job"),
+        schedules=1,
+    )
+    async with open_database(path) as db:
+        store, leases, account = RunStore(db), RunLeases(db), Account("o", "p")
+        listed = await store.list(10.0, account)
+        assert [(each.id, each.status) for each in listed] == [
+            ("r9", "queued"),
+            ("r8", "running"),
+            ("r7", "running"),
+            ("r5", "error"),
+            ("r3", "complete"),
+        ]
+        assert {(each.name, each.generation, each.schedule, each.submitted) for each in listed} == {("n", 2, "s", 1.0)}
+        first, second = await store.ended("r3", 10.0), await store.ended("r5", 10.0)
+        assert first is not None
+        assert second is not None
+        assert (first.outputs, second.error) == (b"\x80", '{"message": "x"}')
+        # Their host is gone, and knew nothing of leases.
+        lapsed = await leases.lapse(10.0)
+        assert [(each.id, each.status) for each in lapsed] == [("r7", "interrupted"), ("r8", "cancelled")]
+        (taken,) = await leases.claim("host", 5, 10.0, 10.0)
+        assert (taken.run.id, taken.run.attempt, taken.job) == ("r9", 1, b"job")
+        page = await RunReader(db).page(7, 0)
+        assert page is not None
+        assert [each.fields for each in page.events] == [{"status": "interrupted"}]
+        (schedule,) = await ScheduleStore(db).due(5.0)
+        assert (schedule.id, schedule.paused, schedule.priority, schedule.after_crash, schedule.lasting) == (
+            "s0", False, 0, "interrupt", None
+        )  # fmt: skip
+
+
+async def test_numbers_that_were_given_before_are_not_given_again(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "inn.db"
+    older(path, run(41, "queued", job=b"job"))
+    engine = writing_engine(path)
+    with engine.begin() as connection:
+        # The newest was forgotten before the upgrade.
+        connection.exec_driver_sql("DELETE FROM submitted_runs")
+    engine.dispose()
+    async with open_database(path) as db:
+        await RunStore(db).submit(new_run("r"), 1.0)
+        (found,) = await RunStore(db).list(1.0)
+        assert found.number == 42
+
+
+async def test_a_database_without_runs_is_upgraded_too(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "inn.db"
+    older(path)
+    async with open_database(path) as db:
+        await RunStore(db).submit(new_run("r"), 1.0)
+        assert [each.number for each in await RunStore(db).list(1.0)] == [1]
