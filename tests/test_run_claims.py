@@ -32,30 +32,43 @@ def line(*runs: tuple[str, str, int]) -> list[Waiting]:
     ]
 
 
+def choose(waiting: list[Waiting], running: Counter[Account], bounds: RunningBounds, slots: int) -> list[int]:
+    """What `fairest` chooses of all that waits."""
+    lines: dict[Account, list[Waiting]] = {}
+    for run in sorted(waiting, key=lambda run: (-run.priority, run.number)):
+        lines.setdefault(run.account, []).append(run)
+
+    def following(run: Waiting) -> Waiting | None:
+        own = lines[run.account]
+        return next(iter(own[own.index(run) + 1 :]), None)
+
+    return fairest([own[0] for own in lines.values()], following, running, bounds, slots)
+
+
 def test_the_user_with_fewest_running_comes_first() -> None:
     waiting = line(("a", "", 0), ("a", "", 0), ("b", "", 0), ("c", "", 0))
-    assert fairest(waiting, Counter({Account("a"): 2, Account("c"): 1}), WIDE, 3) == [3, 4, 1]
+    assert choose(waiting, Counter({Account("a"): 2, Account("c"): 1}), WIDE, 3) == [3, 4, 1]
     # Each that goes counts for the next: no user gets two before all have one.
-    assert fairest(waiting, Counter(), WIDE, 3) == [1, 3, 4]
+    assert choose(waiting, Counter(), WIDE, 3) == [1, 3, 4]
 
 
 def test_of_one_users_plugins_that_with_fewest_running_comes_first() -> None:
     waiting = line(("a", "p", 0), ("a", "p", 0), ("a", "q", 0), ("a", "", 0))
-    assert fairest(waiting, Counter({Account("a", "p"): 1}), WIDE, 2) == [3, 4]
+    assert choose(waiting, Counter({Account("a", "p"): 1}), WIDE, 2) == [3, 4]
 
 
 def test_priority_counts_among_the_runs_of_an_account_and_between_equals_and_pushes_nobody_out() -> None:
     waiting = line(("a", "", 0), ("a", "", 5), ("b", "", 1), ("a", "", 1000))
-    assert fairest(waiting, Counter(), WIDE, 10) == [4, 3, 2, 1]
-    assert fairest(waiting, Counter({Account("a"): 1}), WIDE, 1) == [3]
+    assert choose(waiting, Counter(), WIDE, 10) == [4, 3, 2, 1]
+    assert choose(waiting, Counter({Account("a"): 1}), WIDE, 1) == [3]
 
 
 def test_bounds_hold_for_a_user_for_plugins_together_and_for_each() -> None:
     waiting = line(*[("a", "p", 0)] * 5, *[("a", "q", 0)] * 5, *[("a", "", 0)] * 5)
-    chosen = fairest(waiting, Counter(), RunningBounds(user=6, plugins=4, plugin=3), 100)
+    chosen = choose(waiting, Counter(), RunningBounds(user=6, plugins=4, plugin=3), 100)
     kinds = Counter(waiting[number - 1].account.plugin for number in chosen)
     assert kinds == {"p": 2, "q": 2, "": 2}
-    alone = fairest(line(*[("a", "p", 0)] * 5), Counter(), RunningBounds(user=6, plugins=4, plugin=3), 100)
+    alone = choose(line(*[("a", "p", 0)] * 5), Counter(), RunningBounds(user=6, plugins=4, plugin=3), 100)
     assert len(alone) == 3
 
 
@@ -75,7 +88,7 @@ def test_whatever_waits_no_bound_is_passed_nobody_jumps_his_own_line_and_no_slot
 ) -> None:
     waiting = [Waiting(number, account, priority) for number, (account, priority) in enumerate(queue)]
     bounds = RunningBounds(user, plugins, plugin)
-    chosen = fairest(waiting, Counter(running), bounds, slots)
+    chosen = choose(waiting, Counter(running), bounds, slots)
     assert len(set(chosen)) == len(chosen) <= slots
     by_number = {run.number: run for run in waiting}
     now = Counter(running)

@@ -190,7 +190,7 @@ async def test_a_run_past_its_deadline_and_one_that_takes_too_long_fail_with_wha
             assert told[-1].fields["status"] == "error"
             nursery.cancel_scope.cancel()
         assert await error_of(host, "long") == {
-            "kind": "limit", "message": "the run took more than 0 seconds", "node": None, "plugin": None
+            "kind": "limit", "message": "the run took more than 0.05 seconds", "node": None, "plugin": None
         }  # fmt: skip
     async with home.host(executor) as host:
         now = await host.events._db.read(lambda connection: connection.scalar(_select_now()))

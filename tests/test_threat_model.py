@@ -89,4 +89,4 @@ def test_the_checks_are_those_of_the_command() -> None:
 def test_every_file_of_tests_that_is_named_as_holding_a_promise_is_there() -> None:
     for page in (PAGE, SECURITY):
         for name in re.findall(r"\btest_[\w*]+\.py\b", page):
-            assert list((ROOT / "tests").glob(name)), name
+            assert list((ROOT / "tests").rglob(name)), name

@@ -1,5 +1,5 @@
-"""Prints what is measured: `python -m tests.measure [lag | waiting | fresh | cli | services ...]`, or `soak` with
-options."""
+"""Prints what is measured: `python -m tests.measure [lag | waiting | fresh | cli | services | journal ...]`, or `soak`
+with options."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib import import_module
 
 from .machine import describe
 
-PARTS = ("lag", "waiting", "fresh", "cli", "services", "tokens")
+PARTS = ("lag", "waiting", "fresh", "cli", "services", "tokens", "journal")
 
 
 def main() -> int:

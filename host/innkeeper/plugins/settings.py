@@ -187,7 +187,7 @@ class RunsSettings:
         per_plugin: of these, runs of one plugin.
         queued: runs of one owner that wait; beyond, submitting answers busy. 1,000 are a batch for a night.
         queued_by_all: runs that wait.
-        longest: seconds that one attempt of a run may take: as long as one call may, at most.
+        longest: seconds that one attempt of a run may take: as long as one call may, at most; 0: any time.
         lease: seconds after which a run's host counts as ended if it does not say otherwise, which it does each third
             of that: a host that the system holds up for a few seconds keeps its runs.
         outputs: bytes of the outputs that are kept of one run; beyond, it fails. Of plugins' runs 1 MiB.

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Connection, case, select, update
 
 from innkeeper.storage.database import Database
-from innkeeper.storage.run_claims import MOST_AMONG, candidates, fairest, running
+from innkeeper.storage.run_claims import MOST_AMONG, fairest, following, heads, running
 from innkeeper.storage.run_clock import Clock, database_now
 from innkeeper.storage.run_model import MOST_CRASHES, Fence, RunningBounds, RunStatus, Taken
 from innkeeper.storage.run_rows import COLUMNS, as_run, end_run, fenced
@@ -92,11 +93,12 @@ class RunLeases:
         clock = self._clock()
 
         def write(connection: Connection) -> list[Taken]:
-            found = candidates(connection, slots, among)
-            if not found:
+            first = heads(connection, among)
+            if not first:
                 return []
             taken = []
-            for number in fairest(found, running(connection), self._bounds, slots):
+            then = partial(following, connection, among=among)
+            for number in fairest(first, then, running(connection), self._bounds, slots):
                 # Who else takes from this queue at the same time takes other rows.
                 free = select(runs.c.number).where(runs.c.number == number, runs.c.status == "queued")
                 if connection.scalar(free.with_for_update(skip_locked=True)) is None:

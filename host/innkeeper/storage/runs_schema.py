@@ -61,7 +61,7 @@ Index("runs_account", runs.c.owner, runs.c.plugin, runs.c.number)
 _under_way = text("ended IS NULL")
 Index(
     "runs_under_way",
-    *(runs.c.status, runs.c.owner, runs.c.plugin, runs.c.priority, runs.c.number),
+    *(runs.c.status, runs.c.owner, runs.c.plugin, runs.c.priority, runs.c.number, runs.c.offered),
     sqlite_where=_under_way,
     postgresql_where=_under_way,
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
 
 import trio
 
@@ -25,6 +27,9 @@ from innkeeper.workflow.scheduling.leader import SqlLeader
 from innkeeper.workflow.scheduling.schedules import Schedules
 from innkeeper.workflow.scheduling.seams import Answer
 from innkeeper.workflow.scheduling.worker import Step, Worker
+
+LEAST_LEASE: Final = 1.0
+"""Seconds of a lease, whatever the configuration says."""
 
 
 def queue_bounds(settings: RunsSettings) -> QueueBounds:
@@ -70,6 +75,8 @@ class HostScheduler:
         now: seconds since 1970; called on trio's thread.
         clock: the time that leases count by, as an expression.
         """
+        # A host that says so more than three times a second would do little else.
+        settings = replace(settings, lease=max(settings.lease, LEAST_LEASE))
         # No host has the id of another, nor of itself before it ended.
         self.holder = secrets.token_urlsafe(12)
         self.told: Callable[[Step], None] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -114,6 +115,7 @@ class Worker:
         self._now = now
         self._look = look
         self._slots = settings.parallel
+        self._longest = settings.longest or math.inf
         self._ended = trio.Event()
         self._woken = trio.Event()
         self._draining = False
@@ -315,14 +317,14 @@ class Worker:
         outputs = min(MOST_OUTPUTS, self._settings.outputs) if run.account.plugin else self._settings.outputs
         left = seconds_or_none(taken.left)
         try:
-            with trio.fail_after(min(left, self._settings.longest)):
+            with trio.fail_after(min(left, self._longest)):
                 return await self._executor.execute(Task(run, taken.job, outputs, known), journal)
         except ProblemsError as error:
             return failed(Kind.USAGE, str(error))
         except trio.TooSlowError:
-            if left < self._settings.longest:
+            if left < self._longest:
                 return failed(Kind.LIMIT, "the run did not end before its deadline")
-            return failed(Kind.LIMIT, f"the run took more than {self._settings.longest:.0f} seconds")
+            return failed(Kind.LIMIT, f"the run took more than {self._longest:g} seconds")
         except InnkeeperError as error:
             return failed(error.kind, error.message)
         except Exception:

@@ -59,7 +59,7 @@ def upgrade() -> None:
     op.create_index(
         "runs_under_way",
         "runs",
-        ["status", "owner", "plugin", "priority", "number"],
+        ["status", "owner", "plugin", "priority", "number", "offered"],
         sqlite_where=under_way,
         postgresql_where=under_way,
     )
