@@ -236,6 +236,19 @@ def test_a_second_one_on_the_same_data_says_so_and_ends(commands: Commands, hous
     lock.release()
 
 
+def test_hosts_that_share_a_server_do_not_keep_each_other_out(
+    commands: Commands, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(settings: Any, drain: float) -> int:
+        return 0
+
+    monkeypatch.setattr("innkeeper.cli.work._work", work)
+    house.work()
+    assert "runs already" in commands.run("work", code=7)
+    monkeypatch.setattr("innkeeper.composition.databases.database_server", lambda home: True)
+    commands.run("work")
+
+
 def test_what_runs_may_end_before_the_host_does(commands: Commands, house: House, queue: Queue) -> None:
     run = queue("Nap")
     working = house.work("--drain", "1h")
