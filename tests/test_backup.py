@@ -22,6 +22,7 @@ import trio
 from commands import Commands
 from innkeeper.bridge.bridge import FILE
 from innkeeper.composition import backing_up
+from innkeeper.composition.databases import database_server
 from innkeeper.errors import BusyError
 from innkeeper.plugins.home import Home, open_home
 from innkeeper.storage.backup.snapshot import alone, snapshot, sound
@@ -258,9 +259,9 @@ def test_a_database_of_a_server_is_left_to_pg_dump(
 
 def test_which_database_a_home_has_is_in_its_settings(home: Path) -> None:
     opened = open_home(home)
-    assert not backing_up.database_server(opened)
+    assert not database_server(opened)
     with_server = SimpleNamespace(configuration=SimpleNamespace(database=SimpleNamespace(url="postgresql://x")))
-    assert backing_up.database_server(cast(Home, with_server))
+    assert database_server(cast(Home, with_server))
 
 
 # --- restoring --------------------------------------------------------------------------------------------------------

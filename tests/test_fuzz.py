@@ -20,6 +20,7 @@ from fuzz.target import kind, module_of, names
 ROOT = Path(__file__).resolve().parent.parent
 CASES = {
     "abi": 400,
+    "backups": 1500,
     "bases": 400,
     "behaviour": 60,
     "cards": 300,

@@ -153,9 +153,12 @@ def on_runs(
 
 
 def works(home: Home) -> bool:
-    """Whether an `innkeeper work` of this home runs on this machine (bool). Blocks on a file."""
+    """Whether an `innkeeper work` of this home runs on this machine, or may run on another (bool). Blocks on a file."""
+    from innkeeper.composition.databases import database_server
     from innkeeper.storage.process_lock import ProcessLock
 
+    if database_server(home):
+        return True
     path = home.state.absolute() / LOCK
     if not path.exists():
         return False

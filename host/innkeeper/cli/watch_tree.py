@@ -32,6 +32,9 @@ MOST_TAIL: Final = 120
 """Characters of the last chunks of a stream that are kept."""
 
 _LARGE = 64 << 10
+_SHORTEST = 0.25
+"""Seconds that a node must have taken for this to be known: what a host of another process says comes in groups."""
+
 _PART = re.compile(r"(?P<name>.*)\[(?P<turn>[0-9]{1,9})\]", re.DOTALL)
 _PROGRESS = "NODE_PROGRESS"
 _ENDED: Final = {COMPLETE: "complete", ERROR: "error", SKIPPED: "skipped", BYPASSED: "bypassed"}
@@ -134,7 +137,7 @@ class Tree:
         else:
             node.status = _ENDED[event.kind]
             node.note = _why(event)
-            if node.began is not None and now is not None:
+            if node.began is not None and now is not None and now - node.began >= _SHORTEST:
                 node.took = now - node.began
         self._bound()
 

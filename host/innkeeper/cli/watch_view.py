@@ -46,7 +46,8 @@ def lines_of(tree: Tree, title: str, now: float | None, most: int) -> list[Line]
     """
     counts = tree.counts()
     head = Line(
-        f"{_SIGNS.get(tree.status, '?')} {printable(title, _NAME)}: {tree.status}{_counted(counts)}", tree.status
+        f"{_SIGNS.get(tree.status, '?')} {printable(title, _NAME)}: {printable(tree.status, _NAME)}{_counted(counts)}",
+        tree.status,
     )
     streams = [
         Line(
@@ -62,7 +63,8 @@ def lines_of(tree: Tree, title: str, now: float | None, most: int) -> list[Line]
         nodes = list(_nodes(branches(tree), 1, now, collapse=True))
     if len(nodes) > room:
         # What goes on and what went wrong is what somebody looks for.
-        first = [line for line in nodes if line.status in ("running", "error")][-room + 1 :]
+        wanted = [line for line in nodes if line.status in ("running", "error")]
+        first = wanted[max(0, len(wanted) - max(0, room - 1)) :]
         nodes = [*first, Line(f"  and {len(nodes) - len(first):,} more lines")]
     left = most - 1 - len(nodes)
     return [head, *nodes, *streams[: max(0, left)]]

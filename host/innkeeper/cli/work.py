@@ -40,8 +40,8 @@ def work(settings: Settings, drain: str | None) -> int:
     At the end nothing more begins, and what runs has 30 s (--drain) to end; then it is interrupted,
     or begins again in the next host where it was queued with --after-crash again. A second Ctrl-C does not wait.
 
-    One `innkeeper work` at a time has the data of a home: another one ends with exit code 7. Exit code 0 where all that
-    ran has ended, 6 where something was interrupted.
+    One `innkeeper work` at a time has the data of a home: another one ends with exit code 7. Hosts that share a
+    PostgreSQL database share the queue. Exit code 0 where all that ran has ended, 6 where something was interrupted.
 
     \b
     innkeeper work
@@ -49,18 +49,20 @@ def work(settings: Settings, drain: str | None) -> int:
     """
     import trio
 
-    from innkeeper.plugins.home import open_home, refuse_doubted
+    from innkeeper.composition.databases import database_server
+    from innkeeper.plugins.home import open_home
 
     seconds = _seconds(drain)
     home = open_home(settings.home)
     if home.doubt:
         raise UsageError(f"{home.path}: nothing is executed: {home.doubt}")
-    refuse_doubted(home.path, home.doubt)
-    lock = _taken(home)
+    # Hosts that share the database of a server share its queue.
+    lock = None if database_server(home) else _taken(home)
     try:
         return trio.run(_work, settings, seconds, restrict_keyboard_interrupt_to_checkpoints=True)
     finally:
-        lock.release()
+        if lock is not None:
+            lock.release()
 
 
 def _seconds(drain: str | None) -> float:

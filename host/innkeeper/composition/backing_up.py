@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 from innkeeper.bridge.bridge import FILE
+from innkeeper.composition.databases import database_server
 from innkeeper.errors import BusyError, UsageError
 from innkeeper.plugins.configuration import FILE_NAME
 from innkeeper.plugins.folders import INSIDE
@@ -121,12 +122,6 @@ def back_up(
         made.size = os.fstat(out.fileno()).st_size
     made.files, made.bytes = archive.files, archive.bytes
     return made
-
-
-def database_server(home: Home) -> bool:
-    """Whether the home's database is one of a server (bool), which is no file."""
-    settings: Any = getattr(home.configuration, "database", None)
-    return bool(getattr(settings, "url", None))
 
 
 class _Taking:

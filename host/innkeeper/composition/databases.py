@@ -1,0 +1,14 @@
+"""Where the database of a home is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from innkeeper.plugins.home import Home
+
+
+def database_server(home: Home) -> bool:
+    """Whether the home's database is one of a server (bool), which is no file, and which other hosts may share."""
+    settings: Any = getattr(home.configuration, "database", None)
+    return bool(getattr(settings, "url", None))
