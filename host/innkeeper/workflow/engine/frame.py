@@ -78,7 +78,10 @@ class Frame:
     async def execute(self) -> None:
         """Runs all nodes to their ends. What becomes of them is in `outcomes`; a node that fails raises nothing."""
         self._lanes = Lanes(self.plan, self.run.slots, self.run.pace, self._node, self._flows.run)
-        await self._lanes.run()
+        try:
+            await self._lanes.run()
+        finally:
+            self._flows.close()
 
     @property
     def failures(self) -> list[NodeOutcome]:

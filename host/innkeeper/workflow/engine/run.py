@@ -260,8 +260,11 @@ class WorkflowRun:
                 self._callback.give(values, await self.maybe_in_thread(size, lambda: _built(values)))
 
     async def maybe_in_thread(self, size: int, work: Callable[[], T]) -> T:
-        """Does work with so many bytes (of msgpack, about), in a thread where they are many."""
-        return work() if size <= CHUNK else await trio.to_thread.run_sync(work, limiter=self._decoding)
+        """Does work with so many bytes (of msgpack, about), in a thread where they are many. Where the run is cancelled
+        nobody waits for the thread, so the work must change nothing."""
+        if size <= CHUNK:
+            return work()
+        return await trio.to_thread.run_sync(work, limiter=self._decoding, abandon_on_cancel=True)
 
     def _fail(self, error: Exception) -> None:
         self.listening = False

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from innkeeper.bridge.channel import ITEMS, SIZE, Channel
-from innkeeper.errors import CancelledError, GuestError
+from innkeeper.errors import CancelledError, GuestError, InnkeeperError
 from innkeeper.workflow.checking.graph import GraphNode, Source
 from innkeeper.workflow.engine import chunks
 from innkeeper.workflow.engine.events import INTERFACE_YIELD, YIELD
@@ -54,6 +54,11 @@ class Flows:
             if (node.id, key) in self._frame.plan.graph.late:
                 self.held(node.id, key, source.slot).drop()
 
+    def close(self) -> None:
+        """The frame is over."""
+        for held in self._held.values():
+            held.drop()
+
     async def run(self, nodes: tuple[GraphNode, ...]) -> None:
         """Runs nodes that begin together to their ends."""
         begun: list[tuple[GraphNode, dict[str, Channel]]] = []
@@ -62,16 +67,22 @@ class Flows:
             if not self._frame.starts(node):
                 self._settle(node)
                 continue
-            begun.append((node, self._connect(node, inlets)))
-        counts = {node.id: dict.fromkeys(channels, 0) for node, channels in begun}
-        for node, _ in begun:
-            self._frame.outcomes[node.id].chunks = counts[node.id]
-        async with trio.open_nursery() as nursery:
-            for node, channels in begun:
-                outlets = [
-                    _Outlet(self, node, key, channel, inlets, counts[node.id]) for key, channel in channels.items()
-                ]
-                nursery.start_soon(self._node, node, outlets)
+            try:
+                begun.append((node, self._connect(node, inlets)))
+            except InnkeeperError as error:
+                self._frame.fail(node, error)
+                self._settle(node)
+        try:
+            async with trio.open_nursery() as nursery:
+                for node, channels in begun:
+                    counts = dict.fromkeys(channels, 0)
+                    self._frame.outcomes[node.id].chunks = counts
+                    outlets = [_Outlet(self, node, key, each, inlets, counts) for key, each in channels.items()]
+                    nursery.start_soon(self._node, node, outlets)
+        finally:
+            # A turn that was cancelled leaves nothing, though its run goes on.
+            for node, _ in begun:
+                self._frame.run.streams.forget(self._frame.run.run, self._frame.prefix + node.id)
 
     def _connect(self, node: GraphNode, inlets: dict[tuple[str, str], Inlet]) -> dict[str, Channel]:
         run = self._frame.run
