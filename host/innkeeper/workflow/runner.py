@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgpack
@@ -17,13 +18,14 @@ from innkeeper.workflow.checking.problems import WorkflowError
 from innkeeper.workflow.engine.events import EventSink
 from innkeeper.workflow.engine.outcome import RunOutcome
 from innkeeper.workflow.engine.resuming import Resume
-from innkeeper.workflow.engine.run import WorkflowRun
+from innkeeper.workflow.engine.run import WorkflowRun, made
 from innkeeper.workflow.formats.payload import WorkflowPayload, payload_of
 from innkeeper.workflow.host import Hooked, NodeHost, NodePlugin, is_native, streams_of
 from innkeeper.workflow.scheduling.execution import Task
 
 if TYPE_CHECKING:
     from innkeeper.plugins.native.hooks import Hooks
+    from innkeeper.storage.run_journal import Known
 
 MOST_LINES: Final = 20
 """Problems of a job that are said."""
@@ -55,10 +57,10 @@ class WorkflowRunner:
         """As `Executor.execute`."""
         confined = bool(task.run.account.plugin)
         graph = await trio.to_thread.run_sync(self._graph, task.job, confined, limiter=self._checking)
-        known = task.known
-        resume = Resume(known.results, known.begun, known.seq) if known.seq else None
+        resume = _resume(task.known)
         streams = streams_of(self._host)
-        run = WorkflowRun(graph, sink=sink, prompt_id=task.run.id, streams=streams, resume=resume)
+        make = partial(WorkflowRun, graph, sink=sink, prompt_id=task.run.id, streams=streams, resume=resume)
+        run = await made(graph, make)
         return _report(await run.execute(), task.most_outputs)
 
     def _graph(self, given: Job | bytes, confined: bool) -> Graph:
@@ -71,6 +73,13 @@ class WorkflowRunner:
             raise _problems([str(problem) for problem in error.problems]) from None
         except UsageError as error:
             raise _problems(error.message.splitlines()) from None
+
+
+def _resume(known: Known) -> Resume | None:
+    if not known.seq:
+        return None
+    failed = {node: (Kind(kind), message) for node, (kind, message) in known.failed.items()}
+    return Resume(known.results, known.begun, known.seq, failed, known.said)
 
 
 def _give_inputs(payload: WorkflowPayload, job: Job) -> None:

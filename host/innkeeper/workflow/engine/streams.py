@@ -14,7 +14,7 @@ import trio
 
 from innkeeper.bridge.channel import Channel
 from innkeeper.bridge.pump import HoldFullError, pump
-from innkeeper.errors import CancelledError, GuestError
+from innkeeper.errors import CancelledError, GuestError, InnkeeperError
 from innkeeper.workflow.checking.graph import GraphNode, Source
 from innkeeper.workflow.engine import chunks
 from innkeeper.workflow.engine.budgets import held_too_much
@@ -60,6 +60,11 @@ class Flows:
         if late:
             self._frame.run.streams.forget(self._frame.run.run, self._frame.prefix + node.id)
 
+    def close(self) -> None:
+        """The frame is over."""
+        for held in self._held.values():
+            held.abandon()
+
     async def run(self, nodes: tuple[GraphNode, ...]) -> None:
         """Runs nodes that begin together to their ends."""
         begun: list[tuple[GraphNode, dict[str, Channel]]] = []
@@ -68,16 +73,23 @@ class Flows:
             if not self._frame.starts(node):
                 self._settle(node)
                 continue
-            begun.append((node, self._connect(node, readers)))
-        counts = {node.id: dict.fromkeys(channels, 0) for node, channels in begun}
-        for node, _ in begun:
-            self._frame.outcomes[node.id].chunks = counts[node.id]
-        async with trio.open_nursery() as nursery:
-            for node, channels in begun:
-                outlets = [
-                    _Outlet(self, node, key, channel, readers, counts[node.id]) for key, channel in channels.items()
-                ]
-                nursery.start_soon(self._node, node, outlets)
+            try:
+                begun.append((node, self._connect(node, readers)))
+            except InnkeeperError as error:
+                self._frame.fail(node, error)
+                self.forget(node)
+                self._settle(node)
+        try:
+            async with trio.open_nursery() as nursery:
+                for node, channels in begun:
+                    counts = dict.fromkeys(channels, 0)
+                    self._frame.outcomes[node.id].chunks = counts
+                    outlets = [_Outlet(self, node, key, each, readers, counts) for key, each in channels.items()]
+                    nursery.start_soon(self._node, node, outlets)
+        finally:
+            # A turn that was cancelled leaves nothing, though its run goes on.
+            for node, _ in begun:
+                self._frame.run.streams.forget(self._frame.run.run, self._frame.prefix + node.id)
 
     def _connect(self, node: GraphNode, readers: dict[tuple[str, str], Channel]) -> dict[str, Channel]:
         run = self._frame.run
