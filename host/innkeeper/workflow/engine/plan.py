@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from innkeeper.errors import InternalError
-from innkeeper.workflow.checking.graph import Graph, GraphNode, Source
-from innkeeper.workflow.checking.order import topological_order
+from innkeeper.workflow.checking.graph import Graph, GraphNode, Source, topological_order
 from innkeeper.workflow.engine.inputs import is_heavy
 
 LOOPS = frozenset({"for_each", "while"})

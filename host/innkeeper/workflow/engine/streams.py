@@ -38,9 +38,9 @@ class Flows:
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
         self._held: dict[tuple[str, str], Channel] = {}
-        # Of nodes that run: what cancels them, and what says that they have ended.
+        # What cancels nodes that run, and what those that wait for the end of one are told by.
         self.scopes: dict[str, trio.CancelScope] = {}
-        self.over: dict[str, trio.Event] = {}
+        self._over: dict[str, trio.Event] = {}
 
     def held(self, consumer: str, key: str) -> Channel:
         """What a late consumer reads, whoever of the two comes first."""
@@ -66,9 +66,8 @@ class Flows:
         readers: dict[tuple[str, str], Channel] = {}
         for node in nodes:
             if not self._frame.starts(node):
-                self._frame.settle(node)
+                self._settle(node)
                 continue
-            self.over[node.id] = trio.Event()
             begun.append((node, self._connect(node, readers)))
         counts = {node.id: dict.fromkeys(channels, 0) for node, channels in begun}
         for node, _ in begun:
@@ -106,9 +105,8 @@ class Flows:
         frame.run.streams.release(frame.run.run, frame.prefix + node.id)
         self.forget(node)
         for source in node.streams.values():
-            before = self.over.get(source.node)
-            if before is not None:
-                await before.wait()
+            if frame.outcomes[source.node].status in ("queued", "running"):
+                await self._over.setdefault(source.node, trio.Event()).wait()
         skip = skipped(node, frame.outcomes)
         frame.run.streams.forget(frame.run.run, frame.prefix + node.id)
         for outlet in outlets:
@@ -119,13 +117,22 @@ class Flows:
             frame.fail(node, result)
         else:
             await frame.keep(node, result)
-        outcome = frame.outcomes[node.id]
-        for outlet in outlets:
-            if outcome.failed or outcome.untook(outlet.source.slot):
-                outlet.cancel_consumers()
         self.scopes.pop(node.id, None)
-        self.over[node.id].set()
-        frame.settle(node)
+        self._settle(node)
+
+    def _settle(self, node: GraphNode) -> None:
+        """A node has its outcome: what flowed from one that failed is not to be used."""
+        outcome = self._frame.outcomes[node.id]
+        for key, slot in node.outputs.items():
+            if slot.is_stream and (outcome.failed or outcome.untook(key)):
+                for each in self._frame.plan.consumers.get(Source(node.id, key), ()):
+                    scope = self.scopes.get(each.node)
+                    if scope is not None:
+                        scope.cancel()
+        over = self._over.pop(node.id, None)
+        if over is not None:
+            over.set()
+        self._frame.settle(node)
 
     async def _flow(self, node: GraphNode, outlets: list[_Outlet]) -> dict[str, bytes]:
         frame = self._frame
@@ -171,14 +178,12 @@ class _Outlet:
         counts: dict[str, int],
     ) -> None:
         self.source = Source(node.id, key)
-        self._flows = flows
         self._frame = frame = flows._frame
         self._channel = channel
         self._closed = False
         self._counts = counts
-        self._consumers = frame.plan.consumers.get(self.source, [])
         self._targets: list[Channel] = []
-        for each in self._consumers:
+        for each in frame.plan.consumers.get(self.source, ()):
             if each.late:
                 self._targets.append(flows.held(each.node, each.key))
             elif (each.node, each.key) in readers:
@@ -229,10 +234,3 @@ class _Outlet:
             self._closed = True
             for kind, fields in self._events:
                 self._frame.run.emit(kind, {**fields, "isLastChunk": True}, chunk=payload)
-
-    def cancel_consumers(self) -> None:
-        """What flowed is not to be used."""
-        for each in self._consumers:
-            scope = self._flows.scopes.get(each.node)
-            if scope is not None:
-                scope.cancel()
