@@ -24,8 +24,8 @@ from innkeeper.workflow.checking.graph import (
     Passed,
     Role,
     Source,
+    topological_order,
 )
-from innkeeper.workflow.checking.order import topological_order
 from innkeeper.workflow.engine.events import RunEvent, wire_event
 from innkeeper.workflow.engine.outcome import RunOutcome
 from innkeeper.workflow.engine.resuming import Resume

@@ -11,11 +11,12 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import Field
+from pydantic import Field, InstanceOf
 
 from innkeeper.bridge.caller import Caller
 from innkeeper.bridge.gate import Gate
 from innkeeper.bridge.operation import Operation, operation, operations_of
+from innkeeper.bridge.packed import Packed
 from innkeeper.bridge.quota import Rate, TokenBucket
 from innkeeper.bridge.refusal import Refusal, ServiceError
 from innkeeper.bridge.scan import DataBounds
@@ -117,6 +118,18 @@ class Service:
             the bases
         """
         return bases
+
+    @operation("kv", bounds=DataBounds(size=4096, depth=3, elements=20), packed="value")
+    async def passes(self, caller: Caller, *, value: InstanceOf[Packed]) -> Packed:
+        """Gives back what it was given, as it was written.
+
+        Args:
+            value: plain data.
+
+        Returns:
+            the value
+        """
+        return value
 
 
 OPERATIONS: dict[str, Operation] = {each.name: each for each in operations_of(Service, "test")}
@@ -243,6 +256,37 @@ async def test_who_asks_too_often_is_told_so_until_time_has_passed() -> None:
     assert await desk.ask("keep", number=1) == {"ok": 1}, "one plugin's calls are not another's"
 
 
+async def test_where_the_rate_waits_nobody_is_refused_and_turns_come_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk(rights("kv"), Rate(per_second=4, burst=2, waits=True))
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(trio, "sleep", sleep)
+    for number in range(5):
+        assert await desk.ask("keep", number=number) == {"ok": number}
+    assert slept == [0.25, 0.5, 0.75]
+    desk.time += 10.0
+    assert await desk.ask("keep", number=9) == {"ok": 9}
+    assert len(slept) == 3
+    desk.caller = Caller("demo", "local", NONE)
+    assert (await desk.ask("keep", number=1))["error"]["kind"] == "denied"
+    assert len(slept) == 3, "who may not ask at all does not wait"
+
+
+async def test_an_argument_that_is_not_built_passes_as_its_bytes_within_the_bounds() -> None:
+    desk = Desk(rights("kv"))
+    data = b"\x81" + msgpack.packb("value") + b"\xd3" + bytes(7) + b"\x05"
+    function = desk.gate.function(desk.service, OPERATIONS["passes"], None)
+    assert await function.answer(data) == b"\x81" + msgpack.packb("ok") + b"\xd3" + bytes(7) + b"\x05"
+    for wrong in ({}, {"value": 1, "more": 2}, {"value": [1] * 20}, {"value": [[[[1]]]]}, {"value": "x" * 5000}, [1]):
+        answer = await desk.send("passes", msgpack.packb(wrong))
+        assert answer["error"]["kind"] == "invalid", wrong
+
+
 @pytest.mark.parametrize("pattern", ["a.b", "a.*", "a.*.c", "a.**"])
 async def test_a_scope_that_a_guest_gives_must_be_granted_as_a_whole(pattern: str) -> None:
     assert await Desk(rights("events.subscribe:a.**")).ask("listens", pattern=pattern) == {"ok": pattern}
@@ -352,6 +396,17 @@ def test_a_declaration_that_lacks_a_word_is_an_error_as_it_is_read() -> None:
         async def all(self, caller: Caller) -> None:
             """Does not say what must be covered."""
 
+    class Unbounded:
+        @operation("kv", packed="value")
+        async def unbuilt(self, caller: Caller, *, value: InstanceOf[Packed]) -> None:
+            """Says no bounds of what is not built.
+
+            Args:
+                value: plain data.
+            """
+
+    with pytest.raises(TypeError, match="no bounds"):
+        operations_of(Unbounded, "unbounded")
     with pytest.raises(TypeError, match="scope"):
         operations_of(Wide, "wide")
     with pytest.raises(TypeError, match="max_length"):

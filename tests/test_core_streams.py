@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -86,6 +87,18 @@ async def nodes(home: Path) -> AsyncIterator[Any]:
             return Node(host.plugins["core-streams"], RunContext(run, "n"), before, after)
 
         yield made
+
+
+def test_the_tables_of_the_page_are_those_of_the_manifests() -> None:
+    script = PLUGIN.parent.parent / "pdk-samples" / "node_table.py"
+    spec = importlib.util.spec_from_file_location("node_table", script)
+    assert spec is not None
+    assert spec.loader is not None
+    node_table = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(node_table)
+    page = (script.parent.parent / "docs" / "core-nodes.md").read_text("utf-8")
+    assert page == node_table.written(page, "core-nodes.md"), "run python pdk-samples/node_table.py --write"
+    assert "core:StreamSuffixRelay" in page
 
 
 TEXTS = st.text(max_size=60)

@@ -268,6 +268,25 @@ async def test_a_host_that_closes_interrupts_what_runs_and_gives_back_what_may_b
         assert (task.run.attempt, task.known.begun, task.known.seq) == (2, {"n"}, 1)
 
 
+async def test_what_was_said_last_before_a_run_was_given_back_is_known_to_the_next_host(home: Home) -> None:
+    said = trio.Event()
+
+    async def busy(task: Task, sink: EventSink) -> Report:
+        for number in range(1, 500):
+            sink.emit(RunEvent(number, COMPLETE, {"nodeId": f"n{number}"}, {"out": b"\x01"}))
+        said.set()
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async with home.host(FakeExecutor(busy)) as host:
+        await host.submit(new_run("r", after_crash="again"))
+        await said.wait()
+    async with home.host(executor := FakeExecutor()) as host:
+        await story(host, "r")
+    (task,) = executor.tasks
+    assert (task.known.seq, len(task.known.results)) == (499, 499)
+
+
 async def test_a_host_that_drains_takes_nothing_more_and_ends_what_it_has(home: Home) -> None:
     executor, release = FakeExecutor(), trio.Event()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import threading
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,6 +28,21 @@ def resident() -> int:
         import resource
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+class CoreWait:
+    """How long the thread that makes it was ready to run and had no core."""
+
+    def __init__(self) -> None:
+        self._path = f"/proc/self/task/{threading.get_native_id()}/schedstat"
+
+    def seconds(self) -> float:
+        """Seconds (float) since the thread began; 0 where the system does not say."""
+        try:
+            with open(self._path, "rb", buffering=0) as file:
+                return int(file.read(64).split()[1]) / 1e9
+        except (OSError, IndexError, ValueError):
+            return 0.0
 
 
 def describe() -> dict[str, Any]:

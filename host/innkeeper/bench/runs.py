@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
@@ -11,6 +10,7 @@ import trio
 import wasmtime as w
 
 from innkeeper.bench import queued
+from innkeeper.bench.machine import CoreWait, cores
 from innkeeper.bench.measured import INNKEEPER, Figure, Measured
 from innkeeper.bench.stream_guests import wat_text
 from innkeeper.bench.workspace import Workspace
@@ -70,32 +70,45 @@ def measure(name: str, workspace: Workspace) -> Measured:
 
 async def _measure(workspace: Workspace) -> Measured:
     count = max(2, int(_RUNS * workspace.patience))
-    late: list[float] = []
+    samples: list[tuple[float, float]] = []
     async with queued.opened(workspace) as queue:
         await queue.run(_workflow("warm up"))
         begun, used = time.perf_counter(), time.process_time()
         async with trio.open_nursery() as timing:
-            timing.start_soon(_watch, late)
+            timing.start_soon(_watch, samples)
             async with trio.open_nursery() as nursery:
                 for number in range(count):
                     nursery.start_soon(queue.run, _workflow(f"run {number}"))
             timing.cancel_scope.cancel()
         seconds = time.perf_counter() - begun
         busy = (time.process_time() - used) / seconds
-    late.sort()
-    figure = late[int(len(late) * 0.99)] * 1e3
-    low, high = late[len(late) // 2] * 1e3, late[-1] * 1e3
-    extra = {"runs_a_second": count / seconds, "cores_busy": busy, "cores": float(os.cpu_count() or 1), "worst": high}
-    return Measured({INNKEEPER: Figure(figure, low, high, len(late))}, extra)
+    late = sorted(total for total, _ in samples)
+    own = sorted(max(0.0, total - waited) for total, waited in samples)
+    figure = Figure(_share(late, 0.99), _share(late, 0.5), _share(late, 1.0), len(late))
+    extra = {
+        "runs_a_second": count / seconds,
+        "cores_busy": busy,
+        "cores": float(cores()),
+        # Without the time for which other processes had the cores.
+        "own_p99_ms": _share(own, 0.99),
+    }
+    return Measured({INNKEEPER: figure}, extra)
 
 
-async def _watch(late: list[float]) -> None:
-    # At least one sample, however short the rest is.
+def _share(late: list[float], share: float) -> float:
+    """Milliseconds than which this share of sorted samples is not later."""
+    return late[min(len(late) - 1, int(len(late) * share))] * 1e3
+
+
+async def _watch(samples: list[tuple[float, float]]) -> None:
+    """Collects by how many seconds a timer is late, and for how many of these the thread waited for a core."""
+    core = CoreWait()
     while True:
-        due = trio.current_time() + PERIOD
-        with trio.CancelScope(shield=not late):
+        due, before = trio.current_time() + PERIOD, core.seconds()
+        # At least one sample, however short the rest is.
+        with trio.CancelScope(shield=not samples):
             await trio.sleep_until(due)
-        late.append(trio.current_time() - due)
+        samples.append((trio.current_time() - due, core.seconds() - before))
 
 
 def _workflow(name: str) -> dict[str, Any]:

@@ -27,17 +27,26 @@ def measure(name: str, workspace: Workspace) -> Measured:
 async def _measure(shape: Callable[[str], dict[str, Any]], workspace: Workspace) -> Measured:
     direct: list[float] = []
     whole: list[float] = []
+    used: list[float] = []
     async with queued.opened(workspace) as queue:
         await _called(queue, shape("warm"))
         await queue.run(shape("warm up"))
         for number, _ in enumerate(rounds_within(20, 10.0 * workspace.patience)):
             # No two rounds have a call in common: nothing that is remembered shortens one.
+            started = time.process_time()
             direct.append(await _called(queue, shape(f"direct {number}")))
-            begun = time.perf_counter()
+            guests = time.process_time() - started
+            begun, started = time.perf_counter(), time.process_time()
             await queue.run(shape(f"queued {number}"))
             whole.append(time.perf_counter() - begun)
+            used.append(time.process_time() - started - guests)
     beyond = [each - guests for each, guests in zip(whole, direct, strict=True)]
-    extra = {"whole_ms": Figure.of(whole, 1e3).median, "guests_ms": Figure.of(direct, 1e3).median}
+    extra = {
+        "whole_ms": Figure.of(whole, 1e3).median,
+        "guests_ms": Figure.of(direct, 1e3).median,
+        # Of all threads, the database's included: what does not depend on who else wants the cores.
+        "cpu_us": Figure.of(used, 1e6 / graphs.NODES).median,
+    }
     return Measured({INNKEEPER: Figure.of(beyond, 1e6 / graphs.NODES)}, extra)
 
 

@@ -195,10 +195,21 @@ class Journal:
             self._tell()
 
     def leave(self) -> None:
-        """The run is given back: what is not kept by now never was."""
+        """`run` returns as soon as it can: what it has not written `flush` or `end` does."""
         self._closing = True
         self._bell.set()
         self._hurry.set()
+
+    async def flush(self) -> None:
+        """Writes what is not written by now, apart from how the run ended: it is given back, and another host goes on
+        from there. `run` must have returned after `leave`.
+
+        Raises:
+            LeaseLostError: another host has the run, and nothing was written.
+        """
+        if self._waiting:
+            await self._keeper.publish(self._lease, list(self._waiting))
+            self._waiting.clear()
 
     async def end(
         self, run: StoredRun, status: RunStatus, now: float, *, outputs: bytes | None = None, error: str | None = None
