@@ -24,7 +24,7 @@ from innkeeper.workflow.engine.inputs import Skip, skipped
 if TYPE_CHECKING:
     from innkeeper.workflow.engine.frame import Frame
 
-_PASSED: Final = 128
+PASSED: Final = 128
 """Chunks that are given out as events in one go: some tenths of a millisecond."""
 
 
@@ -217,7 +217,7 @@ class _Outlet:
         run = self._frame.run
         try:
             if run.listening:
-                await pump(self._channel, self._targets, room=run.room, seen=self._seen, most=_PASSED)
+                await pump(self._channel, self._targets, room=run.room, seen=self._seen, most=PASSED)
             else:
                 await pump(self._channel, self._targets, seen=self._seen)
         except HoldFullError:
