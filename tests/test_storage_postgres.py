@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, insert, select, text
 
-from databases import Server
+from databases import Server, server, why_not
 from innkeeper.errors import BusyError, InnkeeperError, RejectedError, UsageError
 from innkeeper.storage import postgres
 from innkeeper.storage.clock import database_now
@@ -123,6 +123,54 @@ async def test_where_nobody_knows_whether_it_is_there_the_error_says_that(
             await db.write(adding("perhaps"))
         proxy.mend()
         assert await owners(db) == ["perhaps"]
+
+
+async def test_nobody_believes_a_server_that_crashed_what_became_of_a_transaction(postgres_url: str) -> None:
+    """It may have given its number to another since."""
+    writing, reading = postgres.writing_engine(postgres_url), postgres.reading_engine(postgres_url)
+    with writing.connect() as connection:
+        with connection.begin():
+            adding("a")(connection)
+            mark = postgres.mark_of(connection)
+        assert mark is not None
+        assert postgres.was_committed(reading, mark) is True
+        with connection.begin() as transaction:
+            undone = postgres.mark_of(connection)
+            transaction.rollback()
+        assert undone is not None
+        assert undone != mark
+        assert postgres.was_committed(reading, undone) is False
+    assert postgres.was_committed(reading, (mark[0], "of an earlier life")) is None
+    # Whichever had the number: what was undone is not there.
+    assert postgres.was_committed(reading, (undone[0], "of an earlier life")) is False
+
+
+def test_a_crash_of_the_server_begins_another_life() -> None:
+    why = why_not()
+    if why is not None:
+        pytest.skip(why)
+    with server() as own:
+        before = _life_of(own)
+        assert before
+        with psycopg.connect(own.url("postgres")) as connection:
+            # As the kernel does when there is no memory left: the whole server begins anew.
+            os.kill(connection.info.backend_pid, signal.SIGKILL)
+            with pytest.raises(psycopg.OperationalError):
+                connection.execute("SELECT 1")
+        ends = time.monotonic() + PATIENCE
+        while (now := _life_of(own)) is None and time.monotonic() < ends:
+            time.sleep(0.05)
+        assert now is not None
+        assert now != before
+
+
+def _life_of(own: Server) -> str | None:
+    try:
+        with psycopg.connect(own.url("postgres")) as connection:
+            row = connection.execute(postgres._LIFE_OF_SERVER).fetchone()
+    except psycopg.OperationalError:
+        return None
+    return None if row is None else str(row[0])
 
 
 async def test_what_waits_for_another_host_too_long_is_told_so(

@@ -44,6 +44,13 @@ _PING: Final = 1.0
 
 _TRANSACTION: Final = "innkeeper transaction"
 _USED: Final = "innkeeper used"
+_LIFE: Final = "innkeeper life"
+
+# After a crash a server counts anew, and may give the number of a transaction that was lost to another.
+_LIFE_OF_SERVER: Final = "SELECT coalesce(stats_reset::text, '') FROM pg_stat_bgwriter"
+
+Mark = tuple[str, str]
+"""The number of a transaction, and what names the time between two crashes of the server."""
 
 _CONNECT: Final[dict[str, Any]] = {
     "connect_timeout": 10,
@@ -58,6 +65,7 @@ def writing_engine(url: str) -> Engine:
     # Each statement sees what was committed before it: the first waits for the lock, and those after it are to see
     # what the holder before wrote.
     engine = _engine(url, {"default_transaction_isolation": "read committed"})
+    event.listen(engine, "connect", _note_life)
     event.listen(engine, "begin", _begin_writing)
     return engine
 
@@ -113,20 +121,25 @@ def vacuum(url: str, tables: list[str]) -> None:
             connection.exec_driver_sql(f"VACUUM (FULL, ANALYZE) {quote(table)}")
 
 
-def mark_of(connection: Connection) -> str | None:
-    """What names the transaction that a connection is in for `was_committed` (str), or None: nobody can be asked."""
-    found: str | None = connection.info.get(_TRANSACTION)
-    return found
+def mark_of(connection: Connection) -> Mark | None:
+    """What names the transaction that a connection is in for `was_committed`, or None: nobody can be asked."""
+    info = connection.info
+    return (info[_TRANSACTION], info[_LIFE]) if _TRANSACTION in info and _LIFE in info else None
 
 
-def was_committed(engine: Engine, mark: str) -> bool | None:
-    """What became of a transaction whose connection was lost; None where nobody says in `_SETTLED` seconds."""
+def was_committed(engine: Engine, mark: Mark) -> bool | None:
+    """What became of a transaction whose connection was lost; None where nobody says in `_SETTLED` seconds, or the
+    server crashed meanwhile."""
+    number, life = mark
     ends = time.monotonic() + _SETTLED
     while True:
         try:
             with engine.connect() as connection:
-                query = "SELECT pg_xact_status(%(mark)s::xid8)"
-                status = connection.exec_driver_sql(query, {"mark": mark}).scalar_one()
+                query = "SELECT pg_xact_status(%(number)s::xid8)"
+                status = connection.exec_driver_sql(query, {"number": number}).scalar_one()
+                same = connection.exec_driver_sql(_LIFE_OF_SERVER).scalar_one() == life
+                if status == "committed" and not same:
+                    return None
         except Exception:
             # The server may be starting again.
             status = None
@@ -135,6 +148,11 @@ def was_committed(engine: Engine, mark: str) -> bool | None:
         if time.monotonic() >= ends:
             return None
         time.sleep(0.1)
+
+
+def _note_life(connection: Any, record: Any) -> None:
+    record.info[_LIFE] = connection.execute(_LIFE_OF_SERVER).fetchone()[0]
+    connection.rollback()
 
 
 def _begin_writing(connection: Connection) -> None:
