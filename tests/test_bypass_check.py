@@ -19,9 +19,9 @@ def passed(bypassed: dict[str, Any], inputs: dict[str, Any], outputs: dict[str, 
 
 def test_without_a_behaviour_each_output_takes_the_first_input_of_its_type_that_is_left() -> None:
     assert passed({}, {"a": "STRING", "n": "INTEGER", "b": "STRING"}, {"x": "STRING", "y": "FLOAT", "z": "OBJECT"}) == {
-        "x": Passed(("a", "n", "b"), "", once=True),
-        "y": Passed(("n",), 0.0, once=True),
-        "z": Passed((), {}, once=True),
+        "x": Passed(("a", "n", "b"), ""),
+        "y": Passed(("n",), 0.0),
+        "z": Passed((), {}),
     }
 
 
@@ -49,11 +49,11 @@ def test_a_muted_node_gives_nothing() -> None:
     ],
 )
 def test_what_is_empty_goes_by_the_type(kind: str, empty: Any) -> None:
-    assert passed({}, {}, {"x": kind}) == {"x": Passed((), empty, once=True)}
+    assert passed({}, {}, {"x": kind}) == {"x": Passed((), empty)}
 
 
 def test_streams_and_values_do_not_pass_for_each_other() -> None:
-    assert passed({}, {"s": STREAM, "t": TEXT}, {"x": TEXT, "y": STREAM}) == {"x": Passed(("t",), "", once=True)}
+    assert passed({}, {"s": STREAM, "t": TEXT}, {"x": TEXT, "y": STREAM}) == {"x": Passed(("t",), "")}
 
 
 def test_a_bypassed_node_needs_neither_inputs_nor_configuration() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -143,7 +142,7 @@ def test_a_bypassed_group_is_one_node_with_the_slots_of_its_interface() -> None:
     )
     assert list(graph.nodes) == ["m", "g", "u"]
     assert graph.nodes["g"].role == "bypassed"
-    assert graph.nodes["g"].bypass == {"result": Passed(("text",), "", once=True)}
+    assert graph.nodes["g"].bypass == {"result": Passed(("text",), "")}
     assert graph.nodes["u"].sources == {"text": [Source("g", "result")]}
 
 
@@ -274,10 +273,8 @@ def test_values_that_groups_multiply_are_followed_within_a_bound() -> None:
         f"w{at}": inner({"g": group(f"w{at + 1}")}, edges, inputs={"parts": many}, outputs={}) for at in range(14)
     }
     workflows["w14"] = inner({"j": "Join"}, ["in.parts -> j.parts"], inputs={"parts": many}, outputs={})
-    begun = time.thread_time()
     lines = problems(workflow({"m": "Make", "g": group("w0")}, ["m.text -> g.parts"]), **workflows)
     assert "its groups pass on more connections than can be followed" in lines
-    assert time.thread_time() - begun < 20
 
 
 def test_a_circle_that_only_groups_form_is_a_cycle() -> None:

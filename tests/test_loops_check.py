@@ -117,7 +117,7 @@ def test_a_bypassed_loop_has_no_turns_and_keeps_its_slots() -> None:
     graph = check(workflow({"f": loop("While", "turn", bypassed=True)}), turn=TURN)
     node = graph.nodes["f"]
     assert (node.role, node.body) == ("bypassed", None)
-    assert node.bypass["big"] == Passed(("item", "index", "more"), "", once=True)
+    assert node.bypass["big"] == Passed(("item", "index", "more"), "")
 
 
 def test_an_input_of_a_turn_needs_no_value_before_the_loop_runs() -> None:
@@ -201,3 +201,10 @@ def test_loops_that_contain_each_other_and_very_many_nodes_in_turns_are_refused(
     nodes = {f"f{at}": loop("ForEach", f"w{at}", inputs={"items": []}) for at in range(3)}
     (line, *_) = problems(workflow(nodes), **wide)
     assert "more than 10,000 nodes" in line
+
+
+def test_all_nodes_of_a_graph_are_those_of_turns_too_each_once() -> None:
+    outer = inner({"f": loop("ForEach", "turn", inputs={"items": [], "more": ""})})
+    nodes = {name: loop("ForEach", "outer", inputs={"items": []}) for name in "ab"}
+    graph = check(workflow({**nodes, "m": "Make"}), outer=outer, turn=TURN)
+    assert sorted(node.id for node in graph.all_nodes()) == ["a", "b", "f", "in", "m", "m", "out", "u"]

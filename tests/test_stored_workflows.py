@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innkeeper.errors import UsageError
+from innkeeper.knowledge.interchange.preset_workflow import workflow_of as preset_workflow
+from innkeeper.knowledge.interchange.presets import read_preset
 from innkeeper.workflow.checking.check import check_workflow
 from innkeeper.workflow.formats.parts import is_stored
 from innkeeper.workflow.formats.payload import WorkflowPayload, read_payload
@@ -182,6 +184,19 @@ def test_every_fault_of_a_stored_workflow_is_named_by_its_place_in_the_file() ->
     ]
 
 
+def test_a_stored_workflow_has_the_bounds_of_a_payload() -> None:
+    node, edge = {"id": "a", "type": "x:y"}, {"source": "a", "target": "a"}
+    with pytest.raises(UsageError) as caught:
+        read_payload(json.dumps({"nodes": [node] * 10_001, "edges": [edge] * 100_001}).encode())
+    assert "10000" in caught.value.message
+    assert "100000" in caught.value.message
+    deep: Any = 1
+    for _ in range(70):
+        deep = [deep]
+    with pytest.raises(UsageError, match="deep"):
+        read_workflow(json.dumps({"nodes": [{**node, "data": {"x": deep}}], "edges": []}).encode())
+
+
 numbers = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 anything = st.recursive(
@@ -295,3 +310,19 @@ def test_a_payload_survives_being_stored(value: Any) -> None:
     ]
     assert again.interface_inputs == payload.interface_inputs
     assert again.workflow_id == payload.workflow_id
+
+
+def test_a_workflow_made_of_a_preset_is_the_same_in_both_forms() -> None:
+    made = {"prompts": [{"identifier": "main", "role": "system", "content": "Be brief."}], "temperature": 0.5}
+    preset = read_preset(json.dumps(made).encode(), "chat.json")
+    payload = read_payload(json.dumps(preset_workflow(preset)).encode())
+    stored = read_payload(json.dumps(preset_workflow(preset, stored=True)).encode())
+    compared = {"id", "full_type", "inputs", "config_values", "input_connection_orders"}
+    assert [node.model_dump(include=compared) for node in stored.nodes] == [
+        node.model_dump(include=compared) for node in payload.nodes
+    ]
+    ends = {"source_node_id", "source_handle", "target_node_id", "target_handle"}
+    assert [edge.model_dump(include=ends) for edge in stored.edges] == [
+        edge.model_dump(include=ends) for edge in payload.edges
+    ]
+    assert stored.output_interface_mappings == payload.output_interface_mappings

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -56,6 +55,8 @@ def run(
     Shows a table of the nodes and the workflow's outputs. The exit code is that of the first failed node in graph
     order, or 2 for a workflow that does not check.
     """
+    from pathlib import Path
+
     import trio
 
     from innkeeper.cli.progress import compiling_shown

@@ -37,7 +37,7 @@ def passed_values(
             found[key] = Passed(candidates, empty if default is None else default)
         else:
             fitting = (name for name, each in inputs.items() if not each.is_stream and compatible(each, slot))
-            found[key] = Passed(tuple(fitting), empty, once=True)
+            found[key] = Passed(tuple(fitting), empty)
     return found
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +12,8 @@ from innkeeper.plugins.nodes import InputDefinition, NodeDefinition, Slot
 from innkeeper.workflow.formats.payload import ExecutionNode
 from innkeeper.workflow.formats.policy import NodePolicy
 from innkeeper.workflow.formats.references import FOR_EACH as FOR_EACH
+from innkeeper.workflow.formats.references import GROUP_INPUT as GROUP_INPUT
+from innkeeper.workflow.formats.references import GROUP_OUTPUT as GROUP_OUTPUT
 from innkeeper.workflow.formats.references import NODE_GROUP as NODE_GROUP
 from innkeeper.workflow.formats.references import WHILE as WHILE
 from innkeeper.workflow.host import NodePlugin
@@ -18,8 +21,6 @@ from innkeeper.workflow.host import NodePlugin
 if TYPE_CHECKING:
     from innkeeper.plugins.native.hooks import Hooks
 
-GROUP_INPUT = "core:GroupInput"
-GROUP_OUTPUT = "core:GroupOutput"
 IF = "innkeeper:If"
 MERGE = "innkeeper:Merge"
 
@@ -63,15 +64,13 @@ class Passed:
     """An output of a bypassed node that gives what one of its inputs has.
 
     Attributes:
-        candidates: keys of inputs; the first that has a value.
+        candidates: keys of inputs; the first that has a value. Unless the node's definition says how it passes values
+            on, one that an output before has taken is passed over.
         empty: JSON data for where none has; None: no value.
-        once: whether an input serves one output only: a candidate whose value an output before this one has taken
-            is passed over.
     """
 
     candidates: tuple[str, ...]
     empty: Any = None
-    once: bool = False
 
 
 @dataclass(slots=True)
@@ -150,3 +149,34 @@ class Graph:
     stream_groups: tuple[tuple[str, ...], ...] = ()
     late: frozenset[tuple[str, str]] = frozenset()
     hooks: Hooks | None = None
+
+    def all_nodes(self) -> Iterator[GraphNode]:
+        """Its nodes and those of the turns of its loops; each once, however many loops have the same turn."""
+        seen: set[int] = set()
+        ahead = [self]
+        while ahead:
+            graph = ahead.pop()
+            if id(graph) in seen:
+                continue
+            seen.add(id(graph))
+            yield from graph.nodes.values()
+            ahead += [node.body for node in graph.nodes.values() if node.body is not None]
+
+
+def topological_order(ids: Sequence[str], successors: Mapping[str, set[str]]) -> list[str]:
+    """Node ids such that every edge leads forward, ties in the order of `ids`; without those in or behind cycles."""
+    rank = {node: index for index, node in enumerate(ids)}
+    waiting = dict.fromkeys(ids, 0)
+    for targets in successors.values():
+        for target in targets:
+            waiting[target] += 1
+    ready = [rank[node] for node in ids if waiting[node] == 0]
+    order = []
+    while ready:
+        node = ids[heapq.heappop(ready)]
+        order.append(node)
+        for target in successors.get(node, ()):
+            waiting[target] -= 1
+            if waiting[target] == 0:
+                heapq.heappush(ready, rank[target])
+    return order

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from innkeeper.workflow.checking.graph import GROUP_INPUT, Graph, GraphNode, Origin, Source
+from innkeeper.workflow.checking.graph import Graph, GraphNode, Origin, Source
 from innkeeper.workflow.checking.interface import interface_values
 from innkeeper.workflow.checking.order import in_order
-from innkeeper.workflow.checking.origins import NOTHING_FLOWS, Instance, Origins
+from innkeeper.workflow.checking.origins import Instance, Origins
 from innkeeper.workflow.checking.placed import GroupNode, Template
 from innkeeper.workflow.checking.problems import Problems
+from innkeeper.workflow.checking.required import Required, is_interface
 from innkeeper.workflow.checking.streams import MAX_STREAM_EDGES, plan_streams
 from innkeeper.workflow.formats.parts import MAX_EDGES, MAX_NODES
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from innkeeper.plugins.native.hooks import Hooks
 
 _TURN = re.compile(r"\[[0-9]+\]/")
-
-_UNCONNECTED = "the input is required: connect it or give it a value"
 
 
 class Graphs:
@@ -98,10 +96,11 @@ class _Making:
 
     def graph(self) -> Graph:
         nodes = {instance.ids[node.id]: self._resolved(instance, node) for instance, node in self._placed}
+        required = Required(self._top, self._values, self._origins, self._problems, body=self._body)
         for instance, placed in self._placed:
-            self._inputs_are_there(instance, placed, nodes[instance.ids[placed.id]])
+            required.of_node(instance, placed, nodes[instance.ids[placed.id]].sources)
         for instance in self._instances(self._top):
-            self._group_inputs_are_there(instance)
+            required.of_groups(instance)
         self._give_bodies(nodes)
         outputs: dict[str, Origin] = {}
         streams: dict[str, Source] = {}
@@ -165,7 +164,8 @@ class _Making:
         streams = {}
         for key in node.streams:
             for origin in self._origins.of_input(instance, node.id, key)[:1]:
-                if isinstance(origin, Source):
+                # Nothing flows into an interface from outside.
+                if isinstance(origin, Source) and not is_interface(self._top, origin):
                     streams[key] = origin
         submitted = node.node if id_ == node.id else node.node.model_copy(update={"id": id_})
         return replace(node, node=submitted, sources=sources, streams=streams)
@@ -175,85 +175,12 @@ class _Making:
         for key, given in node.sources.items():
             origins = self._origins.of_input(instance, node.id, key)
             if len(origins) > 1 and len(given) == 1 and not node.inputs[key].multi:
-                with self._inside(instance):
+                with self._problems.inside(instance.template.id):
                     text = f"takes one value, and {len(origins)} reach it through a group"
                     self._problems.add(text, node.id, f"input {key!r}", once=True)
             if origins:
                 found[key] = list(origins)
         return found
-
-    def _inside(self, instance: Instance) -> AbstractContextManager[None]:
-        return self._problems.inside(instance.template.id)
-
-    def _inputs_are_there(self, instance: Instance, placed: GraphNode, node: GraphNode) -> None:
-        if node.role == "bypassed":
-            return
-        for key, slot in node.inputs.items():
-            if not slot.required:
-                continue
-            if slot.is_stream:
-                self._stream_is_there(instance, placed, key)
-                continue
-            if node.presets.get(key) is not None or slot.config.get("default") is not None:
-                continue
-            self._value_is_there(instance, placed, node, key)
-
-    def _value_is_there(self, instance: Instance, placed: GraphNode, node: GraphNode, key: str) -> None:
-        place = f"input {key!r}"
-        sources = node.sources.get(key, [])
-        if not placed.sources.get(key):
-            with self._inside(instance):
-                self._problems.add(_UNCONNECTED, placed.id, place, once=True)
-            return
-        if not sources:
-            text = "the input is required, and nothing is connected to the group's input that it comes from"
-            with self._inside(instance):
-                self._problems.add(text, placed.id, place, once=True)
-            return
-        if self._body:
-            return
-        template = self._top.template
-        empty = [
-            source.slot
-            for source in sources
-            if isinstance(source, Source)
-            if self._is_interface(source) and source.slot not in self._values
-        ]
-        # One that is required itself has been named already.
-        if len(empty) == len(sources) and not any(template.inputs[each].required for each in empty):
-            text = (
-                f"the input is required, and the interface input {empty[0]!r} has no value; give it with "
-                f"--input {empty[0]}=VALUE"
-            )
-            with self._inside(instance):
-                self._problems.add(text, placed.id, place, once=True)
-
-    def _is_interface(self, source: Source) -> bool:
-        node = self._top.template.nodes.get(source.node)
-        return node is not None and node.full_type == GROUP_INPUT
-
-    def _stream_is_there(self, instance: Instance, placed: GraphNode, key: str) -> None:
-        text = "the input is a stream and required: connect it"
-        if key in placed.streams:
-            origins = self._origins.of_input(instance, placed.id, key)
-            if origins and (origins[0] is NOTHING_FLOWS or not self._is_interface_origin(origins[0])):
-                return
-            text = "the input is a stream and required, and nothing flows into the interface's input that it comes from"
-        with self._inside(instance):
-            self._problems.add(text, placed.id, f"input {key!r}", once=True)
-
-    def _is_interface_origin(self, origin: Origin) -> bool:
-        return isinstance(origin, Source) and self._is_interface(origin)
-
-    def _group_inputs_are_there(self, instance: Instance) -> None:
-        for node in instance.template.nodes.values():
-            if not isinstance(node, GroupNode):
-                continue
-            for key, slot in node.inputs.items():
-                given = key in node.sources or key in node.streams or node.presets.get(key) is not None
-                if slot.required and not given and slot.config.get("default") is None:
-                    with self._inside(instance):
-                        self._problems.add(_UNCONNECTED, node.id, f"input {key!r}", once=True)
 
     def _give_bodies(self, nodes: dict[str, GraphNode]) -> None:
         loops = {

@@ -59,7 +59,16 @@ class PluginNodes:
         if node.bypassed or muted:
             passed = {} if muted else self._passed_values(definition, mode, inputs, own)
             return GraphNode(
-                node, "bypassed", definition, None, inputs, outputs, {}, presets=node.inputs, bypass=passed
+                node,
+                "bypassed",
+                definition,
+                None,
+                inputs,
+                outputs,
+                {},
+                presets=node.inputs,
+                policy=policy,
+                bypass=passed,
             )
         no_retry_of_streams(node, [*inputs.values(), *own.values()], policy, self._problems)
         schema = definition.config_schema

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Mapping, Sequence
 
+from innkeeper.workflow.checking.graph import topological_order
 from innkeeper.workflow.checking.problems import Problems
 
 MOST_CYCLES = 10
@@ -30,25 +30,6 @@ def cycle_text(cycle: Sequence[str]) -> str:
     if len(shown) > _SHOWN:
         shown = [*shown[: _SHOWN - 1], f"{len(shown) - _SHOWN} more", shown[-1]]
     return f"the nodes form a cycle: {' -> '.join([*shown, shown[0]])}"
-
-
-def topological_order(ids: Sequence[str], successors: Mapping[str, set[str]]) -> list[str]:
-    """Node ids such that every edge leads forward, ties in the order of `ids`; without those in or behind cycles."""
-    rank = {node: index for index, node in enumerate(ids)}
-    waiting = dict.fromkeys(ids, 0)
-    for targets in successors.values():
-        for target in targets:
-            waiting[target] += 1
-    ready = [rank[node] for node in ids if waiting[node] == 0]
-    order = []
-    while ready:
-        node = ids[heapq.heappop(ready)]
-        order.append(node)
-        for target in successors.get(node, ()):
-            waiting[target] -= 1
-            if waiting[target] == 0:
-                heapq.heappush(ready, rank[target])
-    return order
 
 
 def cycles(ids: Sequence[str], successors: Mapping[str, set[str]]) -> list[list[str]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from innkeeper.workflow.checking.bypass import passed_streams
-from innkeeper.workflow.checking.graph import Constant, Origin, Source
+from innkeeper.workflow.checking.graph import Constant, GraphNode, Origin, Source
 from innkeeper.workflow.checking.order import MOST_CYCLES, cycle_text
 from innkeeper.workflow.checking.placed import GroupNode, Template
 from innkeeper.workflow.checking.problems import Problems
@@ -59,6 +59,7 @@ class Origins:
         """
         self._problems = problems
         self._known: dict[_Slot, tuple[Origin, ...]] = {}
+        self._passed: dict[int, dict[str, str]] = {}
         self._left = _MOST
         self._cycles = 0
 
@@ -110,10 +111,15 @@ class Origins:
         if placed.role == "input" and instance.outer is not None:
             return [_Slot(instance.outer, instance.place, slot.key, True)]
         if placed.role == "bypassed" and placed.outputs[slot.key].is_stream:
-            passed = passed_streams(placed.definition, placed.inputs, placed.outputs, placed.streams)
-            key = passed.get(slot.key)
+            key = self._passed_streams(placed).get(slot.key)
             return (NOTHING_FLOWS,) if key is None else [_Slot(instance, slot.node, key, True)]
         return (Source(instance.ids[slot.node], slot.key),)
+
+    def _passed_streams(self, node: GraphNode) -> dict[str, str]:
+        # Once for each node: one with as many streams as there may be takes tens of milliseconds.
+        if id(node) not in self._passed:
+            self._passed[id(node)] = passed_streams(node.definition, node.inputs, node.outputs, node.streams)
+        return self._passed[id(node)]
 
     def _joined(self, slot: _Slot, before: list[_Slot]) -> tuple[Origin, ...]:
         found = [self._known.get(each, ()) for each in before]

@@ -114,7 +114,9 @@ def _placed(
         if node.full_type not in known:
             known[node.full_type] = passed_values(OWN_NODES[node.full_type], inputs, own)
         passed = known[node.full_type]
-        return GraphNode(node, "bypassed", None, None, inputs, outputs, {}, presets=node.inputs, bypass=passed)
+        return GraphNode(
+            node, "bypassed", None, None, inputs, outputs, {}, presets=node.inputs, policy=policy, bypass=passed
+        )
     presets_fit(node, inputs, set(), problems)
     placed = GraphNode(
         node, _ROLES[node.full_type], None, None, inputs, outputs, config, presets=node.inputs, policy=policy
@@ -132,7 +134,7 @@ def _count(value: object, otherwise: int) -> int:
 
 def _each_slots(
     node: ExecutionNode, body: Template, problems: Problems
-) -> tuple[dict[str, InputDefinition], dict[str, Slot]]:
+) -> tuple[Mapping[str, InputDefinition], Mapping[str, Slot]]:
     if ITEMS in body.inputs:
         problems.add(
             f"the workflow {body.id!r} has an interface input {ITEMS!r}, which is the loop's own: give it another name",
@@ -146,11 +148,12 @@ def _each_slots(
             node.id,
         )
     own = {key: slot for key, slot in body.inputs.items() if key not in (ITEM, INDEX, ITEMS)}
-    array = {"dataFlowType": "ARRAY"}
-    outputs = {
-        key: Slot.model_validate({**array, "displayName": slot.display_name}) for key, slot in body.outputs.items()
-    }
-    return {**OWN_NODES[FOR_EACH].inputs, **own}, outputs
+    if body.arrays is None:
+        array = {"dataFlowType": "ARRAY"}
+        body.arrays = {
+            key: Slot.model_validate({**array, "displayName": slot.display_name}) for key, slot in body.outputs.items()
+        }
+    return {**OWN_NODES[FOR_EACH].inputs, **own}, body.arrays
 
 
 def _while_slots(

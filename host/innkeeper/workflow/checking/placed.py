@@ -68,6 +68,7 @@ class Template:
         edges: edges likewise.
         stream_edges: those of them that are streams.
         passed: by type of node, what a bypassed one of this workflow's interface gives.
+        arrays: its interface outputs as those of a loop over an array, once they were asked for.
     """
 
     id: str | None
@@ -82,3 +83,4 @@ class Template:
     edges: int = 0
     stream_edges: int = 0
     passed: dict[str, Mapping[str, Passed]] = field(default_factory=dict)
+    arrays: Mapping[str, Slot] | None = None

@@ -8,8 +8,7 @@ from typing import Any
 from innkeeper.errors import UsageError
 from innkeeper.plugins.tables import shown
 from innkeeper.workflow.formats.payload import OutputMapping, WorkflowPayload
-
-GROUP_INPUT = "core:GroupInput"
+from innkeeper.workflow.formats.references import GROUP_INPUT
 
 _KEY = 128
 """Characters of a key of the interface."""

@@ -1,4 +1,4 @@
-"""Which nodes refer to another workflow: groups and loops."""
+"""The types of nodes that have to do with other workflows: groups and loops, which refer to one, and its interface."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 
 from innkeeper.workflow.formats.payload import ExecutionNode, WorkflowPayload
 
+GROUP_INPUT = "core:GroupInput"
+GROUP_OUTPUT = "core:GroupOutput"
 NODE_GROUP = "core:NodeGroup"
 FOR_EACH = "innkeeper:ForEach"
 WHILE = "innkeeper:While"
