@@ -221,7 +221,7 @@ def test_the_bar_of_a_run_says_what_is_compiled_and_which_nodes_run_otherwise(mo
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     compiling: Any = SimpleNamespace(text="")
-    with run_view.progress(2, compiling) as receive:
+    with run_view.progress(["the-first", "the-second"], compiling) as receive:
         receive({"type": "NODE_EXECUTING", "payload": {"nodeId": "the-first"}})
         assert shown(made, "the-first")
         compiling.text = "compiling core-messages (1.2 MB) ..."

@@ -10,11 +10,11 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphs import Builder, execute
+from graphs import Builder, Listener, execute
 from innkeeper.workflow.engine.pacing import SPAN, Pace
 from innkeeper.workflow.engine.run import WorkflowRun
 from innkeeper.workflow.engine.slots import HostSlots, RunSlots
-from node_fakes import FakeHost
+from node_fakes import FakeHost, Flow
 
 
 async def test_nodes_of_all_runs_together_are_bounded_and_runs_take_turns() -> None:
@@ -106,7 +106,7 @@ def test_whatever_is_taken_asked_for_and_given_back_the_bounds_hold(most: int, e
     assert host._free == most
 
 
-async def test_many_lanes_keep_the_thread_for_one_span_and_one_node_each() -> None:
+async def test_many_lanes_together_keep_the_thread_no_longer_than_a_pass_may_take() -> None:
     count, now, passes = 0, 0.0, list[int]()
     pace = Pace(lambda: now)
 
@@ -118,7 +118,8 @@ async def test_many_lanes_keep_the_thread_for_one_span_and_one_node_each() -> No
 
     async def lane() -> None:
         nonlocal count, now
-        for _ in range(100):
+        await pace.enter()
+        for _ in range(50):
             count += 1
             now += SPAN / 10
             await pace.breathe()
@@ -127,10 +128,46 @@ async def test_many_lanes_keep_the_thread_for_one_span_and_one_node_each() -> No
     trio.lowlevel.add_instrument(watch)
     try:
         async with trio.open_nursery() as nursery:
-            for _ in range(20):
+            for _ in range(100):
                 nursery.start_soon(lane)
     finally:
         trio.lowlevel.remove_instrument(watch)
-    assert sum(passes) + count == 2000
-    # Ten nodes of the first lane, and one of each other.
-    assert max(passes[2:]) <= 10 + 20
+    assert sum(passes) + count == 5000
+    # Ten nodes of the first lane, one of each other, and none after forty, whoever it is.
+    assert max(passes[2:]) <= 41
+    assert len(passes) > 100
+
+
+async def test_a_run_whose_events_nobody_takes_in_time_waits() -> None:
+    host = FakeHost()
+    host.add("Quick", lambda i, c, r: {"n": 1}, outputs={"n": "INTEGER"})
+    chunks = {"dataFlowType": "STRING", "isStream": True}
+
+    async def talks(inputs: Any, config: Any, run: Any, flow: Flow) -> Any:
+        for _ in range(500):
+            await flow.write("words", "word")
+        return {}
+
+    host.add("Talks", talks, outputs={"words": chunks})
+
+    class Slow(Listener):
+        """Takes ten events at a time."""
+
+        taken = 10
+        most = 0
+
+        async def room(self) -> None:
+            self.most = max(self.most, len(self.events) - self.taken)
+            if len(self.events) >= self.taken:
+                await trio.testing.wait_all_tasks_blocked()
+                self.taken = len(self.events) + 10
+
+    build = Builder(host).add("t", "Talks")
+    for number in range(100):
+        build.add(f"n{number}", "Quick")
+    heard = Slow()
+    outcome = await execute(build.graph(), host, listener=heard)
+    assert outcome.status == "complete"
+    assert len(heard.events) > 700
+    # Each of those that ran at the same time said no more than one thing, and how it ended.
+    assert heard.most <= 3 * 16

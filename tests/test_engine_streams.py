@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import msgpack
@@ -356,3 +357,59 @@ def test_an_item_is_given_out_as_a_chunk(item: Any, type: str | None, payload: A
 )  # fmt: skip
 def test_what_an_error_chunk_says_is_bounded(content: Any, said: str) -> None:
     assert chunks.said(msgpack.packb({"type": "error_chunk", "content": content})) == said
+
+
+async def test_a_bypassed_node_between_streams_waits_for_the_end_that_it_was_given() -> None:
+    host = house()
+    build = Builder(host).add("s", "Breaks", {"n": 3}).add("a", "Sink").add("e", "Echo")
+    build.bypassed("by", {"words": CHUNKS}, {"words": CHUNKS, "out": "STRING"}, {})
+    build.edge("s.words -> a.words", "s.words -> by.words", "by.out -> e.in")
+    outcome = await execute(build.graph(), host)
+    assert statuses(outcome) == {"s": "error", "a": "skipped", "by": "skipped", "e": "skipped"}
+    assert {node.reason for node in outcome.nodes.values()} == {None, "failed"}
+
+
+async def test_a_chain_of_streams_may_be_written_in_any_order() -> None:
+    host = house()
+    build = Builder(host).add("c", "Sink").add("b", "Upper").add("a", "Source", {"n": 5})
+    graph = build.edge("a.words -> b.words", "b.words -> c.words").graph()
+    backwards = replace(graph, stream_groups=(("c", "b", "a"),))
+    outcome = await execute(backwards, host)
+    assert outcome.nodes["c"].outputs() == {"text": "W0 W1 W2 W3 W4"}
+
+
+async def test_what_flows_is_no_part_of_an_answer() -> None:
+    host = house()
+    host.add("Both", lambda i, c, r: {"words": "at once"}, outputs={"words": CHUNKS, "out": "STRING"})
+    outcome = await execute(Builder(host).add("b", "Both").graph(), host)
+    assert outcome.first_error is not None
+    assert "an output 'words' that the node does not have" in outcome.first_error.message
+
+
+async def test_a_consumer_that_closes_its_end_and_goes_on_keeps_nobody_waiting() -> None:
+    host, done = house(), trio.Event()
+
+    async def closes(inputs: Any, config: Any, run: Any, flow: Flow) -> Any:
+        flow.close("words", "read")
+        await done.wait()
+        return {}
+
+    async def all_of_it(inputs: Any, config: Any, run: Any, flow: Flow) -> Any:
+        count = len([item async for item in flow.read("words")])
+        done.set()
+        return {"count": count}
+
+    host.add("Closes", closes, inputs={"words": CHUNKS})
+    host.add("All", all_of_it, inputs={"words": CHUNKS}, outputs={"count": "INTEGER"})
+    build = Builder(host).add("s", "Source", {"n": 1000}).add("c", "Closes").add("a", "All")
+    outcome = await execute(build.edge("s.words -> c.words", "s.words -> a.words").graph(), host)
+    assert outcome.nodes["a"].outputs() == {"count": 1000}
+
+
+async def test_chunks_of_an_interface_output_say_how_it_is_shown() -> None:
+    host, heard = house(), Listener()
+    build = Builder(host).add("s", "Source", {"n": 1})
+    build.engine("out", "output", {"talk": {**CHUNKS, "displayName": "What is said"}})
+    await execute(build.edge("s.words -> out.talk").output(talk="s.words").graph(), host, listener=heard)
+    names = {each.get("interfaceOutputDisplayName") for each in heard.wire("WORKFLOW_INTERFACE_YIELD")}
+    assert names == {"What is said"}

@@ -92,6 +92,7 @@ class _Options:
 async def _run(
     settings: Settings, workflow: str, payload: WorkflowPayload, options: _Options, compiling: CompilingLine
 ) -> int:
+    from innkeeper.cli.run_streams import Tails
     from innkeeper.cli.run_view import event_object, progress, run_object, show_logs, show_outputs, show_table
     from innkeeper.composition import open_host
     from innkeeper.composition.knowledge import project_bases
@@ -116,11 +117,17 @@ async def _run(
             outcome = await execute(None)
             write_out(json_bytes(run_object(outcome)))
         else:
+            tails = Tails()
             with progress(graph.nodes, compiling) as receive:
-                outcome = await execute(receive)
+
+                def shown(event: Event) -> None:
+                    receive(event)
+                    tails.receive(event)
+
+                outcome = await execute(shown)
             show_logs(outcome)
             show_table(outcome)
-            show_outputs(outcome, graph)
+            show_outputs(outcome, graph, tails)
     for node in outcome.failures:
         write_error(f"innkeeper: {node.error}")
     if outcome.error is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from base64 import b64encode
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from innkeeper.cli.output import (
     write_out,
     write_table,
 )
+from innkeeper.cli.run_streams import Tails, chunk_text, show_counts
 from innkeeper.workflow.engine.events import INTERFACE_OUTPUTS
 
 if TYPE_CHECKING:
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 MOST_CHARACTERS = 20_000
 MOST_LINES = 200
 """What is shown of one output; the rest is counted, and --json has all of it."""
+
+_EACH = 0.1
+"""Seconds between two chunks that are shown while a run goes on."""
 
 _ENDS = frozenset({"NODE_COMPLETE", "NODE_ERROR", "NODE_SKIPPED", "NODE_BYPASSED"})
 
@@ -111,9 +116,7 @@ def show_logs(outcome: RunOutcome) -> None:
 def show_table(outcome: RunOutcome) -> None:
     """One row per node, in graph order, those of a loop's last turn behind it, and a line per stream."""
     write_table(_COLUMNS, [_row(node) for node in outcome.walk()])
-    for node in outcome.walk():
-        for slot, count in node.chunks.items():
-            write_out(f"{printable(node.node, 200)}: {count:,} chunks of {printable(slot, 100)}\n".encode())
+    show_counts(outcome)
 
 
 def _row(node: NodeOutcome) -> tuple[str, ...]:
@@ -156,15 +159,16 @@ def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.1f} ms" if seconds < 10 else f"{seconds:.1f} s"
 
 
-def show_outputs(outcome: RunOutcome, graph: Graph) -> None:
+def show_outputs(outcome: RunOutcome, graph: Graph, tails: Tails) -> None:
     """The workflow's outputs, each under its name, bounded in length."""
     for key in {**graph.interface_outputs, **graph.interface_streams}:
         title = printable(key, 200)
         value = outcome.outputs.get(key)
         if key not in outcome.outputs:
             body = "(no value)"
-        elif outcome.placed.get(key) is not None:
-            body = f"({bounded(outcome.placed[key])})"
+        elif key in outcome.placed:
+            flowed = tails.text(key)
+            body = f"({bounded(outcome.placed[key])})" if flowed is None else bounded(flowed)
         else:
             body = bounded(rendered(value))
         write_out(f"\n== {title} ==\n{body}\n".encode())
@@ -233,9 +237,18 @@ def progress(nodes: Collection[str], compiling: CompilingLine) -> Iterator[Calla
     running: dict[str, None] = {}
     outer = frozenset(nodes)
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        seen = 0.0
         task = bar.add_task("", total=len(outer))
 
         def receive(event: Event) -> None:
+            nonlocal seen
+            if event["type"] == "NODE_YIELD":
+                if time.monotonic() - seen < _EACH:
+                    return
+                seen = time.monotonic()
+                source, text = event["payload"]["sourceNodeId"], chunk_text(event["payload"]["yieldedContent"])
+                bar.update(task, description=printable(f"{source}: {text}", 60))
+                return
             node = event["payload"].get("nodeId")
             if node is None or node == INTERFACE_OUTPUTS:
                 return

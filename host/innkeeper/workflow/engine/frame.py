@@ -72,12 +72,16 @@ class Frame:
         }
         self._interface = interface
         self._flows = Flows(self)
-        self._lanes = Lanes(plan, run.slots, run.pace, self._node, self._flows.run)
+        self._lanes: Lanes | None = None
         self._again = frozenset[str]() if run.resume is None else resuming.flowing_again(plan, run.resume, prefix)
 
     async def execute(self) -> None:
         """Runs all nodes to their ends. What becomes of them is in `outcomes`; a node that fails raises nothing."""
-        await self._lanes.run()
+        self._lanes = Lanes(self.plan, self.run.slots, self.run.pace, self._node, self._flows.run)
+        try:
+            await self._lanes.run()
+        finally:
+            self._flows.close()
 
     @property
     def failures(self) -> list[NodeOutcome]:
@@ -86,6 +90,7 @@ class Frame:
 
     def settle(self, node: GraphNode) -> None:
         """A node has its outcome: those that wait for it may begin."""
+        assert self._lanes is not None
         self._lanes.settle(node)
 
     async def _node(self, node: GraphNode) -> None:
@@ -213,6 +218,7 @@ class Frame:
             details = {"message": error.message, "kind": error.kind.value}
             about = {"attempt": outcome.tries + 1, "delay": seconds, "errorDetails": details}
             self._say(node, RETRY, {**about, **marks(outcome)})
+            assert self._lanes is not None
             await self._lanes.pause(seconds)
 
     def _used(self, outcome: NodeOutcome, usage: Usage) -> None:

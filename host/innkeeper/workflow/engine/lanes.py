@@ -65,6 +65,8 @@ class Lanes:
                 await self._done.wait()
         finally:
             self._nursery = None
+            if self._asked:
+                self._slots.withdraw(self._granted)
 
     def settle(self, node: GraphNode) -> None:
         """A node has its outcome: those that wait for it may begin."""
@@ -115,15 +117,14 @@ class Lanes:
                 self._slots.ask(self._granted)
 
     def _granted(self) -> None:
+        assert self._nursery is not None
         self._asked -= 1
-        if self._nursery is None:
-            self._slots.give()
-        else:
-            self._running += 1
-            self._nursery.start_soon(self._lane)
+        self._running += 1
+        self._nursery.start_soon(self._lane)
 
     async def _lane(self) -> None:
         try:
+            await self._pace.enter()
             while True:
                 self._coming -= 1
                 if not self._ready:

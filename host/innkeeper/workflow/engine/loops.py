@@ -137,6 +137,11 @@ class _Loop:
         frame = Frame(self.frame.run, self.plan, f"{self.frame.prefix}{self.node.id}[{turn}]/", inputs)
         try:
             await frame.execute()
+        except BaseException:
+            for each in frame.outcomes.values():
+                if each.status in ("queued", "running"):
+                    each.status = "interrupted"
+            raise
         finally:
             self.outcome.turns += 1
             self.keep(turn, frame)

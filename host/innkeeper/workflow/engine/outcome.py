@@ -16,6 +16,14 @@ Reason = Literal["failed", "untaken", "bypassed"]
 """Why a node was skipped: something before it failed; it is on a branch that was not taken; its author wants so."""
 
 
+_NONE: Mapping[str, Any] = {}
+"""What most nodes have of most things: a run of ten thousand need not make as many."""
+
+
+def _none() -> Mapping[str, Any]:
+    return _NONE
+
+
 @dataclass(slots=True)
 class NodeOutcome:
     """What became of one node.
@@ -45,15 +53,15 @@ class NodeOutcome:
     status: Status = "queued"
     usage: Usage | None = None
     error: InnkeeperError | None = None
-    encoded: Mapping[str, bytes] = field(default_factory=dict)
+    encoded: Mapping[str, bytes] = field(default_factory=_none)
     native: bool = False
     handled: bool = False
     reason: Reason | None = None
     cause: str | None = None
     tries: int = 0
     turns: int = 0
-    inner: Mapping[str, NodeOutcome] = field(default_factory=dict)
-    chunks: dict[str, int] = field(default_factory=dict)
+    inner: Mapping[str, NodeOutcome] = field(default_factory=_none)
+    chunks: Mapping[str, int] = field(default_factory=_none)
     untaken: frozenset[str] = frozenset()
 
     def outputs(self) -> dict[str, Any]:

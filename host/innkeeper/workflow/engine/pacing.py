@@ -2,7 +2,7 @@
 
 A guest that ends at once never gives way by itself, and a thousand of them in a row would keep timers and other runs
 waiting; giving way after each costs as much as a small guest. So lanes give way by elapsed time, all together: in one
-pass of trio's loop the first goes on for `SPAN`, and each further one takes one node.
+pass of trio's loop the first goes on for `SPAN`, each further one takes one node, and none begins after `MOST`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from typing import Final
 import trio
 
 SPAN: Final = 0.001
-"""Seconds: ten small guests. With 64 lanes behind it, a pass takes some 7 ms."""
+"""Seconds: ten small guests."""
+
+MOST: Final = 0.004
+"""Seconds of a pass: a fifth of what a timer may be late, for there is other work beside nodes."""
 
 _pace: trio.lowlevel.RunVar[Pace] = trio.lowlevel.RunVar("innkeeper_pace_of_nodes")
 
@@ -35,9 +38,17 @@ class Pace:
         self._began = 0.0
 
     async def breathe(self) -> None:
-        """Gives way, if it is time."""
-        if self._clock() - self._began < SPAN:
-            return
+        """Between two nodes of a lane: gives way, if it is time."""
+        if self._clock() - self._began >= SPAN:
+            await self._give_way()
+            await self.enter()
+
+    async def enter(self) -> None:
+        """Before the first node of a lane: waits while this pass has taken long enough."""
+        while self._clock() - self._began >= MOST:
+            await self._give_way()
+
+    async def _give_way(self) -> None:
         following = self._pass + 1
         await trio.lowlevel.checkpoint()
         if self._pass < following:

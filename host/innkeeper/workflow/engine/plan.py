@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from innkeeper.errors import InternalError
-from innkeeper.workflow.checking.graph import Graph, GraphNode, Source
+from innkeeper.workflow.checking.graph import Graph, GraphNode, Source, topological_order
 from innkeeper.workflow.engine.inputs import is_heavy
 
 LOOPS = frozenset({"for_each", "while"})
@@ -88,7 +88,9 @@ class Plan:
         for node in nodes.values():
             if node.id in done:
                 continue
-            members = tuple(nodes[each] for each in group_of.get(node.id, (node.id,)))
+            # What computes nothing reads no stream: it waits for those that it would read from.
+            group = [each for each in group_of.get(node.id, ()) if nodes[each].role == "plugin"]
+            members = tuple(nodes[each] for each in _along_streams(group, nodes)) if node.id in group else (node,)
             done.update(each.id for each in members)
             units.append(Unit(members, any(map(_flows, members))))
         return units
@@ -107,6 +109,19 @@ class Plan:
         if seen < len(self.units):
             stuck = [node.id for place, unit in enumerate(self.units) if waiting[place] for node in unit.nodes]
             raise InternalError(f"nodes that streams connect wait for each other's values, such as {stuck[0]!r}")
+
+
+def _along_streams(group: Sequence[str], nodes: Mapping[str, GraphNode]) -> list[str]:
+    """Nodes that begin together, each behind those whose streams it reads."""
+    successors: dict[str, set[str]] = {}
+    for reader in group:
+        for source in nodes[reader].streams.values():
+            if source.node in group:
+                successors.setdefault(source.node, set()).add(reader)
+    order = topological_order(group, successors)
+    if len(order) < len(group):
+        raise InternalError("nodes that streams connect read in a circle")
+    return order
 
 
 def _flows(node: GraphNode) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import trio
@@ -42,6 +43,9 @@ from innkeeper.workflow.formats.payload import WorkflowPayload
 from innkeeper.workflow.host import NodeHost, streams_of
 
 T = TypeVar("T")
+
+FEW = 200
+"""Nodes of a graph for which a run is made at once: that takes some 10 us for each."""
 
 _DECODING = 2
 """Large values of one run that are written or read at the same time: each may take a hundred megabytes meanwhile, and
@@ -85,7 +89,10 @@ async def run_workflow(
     async with turns():
         graph = check_workflow(payload, host)
         streams = streams_of(host)
-        run = WorkflowRun(graph, on_event=on_event, prompt_id=prompt_id, memo=memo, bases=bases, streams=streams)
+        make = partial(
+            WorkflowRun, graph, on_event=on_event, prompt_id=prompt_id, memo=memo, bases=bases, streams=streams
+        )
+        run = make() if len(graph.nodes) <= FEW else await trio.to_thread.run_sync(make)
     return await run.execute()
 
 
@@ -119,16 +126,18 @@ class WorkflowRun:
         slots: HostSlots | None = None,
         resume: Resume | None = None,
     ) -> None:
-        """Args:
-        graph: the workflow.
-        on_event: gets each event as clients do; must not block. What it raises ends the run.
-        sink: takes the events, in place of `on_event`. What it raises ends the run.
-        prompt_id: the run's id; by default a new one.
-        memo: as of `run_workflow`.
-        bases: as of `run_workflow`.
-        streams: of the host (`streams_of`); without, its guests reach no stream.
-        slots: places for the nodes of all runs of the host; by default those of this trio run.
-        resume: what is known of earlier attempts of the same run.
+        """Makes what executing a graph needs; may be called in a thread, where that of a large one belongs.
+
+        Args:
+            graph: the workflow.
+            on_event: gets each event as clients do; must not block. What it raises ends the run.
+            sink: takes the events, in place of `on_event`. What it raises ends the run.
+            prompt_id: the run's id; by default a new one.
+            memo: as of `run_workflow`.
+            bases: as of `run_workflow`.
+            streams: of the host (`streams_of`); without, its guests reach no stream.
+            slots: places for the nodes of all runs of the host; by default those of this trio run.
+            resume: what is known of earlier attempts of the same run.
         """
         id = prompt_id if prompt_id is not None else secrets.token_urlsafe(16)
         self.run = Run(id, bases)
@@ -139,7 +148,7 @@ class WorkflowRun:
         self.budgets = Budgets()
         self.turns = 0
         self._callback = CallbackSink(on_event, id) if on_event is not None and sink is None else None
-        self._sink: EventSink | None = sink or self._callback
+        self._sink: EventSink | None = sink if sink is not None else self._callback
         self.listening = self._sink is not None
         self._seq = 0 if resume is None else resume.seq
         self._failure: Exception | None = None
@@ -147,8 +156,7 @@ class WorkflowRun:
         self._decoding = trio.CapacityLimiter(_DECODING)
         self._plans: dict[int, Plan] = {}
         self._graph = graph
-        self.pace = pace()
-        self.slots = RunSlots(host_slots() if slots is None else slots, slots_module.PARALLEL)
+        self._host_slots = slots
         self._frame = Frame(self, self.plan(graph))
         self.outcome = RunOutcome(id, "queued", {}, self._frame.outcomes)
 
@@ -163,6 +171,8 @@ class WorkflowRun:
         """Runs it, once. Returns and raises as `run_workflow`, the check apart."""
         outcome = self.outcome
         outcome.status = "running"
+        self.pace = pace()
+        self.slots = RunSlots(host_slots() if self._host_slots is None else self._host_slots, slots_module.PARALLEL)
         try:
             if self.resume is None:
                 self.emit(ACCEPTED)
@@ -250,8 +260,11 @@ class WorkflowRun:
                 self._callback.give(values, await self.maybe_in_thread(size, lambda: _built(values)))
 
     async def maybe_in_thread(self, size: int, work: Callable[[], T]) -> T:
-        """Does work with so many bytes (of msgpack, about), in a thread where they are many."""
-        return work() if size <= CHUNK else await trio.to_thread.run_sync(work, limiter=self._decoding)
+        """Does work with so many bytes (of msgpack, about), in a thread where they are many. Where the run is cancelled
+        nobody waits for the thread, so the work must change nothing."""
+        if size <= CHUNK:
+            return work()
+        return await trio.to_thread.run_sync(work, limiter=self._decoding, abandon_on_cancel=True)
 
     def _fail(self, error: Exception) -> None:
         self.listening = False

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from innkeeper.bridge.channel import ITEMS, SIZE, Channel
-from innkeeper.errors import GuestError
+from innkeeper.errors import CancelledError, GuestError, InnkeeperError
 from innkeeper.workflow.checking.graph import GraphNode, Source
 from innkeeper.workflow.engine import chunks
 from innkeeper.workflow.engine.events import INTERFACE_YIELD, YIELD
@@ -36,9 +36,9 @@ class Flows:
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
         self._held: dict[tuple[str, str], HeldInlet] = {}
-        # Of nodes that run: what cancels them, and what says that they have ended.
+        # What cancels nodes that run, and what those that wait for the end of one are told by.
         self.scopes: dict[str, trio.CancelScope] = {}
-        self.over: dict[str, trio.Event] = {}
+        self._over: dict[str, trio.Event] = {}
 
     def held(self, consumer: str, key: str, slot: str) -> HeldInlet:
         """The end of a late consumer, whoever of the two comes first."""
@@ -54,20 +54,35 @@ class Flows:
             if (node.id, key) in self._frame.plan.graph.late:
                 self.held(node.id, key, source.slot).drop()
 
+    def close(self) -> None:
+        """The frame is over."""
+        for held in self._held.values():
+            held.drop()
+
     async def run(self, nodes: tuple[GraphNode, ...]) -> None:
         """Runs nodes that begin together to their ends."""
         begun: list[tuple[GraphNode, dict[str, Channel]]] = []
         inlets: dict[tuple[str, str], Inlet] = {}
         for node in nodes:
             if not self._frame.starts(node):
-                self._frame.settle(node)
+                self._settle(node)
                 continue
-            self.over[node.id] = trio.Event()
-            begun.append((node, self._connect(node, inlets)))
-        async with trio.open_nursery() as nursery:
-            for node, channels in begun:
-                outlets = [_Outlet(self, node, key, channel, inlets) for key, channel in channels.items()]
-                nursery.start_soon(self._node, node, outlets)
+            try:
+                begun.append((node, self._connect(node, inlets)))
+            except InnkeeperError as error:
+                self._frame.fail(node, error)
+                self._settle(node)
+        try:
+            async with trio.open_nursery() as nursery:
+                for node, channels in begun:
+                    counts = dict.fromkeys(channels, 0)
+                    self._frame.outcomes[node.id].chunks = counts
+                    outlets = [_Outlet(self, node, key, each, inlets, counts) for key, each in channels.items()]
+                    nursery.start_soon(self._node, node, outlets)
+        finally:
+            # A turn that was cancelled leaves nothing, though its run goes on.
+            for node, _ in begun:
+                self._frame.run.streams.forget(self._frame.run.run, self._frame.prefix + node.id)
 
     def _connect(self, node: GraphNode, inlets: dict[tuple[str, str], Inlet]) -> dict[str, Channel]:
         run = self._frame.run
@@ -96,9 +111,8 @@ class Flows:
         frame.run.streams.release(frame.run.run, frame.prefix + node.id)
         self.forget(node)
         for source in node.streams.values():
-            before = self.over.get(source.node)
-            if before is not None:
-                await before.wait()
+            if frame.outcomes[source.node].status in ("queued", "running"):
+                await self._over.setdefault(source.node, trio.Event()).wait()
         skip = skipped(node, frame.outcomes)
         frame.run.streams.forget(frame.run.run, frame.prefix + node.id)
         for outlet in outlets:
@@ -109,13 +123,22 @@ class Flows:
             frame.fail(node, result)
         else:
             await frame.keep(node, result)
-        outcome = frame.outcomes[node.id]
-        for outlet in outlets:
-            if outcome.failed or outcome.untook(outlet.source.slot):
-                outlet.cancel_consumers()
         self.scopes.pop(node.id, None)
-        self.over[node.id].set()
-        frame.settle(node)
+        self._settle(node)
+
+    def _settle(self, node: GraphNode) -> None:
+        """A node has its outcome: what flowed from one that failed is not to be used."""
+        outcome = self._frame.outcomes[node.id]
+        for key, slot in node.outputs.items():
+            if slot.is_stream and (outcome.failed or outcome.untook(key)):
+                for each in self._frame.plan.consumers.get(Source(node.id, key), ()):
+                    scope = self.scopes.get(each.node)
+                    if scope is not None:
+                        scope.cancel()
+        over = self._over.pop(node.id, None)
+        if over is not None:
+            over.set()
+        self._frame.settle(node)
 
     async def _flow(self, node: GraphNode, outlets: list[_Outlet]) -> dict[str, bytes]:
         frame = self._frame
@@ -146,6 +169,8 @@ class Flows:
                     frame.run.streams.release(frame.run.run, frame.prefix + node.id)
         if failure is not None:
             raise failure
+        if scope.cancelled_caught:
+            raise CancelledError("a node whose stream it reads did not succeed")
         return encoded
 
 
@@ -153,18 +178,21 @@ class _Outlet:
     """One stream output of a node that runs: what it writes goes to every consumer, and out as events."""
 
     def __init__(
-        self, flows: Flows, node: GraphNode, key: str, channel: Channel, inlets: dict[tuple[str, str], Inlet]
+        self,
+        flows: Flows,
+        node: GraphNode,
+        key: str,
+        channel: Channel,
+        inlets: dict[tuple[str, str], Inlet],
+        counts: dict[str, int],
     ) -> None:
         self.source = Source(node.id, key)
-        self._flows = flows
         self._frame = frame = flows._frame
         self._channel = channel
         self._closed = False
-        self._counts = frame.outcomes[node.id].chunks
-        self._counts[key] = 0
-        self._consumers = frame.plan.consumers.get(self.source, [])
+        self._counts = counts
         self._inlets: list[AnyInlet] = []
-        for each in self._consumers:
+        for each in frame.plan.consumers.get(self.source, ()):
             if each.late:
                 self._inlets.append(flows.held(each.node, each.key, key))
             elif (each.node, each.key) in inlets:
@@ -220,10 +248,3 @@ class _Outlet:
             self._closed = True
             for kind, fields in self._events:
                 self._frame.run.emit(kind, {**fields, "isLastChunk": True}, chunk=payload)
-
-    def cancel_consumers(self) -> None:
-        """What flowed is not to be used."""
-        for each in self._consumers:
-            scope = self._flows.scopes.get(each.node)
-            if scope is not None:
-                scope.cancel()
