@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -31,7 +32,14 @@ def compared(payload: dict[str, Any], seed: int = 0) -> list[str]:
     return disagreements(expected, outcome, events, host.seen, host.tries)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(workflows(), st.integers(0, 1 << 20))
 def test_random_workflows_end_as_the_reference_says(payload: dict[str, Any], seed: int) -> None:
+    assert compared(payload, seed) == []
+
+
+@pytest.mark.soak
+@settings(max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(workflows(), st.integers(0, 1 << 20))
+def test_five_thousand_random_workflows_end_as_the_reference_says(payload: dict[str, Any], seed: int) -> None:
     assert compared(payload, seed) == []

@@ -59,7 +59,7 @@ def harmless(payload: dict[str, Any]) -> dict[str, Any]:
     return payload
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(workflows(), st.integers(0, 1 << 20), st.floats(0, 1))
 def test_a_run_that_goes_on_after_any_event_ends_as_it_would_have(payload: Any, seed: int, part: float) -> None:
     payload = harmless(payload)
@@ -77,7 +77,7 @@ def test_a_run_that_goes_on_after_any_event_ends_as_it_would_have(payload: Any, 
     assert resumed_disagreements(expected, outcome, events) == []
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(workflows(), st.integers(0, 1 << 20), st.integers(1, 100))
 def test_a_run_that_is_interrupted_at_any_event_ends_and_leaves_nothing(payload: Any, seed: int, at: int) -> None:
     async def run() -> Kept:
