@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from graphs import Builder, Listener, execute
 from innkeeper.workflow.engine.pacing import SPAN, Pace
-from innkeeper.workflow.engine.run import WorkflowRun
+from innkeeper.workflow.engine.run import FEW, WorkflowRun, made
 from innkeeper.workflow.engine.slots import HostSlots, RunSlots
 from node_fakes import FakeHost, Flow
 
@@ -171,3 +172,21 @@ async def test_a_run_whose_events_nobody_takes_in_time_waits() -> None:
     assert len(heard.events) > 700
     # Each of those that ran at the same time said no more than one thing, and how it ended.
     assert heard.most <= 3 * 16
+
+
+async def test_a_run_of_a_large_graph_is_made_in_a_thread_and_runs_like_any_other() -> None:
+    host = FakeHost()
+    host.add("Quick", lambda i, c, r: {})
+    build = Builder(host)
+    for number in range(FEW + 1):
+        build.add(f"n{number}", "Quick")
+    graph = build.graph()
+    threads: list[int] = []
+
+    def make() -> WorkflowRun:
+        threads.append(threading.get_ident())
+        return WorkflowRun(graph)
+
+    outcome = await (await made(graph, make)).execute()
+    assert outcome.status == "complete"
+    assert threads != [threading.get_ident()]

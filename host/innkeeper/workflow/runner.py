@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgpack
@@ -15,7 +16,7 @@ from innkeeper.workflow.checking.check import check_workflow
 from innkeeper.workflow.checking.graph import Graph
 from innkeeper.workflow.checking.problems import WorkflowError
 from innkeeper.workflow.engine.outcome import RunOutcome
-from innkeeper.workflow.engine.run import WorkflowRun
+from innkeeper.workflow.engine.run import WorkflowRun, made
 from innkeeper.workflow.formats.payload import WorkflowPayload, payload_of
 from innkeeper.workflow.host import Hooked, NodeHost, NodePlugin, is_native, streams_of
 
@@ -47,7 +48,8 @@ class WorkflowRunner:
     async def run(self, job: Job, id: str, most_outputs: int) -> Report:
         """As `Runner.run`."""
         graph = await self._checked(job)
-        outcome = await WorkflowRun(graph, prompt_id=id, streams=streams_of(self._host)).execute()
+        run = await made(graph, partial(WorkflowRun, graph, prompt_id=id, streams=streams_of(self._host)))
+        outcome = await run.execute()
         return _report(outcome, most_outputs)
 
     async def _checked(self, job: Job) -> Graph:

@@ -92,8 +92,13 @@ async def run_workflow(
         make = partial(
             WorkflowRun, graph, on_event=on_event, prompt_id=prompt_id, memo=memo, bases=bases, streams=streams
         )
-        run = make() if len(graph.nodes) <= FEW else await trio.to_thread.run_sync(make)
+        run = await made(graph, make)
     return await run.execute()
+
+
+async def made(graph: Graph, make: Callable[[], WorkflowRun]) -> WorkflowRun:
+    """Makes a run of a graph, in a thread where that takes long."""
+    return make() if len(graph.nodes) <= FEW else await trio.to_thread.run_sync(make)
 
 
 class WorkflowRun:

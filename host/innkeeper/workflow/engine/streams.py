@@ -71,6 +71,7 @@ class Flows:
                 begun.append((node, self._connect(node, inlets)))
             except InnkeeperError as error:
                 self._frame.fail(node, error)
+                self.forget(node)
                 self._settle(node)
         try:
             async with trio.open_nursery() as nursery:
