@@ -140,12 +140,15 @@ def _settle(node: Placed, key: str, ends: list[_Connection], problems: Problems)
         problems.add(f"takes one edge, and {len(ends)} end there", node.id, place)
     if slot.max_connections is not None and len(ends) > slot.max_connections:
         problems.add(f"takes at most {slot.max_connections} edges, and {len(ends)} end there", node.id, place)
-    numbers = Counter(end.number for end in ends if end.number is not None)
-    for number in sorted(number for number, count in numbers.items() if count > 1):
-        problems.add("takes one edge, and several end there", node.id, f"input {f'{key}__{number}'!r}")
     if slot.is_stream:
         node.streams[key] = ends[0].source
         return
+    if len(ends) == 1:
+        node.sources[key] = [ends[0].source]
+        return
+    numbers = Counter(end.number for end in ends if end.number is not None)
+    for number in sorted(number for number, count in numbers.items() if count > 1):
+        problems.add("takes one edge, and several end there", node.id, f"input {f'{key}__{number}'!r}")
     listed = {edge: rank for rank, edge in reversed(list(enumerate(node.node.input_connection_orders.get(key, []))))}
 
     def place_of(position: int) -> tuple[int, int, int]:

@@ -158,6 +158,9 @@ class _Making:
 
     def _resolved(self, instance: Instance, node: GraphNode) -> GraphNode:
         """A node with the ids of the graph."""
+        if self._plain and instance.template.id is None and not node.streams:
+            # It is as it was placed, and nobody else has it.
+            return node
         id_ = instance.ids[node.id]
         sources = node.sources if self._plain else self._sources(instance, node)
         # Nodes that call no plugin read no stream, but wait for its end and go the way of whoever writes it.

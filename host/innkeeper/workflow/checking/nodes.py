@@ -70,15 +70,20 @@ class PluginNodes:
                 policy=policy,
                 bypass=passed,
             )
-        no_retry_of_streams(node, [*inputs.values(), *own.values()], policy, self._problems)
+        if policy.retry is not None:
+            no_retry_of_streams(node, [*inputs.values(), *own.values()], self._problems)
         schema = definition.config_schema
         if mode is not None and mode.config_schema is not None:
             schema = {**schema, **mode.config_schema}
         config = configured(node, definition, schema, self._problems)
         if mode is not None and definition.mode_config_key is not None:
             config[definition.mode_config_key] = mode.id
-        others = {key for other in definition.modes.values() for key in other.inputs or {}}
-        presets_fit(node, inputs, others | definition.inputs.keys(), self._problems)
+        others: set[str] = set()
+        if not node.inputs.keys() <= inputs.keys():
+            others = {
+                key for other in definition.modes.values() for key in other.inputs or {}
+            } | definition.inputs.keys()
+        presets_fit(node, inputs, others, self._problems)
         return GraphNode(
             node,
             "plugin",

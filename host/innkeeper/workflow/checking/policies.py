@@ -81,9 +81,9 @@ def with_error_output(
     return {**outputs, ERROR_OUTPUT: _ERROR_SLOT}
 
 
-def no_retry_of_streams(node: ExecutionNode, slots: list[Slot], policy: NodePolicy, problems: Problems) -> None:
+def no_retry_of_streams(node: ExecutionNode, slots: list[Slot], problems: Problems) -> None:
     """A call that streams cannot be made again, since others have read what it wrote."""
-    if policy.retry is not None and any(slot.is_stream for slot in slots):
+    if any(slot.is_stream for slot in slots):
         problems.add("a node with streams cannot be called again", node.id, _place(("retry",)))
 
 
