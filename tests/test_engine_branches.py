@@ -133,7 +133,7 @@ async def test_an_error_output_takes_a_failure_and_the_run_does_not_fail() -> No
     error = {"kind": "guest", "message": "it hurts", "node": "f", "plugin": "fake-msgpack", "tries": 1}
     assert outcome.outputs == {"m": error}
     assert heard.wire("NODE_ERROR") == [
-        {"nodeId": "f", "errorDetails": {"message": "it hurts", "kind": "guest"}, "handled": True}
+        {"nodeId": "f", "errorDetails": {"message": "it hurts", "kind": "guest"}, "handled": True, "tries": 1}
     ]
 
 

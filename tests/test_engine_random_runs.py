@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import trio
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agreement import resumed_disagreements
@@ -59,7 +59,7 @@ def harmless(payload: dict[str, Any]) -> dict[str, Any]:
     return payload
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(workflows(), st.integers(0, 1 << 20), st.floats(0, 1))
 def test_a_run_that_goes_on_after_any_event_ends_as_it_would_have(payload: Any, seed: int, part: float) -> None:
     payload = harmless(payload)
@@ -77,8 +77,8 @@ def test_a_run_that_goes_on_after_any_event_ends_as_it_would_have(payload: Any, 
     assert resumed_disagreements(expected, outcome, events) == []
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-@given(workflows(), st.integers(0, 1 << 20), st.integers(1, 200))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(workflows(), st.integers(0, 1 << 20), st.integers(1, 100))
 def test_a_run_that_is_interrupted_at_any_event_ends_and_leaves_nothing(payload: Any, seed: int, at: int) -> None:
     async def run() -> Kept:
         host = GraphHost(seed)
@@ -92,12 +92,11 @@ def test_a_run_that_is_interrupted_at_any_event_ends_and_leaves_nothing(payload:
         return sink
 
     events = trio.run(run).events
-    # Whoever wants to end a run in its last breath comes too late.
-    assume(len(events) >= at)
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     statuses = [event.fields["status"] for event in events if event.kind == "EXECUTION_STATUS_UPDATE"]
     assert events[-1].kind == "EXECUTION_STATUS_UPDATE"
     assert len(statuses) <= 2
     assert statuses[-1] in ("interrupted", "complete", "error")
     if statuses[-1] != "interrupted":
+        # There were fewer events, or it was in its last breath.
         assert len(events) - at <= 1

@@ -153,9 +153,11 @@ class Level:
         return next((found for found in (self.origins(end, key) for end in ends) if found), [])
 
     def given_to(self, group: str, key: str, slot: InputDefinition) -> list[Origin | Constant]:
-        """Where the value of a group's input begins: an edge, else a preset, else the default of the interface."""
-        if self.workflow.edges_into(group, key):
-            return self.origins(group, key)
+        """Where the value of a group's input begins: edges, else a preset, else the default of the interface."""
+        # An edge from an input of a group around it, into which nothing comes, is as good as none.
+        found = self.origins(group, key)
+        if found:
+            return found
         preset = self.workflow.nodes[group].presets.get(key)
         value = slot.config.get("default") if preset is None else preset
         return [] if value is None or slot.is_stream else [Constant(value, slot.data_flow_type)]

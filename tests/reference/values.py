@@ -56,10 +56,7 @@ def bypassed(level: Level, node: Node, found: dict[str, list[Result]]) -> Report
             value = brought(slot, found[key])
             preset = node.presets.get(key, slot.config.get("default"))
             value = preset_value(slot, preset) if value is None else value
-            # One output has one value: of several, the first.
-            if slot.multi and value is not None:
-                value = next(iter(value), None)
-            if value is not None:
+            if value is not None and not (slot.multi and all(each is None for each in value)):
                 values[key] = value
     behavior = level.bypass_behavior(node)
     free = list(values)
@@ -71,7 +68,8 @@ def bypassed(level: Level, node: Node, found: dict[str, list[Result]]) -> Report
         elif behavior == "mute":
             results[key] = Nothing()
         elif isinstance(behavior, BypassBehavior):
-            value = as_input(values.get(behavior.pass_through.get(key, "")), out.data_flow_type)
+            through = behavior.pass_through.get(key, "")
+            value = _passed(inputs[through], values[through], out.data_flow_type) if through in values else None
             value = behavior.defaults.get(key) if value is None else value
             results[key] = given(empty(out.data_flow_type) if value is None else value)
         else:
@@ -79,5 +77,12 @@ def bypassed(level: Level, node: Node, found: dict[str, list[Result]]) -> Report
             if match is not None:
                 free.remove(match)
             kind = out.data_flow_type
-            results[key] = given(empty(kind) if match is None else as_input(values[match], kind))
+            results[key] = given(empty(kind) if match is None else _passed(inputs[match], values[match], kind))
     return Report("skipped", "bypassed", results)
+
+
+def _passed(slot: InputDefinition, value: Any, data_flow_type: str) -> Any:
+    """What an output gives of an input: of several values the first, unless it is an array itself."""
+    if slot.multi and (data_flow_type != "ARRAY" or slot.data_flow_type == "ARRAY"):
+        value = next(each for each in value if each is not None)
+    return as_input(value, data_flow_type)

@@ -120,6 +120,7 @@ class Frame:
             self._flows.forget(node)
             return False
         if id in resume.failed and (node.role == "plugin" or node.role in LOOPS):
+            self.outcomes[node.id].tries = resume.tries.get(id, 0)
             self.fail(node, resuming.earlier_error(resume, id, node))
             self._flows.forget(node)
             return False
@@ -259,7 +260,7 @@ class Frame:
             outcome.encoded = {ERROR_OUTPUT: msgpack.packb(about)}
             outcome.untaken = frozenset(node.outputs) - {ERROR_OUTPUT}
             outcome.handled = True
-            handled = {"handled": True}
+            handled = {"handled": True, "tries": outcome.tries}
         details = {"message": error.message, "kind": error.kind.value}
         self._say(node, ERROR, {"errorDetails": details, **handled, **marks(outcome)})
 

@@ -37,6 +37,7 @@ class Resume:
         seq: number of the last event.
         failed: of nodes that failed, the kind and the message.
         said: ids of nodes that need no further event, since they were said to be skipped or bypassed.
+        tries: of nodes whose error output took their failure, how often they were called.
     """
 
     results: Mapping[str, Mapping[str, bytes]]
@@ -44,6 +45,7 @@ class Resume:
     seq: int = 0
     failed: Mapping[str, tuple[Kind, str]] = field(default_factory=dict)
     said: Collection[str] = frozenset()
+    tries: Mapping[str, int] = field(default_factory=dict)
 
     def ended(self, node: str) -> bool:
         """Whether a node came to its end (bool)."""
@@ -60,6 +62,7 @@ def resume_of(events: Iterable[RunEvent]) -> Resume:
     begun: set[str] = set()
     failed: dict[str, tuple[Kind, str]] = {}
     said: set[str] = set()
+    tries: dict[str, int] = {}
     seq = 0
     for event in events:
         seq = max(seq, event.seq)
@@ -74,10 +77,11 @@ def resume_of(events: Iterable[RunEvent]) -> Resume:
         elif event.kind == ERROR:
             details = event.fields["errorDetails"]
             failed[node] = Kind(details["kind"]), details["message"]
+            tries[node] = event.fields.get("tries", 0)
             results.pop(node, None)
         elif event.kind in (SKIPPED, BYPASSED):
             said.add(node)
-    return Resume(results, begun, seq, failed, said)
+    return Resume(results, begun, seq, failed, said, tries)
 
 
 def is_safe(node: GraphNode) -> bool:

@@ -7,7 +7,7 @@ so what becomes of a run does not depend on who is faster.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 PASSED: Final = 128
 """Chunks that are given out as events in one go: some tenths of a millisecond."""
+
+_GOING: Final = ("queued", "running")
 
 
 class Flows:
@@ -69,7 +71,12 @@ class Flows:
         """Runs nodes that begin together to their ends."""
         begun: list[tuple[GraphNode, dict[str, Channel]]] = []
         readers: dict[tuple[str, str], Channel] = {}
+        undecided: dict[str, GraphNode] = {}
         for node in nodes:
+            if self._is_undecided(node, undecided):
+                undecided[node.id] = node
+                self.forget(node)
+                continue
             if not self._frame.starts(node):
                 self._settle(node)
                 continue
@@ -86,10 +93,40 @@ class Flows:
                     self._frame.outcomes[node.id].chunks = counts
                     outlets = [_Outlet(self, node, key, each, readers, counts) for key, each in channels.items()]
                     nursery.start_soon(self._node, node, outlets)
+                for node in undecided.values():
+                    nursery.start_soon(self._decide, node)
         finally:
             # A turn that was cancelled leaves nothing, though its run goes on.
             for node, _ in begun:
                 self._frame.run.streams.forget(self._frame.run.run, self._frame.prefix + node.id)
+
+    def _is_undecided(self, node: GraphNode, others: Collection[str]) -> bool:
+        """Whether a node will not run, and those whose streams it reads have yet to show why: it is on a branch that
+        was not taken, unless one of them fails, which goes before that.
+
+        Args:
+            node: the node.
+            others: ids of nodes of which this is known to be so.
+        """
+        producers = {source.node for source in node.streams.values()}
+        if not producers.isdisjoint(others):
+            return True
+        if all(self._frame.outcomes[each].status not in _GOING for each in producers):
+            return False
+        skip = skipped(node, self._frame.outcomes)
+        return skip is not None and skip.reason == "untaken"
+
+    async def _decide(self, node: GraphNode) -> None:
+        await self._ends_of_producers(node)
+        skip = skipped(node, self._frame.outcomes)
+        assert skip is not None
+        self._frame.skip(node, skip)
+        self._settle(node)
+
+    async def _ends_of_producers(self, node: GraphNode) -> None:
+        for source in node.streams.values():
+            if self._frame.outcomes[source.node].status in _GOING:
+                await self._over.setdefault(source.node, trio.Event()).wait()
 
     def _connect(self, node: GraphNode, readers: dict[tuple[str, str], Channel]) -> dict[str, Channel]:
         run = self._frame.run
@@ -116,9 +153,7 @@ class Flows:
         # However it ended, nobody waits for it any more; it may have to wait for others.
         frame.run.streams.release(frame.run.run, frame.prefix + node.id)
         self.forget(node)
-        for source in node.streams.values():
-            if frame.outcomes[source.node].status in ("queued", "running"):
-                await self._over.setdefault(source.node, trio.Event()).wait()
+        await self._ends_of_producers(node)
         skip = skipped(node, frame.outcomes)
         frame.run.streams.forget(frame.run.run, frame.prefix + node.id)
         for outlet in outlets:
