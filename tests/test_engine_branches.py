@@ -12,7 +12,8 @@ import trio.testing
 from graphs import Builder, Listener, execute, statuses
 from innkeeper.errors import BusyError, GuestError, LimitError
 from innkeeper.plugins.nodes import NodeDefinition
-from innkeeper.workflow.checking.graph import Passed
+from innkeeper.workflow.checking.graph import Constant, Passed
+from innkeeper.workflow.engine.plan import Plan
 from innkeeper.workflow.engine.slots import HostSlots
 from node_fakes import FakeHost
 
@@ -292,3 +293,24 @@ async def test_constants_are_values_like_those_of_edges() -> None:
     build.constant("a.in", 3, "INTEGER").constant("b.in", {"x": 1}, "OBJECT").constant("c.in", None, "STRING")
     outcome = await execute(build.graph(), host)
     assert [outcome.nodes[each].outputs()["out"] for each in "abc"] == ["3", {"x": 1}, "preset"]
+
+
+async def test_an_interface_output_may_be_a_constant() -> None:
+    host = house()
+    build = Builder(host).add("a", "Echo")
+    build.outputs |= {
+        "text": Constant("x", "STRING"), "bytes": Constant("AAE=", "BINARY"), "nothing": Constant(None, "STRING"),
+    }  # fmt: skip
+    outcome = await execute(build.graph(), host)
+    assert outcome.outputs == {"text": "x", "bytes": b"\0\1"}
+    assert set(outcome.encoded) == {"text", "bytes"}
+
+
+async def test_a_large_preset_is_written_without_keeping_others_waiting() -> None:
+    host = house()
+    build = Builder(host).add("a", "Echo", {"in": [[1, 2, 3]] * 10_000}).add("b", "Echo").edge("a.out -> b.in")
+    build.constant("b.in", ["x"] * 10_000, "ARRAY")
+    graph = build.graph()
+    assert Plan(graph).heavy == {"a", "b"}
+    outcome = await execute(graph, host)
+    assert outcome.nodes["b"].outputs() == {"out": [[1, 2, 3]] * 10_000}

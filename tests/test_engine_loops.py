@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,9 +11,11 @@ import trio.testing
 
 from graphs import Builder, Listener, execute, statuses
 from innkeeper.errors import GuestError, LimitError
+from innkeeper.plugins.native.hooks import Hooks, NodeInfo
 from innkeeper.workflow.checking.graph import Graph
 from innkeeper.workflow.engine import budgets, loops
 from innkeeper.workflow.engine.run import WorkflowRun
+from innkeeper.workflow.engine.slots import HostSlots
 from node_fakes import FakeHost, Flow
 
 
@@ -267,3 +270,67 @@ async def test_a_run_that_is_interrupted_in_a_turn_says_so_of_its_nodes() -> Non
     assert [(node.node, node.status) for node in run.outcome.walk()] == [
         ("each", "interrupted"), ("each[0]/in", "complete"), ("each[0]/s", "interrupted"),
     ]  # fmt: skip
+
+
+async def test_native_plugins_are_told_of_the_nodes_of_turns_and_may_refuse_them() -> None:
+    host, told = house(), list[Any]()
+
+    class Told(Hooks):
+        async def before_node(self, node: NodeInfo) -> None:
+            told.append(("before", node.node, node.plugin))
+            if node.node == "each[1]/o":
+                raise GuestError("the native plugin 'n' refused to run the node: not this one")
+
+        async def after_node(self, node: NodeInfo) -> None:
+            told.append(("after", node.node, node.error))
+
+    build = Builder(host).inputs("in", item="INTEGER").add("o", "Echo").edge("in.item -> o.in").output(out="o.out")
+    graph = Builder(host).loop("each", "for_each", build.graph(), 5, presets={"items": [2, 4, 6]}).graph()
+    outcome = await execute(replace(graph, hooks=Told()), host)
+    refusal = "the native plugin 'n' refused to run the node: not this one"
+    assert told == [
+        ("before", "each[0]/o", "fake-msgpack"), ("after", "each[0]/o", None),
+        ("before", "each[1]/o", "fake-msgpack"), ("after", "each[1]/o", refusal),
+    ]  # fmt: skip
+    assert outcome.first_error is not None
+    assert outcome.first_error.message == f"turn 1, node 'o': {refusal}"
+
+
+async def test_turns_that_are_cancelled_leave_nothing_to_a_run_that_goes_on() -> None:
+    host = house()
+    chunks = {"dataFlowType": "STRING", "isStream": True}
+
+    async def floods(inputs: Any, config: Any, run: Any, flow: Flow) -> Any:
+        while True:
+            await flow.write("words", "word")
+
+    async def waits(inputs: Any, config: Any, run: Any, flow: Flow) -> Any:
+        await trio.sleep_forever()
+
+    host.add("Floods", floods, outputs={"words": chunks, "out": "STRING"})
+    host.add("Waits", waits, inputs={"words": chunks, "in": "STRING"})
+    body = Builder(host).add("f", "Floods").add("w", "Waits").add("late", "Waits").edge("f.words -> w.words")
+    body.edge("f.words -> late.words", late=True).edge("f.out -> late.in")
+    for number in range(10):
+        body.add(f"n{number}", "Waits")
+    inner = Builder(host).inputs("in", item="INTEGER")
+    inner.loop("l", "for_each", body.graph(), 2, presets={"items": [1]}, timeout=0.01, errorOutput=True)
+    turn = inner.add("e", "Echo").edge("l.innkeeperError -> e.in").output(error="e.out").graph()
+    build = Builder(host).loop("each", "for_each", turn, 40, 16, presets={"items": list(range(40))})
+    outcome = await execute(build.output(errors="each.error").graph(), host, host_slots=HostSlots(4))
+    assert [each["kind"] for each in outcome.outputs["errors"]] == ["limit"] * 40
+
+
+async def test_an_id_that_somebody_gave_twice_fails_a_node_and_not_the_host() -> None:
+    host = house()
+    chunks = {"dataFlowType": "STRING", "isStream": True}
+
+    async def drains(inputs: Any, config: Any, run: Any, flow: Flow) -> Any:
+        await trio.testing.wait_all_tasks_blocked()
+        return {}
+
+    host.add("Drains", drains, inputs={"words": chunks})
+    body = Builder(host).add("d", "Drains").graph()
+    build = Builder(host).loop("l", "for_each", body, 2, presets={"items": [1]}).add("l[0]/d", "Drains")
+    outcome = await execute(build.graph(), host)
+    assert sorted(statuses(outcome).values()) == ["complete", "error"]

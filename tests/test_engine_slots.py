@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from typing import Any
 
@@ -10,11 +11,12 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphs import Builder, execute
+from graphs import Builder, Listener, execute
 from innkeeper.workflow.engine.pacing import SPAN, Pace
-from innkeeper.workflow.engine.run import WorkflowRun
+from innkeeper.workflow.engine.run import FEW, WorkflowRun, made
 from innkeeper.workflow.engine.slots import HostSlots, RunSlots
-from node_fakes import FakeHost
+from innkeeper.workflow.engine.streams import PASSED
+from node_fakes import FakeHost, Flow
 
 
 async def test_nodes_of_all_runs_together_are_bounded_and_runs_take_turns() -> None:
@@ -136,3 +138,57 @@ async def test_many_lanes_together_keep_the_thread_no_longer_than_a_pass_may_tak
     # Ten nodes of the first lane, one of each other, and none after forty, whoever it is.
     assert max(passes[2:]) <= 41
     assert len(passes) > 100
+
+
+async def test_a_run_whose_events_nobody_takes_in_time_waits() -> None:
+    host = FakeHost()
+    host.add("Quick", lambda i, c, r: {"n": 1}, outputs={"n": "INTEGER"})
+    chunks = {"dataFlowType": "STRING", "isStream": True}
+
+    async def talks(inputs: Any, config: Any, run: Any, flow: Flow) -> Any:
+        for _ in range(500):
+            await flow.write("words", "word")
+        return {}
+
+    host.add("Talks", talks, outputs={"words": chunks})
+
+    class Slow(Listener):
+        """Takes ten events at a time."""
+
+        taken = 10
+        most = 0
+
+        async def room(self) -> None:
+            self.most = max(self.most, len(self.events) - self.taken)
+            if len(self.events) >= self.taken:
+                await trio.testing.wait_all_tasks_blocked()
+                self.taken = len(self.events) + 10
+
+    build = Builder(host).add("t", "Talks")
+    for number in range(100):
+        build.add(f"n{number}", "Quick")
+    heard = Slow()
+    outcome = await execute(build.graph(), host, listener=heard)
+    assert outcome.status == "complete"
+    assert len(heard.events) > 700
+    # Each of those that ran at the same time said no more than one thing, and how it ended; a stream what it passes on.
+    assert heard.most <= 3 * 16 + PASSED
+    assert len([event for event in heard.events if event.kind == "NODE_YIELD"]) > 3 * PASSED
+
+
+async def test_a_run_of_a_large_graph_is_made_in_a_thread_and_runs_like_any_other() -> None:
+    host = FakeHost()
+    host.add("Quick", lambda i, c, r: {})
+    build = Builder(host)
+    for number in range(FEW + 1):
+        build.add(f"n{number}", "Quick")
+    graph = build.graph()
+    threads: list[int] = []
+
+    def make() -> WorkflowRun:
+        threads.append(threading.get_ident())
+        return WorkflowRun(graph)
+
+    outcome = await (await made(graph, make)).execute()
+    assert outcome.status == "complete"
+    assert threads != [threading.get_ident()]

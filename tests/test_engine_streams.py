@@ -384,3 +384,32 @@ async def test_what_flows_is_no_part_of_an_answer() -> None:
     outcome = await execute(Builder(host).add("b", "Both").graph(), host)
     assert outcome.first_error is not None
     assert "an output 'words' that the node does not have" in outcome.first_error.message
+
+
+async def test_a_consumer_that_closes_its_end_and_goes_on_keeps_nobody_waiting() -> None:
+    host, done = house(), trio.Event()
+
+    async def closes(inputs: Any, config: Any, run: Any, flow: Flow) -> Any:
+        flow.close("words", "read")
+        await done.wait()
+        return {}
+
+    async def all_of_it(inputs: Any, config: Any, run: Any, flow: Flow) -> Any:
+        count = len([item async for item in flow.read("words")])
+        done.set()
+        return {"count": count}
+
+    host.add("Closes", closes, inputs={"words": CHUNKS})
+    host.add("All", all_of_it, inputs={"words": CHUNKS}, outputs={"count": "INTEGER"})
+    build = Builder(host).add("s", "Source", {"n": 1000}).add("c", "Closes").add("a", "All")
+    outcome = await execute(build.edge("s.words -> c.words", "s.words -> a.words").graph(), host)
+    assert outcome.nodes["a"].outputs() == {"count": 1000}
+
+
+async def test_chunks_of_an_interface_output_say_how_it_is_shown() -> None:
+    host, heard = house(), Listener()
+    build = Builder(host).add("s", "Source", {"n": 1})
+    build.engine("out", "output", {"talk": {**CHUNKS, "displayName": "What is said"}})
+    await execute(build.edge("s.words -> out.talk").output(talk="s.words").graph(), host, listener=heard)
+    names = {each.get("interfaceOutputDisplayName") for each in heard.wire("WORKFLOW_INTERFACE_YIELD")}
+    assert names == {"What is said"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgpack
@@ -17,7 +18,7 @@ from innkeeper.workflow.checking.problems import WorkflowError
 from innkeeper.workflow.engine.events import EventSink
 from innkeeper.workflow.engine.outcome import RunOutcome
 from innkeeper.workflow.engine.resuming import Resume
-from innkeeper.workflow.engine.run import WorkflowRun
+from innkeeper.workflow.engine.run import WorkflowRun, made
 from innkeeper.workflow.formats.payload import WorkflowPayload, payload_of
 from innkeeper.workflow.host import Hooked, NodeHost, NodePlugin, is_native, streams_of
 from innkeeper.workflow.scheduling.execution import Task
@@ -58,7 +59,8 @@ class WorkflowRunner:
         known = task.known
         resume = Resume(known.results, known.begun, known.seq) if known.seq else None
         streams = streams_of(self._host)
-        run = WorkflowRun(graph, sink=sink, prompt_id=task.run.id, streams=streams, resume=resume)
+        make = partial(WorkflowRun, graph, sink=sink, prompt_id=task.run.id, streams=streams, resume=resume)
+        run = await made(graph, make)
         return _report(await run.execute(), task.most_outputs)
 
     def _graph(self, given: Job | bytes, confined: bool) -> Graph:

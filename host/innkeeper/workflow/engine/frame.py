@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgpack
 
-from innkeeper.bridge.codec import encode
 from innkeeper.errors import InnkeeperError
 from innkeeper.sandbox.usage import Usage
 from innkeeper.workflow.checking.graph import ERROR_OUTPUT, GraphNode
-from innkeeper.workflow.checking.values import from_json
 from innkeeper.workflow.engine import resuming
 from innkeeper.workflow.engine.budgets import Budget
 from innkeeper.workflow.engine.bypassing import pseudo_outputs
 from innkeeper.workflow.engine.call import InputValues
 from innkeeper.workflow.engine.control import branched, merged
 from innkeeper.workflow.engine.events import BYPASSED, COMPLETE, ERROR, EXECUTING, RETRY, SKIPPED
-from innkeeper.workflow.engine.inputs import Skip, are_heavy, gathered, skipped
+from innkeeper.workflow.engine.inputs import Skip, are_heavy, gathered, interface_values, skipped
 from innkeeper.workflow.engine.lanes import Lanes
 from innkeeper.workflow.engine.loops import run_loop
 from innkeeper.workflow.engine.node_call import call_node
@@ -78,7 +76,10 @@ class Frame:
     async def execute(self) -> None:
         """Runs all nodes to their ends. What becomes of them is in `outcomes`; a node that fails raises nothing."""
         self._lanes = Lanes(self.plan, self.run.slots, self.run.pace, self._node, self._flows.run)
-        await self._lanes.run()
+        try:
+            await self._lanes.run()
+        finally:
+            self._flows.close()
 
     @property
     def failures(self) -> list[NodeOutcome]:
@@ -187,17 +188,9 @@ class Frame:
 
     async def _interface_values(self, node: GraphNode) -> dict[str, bytes]:
         given = self._interface or {}
-        values = self.plan.graph.interface_values.items()
-        rest = {key: value for key, value in values if key not in given and key in node.outputs}
-
-        def written() -> dict[str, bytes]:
-            return {
-                key: encode(from_json(value, node.outputs[key].data_flow_type), "msgpack")
-                for key, value in rest.items()
-            }
-
-        made = await self.run.maybe_in_thread(_LARGE if are_heavy(rest.values()) else 0, written)
-        return {key: value for key, value in given.items() if key in node.outputs} | made
+        rest = {key: value for key, value in self.plan.graph.interface_values.items() if key not in given}
+        size = _LARGE if are_heavy(rest.values()) else 0
+        return await self.run.maybe_in_thread(size, lambda: interface_values(node, given, rest))
 
     async def call(self, node: GraphNode) -> dict[str, bytes]:
         """Calls a plugin's node, again where it fails and its author wants so."""

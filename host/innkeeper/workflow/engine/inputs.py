@@ -114,6 +114,21 @@ def gathered(node: GraphNode, outcomes: Outcomes) -> dict[str, bytes | list[byte
     return inputs
 
 
+def interface_values(node: GraphNode, given: Mapping[str, bytes], values: Mapping[str, object]) -> dict[str, bytes]:
+    """The outputs of the node that gives the interface inputs.
+
+    Args:
+        node: of the role "input".
+        given: what a loop gives, as msgpack.
+        values: JSON data for the others.
+    """
+    found = {key: value for key, value in given.items() if key in node.outputs}
+    for key, value in values.items():
+        if key in node.outputs:
+            found[key] = _written(value, node.outputs[key].data_flow_type)
+    return found
+
+
 def is_heavy(node: GraphNode) -> bool:
     """Whether writing what its author gave a node takes more than a moment (bool), so that it belongs in a thread."""
     given: list[object] = [value for key, value in node.presets.items() if key in node.inputs]

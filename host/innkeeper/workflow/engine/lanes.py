@@ -48,6 +48,7 @@ class Lanes:
         self._running = self._asked = self._coming = 0
         # Lanes that were cancelled while they had no place to give back.
         self._homeless = 0
+        self._stopped = False
         self._nursery: trio.Nursery | None = None
         self._done = trio.Event()
 
@@ -62,7 +63,10 @@ class Lanes:
                     if count == 0:
                         self._begin(place)
                 self._spread()
-                await self._done.wait()
+                try:
+                    await self._done.wait()
+                finally:
+                    self._stop()
         finally:
             self._nursery = None
 
@@ -74,6 +78,7 @@ class Lanes:
                 self._begin(place)
         self._left -= 1
         if self._left == 0:
+            self._stop()
             self._done.set()
         elif self._ready:
             self._spread()
@@ -92,6 +97,14 @@ class Lanes:
         finally:
             self._running += 1
 
+    def _stop(self) -> None:
+        """No lane begins any more. A nursery closes a moment before whoever opened it goes on, so no place may be
+        granted from then on."""
+        self._stopped = True
+        if self._asked:
+            self._asked = 0
+            self._slots.withdraw(self._granted)
+
     def _begin(self, place: int) -> None:
         unit = self._plan.units[place]
         if unit.nodes[0].role in LOOPS and self._nursery is not None:
@@ -105,7 +118,9 @@ class Lanes:
 
     def _spread(self) -> None:
         """Sees to it that there is a lane for each node that can begin, as far as there is room."""
-        while self._coming < len(self._ready) and self._running + self._asked < PARALLEL and self._nursery is not None:
+        if self._stopped or self._nursery is None:
+            return
+        while self._coming < len(self._ready) and self._running + self._asked < PARALLEL:
             self._coming += 1
             if self._slots.take():
                 self._running += 1
@@ -115,12 +130,10 @@ class Lanes:
                 self._slots.ask(self._granted)
 
     def _granted(self) -> None:
+        assert self._nursery is not None
         self._asked -= 1
-        if self._nursery is None:
-            self._slots.give()
-        else:
-            self._running += 1
-            self._nursery.start_soon(self._lane)
+        self._running += 1
+        self._nursery.start_soon(self._lane)
 
     async def _lane(self) -> None:
         try:
@@ -143,6 +156,9 @@ class Lanes:
                 if self._slots.contended:
                     self._coming -= 1
                     return
+        except BaseException:
+            self._stop()
+            raise
         finally:
             self._running -= 1
             if self._homeless:

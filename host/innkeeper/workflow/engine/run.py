@@ -92,8 +92,13 @@ async def run_workflow(
         make = partial(
             WorkflowRun, graph, on_event=on_event, prompt_id=prompt_id, memo=memo, bases=bases, streams=streams
         )
-        run = make() if len(graph.nodes) <= FEW else await trio.to_thread.run_sync(make)
+        run = await made(graph, make)
     return await run.execute()
+
+
+async def made(graph: Graph, make: Callable[[], WorkflowRun]) -> WorkflowRun:
+    """Makes a run of a graph, in a thread where that takes long."""
+    return make() if len(graph.nodes) <= FEW else await trio.to_thread.run_sync(make)
 
 
 class WorkflowRun:
@@ -260,8 +265,11 @@ class WorkflowRun:
                 self._callback.give(values, await self.maybe_in_thread(size, lambda: _built(values)))
 
     async def maybe_in_thread(self, size: int, work: Callable[[], T]) -> T:
-        """Does work with so many bytes (of msgpack, about), in a thread where they are many."""
-        return work() if size <= CHUNK else await trio.to_thread.run_sync(work, limiter=self._decoding)
+        """Does work with so many bytes (of msgpack, about), in a thread where they are many. Where the run is cancelled
+        nobody waits for the thread, so the work must change nothing."""
+        if size <= CHUNK:
+            return work()
+        return await trio.to_thread.run_sync(work, limiter=self._decoding, abandon_on_cancel=True)
 
     def _fail(self, error: Exception) -> None:
         self.listening = False

@@ -89,6 +89,10 @@ class RunSlots:
         self._queue.append(grant)
         self._serve()
 
+    def withdraw(self, grant: Callable[[], None]) -> None:
+        """Who asked does not need a place any more, however often it asked."""
+        self._queue = deque(each for each in self._queue if each != grant)
+
     def give(self) -> None:
         """Gives a place back."""
         self._free += 1

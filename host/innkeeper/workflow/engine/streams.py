@@ -14,7 +14,7 @@ import trio
 
 from innkeeper.bridge.channel import Channel
 from innkeeper.bridge.pump import HoldFullError, pump
-from innkeeper.errors import CancelledError, GuestError
+from innkeeper.errors import CancelledError, GuestError, InnkeeperError
 from innkeeper.workflow.checking.graph import GraphNode, Source
 from innkeeper.workflow.engine import chunks
 from innkeeper.workflow.engine.budgets import held_too_much
@@ -24,7 +24,7 @@ from innkeeper.workflow.engine.inputs import Skip, skipped
 if TYPE_CHECKING:
     from innkeeper.workflow.engine.frame import Frame
 
-_PASSED: Final = 128
+PASSED: Final = 128
 """Chunks that are given out as events in one go: some tenths of a millisecond."""
 
 
@@ -46,19 +46,20 @@ class Flows:
         """What a late consumer reads, whoever of the two comes first."""
         found = self._held.get((consumer, key))
         if found is None:
-            run = self._frame.run
-            reader = (self._frame.prefix + consumer, key)
-            found = self._held[consumer, key] = run.streams.connect(run.run, reader=reader, hold=run.budgets.hold)
+            found = self._held[consumer, key] = Channel(self._frame.run.budgets.hold)
         return found
 
     def forget(self, node: GraphNode) -> None:
         """A node has ended or will not begin: nothing is held for it any more."""
-        late = [key for key in node.streams if (node.id, key) in self._frame.plan.graph.late]
-        for key in late:
+        for key in node.streams:
             # One that was not asked for yet is made, so that the producer learns that nobody will read.
-            self.held(node.id, key).abandon()
-        if late:
-            self._frame.run.streams.forget(self._frame.run.run, self._frame.prefix + node.id)
+            if (node.id, key) in self._frame.plan.graph.late:
+                self.held(node.id, key).abandon()
+
+    def close(self) -> None:
+        """The frame is over."""
+        for held in self._held.values():
+            held.abandon()
 
     async def run(self, nodes: tuple[GraphNode, ...]) -> None:
         """Runs nodes that begin together to their ends."""
@@ -68,16 +69,23 @@ class Flows:
             if not self._frame.starts(node):
                 self._settle(node)
                 continue
-            begun.append((node, self._connect(node, readers)))
-        counts = {node.id: dict.fromkeys(channels, 0) for node, channels in begun}
-        for node, _ in begun:
-            self._frame.outcomes[node.id].chunks = counts[node.id]
-        async with trio.open_nursery() as nursery:
-            for node, channels in begun:
-                outlets = [
-                    _Outlet(self, node, key, channel, readers, counts[node.id]) for key, channel in channels.items()
-                ]
-                nursery.start_soon(self._node, node, outlets)
+            try:
+                begun.append((node, self._connect(node, readers)))
+            except InnkeeperError as error:
+                self._frame.fail(node, error)
+                self.forget(node)
+                self._settle(node)
+        try:
+            async with trio.open_nursery() as nursery:
+                for node, channels in begun:
+                    counts = dict.fromkeys(channels, 0)
+                    self._frame.outcomes[node.id].chunks = counts
+                    outlets = [_Outlet(self, node, key, each, readers, counts) for key, each in channels.items()]
+                    nursery.start_soon(self._node, node, outlets)
+        finally:
+            # A turn that was cancelled leaves nothing, though its run goes on.
+            for node, _ in begun:
+                self._frame.run.streams.forget(self._frame.run.run, self._frame.prefix + node.id)
 
     def _connect(self, node: GraphNode, readers: dict[tuple[str, str], Channel]) -> dict[str, Channel]:
         run = self._frame.run
@@ -86,7 +94,9 @@ class Flows:
             if not slot.is_stream:
                 continue
             if (node.id, key) in self._frame.plan.graph.late:
-                self.held(node.id, key).begin()
+                held = self.held(node.id, key)
+                run.streams.connect(run.run, reader=(id, key), channel=held)
+                held.begin()
                 continue
             channel = readers[node.id, key] = run.streams.connect(run.run, reader=(id, key))
             if key not in node.streams:
@@ -205,7 +215,7 @@ class _Outlet:
         run = self._frame.run
         try:
             if run.listening:
-                await pump(self._channel, self._targets, room=run.room, seen=self._seen, most=_PASSED)
+                await pump(self._channel, self._targets, room=run.room, seen=self._seen, most=PASSED)
             else:
                 await pump(self._channel, self._targets, seen=self._seen)
         except HoldFullError:
