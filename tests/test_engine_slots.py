@@ -171,8 +171,9 @@ async def test_a_run_whose_events_nobody_takes_in_time_waits() -> None:
     outcome = await execute(build.graph(), host, listener=heard)
     assert outcome.status == "complete"
     assert len(heard.events) > 700
-    # Each of those that ran at the same time said no more than one thing, and how it ended; a stream a batch of chunks.
+    # Each of those that ran at the same time said no more than one thing, and how it ended; a stream what it passes on.
     assert heard.most <= 3 * 16 + PASSED
+    assert len([event for event in heard.events if event.kind == "NODE_YIELD"]) > 3 * PASSED
 
 
 async def test_a_run_of_a_large_graph_is_made_in_a_thread_and_runs_like_any_other() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, Protocol
 from weakref import WeakKeyDictionary
 
-from innkeeper.bridge.channel import Channel, Hold
+from innkeeper.bridge.channel import Channel
 from innkeeper.errors import UsageError
 from innkeeper.plugins.runs import Run
 
@@ -32,7 +32,7 @@ class RunStreams:
         self._runs: WeakKeyDictionary[Run, dict[str, dict[tuple[str, Direction], Channel]]] = WeakKeyDictionary()
 
     def connect(
-        self, run: Run, *, writer: Spot | None = None, reader: Spot | None = None, hold: Hold | None = None
+        self, run: Run, *, writer: Spot | None = None, reader: Spot | None = None, channel: Channel | None = None
     ) -> Channel:
         """Connects an output slot with an input slot.
 
@@ -40,7 +40,7 @@ class RunStreams:
             run: whose nodes they are.
             writer: the output; None: the caller itself writes into the channel.
             reader: the input; None: the caller itself reads from the channel.
-            hold: as `Channel` takes it.
+            channel: what connects them; None: a new one.
 
         Returns:
             Channel: between them.
@@ -55,7 +55,7 @@ class RunStreams:
             (True, None)
         """
         spots: list[tuple[str, str, Direction]] = []
-        channel = Channel(hold)
+        channel = Channel() if channel is None else channel
         if writer is not None:
             spots.append((*writer, "write"))
         if reader is not None:

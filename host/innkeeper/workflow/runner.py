@@ -25,7 +25,7 @@ from innkeeper.workflow.scheduling.execution import Task
 
 if TYPE_CHECKING:
     from innkeeper.plugins.native.hooks import Hooks
-    from innkeeper.storage.run_journal import Known
+    from innkeeper.storage.run_reading import Known
 
 MOST_LINES: Final = 20
 """Problems of a job that are said."""

@@ -48,19 +48,15 @@ class Flows:
         """What a late consumer reads, whoever of the two comes first."""
         found = self._held.get((consumer, key))
         if found is None:
-            run = self._frame.run
-            reader = (self._frame.prefix + consumer, key)
-            found = self._held[consumer, key] = run.streams.connect(run.run, reader=reader, hold=run.budgets.hold)
+            found = self._held[consumer, key] = Channel(self._frame.run.budgets.hold)
         return found
 
     def forget(self, node: GraphNode) -> None:
         """A node has ended or will not begin: nothing is held for it any more."""
-        late = [key for key in node.streams if (node.id, key) in self._frame.plan.graph.late]
-        for key in late:
+        for key in node.streams:
             # One that was not asked for yet is made, so that the producer learns that nobody will read.
-            self.held(node.id, key).abandon()
-        if late:
-            self._frame.run.streams.forget(self._frame.run.run, self._frame.prefix + node.id)
+            if (node.id, key) in self._frame.plan.graph.late:
+                self.held(node.id, key).abandon()
 
     def close(self) -> None:
         """The frame is over."""
@@ -135,7 +131,9 @@ class Flows:
             if not slot.is_stream:
                 continue
             if (node.id, key) in self._frame.plan.graph.late:
-                self.held(node.id, key).begin()
+                held = self.held(node.id, key)
+                run.streams.connect(run.run, reader=(id, key), channel=held)
+                held.begin()
                 continue
             channel = readers[node.id, key] = run.streams.connect(run.run, reader=(id, key))
             if key not in node.streams:
