@@ -361,6 +361,15 @@ def test_watching_goes_on_after_a_number(commands: Commands, house: House, queue
     assert commands.run("watch", run).splitlines()[0] == "run: running"
 
 
+def test_a_picture_of_a_workflow_shows_what_became_of_its_nodes_in_a_run(
+    commands: Commands, house: House, queue: Queue
+) -> None:
+    run = queue("Fail")
+    house.work().run(run, "error")
+    assert 'class="plain became-error"' in commands.run("graph", house.workflow("Fail"), "--run", run[:8])
+    assert "there is no run" in commands.run("graph", house.workflow("Fail"), "--run", "0000", code=2)
+
+
 def test_watching_a_run_that_was_cancelled_says_so(commands: Commands, queue: Queue) -> None:
     run = queue()
     commands.run("runs", "cancel", run)
