@@ -140,8 +140,8 @@ async def checked(home: str | None, payload: WorkflowPayload, workflow: str) -> 
         graph = check_workflow(payload, host)
         if workflow != "-" and await project_bases(host, graph, workflow):
             write_error(
-                "innkeeper: in the queue a run belongs to no project, and references of project.json name nothing there: "
-                "name knowledge bases by their own ids"
+                "innkeeper: in the queue a run belongs to no project: references of project.json name nothing there, "
+                "so name knowledge bases by their own ids"
             )
 
 
