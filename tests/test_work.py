@@ -96,9 +96,7 @@ def test_options_of_the_queue_are_looked_at_before_anything_is_done(
     assert commands.json("runs")["runs"] == []
 
 
-def test_what_a_project_s_references_mean_in_the_queue_is_said(
-    house: House, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_what_a_project_s_references_mean_in_the_queue_is_said(house: House, capfd: pytest.CaptureFixture[str]) -> None:
     demo = Path(__file__).parent.parent / "docs/demo"
     arguments = ["--input-file", f"chat={demo / 'chat.en.json'}"]
     assert invoke(["run", str(demo / "set-the-scene.json"), "--queue", *arguments]) == 0
