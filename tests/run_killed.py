@@ -37,11 +37,10 @@ class Load:
     async def execute(self, task: Task, sink: EventSink) -> Report:
         number = task.known.seq
 
-        def emit(kind: str, **more: object) -> None:
+        def emit(kind: str, values: dict[str, bytes] | None = None, chunk: bytes | None = None, **more: object) -> None:
             nonlocal number
             number += 1
-            values, content = more.pop("values", {}), more.pop("chunk", None)
-            sink.emit(RunEvent(number, kind, more, values, content))  # type: ignore[arg-type]
+            sink.emit(RunEvent(number, kind, more, values or {}, chunk))
 
         emit(STATUS, status="running")
         for node in range(random.randrange(1, 40)):

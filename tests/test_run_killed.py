@@ -91,6 +91,19 @@ class Promises:
             assert last.fields["status"] == {"cancelled": "interrupted"}.get(found.status, found.status)
 
 
+async def drained(db: Database, promises: Promises, seconds: float) -> None:
+    """A host that is not killed brings each run that was accepted to an end."""
+    async with trio.open_nursery() as nursery:
+        host = HostScheduler(db, Load(), None, settings=SETTINGS)
+        nursery.start_soon(host.run)
+        with trio.fail_after(seconds):
+            for run in sorted(promises.accepted):
+                async with host.events.subscribe(run) as told:
+                    async for _ in told:
+                        pass
+        nursery.cancel_scope.cancel()
+
+
 async def killed_again_and_again(path: Path, times: int) -> None:
     promises = Promises()
     for number in range(times):
@@ -100,16 +113,8 @@ async def killed_again_and_again(path: Path, times: int) -> None:
             check = await db.read(lambda connection: connection.execute(text("PRAGMA integrity_check")).all())
             assert [tuple(row) for row in check] == [("ok",)]
             await promises.hold(db, promises.accepted - before)
-    # A host that is not killed brings each of them to an end, and then all is as it was promised.
-    async with open_database(path) as db, trio.open_nursery() as nursery:
-        host = HostScheduler(db, Load(), None, settings=SETTINGS)
-        nursery.start_soon(host.run)
-        with trio.fail_after(60 + 2 * times):
-            for run in sorted(promises.accepted):
-                async with host.events.subscribe(run) as told:
-                    async for _ in told:
-                        pass
-        nursery.cancel_scope.cancel()
+    async with open_database(path) as db:
+        await drained(db, promises, 60 + 2 * times)
         await promises.hold(db, promises.accepted)
     assert len(promises.accepted) > times
 

@@ -50,8 +50,7 @@ class Hosts:
             self.fired += 1
 
         leader = SqlLeader(LeaderStore(self._db), "schedules", name, seconds=30.0)
-        permitted = lambda plugin: self.permitted  # noqa: E731 (one word for a parameter)
-        return Schedules(self.store, leader, permitted=permitted, fired=fired, now=lambda: self.now)
+        return Schedules(self.store, leader, permitted=lambda plugin: self.permitted, fired=fired, now=lambda: self.now)
 
 
 async def test_what_is_due_starts_a_run_as_its_schedule_says(db: Database) -> None:

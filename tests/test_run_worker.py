@@ -14,6 +14,7 @@ import pytest
 import trio
 import trio.testing
 from sqlalchemy import literal
+from trio.testing import MockClock
 
 from innkeeper.bridge.runner import Failure, Report
 from innkeeper.errors import BusyError
@@ -267,6 +268,25 @@ async def test_a_host_that_closes_interrupts_what_runs_and_gives_back_what_may_b
         assert (task.run.attempt, task.known.begun, task.known.seq) == (2, {"n"}, 1)
 
 
+async def test_what_was_said_last_before_a_run_was_given_back_is_known_to_the_next_host(home: Home) -> None:
+    said = trio.Event()
+
+    async def busy(task: Task, sink: EventSink) -> Report:
+        for number in range(1, 500):
+            sink.emit(RunEvent(number, COMPLETE, {"nodeId": f"n{number}"}, {"out": b"\x01"}))
+        said.set()
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async with home.host(FakeExecutor(busy)) as host:
+        await host.submit(new_run("r", after_crash="again"))
+        await said.wait()
+    async with home.host(executor := FakeExecutor()) as host:
+        await story(host, "r")
+    (task,) = executor.tasks
+    assert (task.known.seq, len(task.known.results)) == (499, 499)
+
+
 async def test_a_host_that_drains_takes_nothing_more_and_ends_what_it_has(home: Home) -> None:
     executor, release = FakeExecutor(), trio.Event()
 
@@ -334,7 +354,8 @@ async def test_runs_of_a_plugin_that_lost_its_right_do_not_begin(home: Home) -> 
 class Keeper:
     """Keeps batches in a list, when it may."""
 
-    def __init__(self) -> None:
+    def __init__(self, takes: float = 0.0) -> None:
+        self.takes = takes
         self.batches: list[list[RunEvent]] = []
         self.ended: list[tuple[str, list[RunEvent]]] = []
         self.open = trio.Event()
@@ -343,6 +364,8 @@ class Keeper:
 
     async def publish(self, lease: Lease, events: Any) -> None:
         await self.open.wait()
+        if self.takes:
+            await trio.sleep(self.takes)
         if self.failures:
             raise self.failures.pop(0)
         self.batches.append(list(events))
@@ -375,6 +398,23 @@ async def test_what_comes_while_a_group_is_written_makes_the_next_group() -> Non
         keeper.open.set()
         await sink.settled()
     assert [len(batch) for batch in keeper.batches] == [1, 198]
+
+
+@pytest.mark.parametrize(("takes", "groups"), [(0.0, 100), (0.02, 16), (0.2, 3)])
+async def test_the_longer_writing_takes_the_fewer_groups_are_written(
+    autojump_clock: MockClock, takes: float, groups: int
+) -> None:
+    keeper = Keeper(takes)
+    async with journal(keeper) as sink:
+        for number in range(1000):
+            sink.emit(event(number + 1))
+            await trio.sleep(0.001)
+        # Who waits for it waits for one group at most, and for no pause.
+        began = trio.current_time()
+        await sink.settled()
+        assert trio.current_time() - began <= 2 * takes
+    assert groups * 0.8 <= len(keeper.batches) <= groups * 1.2 + 2
+    assert [each.seq for batch in keeper.batches for each in batch] == list(range(1, 1001))
 
 
 async def test_who_emits_much_waits_until_what_it_said_is_written() -> None:

@@ -13,18 +13,21 @@ Clock = Callable[[], "ColumnElement[float]"]
 """Makes an expression: seconds since 1970."""
 
 
-class database_now(FunctionElement[float]):  # noqa: N801 (written like the functions of SQL that it stands among)
-    """Seconds since 1970 by the database's clock, as an expression."""
-
+class _Now(FunctionElement[float]):
     type = Float(53)
     inherit_cache = True
 
 
-@compiles(database_now, "sqlite")
-def _sqlite(element: Any, compiler: Any, **more: Any) -> str:
+def database_now() -> ColumnElement[float]:
+    """Seconds since 1970 (float) by the database's clock, as an expression."""
+    return _Now()
+
+
+@compiles(_Now, "sqlite")
+def _sqlite(element: _Now, compiler: Any, **more: Any) -> str:
     return "((julianday('now') - 2440587.5) * 86400.0)"
 
 
-@compiles(database_now, "postgresql")
-def _postgresql(element: Any, compiler: Any, **more: Any) -> str:
-    return "extract(epoch FROM clock_timestamp())"
+@compiles(_Now, "postgresql")
+def _postgresql(element: _Now, compiler: Any, **more: Any) -> str:
+    return "CAST(extract(epoch FROM statement_timestamp()) AS DOUBLE PRECISION)"

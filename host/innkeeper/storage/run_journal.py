@@ -113,9 +113,15 @@ class RunRecord:
 
         def write(connection: Connection) -> Written:
             written = end_run(
-                connection, run, status, now,
-                outputs=outputs, error=error, fence=self._fence, events=kept or None,
-            )  # fmt: skip
+                connection,
+                run,
+                status,
+                now,
+                outputs=outputs,
+                error=error,
+                fence=self._fence,
+                events=kept or None,
+            )
             if written is None:
                 raise StaleError
             return written

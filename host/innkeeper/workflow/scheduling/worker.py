@@ -349,6 +349,8 @@ class Worker:
             try:
                 with trio.move_on_after(CLOSING if closing else self._settings.lease) as limit:
                     if again:
+                        # Without what it did last, it would have to be done again, or could not be.
+                        await journal.flush()
                         await self._dispatch.release(lease)
                         status = "queued"
                     else:
