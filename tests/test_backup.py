@@ -23,6 +23,7 @@ from commands import Commands
 from innkeeper.bridge.bridge import FILE
 from innkeeper.composition import backing_up
 from innkeeper.composition.databases import database_server
+from innkeeper.composition.staging import staged
 from innkeeper.errors import BusyError
 from innkeeper.plugins.home import Home, open_home
 from innkeeper.storage.backup.snapshot import alone, snapshot, sound
@@ -245,6 +246,29 @@ def test_a_damaged_database_is_not_backed_up_as_if_it_were_sound(commands: Comma
     assert "damaged" in commands.run("backup", "b.tar.gz", code=3)
     assert not list(Path().glob("*.tar.gz"))
     assert not list(Path().glob(".innkeeper-*"))
+
+
+def test_a_backup_that_is_broken_off_leaves_nothing(home: Path, tmp_path: Path) -> None:
+    def broken_off(done: int, whole: int) -> None:
+        raise KeyboardInterrupt
+
+    before = sorted(os.listdir(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        backing_up.back_up(open_home(home), tmp_path / "b.tar.gz", progress=broken_off)
+    assert sorted(os.listdir(tmp_path)) == before
+    keep(home, a=b"2")
+
+
+def test_a_restore_that_is_broken_off_leaves_nothing(commands: Commands, home: Path, tmp_path: Path) -> None:
+    commands.run("backup", "b.tar.gz")
+
+    def broken_off(done: int) -> None:
+        raise KeyboardInterrupt
+
+    reading = staged(tmp_path / "b.tar.gz", tmp_path / "new", said=broken_off)
+    with pytest.raises(KeyboardInterrupt), reading:
+        pass
+    assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_a_database_of_a_server_is_left_to_pg_dump(
