@@ -215,6 +215,27 @@ def test_secrets_are_in_a_backup_only_if_it_is_said(commands: Commands, home: Pa
     assert stat.S_IMODE(restored.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize(
+    ("url", "holds"),
+    [
+        ("postgresql://me:sesame@server/db", True),
+        ("postgresql://server/db?user=me&password=sesame", True),
+        ("postgresql://me@server/db", False),
+        ("postgresql://[me:sesame/db", True),
+    ],
+)
+def test_settings_that_hold_the_password_of_a_database_are_a_secret(
+    home: Path, tmp_path: Path, url: str, holds: bool
+) -> None:
+    opened = open_home(home)
+    (home / "innkeeper.toml").write_text(f'[database]\nurl = "{url}"\n')
+    made = backing_up.back_up(opened, tmp_path / "b.tar.gz")
+    with tarfile.open(tmp_path / "b.tar.gz") as archive:
+        assert ("innkeeper.toml" in archive.getnames()) == (not holds)
+    assert bool(made.left_out) == holds
+    assert "sesame" not in "".join(made.left_out)
+
+
 def test_secrets_that_are_not_there_cannot_be_backed_up(commands: Commands, home: Path) -> None:
     assert "names no file of secrets" in commands.run("backup", "b.tar.gz", "--with-secrets", code=2)
     (home / "innkeeper.toml").write_text('[secrets]\nfile = "/nowhere/secrets.toml"\n')
