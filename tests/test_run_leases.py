@@ -13,9 +13,10 @@ from innkeeper.storage import run_rows
 from innkeeper.storage.database import Database, open_database
 from innkeeper.storage.retention import RunRetention
 from innkeeper.storage.run_clock import database_now
-from innkeeper.storage.run_journal import RunReader, RunRecord
+from innkeeper.storage.run_journal import RunRecord
 from innkeeper.storage.run_leases import RunLeases
 from innkeeper.storage.run_model import KEPT, Taken
+from innkeeper.storage.run_reading import RunReader
 from innkeeper.storage.run_store import RunStore
 from innkeeper.storage.runs_schema import node_results, run_events, runs
 from innkeeper.workflow.engine.events import COMPLETE, RunEvent

@@ -287,6 +287,27 @@ async def test_what_was_said_last_before_a_run_was_given_back_is_known_to_the_ne
     assert (task.known.seq, len(task.known.results)) == (499, 499)
 
 
+async def test_a_run_that_was_taken_and_did_not_begin_before_the_host_closed_waits_for_another(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = trio.Event()
+
+    async def slow(*arguments: Any) -> None:
+        taken.set()
+        await trio.sleep_forever()
+
+    executor = FakeExecutor()
+    async with home.host(executor, serve=False) as host, trio.open_nursery() as nursery:
+        monkeypatch.setattr(host.worker._leases, "load", slow)
+        nursery.start_soon(host.run)
+        await host.submit(new_run("r"))
+        await taken.wait()
+        nursery.cancel_scope.cancel()
+    async with home.host(executor) as host:
+        assert (await story(host, "r"))[-1].fields == {"status": "complete"}
+    assert [task.run.attempt for task in executor.tasks] == [2]
+
+
 async def test_a_host_that_drains_takes_nothing_more_and_ends_what_it_has(home: Home) -> None:
     executor, release = FakeExecutor(), trio.Event()
 

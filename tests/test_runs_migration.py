@@ -11,9 +11,9 @@ from sqlalchemy import column, insert, table
 
 from innkeeper.storage.database import open_database
 from innkeeper.storage.engines import turn_on_wal, writing_engine
-from innkeeper.storage.run_journal import RunReader
 from innkeeper.storage.run_leases import RunLeases
 from innkeeper.storage.run_model import Account
+from innkeeper.storage.run_reading import RunReader
 from innkeeper.storage.run_store import RunStore
 from innkeeper.storage.schedules import ScheduleStore
 from innkeeper.storage.upgrade import MIGRATIONS

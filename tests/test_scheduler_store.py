@@ -19,9 +19,10 @@ from innkeeper.storage.database import Database, open_database
 from innkeeper.storage.leaders import LeaderStore
 from innkeeper.storage.process_lock import ProcessLock
 from innkeeper.storage.retention import RunRetention
-from innkeeper.storage.run_journal import RunReader, RunRecord
+from innkeeper.storage.run_journal import RunRecord
 from innkeeper.storage.run_leases import RunLeases
 from innkeeper.storage.run_model import KEPT, Account, NewRun, StaleError
+from innkeeper.storage.run_reading import RunReader
 from innkeeper.storage.run_store import RunStore
 from innkeeper.storage.schedules import ScheduleStore
 from innkeeper.storage.schedules_model import Schedule

@@ -17,8 +17,9 @@ import trio
 from innkeeper.errors import UsageError
 from innkeeper.storage.database import Database
 from innkeeper.storage.run_events import StoredEvent
-from innkeeper.storage.run_journal import CHUNK_BYTES, Known, RunReader, RunRecord
+from innkeeper.storage.run_journal import CHUNK_BYTES, RunRecord
 from innkeeper.storage.run_model import Account, RunStatus, StaleError, StoredRun
+from innkeeper.storage.run_reading import Known, RunReader
 from innkeeper.storage.run_store import RunStore
 from innkeeper.workflow.engine.events import RunEvent
 from innkeeper.workflow.scheduling.dispatch import fence_of

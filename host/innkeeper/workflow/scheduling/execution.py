@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from innkeeper.bridge.runner import Report
-from innkeeper.storage.run_journal import Known
 from innkeeper.storage.run_model import StoredRun
+from innkeeper.storage.run_reading import Known
 from innkeeper.workflow.engine.events import EventSink
 
 

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import trio
 
-from innkeeper.bridge.runner import Failure, ProblemsError, Report, failed
-from innkeeper.errors import InnkeeperError, Kind
+from innkeeper.errors import InnkeeperError
 from innkeeper.plugins.settings import RunsSettings
-from innkeeper.storage.run_journal import Known
 from innkeeper.storage.run_leases import RunLeases
-from innkeeper.storage.run_model import MOST_OUTPUTS, RunStatus, StoredRun, Taken
-from innkeeper.workflow.scheduling.directory import Directory, Executing
-from innkeeper.workflow.scheduling.dispatch import fence_of, seconds_or_none
-from innkeeper.workflow.scheduling.execution import Executor, Task
-from innkeeper.workflow.scheduling.journal import Journal, Keeper
-from innkeeper.workflow.scheduling.seams import Dispatch, Lease, LeaseLostError
+from innkeeper.storage.run_model import StoredRun
+from innkeeper.storage.run_reading import Known
+from innkeeper.workflow.scheduling.attempt import CLOSING, Attempt, Means, Records
+from innkeeper.workflow.scheduling.attempt import Step as Step
+from innkeeper.workflow.scheduling.directory import Directory
+from innkeeper.workflow.scheduling.dispatch import fence_of
+from innkeeper.workflow.scheduling.execution import Executor
+from innkeeper.workflow.scheduling.seams import Dispatch, Lease
 
 T = TypeVar("T")
 
@@ -33,38 +31,7 @@ LOOK: Final = 0.5
 IDLE: Final = 5.0
 """Seconds for which the queue is waited for at a time."""
 
-CLOSING: Final = 5.0
-"""Seconds for writing down, as the host closes, what became of a run."""
-
 _PAUSE: Final = 0.5
-_TRIES: Final = 10
-
-
-class Records(Keeper, Protocol):
-    """Keeps what is known of runs, as `events.SqlEvents` does."""
-
-    async def known(self, lease: Lease) -> Known:
-        """What is kept of the run's earlier attempts."""
-        ...
-
-    def leave(self, lease: Lease) -> None:
-        """Nothing more is published under a lease."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What became of a run in this host.
-
-    Attributes:
-        run: the run, as it was taken.
-        status: "running" as it begins; how it ended; "queued" where it was given back; None where its lease was lost.
-        failure: why it failed, or None.
-    """
-
-    run: StoredRun
-    status: RunStatus | None
-    failure: Failure | None = None
 
 
 class Worker:
@@ -105,17 +72,13 @@ class Worker:
         self.active: dict[str, StoredRun] = {}
         self._dispatch = dispatch
         self._leases = leases
-        self._records = records
-        self._executor = executor
         self._settings = settings
-        self._permitted = permitted
         self._own: set[str] | None = None if everything else set()
-        self._told = told
         self._directory = directory if directory is not None else Directory()
+        self._means = Means(dispatch, self._directory, records, executor, settings, permitted, told, now)
         self._now = now
         self._look = look
         self._slots = settings.parallel
-        self._longest = settings.longest or math.inf
         self._ended = trio.Event()
         self._woken = trio.Event()
         self._draining = False
@@ -257,18 +220,25 @@ class Worker:
     # --- executing --------------------------------------------------------------------------------------------------
 
     async def _execute(self, lease: Lease) -> None:
+        began = False
         try:
             taken = await self._retried(lambda: self._leases.load(fence_of(lease)))
             if taken is not None:
                 self.active[lease.run] = taken.run
-                await self._executed(lease, taken)
+                known = Known()
+                if taken.run.attempt > 1:
+                    known = await self._retried(lambda: self._means.records.known(lease))
+                began = True
+                await Attempt(self._means, lease, taken, known).run()
         except Exception:
             # A defect of one run ends no other. Its lease runs out, and then it is interrupted.
             logger.exception("the run %s was given up", lease.run)
         finally:
+            if not began:
+                await self._give_back(lease)
             self._extended.pop(lease, None)
             self.active.pop(lease.run, None)
-            self._records.leave(lease)
+            self._means.records.leave(lease)
             self._ended.set()
             self._ended = trio.Event()
             self._woken.set()
@@ -285,97 +255,10 @@ class Worker:
                 self._failed("reading a run", error)
             await trio.sleep(_PAUSE)
 
-    async def _executed(self, lease: Lease, taken: Taken) -> None:
-        run = taken.run
-        self._tell(Step(run, "running"))
-        known = Known()
-        if run.attempt > 1:
-            known = await self._retried(lambda: self._records.known(lease))
-        journal = Journal(
-            self._records, lease, lost=lambda: self._directory.lose(lease.run, lease.attempt), seq=known.seq
-        )
-        report: Report | None = None
-        execution = Executing(lease)
-        closing = True
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(journal.run)
-                try:
-                    async with self._directory.executing(lease) as execution:
-                        report = await self._report(taken, known, journal)
-                finally:
-                    journal.leave()
-            closing = False
-        finally:
-            with trio.CancelScope(shield=True):
-                await self._over(lease, run, journal, execution, report, closing)
-
-    async def _report(self, taken: Taken, known: Known, journal: Journal) -> Report:
-        run = taken.run
-        if run.account.plugin and not self._permitted(run.account.plugin):
-            return failed(Kind.DENIED, "the plugin may not start workflows any more")
-        outputs = min(MOST_OUTPUTS, self._settings.outputs) if run.account.plugin else self._settings.outputs
-        left = seconds_or_none(taken.left)
-        try:
-            with trio.fail_after(min(left, self._longest)):
-                return await self._executor.execute(Task(run, taken.job, outputs, known), journal)
-        except ProblemsError as error:
-            return failed(Kind.USAGE, str(error))
-        except trio.TooSlowError:
-            if left < self._longest:
-                return failed(Kind.LIMIT, "the run did not end before its deadline")
-            return failed(Kind.LIMIT, f"the run took more than {self._longest:g} seconds")
-        except InnkeeperError as error:
-            return failed(error.kind, error.message)
-        except Exception:
-            logger.exception("the run %s failed", run.id)
-            return failed(Kind.INTERNAL, "the host failed; its log says more")
-
-    async def _over(
-        self, lease: Lease, run: StoredRun, journal: Journal, execution: Executing, report: Report | None, closing: bool
-    ) -> None:
-        """Writes down what became of a run; where the host closes, if that can be done soon."""
-        status: RunStatus | None
-        if execution.reason == "lost":
-            self._tell(Step(run, None))
-            return
-        if report is not None:
-            status = report.status
-        else:
-            status = "cancelled" if execution.reason == "cancelled" else "interrupted"
-        again = status == "interrupted" and run.after_crash == "again"
-        failure = None if report is None else report.failure
-        for _ in range(_TRIES):
+    async def _give_back(self, lease: Lease) -> None:
+        """Of a run that did not begin: whatever its policy says, another host may take it."""
+        with trio.CancelScope(shield=True), trio.move_on_after(CLOSING):
             try:
-                with trio.move_on_after(CLOSING if closing else self._settings.lease) as limit:
-                    if again:
-                        # Without what it did last, it would have to be done again, or could not be.
-                        await journal.flush()
-                        await self._dispatch.release(lease)
-                        status = "queued"
-                    else:
-                        await journal.end(
-                            run,
-                            status,
-                            self._now(),
-                            outputs=None if report is None else report.outputs,
-                            error=None if failure is None else failure.as_json(),
-                        )
-                        await self._dispatch.finish(lease)
-                if not limit.cancelled_caught:
-                    self._tell(Step(run, status, failure))
-                    return
-            except LeaseLostError:
-                self._tell(Step(run, None))
-                return
+                await self._dispatch.release(lease)
             except InnkeeperError as error:
-                logger.warning("the end of the run %s could not be written down: %s", run.id, error)
-                await trio.sleep(_PAUSE)
-            if closing:
-                break
-        # Its lease runs out, and then somebody says that it was interrupted.
-        self._tell(Step(run, None))
-
-    def _tell(self, step: Step) -> None:
-        if self._told is not None:
-            self._told(step)
+                self._failed("giving a run back", error)

@@ -1,0 +1,166 @@
+"""What runs said, read by anybody: what is read is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgpack
+from sqlalchemy import Connection, select
+
+from innkeeper.storage.database import Database
+from innkeeper.storage.run_events import CHUNKS, INTERFACE, LIFECYCLE, StoredEvent, outputs_by_key
+from innkeeper.storage.runs_schema import node_results, run_events, runs
+
+GONE: Final = "outputGone"
+"""The field of an event that says that its values are not kept."""
+
+PAGE_ROWS: Final = 16
+PAGE_BYTES: Final = 1 << 20
+"""Rows and bytes of them after which a page ends; one row may be larger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is kept of a run's earlier attempts.
+
+    Attributes:
+        results: outputs by key (msgpack) of each node that completed, by its id.
+        begun: ids of nodes that began, whether they ended or not.
+        seq: number of the last event.
+        failed: of nodes that failed, the kind and the message.
+        said: ids of nodes that were said to be skipped or bypassed.
+    """
+
+    results: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
+    begun: frozenset[str] = frozenset()
+    seq: int = 0
+    failed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    said: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some events of a run.
+
+    Attributes:
+        events: in order.
+        upto: the next page begins after this number.
+        last: number of the run's last event so far.
+        ended: whether the run has ended, so that there will be none after `last`.
+        gone: first and last number between which chunks are missing, or None.
+    """
+
+    events: Sequence[StoredEvent]
+    upto: int
+    last: int
+    ended: bool
+    gone: tuple[int, int] | None
+
+
+class RunReader:
+    """Reads what runs said."""
+
+    def __init__(self, db: Database) -> None:
+        """Args:
+        db: where it is kept.
+        """
+        self._db = db
+
+    async def page(self, number: int, after: int) -> Page | None:
+        """Events of a run (its number) after a number; None: the run is not kept any more."""
+        return await self._db.read(lambda connection: _page(connection, number, after))
+
+    async def heads(self, numbers: Collection[int]) -> dict[int, tuple[int, bool]]:
+        """The number of the last event of runs (their numbers), and whether they have ended; quick."""
+        query = select(runs.c.number, runs.c.seq, runs.c.ended).where(runs.c.number.in_(list(numbers)))
+
+        def read(connection: Connection) -> dict[int, tuple[int, bool]]:
+            return {row.number: (row.seq, row.ended is not None) for row in connection.execute(query)}
+
+        return await self._db.read(read)
+
+
+def _page(connection: Connection, number: int, after: int) -> Page | None:
+    columns = (runs.c.seq, runs.c.ended, runs.c.gone_first, runs.c.gone_last)
+    run = connection.execute(select(*columns).where(runs.c.number == number)).first()
+    if run is None:
+        return None
+    query = select(run_events.c.upto, run_events.c.kind, run_events.c.size)
+    query = query.where(run_events.c.run == number, run_events.c.upto > after).order_by(run_events.c.upto)
+    heads = connection.execute(query.limit(PAGE_ROWS)).all()
+    upto, size = after, 0
+    # Whole flushes: a row of each kind. The last flush may be cut where there are more rows.
+    whole = heads if len(heads) < PAGE_ROWS else [head for head in heads if head.upto != heads[-1].upto]
+    for head in whole:
+        if size >= PAGE_BYTES and head.upto != upto:
+            break
+        upto, size = head.upto, size + head.size
+    gone = (max(run.gone_first, after + 1), run.gone_last) if run.gone_last > after else None
+    if upto == after:
+        # Nothing is kept between here and the last one: what there was is gone.
+        return Page([], run.seq, run.seq, run.ended is not None, gone)
+    within = (run_events.c.run == number, run_events.c.upto > after, run_events.c.upto <= upto)
+    bodies = connection.execute(select(run_events.c.kind, run_events.c.body).where(*within)).all()
+    results = _results(connection, number, after, upto)
+    found: list[StoredEvent] = []
+    for kind, body in bodies:
+        for event in msgpack.unpackb(body, unicode_errors="surrogatepass", strict_map_key=False):
+            if event[0] <= after:
+                continue
+            if kind == CHUNKS:
+                found.append(StoredEvent(event[0], event[1], event[2], {}, event[3]))
+            else:
+                found.append(StoredEvent(event[0], event[1], event[2], results.get(event[0], {})))
+    found.sort(key=lambda event: event.seq)
+    if found and found[-1].seq == run.seq and run.ended is not None:
+        found = _with_outputs(connection, number, found)
+    return Page(found, upto, run.seq, run.ended is not None, gone)
+
+
+def _results(connection: Connection, number: int, after: int, upto: int) -> dict[int, dict[str, bytes]]:
+    within = (node_results.c.run == number, node_results.c.seq > after, node_results.c.seq <= upto)
+    rows = connection.execute(select(node_results.c.seq, node_results.c.body).where(*within))
+    return {row.seq: msgpack.unpackb(row.body, unicode_errors="surrogatepass") for row in rows}
+
+
+def _with_outputs(connection: Connection, number: int, found: list[StoredEvent]) -> list[StoredEvent]:
+    """The event that says the run's outputs, where these are kept in the run's row alone."""
+    for place, event in enumerate(found):
+        if event.fields.get("nodeId") == INTERFACE and not event.values:
+            outputs = connection.scalar(select(runs.c.outputs).where(runs.c.number == number))
+            if outputs is not None:
+                found[place] = StoredEvent(event.seq, event.kind, event.fields, outputs_by_key(outputs))
+    return found
+
+
+def known_of(connection: Connection, number: int) -> Known:
+    """What is kept of a run (its number), inside of a transaction."""
+    seq = connection.scalar(select(runs.c.seq).where(runs.c.number == number)) or 0
+    complete: dict[str, int] = {}
+    failed: dict[str, tuple[str, str]] = {}
+    begun: set[str] = set()
+    said: set[str] = set()
+    query = select(run_events.c.body).where(run_events.c.run == number, run_events.c.kind == LIFECYCLE)
+    for body in connection.scalars(query.order_by(run_events.c.upto)):
+        for at, kind, fields in msgpack.unpackb(body, unicode_errors="surrogatepass", strict_map_key=False):
+            node = fields.get("nodeId")
+            if kind == "NODE_EXECUTING":
+                # Again, in a later attempt: what it came to before counts no more.
+                begun.add(node)
+                complete.pop(node, None)
+                failed.pop(node, None)
+            elif kind == "NODE_COMPLETE" and node != INTERFACE and not fields.get(GONE):
+                complete[node] = at
+            elif kind == "NODE_ERROR":
+                details = fields.get("errorDetails") or {}
+                failed[node] = (str(details.get("kind", "guest")), str(details.get("message", "")))
+            elif kind in ("NODE_SKIPPED", "NODE_BYPASSED"):
+                said.add(node)
+    results: dict[str, Mapping[str, bytes]] = {node: {} for node in complete}
+    nodes = {at: node for node, at in complete.items()}
+    for row in connection.execute(select(node_results.c.seq, node_results.c.body).where(node_results.c.run == number)):
+        if row.seq in nodes:
+            results[nodes[row.seq]] = msgpack.unpackb(row.body, unicode_errors="surrogatepass")
+    return Known(results, frozenset(begun), int(seq), failed, frozenset(said))
