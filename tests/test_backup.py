@@ -23,6 +23,7 @@ from commands import Commands
 from innkeeper.bridge.bridge import FILE
 from innkeeper.composition import backing_up
 from innkeeper.composition.databases import database_server
+from innkeeper.composition.staging import staged
 from innkeeper.errors import BusyError
 from innkeeper.plugins.home import Home, open_home
 from innkeeper.storage.backup.snapshot import alone, snapshot, sound
@@ -214,6 +215,27 @@ def test_secrets_are_in_a_backup_only_if_it_is_said(commands: Commands, home: Pa
     assert stat.S_IMODE(restored.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize(
+    ("url", "holds"),
+    [
+        ("postgresql://me:sesame@server/db", True),
+        ("postgresql://server/db?user=me&password=sesame", True),
+        ("postgresql://me@server/db", False),
+        ("postgresql://[me:sesame/db", True),
+    ],
+)
+def test_settings_that_hold_the_password_of_a_database_are_a_secret(
+    home: Path, tmp_path: Path, url: str, holds: bool
+) -> None:
+    opened = open_home(home)
+    (home / "innkeeper.toml").write_text(f'[database]\nurl = "{url}"\n')
+    made = backing_up.back_up(opened, tmp_path / "b.tar.gz")
+    with tarfile.open(tmp_path / "b.tar.gz") as archive:
+        assert ("innkeeper.toml" in archive.getnames()) == (not holds)
+    assert bool(made.left_out) == holds
+    assert "sesame" not in "".join(made.left_out)
+
+
 def test_secrets_that_are_not_there_cannot_be_backed_up(commands: Commands, home: Path) -> None:
     assert "names no file of secrets" in commands.run("backup", "b.tar.gz", "--with-secrets", code=2)
     (home / "innkeeper.toml").write_text('[secrets]\nfile = "/nowhere/secrets.toml"\n')
@@ -245,6 +267,29 @@ def test_a_damaged_database_is_not_backed_up_as_if_it_were_sound(commands: Comma
     assert "damaged" in commands.run("backup", "b.tar.gz", code=3)
     assert not list(Path().glob("*.tar.gz"))
     assert not list(Path().glob(".innkeeper-*"))
+
+
+def test_a_backup_that_is_broken_off_leaves_nothing(home: Path, tmp_path: Path) -> None:
+    def broken_off(done: int, whole: int) -> None:
+        raise KeyboardInterrupt
+
+    before = sorted(os.listdir(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        backing_up.back_up(open_home(home), tmp_path / "b.tar.gz", progress=broken_off)
+    assert sorted(os.listdir(tmp_path)) == before
+    keep(home, a=b"2")
+
+
+def test_a_restore_that_is_broken_off_leaves_nothing(commands: Commands, home: Path, tmp_path: Path) -> None:
+    commands.run("backup", "b.tar.gz")
+
+    def broken_off(done: int) -> None:
+        raise KeyboardInterrupt
+
+    reading = staged(tmp_path / "b.tar.gz", tmp_path / "new", said=broken_off)
+    with pytest.raises(KeyboardInterrupt), reading:
+        pass
+    assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_a_database_of_a_server_is_left_to_pg_dump(

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from innkeeper.composition.restoring import put_in_place, staged
+from innkeeper.composition.restoring import put_in_place
+from innkeeper.composition.staging import staged
 from innkeeper.errors import BusyError, InnkeeperError, RejectedError
 from innkeeper.storage.backup.header import BLOCK, HeaderError, padded, read_extended, read_header, write_header
 from innkeeper.storage.backup.names import why_not
@@ -191,7 +192,7 @@ def test_zeros_that_unpack_to_more_than_the_bound_are_refused_before_they_are_wr
 def test_a_disk_that_would_be_full_stops_it(
     restore: Callable[..., set[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("innkeeper.composition.restoring.ROOM", 1 << 62)
+    monkeypatch.setattr("innkeeper.composition.staging.ROOM", 1 << 62)
     with pytest.raises(BusyError, match="disk is full"):
         restore(packed(GOOD))
     assert everything(tmp_path) == {"b.tar.gz"}

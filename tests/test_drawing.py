@@ -15,7 +15,7 @@ from innkeeper.errors import UsageError
 from innkeeper.plugins.nodes import NodeDefinition
 from innkeeper.workflow.checking.problems import Problem
 from innkeeper.workflow.drawing.arranging import Picture, arranged
-from innkeeper.workflow.drawing.draw import MOST_DRAWN, draw, mark, too_many
+from innkeeper.workflow.drawing.draw import MOST_DRAWN, colour, draw, mark, too_many
 from innkeeper.workflow.drawing.flat import flat
 from innkeeper.workflow.drawing.layers import forward_edges, layers_of
 from innkeeper.workflow.drawing.ordering import ordered
@@ -193,6 +193,21 @@ def test_problems_are_marked_at_their_nodes_also_in_groups() -> None:
     assert inside is not None
     assert inside.nodes[1].problems == ["input 'texts': is odd"]
     assert "1" in texts(draw(made, "w"))
+
+
+def test_what_became_of_nodes_in_a_run_is_shown_the_worst_of_all_turns() -> None:
+    each = {"type": "innkeeper:ForEach", "configValues": {"referencedWorkflowId": "inner"}}
+    made = sketched(stored({"a": "t:Up", "g": GROUP, "each": each}, []), {"inner": INNER})
+    colour(
+        made,
+        {"a": "complete", "g/work": "skipped", "each": "error", "each[0]/work": "error", "each[1]/work": "complete"},
+    )
+    assert [node.became for node in made.nodes] == ["complete", "", "error"]
+    insides = [node.inside.nodes[1].became for node in made.nodes if node.inside is not None]
+    assert insides == ["skipped", "error"]
+    classes = [each.get("class", "").split() for each in parsed(draw(made, "w")).iter(f"{SVG}g")]
+    assert sum("became-error" in each for each in classes) == 2
+    assert [node.became for node in flat(made).nodes] == ["complete", "skipped", "error"]
 
 
 def test_a_cycle_is_drawn_with_an_edge_that_leads_back_below() -> None:

@@ -74,8 +74,8 @@ def test_why_a_node_failed_or_was_skipped_is_said() -> None:
     )
     assert [(node.status, node.note) for node in tree.nodes.values()] == [
         ("error", f"it broke{HOSTILE}"),
-        ("skipped", "a failed"),
-        ("skipped", "if was not taken"),
+        ("skipped", "since a failed"),
+        ("skipped", "since if was not taken"),
         ("bypassed", ""),
         ("error", "text (handled)"),
         ("interrupted", "attempt 1 of it failed; again"),

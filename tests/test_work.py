@@ -96,6 +96,13 @@ def test_options_of_the_queue_are_looked_at_before_anything_is_done(
     assert commands.json("runs")["runs"] == []
 
 
+def test_what_a_project_s_references_mean_in_the_queue_is_said(house: House, capfd: pytest.CaptureFixture[str]) -> None:
+    demo = Path(__file__).parent.parent / "docs/demo"
+    arguments = ["--input-file", f"chat={demo / 'chat.en.json'}"]
+    assert invoke(["run", str(demo / "set-the-scene.json"), "--queue", *arguments]) == 0
+    assert "a run belongs to no project" in capfd.readouterr().err
+
+
 def test_a_full_queue_is_busy(commands: Commands, house: House) -> None:
     (house.path / "innkeeper.toml").write_text("[runs]\nqueued = 1\n")
     commands.run("run", house.workflow(), "--queue")
@@ -359,6 +366,15 @@ def test_watching_goes_on_after_a_number(commands: Commands, house: House, queue
     later = [json.loads(line) for line in commands.run("watch", run, "--json", "--after", "2").splitlines()]
     assert later == lines[2:]
     assert commands.run("watch", run).splitlines()[0] == "run: running"
+
+
+def test_a_picture_of_a_workflow_shows_what_became_of_its_nodes_in_a_run(
+    commands: Commands, house: House, queue: Queue
+) -> None:
+    run = queue("Fail")
+    house.work().run(run, "error")
+    assert 'class="plain became-error"' in commands.run("graph", house.workflow("Fail"), "--run", run[:8])
+    assert "there is no run" in commands.run("graph", house.workflow("Fail"), "--run", "0000", code=2)
 
 
 def test_watching_a_run_that_was_cancelled_says_so(commands: Commands, queue: Queue) -> None:

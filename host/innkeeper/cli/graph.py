@@ -30,11 +30,19 @@ _BLANK = {"INTEGER": 0, "FLOAT": 0.0, "BOOLEAN": False, "OBJECT": {}, "ARRAY": [
 @click.option("--force", is_flag=True, help="Replace that file if it is there.")
 @click.option("--flat", is_flag=True, help="As it runs: groups dissolved, inner nodes named GROUP/NODE.")
 @click.option("--editor", is_flag=True, help="Nodes stand where the editor put them; groups stay closed.")
+@click.option("--run", "run", metavar="RUN", help="What became of each node in this run of the queue.")
 @click.option("--strict", is_flag=True, help="End with exit code 2 where the workflow does not check.")
 @json_option
 @pass_settings
 def graph(
-    settings: Settings, workflow: str, out: str | None, force: bool, flat: bool, editor: bool, strict: bool
+    settings: Settings,
+    workflow: str,
+    out: str | None,
+    force: bool,
+    flat: bool,
+    editor: bool,
+    run: str | None,
+    strict: bool,
 ) -> int:
     """Draw WORKFLOW, a JSON file in either form, as SVG; - is standard input.
 
@@ -53,8 +61,9 @@ def graph(
         raise UsageError("give --flat or --editor, not both: what runs has no places in an editor")
     target = _target(out, force)
     value = _read(workflow)
+    became = {} if run is None else _became(settings, run)
     sketch, problems = trio.run(
-        _look, settings.home, value, flat, editor, restrict_keyboard_interrupt_to_checkpoints=True
+        _look, settings.home, value, flat, editor, became, restrict_keyboard_interrupt_to_checkpoints=True
     )
     said = [*map(str, problems), *sketch.problems]
     name = sketch.name or ("standard input" if workflow == "-" else os.path.basename(workflow))
@@ -113,10 +122,24 @@ def _read(workflow: str) -> Any:
     return value
 
 
-async def _look(home: str | None, value: Any, flat: bool, editor: bool) -> tuple[Sketch, list[Problem]]:
+def _became(settings: Settings, run: str) -> dict[str, str]:
+    """What became of the nodes of a run, by id."""
+    from innkeeper.cli.kept_runs import KeptRuns, on_runs
+    from innkeeper.cli.runs import said_of
+
+    async def main(kept: KeptRuns) -> dict[str, str]:
+        tree = await said_of(kept, await kept.find(run))
+        return {node.id: node.status for node in tree.nodes.values()}
+
+    return on_runs(settings.home, main)
+
+
+async def _look(
+    home: str | None, value: Any, flat: bool, editor: bool, became: dict[str, str]
+) -> tuple[Sketch, list[Problem]]:
     """What is drawn, with its problems at the nodes, and all problems."""
     from innkeeper.composition import open_host
-    from innkeeper.workflow.drawing.draw import mark
+    from innkeeper.workflow.drawing.draw import colour, mark
     from innkeeper.workflow.drawing.flat import flat as flattened
     from innkeeper.workflow.drawing.reading import sketch_of
 
@@ -131,6 +154,7 @@ async def _look(home: str | None, value: Any, flat: bool, editor: bool) -> tuple
         sketch = sketch_of(value, define, lambda _: None)
         problems = _problems(value, host)
     mark(sketch, problems)
+    colour(sketch, became)
     if editor:
         for node in sketch.nodes:
             node.inside = None

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from innkeeper.cli.records import database_of, open_kept, say_doubted
@@ -15,7 +16,7 @@ from innkeeper.errors import Kind, UsageError
 if TYPE_CHECKING:
     from innkeeper.plugins.home import Home
     from innkeeper.storage.database import Database
-    from innkeeper.storage.run_model import Ended, StoredRun
+    from innkeeper.storage.run_model import Ended, QueueBounds, StoredRun
     from innkeeper.storage.run_store import RunStore
     from innkeeper.storage.schedules import ScheduleStore
     from innkeeper.storage.schedules_model import Schedule
@@ -33,19 +34,38 @@ _SHORTEST = 4
 """Characters of an id that stand for all of it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class KeptRuns:
-    """What a home keeps of runs.
+    """What a home keeps of runs. What a command does not need it does not import.
 
     Attributes:
-        runs: the runs.
-        schedules: the schedules.
-        events: what runs said.
+        database: where it lies.
+        bounds: how many runs may be queued.
     """
 
-    runs: RunStore
-    schedules: ScheduleStore
-    events: SqlEvents
+    database: Database
+    bounds: QueueBounds
+
+    @cached_property
+    def runs(self) -> RunStore:
+        """The runs."""
+        from innkeeper.storage.run_store import RunStore
+
+        return RunStore(self.database, bounds=self.bounds)
+
+    @cached_property
+    def schedules(self) -> ScheduleStore:
+        """The schedules."""
+        from innkeeper.storage.schedules import ScheduleStore
+
+        return ScheduleStore(self.database, bounds=self.bounds)
+
+    @cached_property
+    def events(self) -> SqlEvents:
+        """What runs said."""
+        from innkeeper.workflow.scheduling.events import SqlEvents
+
+        return SqlEvents(self.database)
 
     async def find(self, name: str) -> StoredRun:
         """A run by its id, or by the beginning of it where no other of the newest begins so.
@@ -104,13 +124,9 @@ async def open_runs(home: Home, *, make: bool) -> AsyncIterator[KeptRuns | None]
 def kept_in(database: Database, home: Home) -> KeptRuns:
     """What a database keeps of runs, with the bounds of a home."""
     from innkeeper.storage.run_model import QueueBounds
-    from innkeeper.storage.run_store import RunStore
-    from innkeeper.storage.schedules import ScheduleStore
-    from innkeeper.workflow.scheduling.events import SqlEvents
 
     settings = home.configuration.runs
-    bounds = QueueBounds(settings.queued, settings.queued_by_all)
-    return KeptRuns(RunStore(database, bounds=bounds), ScheduleStore(database, bounds=bounds), SqlEvents(database))
+    return KeptRuns(database, QueueBounds(settings.queued, settings.queued_by_all))
 
 
 def on_runs(

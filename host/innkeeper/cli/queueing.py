@@ -120,21 +120,32 @@ def job_of(payload: WorkflowPayload) -> bytes:
     return data
 
 
-async def checked(home: str | None, payload: WorkflowPayload) -> None:
-    """Makes sure that a workflow could run now on the plugins of a home.
+async def checked(home: str | None, payload: WorkflowPayload, workflow: str) -> None:
+    """Makes sure that a workflow could run now on the plugins of a home, and says what is another thing in the queue.
+
+    Args:
+        home: as `open_home`.
+        payload: the workflow.
+        workflow: name of its file.
 
     Raises:
         WorkflowError: all that is wrong with it.
     """
     from innkeeper.composition import open_host
+    from innkeeper.composition.knowledge import project_bases
     from innkeeper.workflow.checking.check import check_workflow
 
     async with open_host(home, watch=False, schedules=False) as host:
         await say_unused(host.home)
-        check_workflow(payload, host)
+        graph = check_workflow(payload, host)
+        if workflow != "-" and await project_bases(host, graph, workflow):
+            write_error(
+                "innkeeper: in the queue a run belongs to no project: references of project.json name nothing there, "
+                "so name knowledge bases by their own ids"
+            )
 
 
-def submit(settings: Settings, payload: WorkflowPayload, want: Wanted, *, wait: bool) -> int:
+def submit(settings: Settings, payload: WorkflowPayload, want: Wanted, workflow: str, *, wait: bool) -> int:
     """Queues a workflow, says which run it is, and waits for it if that is wanted; gives the exit code.
 
     Raises:
@@ -153,7 +164,7 @@ def submit(settings: Settings, payload: WorkflowPayload, want: Wanted, *, wait: 
     job = job_of(payload)
 
     async def main() -> int:
-        await checked(settings.home, payload)
+        await checked(settings.home, payload, workflow)
         async with open_runs(home, make=True) as kept:
             assert kept is not None
             now = time.time()

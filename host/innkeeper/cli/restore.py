@@ -12,7 +12,7 @@ from innkeeper.cli.output import counted, json_bytes, write_error, write_line, w
 from innkeeper.cli.settings import Settings, json_option, pass_settings
 
 if TYPE_CHECKING:
-    from innkeeper.composition.restoring import Restored
+    from innkeeper.composition.staging import Restored
 
 
 @click.command()
@@ -32,7 +32,8 @@ def restore(settings: Settings, file: str, folder: str | None, with_secrets: boo
     Whoever made FILE chose its plugins, grants and settings: restore what you would run.
     """
     from innkeeper.cli.progress import share_shown
-    from innkeeper.composition.restoring import put_in_place, staged, upgraded
+    from innkeeper.composition.restoring import put_in_place, upgraded
+    from innkeeper.composition.staging import staged
     from innkeeper.plugins.home import find_home
 
     chosen = folder or settings.home

@@ -98,7 +98,7 @@ def run(
         if queue:
             from innkeeper.cli.queueing import submit, wanted
 
-            return submit(settings, payload, wanted(priority, deadline, after_crash, name), wait=wait)
+            return submit(settings, payload, wanted(priority, deadline, after_crash, name), workflow, wait=wait)
         # Events on a terminal would mingle with a line; the bar of a run without options says it itself.
         with compiling_shown(line=settings.json or (events and not is_terminal(sys.stdout))) as compiling:
             options = _Options(events, not no_memo, journal)

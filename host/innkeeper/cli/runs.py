@@ -105,7 +105,7 @@ async def _show(settings: Settings, kept: KeptRuns, name: str) -> int:
     from innkeeper.cli.run_view import as_json
 
     run = await kept.find(name)
-    tree = await _said(kept, run)
+    tree = await said_of(kept, run)
     ended = await kept.runs.ended(run.id, time.time())
     if ended is None:
         raise UsageError(f"the run {run.id!r} is not kept any more")
@@ -156,7 +156,7 @@ def _describe(ended: Ended, tree: Tree) -> None:
     show_outputs(ended)
 
 
-async def _said(kept: KeptRuns, run: StoredRun) -> Tree:
+async def said_of(kept: KeptRuns, run: StoredRun) -> Tree:
     """What a run said until now."""
     from innkeeper.cli.watch_tree import Tree
     from innkeeper.workflow.scheduling.seams import Gone

@@ -80,7 +80,7 @@ def add(
     )  # fmt: skip
 
     async def main(kept: KeptRuns) -> None:
-        await checked(settings.home, payload)
+        await checked(settings.home, payload, workflow)
         try:
             await kept.schedules.add(made, job)
         except TooManyError as error:

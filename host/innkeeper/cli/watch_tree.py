@@ -189,7 +189,7 @@ def _why(event: RunEvent) -> str:
     if event.kind == SKIPPED:
         cause = fields.get("cause")
         why = "failed" if fields.get("reason") == "failed" else "was not taken"
-        return f"{cause} {why}" if cause else ""
+        return f"since {cause} {why}" if cause else ""
     return ""
 
 

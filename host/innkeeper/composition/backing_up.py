@@ -7,19 +7,23 @@ import os
 import stat
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Final
+from urllib.parse import parse_qs, urlsplit
 
 from innkeeper.bridge.bridge import FILE
 from innkeeper.composition.databases import database_server
-from innkeeper.errors import BusyError, UsageError
+from innkeeper.errors import BusyError, InnkeeperError, UsageError
 from innkeeper.plugins.configuration import FILE_NAME
+from innkeeper.plugins.files import read_file
 from innkeeper.plugins.folders import INSIDE
 from innkeeper.plugins.home import STATE, Home
+from innkeeper.plugins.tables import MAX_BYTES
 from innkeeper.storage.backup.names import why_not
 from innkeeper.storage.backup.snapshot import Progress, snapshot
 from innkeeper.storage.backup.writing import ArchiveWriter, writing
@@ -76,7 +80,7 @@ def back_up(
     Args:
         home: whose.
         target: the file (.tar.gz), an absolute path; it gets mode 0600.
-        secrets: whether the file of secrets is in it.
+        secrets: whether the file of secrets is in it, and settings that hold the password of a database.
         replace: whether a file that is there is replaced.
         progress: called while the database is copied, with pages.
 
@@ -113,7 +117,11 @@ def back_up(
                 with open(copy, "rb") as file:
                     archive.add(DATABASE, file, copy.stat().st_mtime)
                 copy.unlink()
-            _Taking(home, archive, made, [os.stat(folder), *_status(secret)]).all()
+            others = [os.stat(folder), *_status(secret)]
+            if not secrets and _has_password(home.path / FILE_NAME):
+                others += _status(home.path / FILE_NAME)
+                made.left_out.append(f"{FILE_NAME}: it holds the password of the database; --with-secrets takes it")
+            _Taking(home, archive, made, others).all()
             if secrets and secret is not None:
                 _add_secrets(archive, secret)
                 made.secrets = True
@@ -194,6 +202,19 @@ def _status(path: str | os.PathLike[str] | None) -> list[os.stat_result]:
         return [] if path is None else [os.stat(path)]
     except OSError:
         return []
+
+
+def _has_password(path: Path) -> bool:
+    """Whether settings hold the password of a database server."""
+    try:
+        written = tomllib.loads(read_file(path, most=MAX_BYTES, label=path.name).decode())
+        url = urlsplit(str(written["database"]["url"]))
+        return bool(url.password) or "password" in parse_qs(url.query)
+    except (InnkeeperError, KeyError, TypeError):
+        return False
+    except ValueError:
+        # What cannot be read cannot be told to hold none.
+        return True
 
 
 def _add_secrets(archive: ArchiveWriter, path: str | os.PathLike[str]) -> None:

@@ -21,7 +21,7 @@ FORMAT: Final = 1
 PIECE: Final = 1 << 20
 """Bytes that are copied at a time."""
 
-_LEVEL = 5
+_LEVEL = 3
 _IN_MEMORY = 16 << 20
 
 

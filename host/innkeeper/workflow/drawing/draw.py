@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from innkeeper.workflow.checking.problems import Problem
@@ -16,6 +17,9 @@ MOST_DRAWN: Final = 400
 
 MOST_LINES: Final = 3000
 """Edges of which each is drawn."""
+
+_TURN = re.compile(r"\[[0-9]{1,9}\]/")
+_WORSE: Final = ("", "bypassed", "skipped", "complete", "running", "interrupted", "error")
 
 
 def draw(sketch: Sketch, title: str, problems: Sequence[str] = (), *, editor: bool = False) -> str:
@@ -60,6 +64,23 @@ def mark(sketch: Sketch, problems: Sequence[Problem]) -> list[Problem]:
         else:
             at.problems.append(f"{problem.slot}: {problem.text}" if problem.slot else problem.text)
     return left
+
+
+def colour(sketch: Sketch, became: Mapping[str, str]) -> None:
+    """Shows what became of nodes in a run.
+
+    Args:
+        sketch: the workflow; its nodes get it.
+        became: by id, as events have it: GROUP/NODE in a group, LOOP[TURN]/NODE in a loop, where the worst of all turns
+            is shown.
+    """
+    worst: dict[str, str] = {}
+    for id, status in became.items():
+        plain = _TURN.sub("/", id)
+        if status in _WORSE:
+            worst[plain] = max(worst.get(plain, ""), status, key=_WORSE.index)
+    for id, node in _by_id(sketch, ""):
+        node.became = worst.get(id, "")
 
 
 def _by_id(sketch: Sketch, prefix: str) -> Iterator[tuple[str, SketchNode]]:

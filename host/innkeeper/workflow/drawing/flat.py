@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from innkeeper.workflow.checking.graph import GROUP_INPUT, GROUP_OUTPUT, NODE_GROUP
 from innkeeper.workflow.drawing.sketch import Sketch, SketchEdge, SketchNode
 from innkeeper.workflow.formats.parts import MAX_EDGES
@@ -97,6 +99,4 @@ class _Flattening:
 
 
 def _renamed(node: SketchNode, id: str) -> SketchNode:
-    return SketchNode(
-        id, node.type, node.title, node.state, node.inputs, node.outputs, None, node.inside, node.note, node.problems
-    )
+    return replace(node, id=id, position=None)

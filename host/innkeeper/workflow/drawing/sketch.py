@@ -41,6 +41,7 @@ class SketchNode:
         inside: the workflow that a group or a loop refers to, where it is drawn.
         note: what there is to say of it, or "".
         problems: what is wrong with it, one sentence each.
+        became: what became of it in a run: "complete", "error", "skipped", "running", "interrupted"; "" without one.
     """
 
     id: str
@@ -53,6 +54,7 @@ class SketchNode:
     inside: Sketch | None = None
     note: str = ""
     problems: list[str] = field(default_factory=list)
+    became: str = ""
 
     def output(self, key: str) -> Pin:
         """Its output of this name; made, and not known, where it has none."""

@@ -15,6 +15,7 @@ EDGE: Final = 24.0
 MOST_LISTED: Final = 20
 """Problems that are written below the picture; a node's own are all in its tooltip, within a bound."""
 
+_BECAME = frozenset({"complete", "error", "skipped", "running", "interrupted"})
 _LINE = 18.0
 _COLUMNS = 150
 _TOLD = 5
@@ -34,6 +35,9 @@ STYLE: Final = """
     .unknown > .node { stroke: #bf8700; stroke-dasharray: 2 3; } .unknown > .head { fill: #fff3c4; }
     .wrong > .node { stroke: #cf222e; stroke-width: 2; } .badge { fill: #cf222e; } .badge-text { fill: #ffffff; }
     .problem { fill: #a40e26; }
+    .became-complete > .head { fill: #c8efd0; } .became-error > .head { fill: #ffd0cd; }
+    .became-running > .head, .became-interrupted > .head { fill: #ffe2b0; }
+    .became-skipped > .head { fill: #eaeef2; } .became-skipped { opacity: 0.62; }
     .edge { fill: none; stroke: #57606a; stroke-width: 1.4; }
     .stream { stroke: #0a7ea4; stroke-width: 2.4; stroke-dasharray: 7 4; }
     .pin { fill: #57606a; stroke: none; } .pin-stream { fill: #0a7ea4; stroke: none; } .pin-odd { fill: #cf222e; }
@@ -47,6 +51,8 @@ STYLE: Final = """
       .bypassed > .head { fill: #21262d; }
       .unknown > .node { stroke: #d29922; } .unknown > .head { fill: #3b2e06; }
       .wrong > .node { stroke: #f85149; } .badge { fill: #da3633; } .problem { fill: #ff8a84; }
+      .became-complete > .head { fill: #12452a; } .became-error > .head { fill: #67141a; }
+      .became-running > .head, .became-interrupted > .head { fill: #5a3d06; } .became-skipped > .head { fill: #21262d; }
       .edge { stroke: #9198a1; } .stream { stroke: #4cc2e8; } .pin { fill: #9198a1; } .pin-stream { fill: #4cc2e8; }
       .pin-odd { fill: #f85149; } .free { fill: #161b22; stroke: #6e7681; } .bar { fill: #1f6feb; }
       .bar-odd { fill: #da3633; }
@@ -139,6 +145,7 @@ def _group(picture: Picture, at: Point) -> Iterator[str]:
 def _box(box: Box, *, frame: bool) -> Iterator[str]:
     node = box.node
     classes = [node.state, *(["frame"] if frame else []), *(["wrong"] if node.problems else [])]
+    classes += [f"became-{node.became}"] if node.became in _BECAME else []
     width, height = f"{box.width:.0f}", f"{box.height:.0f}"
     yield f'<g class="{" ".join(classes)}" transform="translate({box.x:.1f} {box.y:.1f})">'
     yield f"<title>{markup(_told(box))}</title>"
@@ -162,6 +169,8 @@ def _box(box: Box, *, frame: bool) -> Iterator[str]:
 def _told(box: Box) -> str:
     node = box.node
     said = [safe(f"{node.id}: {node.type}", 300)]
+    if node.became:
+        said.append(safe(node.became, 40))
     if node.state in ("bypassed", "unknown"):
         said.append("bypassed" if node.state == "bypassed" else "no plugin has this node")
     said += [safe(problem, 300) for problem in node.problems[:_TOLD]]
