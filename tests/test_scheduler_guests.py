@@ -145,7 +145,9 @@ async def test_a_node_that_starts_its_own_workflow_twice_comes_to_an_end(home: P
         ({}, "nodes"),
         ({"nodes": [{"id": "a", "fullType": "nobody:Go"}], "edges": []}, "nobody:Go"),
         ({"nodes": [{"id": "a"}], "edges": [{}]}, "fullType"),
-        ({"nodes": [{"id": "a", "type": "x", "position": {}}], "edges": []}, "editor"),
+        ({"nodes": [{"id": "a", "type": "nobody:Go", "position": {}}], "edges": []}, "nobody:Go"),
+        ({"nodes": [{"id": "a", "type": 7}], "edges": [], "viewport": {}}, "nodes[0].type"),
+        ({"nodes": [{"id": "a", "fullType": "core:NodeGroup"}], "edges": []}, "referencedWorkflowId"),
         ({"nodes": [{"id": f"n{n}", "fullType": f"x{n}:y"} for n in range(200)], "edges": []}, "more problems"),
     ],
 )

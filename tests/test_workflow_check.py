@@ -164,12 +164,15 @@ def test_categories_in_common_or_a_wildcard_connect_any_types() -> None:
     assert edge_problems({"dataFlowType": "OBJECT", "matchCategories": ["Code"]}, {"dataFlowType": "STRING"})
 
 
-def test_streams_are_refused_by_name_only_where_they_are_in_use() -> None:
-    stream = {"dataFlowType": "STRING", "isStream": True}
-    assert "is a stream, which this version does not run" in edge_problems(stream, stream)[0]
-    host = FakeHost()
-    host.add("S", lambda i, c, r: {}, inputs={"s": stream}, outputs={"s": stream})
-    check(workflow({"a": "S"}), host)
+def test_a_stream_goes_into_a_stream_and_a_value_into_a_value() -> None:
+    stream, value = {"dataFlowType": "STRING", "isStream": True}, {"dataFlowType": "STRING"}
+    assert edge_problems(stream, stream) == []
+    assert edge_problems(stream, value) == [
+        "node 'b' input 'in': takes a value, and output 'out' of node 'a' is a stream"
+    ]
+    assert edge_problems(value, stream) == [
+        "node 'b' input 'in': takes a stream, and output 'out' of node 'a' is no stream"
+    ]
 
 
 def edge_problems(source: dict[str, Any], target: dict[str, Any]) -> list[str]:
@@ -183,10 +186,12 @@ def edge_problems(source: dict[str, Any], target: dict[str, Any]) -> list[str]:
     return []
 
 
-def test_groups_and_bypassed_nodes_are_refused_by_name() -> None:
-    lines = problems(workflow({"g": "core:NodeGroup", "m": {"type": "Make", "bypassed": True}}, ["g.out -> m.in"]))
-    assert lines[0] == "node 'g': core:NodeGroup is a group of nodes, which this version does not run"
-    assert "bypassed" in lines[1]
+def test_a_group_without_a_workflow_and_an_edge_into_a_bypassed_node_that_has_no_inputs_are_named() -> None:
+    nodes = {"g": "core:NodeGroup", "m": {"type": "Make", "bypassed": True}}
+    assert problems(workflow(nodes, ["g.out -> m.in"])) == [
+        "node 'g' configuration 'referencedWorkflowId': a value is required",
+        "node 'm' input 'in': no such input; it has none",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ _SHOWN = 100
 @click.argument("file")
 @click.option("--out", metavar="WORKFLOW.json", help="Write the workflow into this file, instead of printing it.")
 @click.option("--force", is_flag=True, help="Replace that file if it is there.")
-@click.option("--stored", is_flag=True, help="As an editor stores it, instead of as innkeeper run takes it.")
+@click.option("--stored", is_flag=True, help="As an editor stores it, instead of as an execution payload.")
 @click.option("--no-llm", is_flag=True, help="Without the node that asks a model: it gives the messages.")
 @click.option("--card", metavar="BASE", help="The base that innkeeper card import made of the character's card.")
 @click.option("--history", metavar="FILE", help="The chat, such as user://chats/first.jsonl.")

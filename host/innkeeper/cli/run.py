@@ -63,8 +63,9 @@ def run(
     after_crash: AfterCrash | None,
     name: str | None,
 ) -> int:
-    """Run WORKFLOW, a file with an execution payload (JSON).
+    """Run WORKFLOW, a file with an execution payload or as an editor stores it (JSON).
 
+    The workflows that its groups and loops refer to are looked for in its folder, by their ids.
     Shows a table of the nodes and the workflow's outputs. The exit code is that of the first failed node in graph
     order, or 2 for a workflow that does not check.
 

@@ -53,7 +53,7 @@ async def project_bases(host: Host, graph: Graph, workflow: str) -> Mapping[str,
     Raises:
         UsageError: project.json or a base has mistakes, or cannot be read.
     """
-    manifests = [node.plugin.manifest for node in graph.nodes.values() if node.plugin is not None]
+    manifests = [node.plugin.manifest for node in graph.all_nodes() if node.plugin is not None]
     names = {each.capability.name for manifest in manifests if manifest for each in manifest.capabilities}
     if not any(name.startswith("kb.") for name in names):
         return {}

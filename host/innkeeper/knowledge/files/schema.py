@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic.alias_generators import to_camel
+
 from innkeeper.knowledge.model.base import SCHEMA_VERSION, BaseInfo
 from innkeeper.knowledge.model.bounds import MOST_ENTRIES
 from innkeeper.knowledge.model.entry import Entry
@@ -20,27 +22,29 @@ _FIELD = re.compile(r"^ {4}(\w+(?:, \w+)*): (.*(?:\n {5,}.*)*)", re.MULTILINE)
 
 def entry_schema() -> dict[str, Any]:
     """The schema of an entry, as plain data."""
-    return {"$schema": DIALECT, **_described(Entry.model_json_schema()), "title": f"CAIU, an entry ({SCHEMA_VERSION})"}
+    return {"$schema": DIALECT, **described(Entry.model_json_schema()), "title": f"CAIU, an entry ({SCHEMA_VERSION})"}
 
 
 def base_schema() -> dict[str, Any]:
     """The schema of the file of a base, as plain data."""
-    entry = _described(Entry.model_json_schema())
+    entry = described(Entry.model_json_schema())
     parts = entry.pop("$defs")
-    found = _described(BaseInfo.model_json_schema())
+    found = described(BaseInfo.model_json_schema())
     found["properties"]["entries"] = {"type": "array", "items": {"$ref": "#/$defs/Entry"}, "maxItems": MOST_ENTRIES}
     found["required"] = [*found["required"], "entries"]
     found["$defs"] = {**parts, "Entry": entry}
     return {"$schema": DIALECT, **found, "title": f"A knowledge base ({SCHEMA_VERSION})"}
 
 
-def _described(schema: dict[str, Any]) -> dict[str, Any]:
-    """The same with what the models say of their fields beside each field, where editors show it."""
+def described(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema of pydantic's, changed in place: what the models say of their fields stands beside each field, where
+    editors show it."""
     for part in (schema, *schema.get("$defs", {}).values()):
         text, _, fields = part.get("description", "").partition("\n\nAttributes:\n")
         part["description"] = text
         for names, meaning in _FIELD.findall(fields):
             for name in names.split(", "):
+                name = name if name in part.get("properties", {}) else to_camel(name)
                 if name in part.get("properties", {}):
                     part["properties"][name]["description"] = " ".join(meaning.split())
     return schema

@@ -35,7 +35,7 @@ def workflow_of(
 
     Args:
         preset: of any kind.
-        stored: whether it is written as an editor stores it, instead of as a payload that this host runs.
+        stored: whether it is written as an editor stores it, instead of as an execution payload.
         llm: whether it has the node that asks the model; without, it gives the messages and the model's parameters.
         chosen: by node type (`node_types.RESOURCES`) the card, chat or base that its node loads.
 

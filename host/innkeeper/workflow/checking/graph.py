@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,29 +11,27 @@ from innkeeper.plugins.manifest import Manifest
 from innkeeper.plugins.nodes import InputDefinition, NodeDefinition, Slot
 from innkeeper.workflow.formats.payload import ExecutionNode
 from innkeeper.workflow.formats.policy import NodePolicy
+from innkeeper.workflow.formats.references import FOR_EACH as FOR_EACH
+from innkeeper.workflow.formats.references import GROUP_INPUT as GROUP_INPUT
+from innkeeper.workflow.formats.references import GROUP_OUTPUT as GROUP_OUTPUT
+from innkeeper.workflow.formats.references import NODE_GROUP as NODE_GROUP
+from innkeeper.workflow.formats.references import WHILE as WHILE
 from innkeeper.workflow.host import NodePlugin
 
 if TYPE_CHECKING:
     from innkeeper.plugins.native.hooks import Hooks
 
-GROUP_INPUT = "core:GroupInput"
-GROUP_OUTPUT = "core:GroupOutput"
-NODE_GROUP = "core:NodeGroup"
 IF = "innkeeper:If"
 MERGE = "innkeeper:Merge"
-FOR_EACH = "innkeeper:ForEach"
-WHILE = "innkeeper:While"
 
-ENGINE_NODES = frozenset({GROUP_INPUT, GROUP_OUTPUT})
-"""Nodes that carry the workflow's interface and compute nothing."""
+ENGINE_NODES = frozenset({GROUP_INPUT, GROUP_OUTPUT, NODE_GROUP, IF, MERGE, FOR_EACH, WHILE})
+"""Types of nodes that are the engine's own, and no plugin's."""
 
 Role = Literal["plugin", "input", "output", "if", "merge", "for_each", "while", "bypassed"]
 """What the engine does with a node: calls a plugin, or one of the things that it does itself."""
 
 ERROR_OUTPUT = "innkeeperError"
 """The output that a node has in addition where its policy says so: what failed, as an object."""
-
-_MOST_CYCLES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,8 @@ class Passed:
     """An output of a bypassed node that gives what one of its inputs has.
 
     Attributes:
-        candidates: keys of inputs; the first that has a value.
+        candidates: keys of inputs; the first that has a value. Unless the node's definition says how it passes values
+            on, one that an output before has taken is passed over.
         empty: JSON data for where none has; None: no value.
     """
 
@@ -151,6 +150,18 @@ class Graph:
     late: frozenset[tuple[str, str]] = frozenset()
     hooks: Hooks | None = None
 
+    def all_nodes(self) -> Iterator[GraphNode]:
+        """Its nodes and those of the turns of its loops; each once, however many loops have the same turn."""
+        seen: set[int] = set()
+        ahead = [self]
+        while ahead:
+            graph = ahead.pop()
+            if id(graph) in seen:
+                continue
+            seen.add(id(graph))
+            yield from graph.nodes.values()
+            ahead += [node.body for node in graph.nodes.values() if node.body is not None]
+
 
 def topological_order(ids: Sequence[str], successors: Mapping[str, set[str]]) -> list[str]:
     """Node ids such that every edge leads forward, ties in the order of `ids`; without those in or behind cycles."""
@@ -169,37 +180,3 @@ def topological_order(ids: Sequence[str], successors: Mapping[str, set[str]]) ->
             if waiting[target] == 0:
                 heapq.heappush(ready, rank[target])
     return order
-
-
-def cycles(ids: Sequence[str], successors: Mapping[str, set[str]]) -> list[list[str]]:
-    """Up to ten cycles of a graph: the node ids of each, in the order of its edges."""
-    rank = {node: index for index, node in enumerate(ids)}
-    sorted_targets = {node: sorted(targets, key=rank.__getitem__) for node, targets in successors.items()}
-    found: list[list[str]] = []
-    done: set[str] = set()
-    for first in ids:
-        if first in done:
-            continue
-        path: list[str] = []
-        on_path: dict[str, int] = {}
-        # Depth first without recursion: a chain may be as long as the graph.
-        stack = [(first, iter(sorted_targets.get(first, ())))]
-        path.append(first)
-        on_path[first] = 0
-        while stack:
-            node, targets = stack[-1]
-            for target in targets:
-                if target in on_path:
-                    found.append(path[on_path[target] :])
-                    if len(found) == _MOST_CYCLES:
-                        return found
-                elif target not in done:
-                    on_path[target] = len(path)
-                    path.append(target)
-                    stack.append((target, iter(sorted_targets.get(target, ()))))
-                    break
-            else:
-                stack.pop()
-                done.add(path.pop())
-                del on_path[node]
-    return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -23,14 +24,18 @@ class Problem:
         text: what is wrong and what would be right.
         node: id of the node, or None where it concerns the workflow.
         slot: "input 'a'", "output 'b'" or another place within the node, or None.
+        workflow: id of the workflow where the node is, if it is one that a group or a loop refers to, or None. The node
+            then has the id that it has there.
     """
 
     text: str
     node: str | None = None
     slot: str | None = None
+    workflow: str | None = None
 
     def __str__(self) -> str:
-        place = [f"node {self.node!r}"] if self.node is not None else []
+        place = [f"workflow {self.workflow!r}"] if self.workflow is not None else []
+        place += [f"node {self.node!r}"] if self.node is not None else []
         place += [self.slot] if self.slot is not None else []
         return f"{' '.join(place)}: {self.text}" if place else self.text
 
@@ -48,12 +53,36 @@ class Problems:
         self.kept: list[Problem] = []
         self.count = 0
         self.types_missing = False
+        self._workflow: str | None = None
+        self._once: set[Problem] = set()
 
-    def add(self, text: str, node: str | None = None, slot: str | None = None) -> None:
-        """Adds one; the arguments are those of `Problem`."""
+    def add(self, text: str, node: str | None = None, slot: str | None = None, *, once: bool = False) -> None:
+        """Adds one.
+
+        Args:
+            text: as of `Problem`, as are node and slot.
+            node: its id.
+            slot: the place within it.
+            once: whether it is left out if the same is there: a group may be in a workflow many times.
+        """
+        problem = Problem(text, node, slot, self._workflow)
+        if once:
+            if problem in self._once:
+                return
+            if len(self._once) < _KEPT:
+                self._once.add(problem)
         self.count += 1
         if self.count <= _KEPT:
-            self.kept.append(Problem(text, node, slot))
+            self.kept.append(problem)
+
+    @contextmanager
+    def inside(self, workflow: str | None) -> Iterator[None]:
+        """Whatever is added within a `with` of it belongs to that workflow."""
+        before, self._workflow = self._workflow, workflow
+        try:
+            yield
+        finally:
+            self._workflow = before
 
     @property
     def enough(self) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from innkeeper.workflow.checking.graph import GROUP_INPUT, GROUP_OUTPUT, NODE_GROUP
 from innkeeper.workflow.drawing.sketch import Sketch, SketchEdge, SketchNode
-from innkeeper.workflow.formats.payload import MAX_EDGES
+from innkeeper.workflow.formats.parts import MAX_EDGES
 
 _End = tuple[int, str]
 
@@ -18,7 +18,7 @@ def flat(sketch: Sketch) -> Sketch:
     Args:
         sketch: is not changed, but its nodes are taken over.
     """
-    made = Sketch(sketch.name, problems=list(sketch.problems))
+    made = Sketch(sketch.name, sketch.id, problems=list(sketch.problems))
     _Flattening(made).add(sketch, "")
     return made
 

@@ -12,7 +12,7 @@ from innkeeper.errors import UsageError
 from innkeeper.plugins.nodes import NodeDefinition, Slot
 from innkeeper.workflow.checking.graph import FOR_EACH, GROUP_INPUT, GROUP_OUTPUT, IF, MERGE, NODE_GROUP, WHILE
 from innkeeper.workflow.drawing.sketch import Pin, Sketch, SketchEdge, SketchNode, State
-from innkeeper.workflow.formats.payload import MAX_EDGES, MAX_NODES
+from innkeeper.workflow.formats.parts import MAX_EDGES, MAX_NODES
 
 MOST_DEPTH: Final = 16
 """Groups in groups that are drawn."""
@@ -55,7 +55,7 @@ class _Reading:
 
     def sketch(self, value: object, above: tuple[str, ...]) -> Sketch:
         workflow = _table(value)
-        made = Sketch(name=_text(workflow.get("name")))
+        made = Sketch(name=_text(workflow.get("name")), id=above[-1] if above else "")
         numbers: dict[str, int] = {}
         for raw in _items(workflow.get("nodes")):
             if self._nodes <= 0:

@@ -19,7 +19,7 @@ RetriedKind = Literal["guest", "limit", "busy", "internal"]
 
 class _Part(BaseModel):
     # A slip in what bounds a run must not be ignored.
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=to_camel, populate_by_name=True)
 
 
 class Retry(_Part):
@@ -37,7 +37,10 @@ class Retry(_Part):
     delay: Seconds = 1.0
     factor: float = Field(default=2.0, ge=1, le=10)
     most_delay: Seconds = 60.0
-    kinds: tuple[RetriedKind, ...] = ("guest", "limit", "busy", "internal")
+    # Not strict: JSON has arrays and no tuples.
+    kinds: tuple[RetriedKind, ...] = Field(
+        default=("guest", "limit", "busy", "internal"), strict=False, min_length=1, max_length=4
+    )
 
 
 class NodePolicy(_Part):
