@@ -85,3 +85,21 @@ def test_flat_and_editor_exclude_each_other(commands: Commands) -> None:
 
 def test_a_file_goes_only_into_a_folder_that_is_there(commands: Commands) -> None:
     assert "no folder" in commands.run("graph", saved(GOOD), "-o", "nowhere/w.svg", code=2)
+
+
+def test_groups_are_looked_for_beside_the_workflow_and_their_faults_marked_in_them(commands: Commands) -> None:
+    inner = {
+        "id": "inner",
+        "name": "Inner",
+        "viewport": {"x": 0, "y": 0, "zoom": 1},
+        "nodes": [{"id": "odd", "type": "t:Nobody", "position": {"x": 0, "y": 0}}],
+        "edges": [],
+    }
+    Path("inner.json").write_text(json.dumps(inner))
+    group = {"id": "g", "type": "core:NodeGroup", "position": {"x": 0, "y": 0}}
+    group["configValues"] = {"referencedWorkflowId": "inner"}
+    found = commands.json("graph", saved(json.dumps({**inner, "id": "outer", "name": "Outer", "nodes": [group]})))
+    assert [(each["workflow"], each["node"]) for each in found["problems"]] == [("inner", "odd")]
+    assert found["nodes"] == 2
+    assert ">Inner (g)<" in found["svg"]
+    assert 'class="unknown wrong"' in found["svg"]

@@ -187,7 +187,7 @@ def test_stream_edges_differ_from_value_edges() -> None:
 
 def test_problems_are_marked_at_their_nodes_also_in_groups() -> None:
     made = sketched(stored({"g": GROUP}, []), {"inner": INNER})
-    left = mark(made, [Problem("is odd", "g/work", "input 'texts'"), Problem("the workflow is", None)])
+    left = mark(made, [Problem("is odd", "work", "input 'texts'", "inner"), Problem("the workflow is", None)])
     assert [each.text for each in left] == ["the workflow is"]
     inside = made.nodes[0].inside
     assert inside is not None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from innkeeper.plugins.nodes import NodeDefinition
     from innkeeper.workflow.checking.problems import Problem
     from innkeeper.workflow.drawing.sketch import Sketch
+    from innkeeper.workflow.formats.sources import WorkflowSource
     from innkeeper.workflow.host import NodeHost
 
 _SHOWN = 100
@@ -46,8 +49,9 @@ def graph(
 ) -> int:
     """Draw WORKFLOW, a JSON file in either form, as SVG; - is standard input.
 
-    What is wrong with it is marked in the picture and said on standard error. Of a workflow with more than 400 nodes or
-    3,000 edges the picture shows its levels.
+    The workflows that its groups and loops refer to are looked for in its folder. What is wrong with it is marked
+    in the picture and said on standard error. Of a workflow with more than 400 nodes or 3,000 edges the picture
+    shows its levels.
 
     \b
     innkeeper graph chat.json -o chat.svg
@@ -63,7 +67,7 @@ def graph(
     value = _read(workflow)
     became = {} if run is None else _became(settings, run)
     sketch, problems = trio.run(
-        _look, settings.home, value, flat, editor, became, restrict_keyboard_interrupt_to_checkpoints=True
+        _look, settings.home, workflow, value, flat, editor, became, restrict_keyboard_interrupt_to_checkpoints=True
     )
     said = [*map(str, problems), *sketch.problems]
     name = sketch.name or ("standard input" if workflow == "-" else os.path.basename(workflow))
@@ -78,8 +82,8 @@ def graph(
             "file": None if target is None else str(target),
             "nodes": sum(1 for _ in sketch.all_nodes()),
             "levels_only": too_many(sketch),
-            "problems": [{"text": each.text, "node": each.node, "slot": each.slot} for each in problems]
-            + [{"text": each, "node": None, "slot": None} for each in sketch.problems],
+            "problems": [asdict(each) for each in problems]
+            + [{"text": each, "node": None, "slot": None, "workflow": None} for each in sketch.problems],
             **({"svg": svg} if target is None else {}),
         }
         write_out(json_bytes(report))
@@ -135,13 +139,16 @@ def _became(settings: Settings, run: str) -> dict[str, str]:
 
 
 async def _look(
-    home: str | None, value: Any, flat: bool, editor: bool, became: dict[str, str]
+    home: str | None, workflow: str, value: Any, flat: bool, editor: bool, became: dict[str, str]
 ) -> tuple[Sketch, list[Problem]]:
     """What is drawn, with its problems at the nodes, and all problems."""
+    from innkeeper.cli.workflow_files import source_beside
     from innkeeper.composition import open_host
     from innkeeper.workflow.drawing.draw import colour, mark
     from innkeeper.workflow.drawing.flat import flat as flattened
     from innkeeper.workflow.drawing.reading import sketch_of
+
+    source = source_beside(workflow)
 
     async with open_host(home, watch=False, schedules=False) as host:
 
@@ -151,8 +158,14 @@ async def _look(
             except UsageError:
                 return None
 
-        sketch = sketch_of(value, define, lambda _: None)
-        problems = _problems(value, host)
+        def find(id: str) -> object:
+            # What cannot be found is said by the check.
+            with suppress(UsageError):
+                return None if source is None else source.find(id)
+            return None
+
+        sketch = sketch_of(value, define, find)
+        problems = _problems(value, host, source)
     mark(sketch, problems)
     colour(sketch, became)
     if editor:
@@ -161,7 +174,7 @@ async def _look(
     return (flattened(sketch) if flat else sketch), problems
 
 
-def _problems(value: Any, host: NodeHost) -> list[Problem]:
+def _problems(value: Any, host: NodeHost, source: WorkflowSource | None) -> list[Problem]:
     from innkeeper.workflow.checking.check import check_workflow
     from innkeeper.workflow.checking.problems import Problem, WorkflowError
     from innkeeper.workflow.formats.payload import payload_of
@@ -173,7 +186,7 @@ def _problems(value: Any, host: NodeHost) -> list[Problem]:
                 # Its value comes with a run.
                 blank = _BLANK.get(slot.data_flow_type, "")
                 payload.interface_inputs[key] = slot.model_copy(update={"config": {**slot.config, "default": blank}})
-        check_workflow(payload, host)
+        check_workflow(payload, host, source)
     except WorkflowError as error:
         return list(error.problems)
     except UsageError as error:

@@ -74,7 +74,6 @@ def run(
     With --queue it is checked and queued, and `innkeeper work` executes it; --priority, --deadline, --after-crash,
     --name and --wait say how.
     """
-
     import trio
 
     from innkeeper.cli.progress import compiling_shown

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from innkeeper.workflow.formats.payload import WorkflowPayload
+    from innkeeper.workflow.formats.sources import FolderSource
 
 
 def workflow_with_inputs(workflow: str, pairs: tuple[str, ...], files: tuple[str, ...]) -> WorkflowPayload:
-    """The workflow of a file, with all that its groups and loops refer to and the values of its inputs put in.
-
-    What it refers to is looked for in the folder of the file, by id.
+    """The workflow of a file, with the workflows beside it that it refers to, and the values of its inputs put in.
 
     Args:
         workflow: name of a JSON file; "-" is standard input.
@@ -24,10 +23,16 @@ def workflow_with_inputs(workflow: str, pairs: tuple[str, ...], files: tuple[str
     from innkeeper.cli.run_inputs import give_inputs, read_file
     from innkeeper.workflow.formats.bundle import bundle
     from innkeeper.workflow.formats.payload import PAYLOAD_BOUNDS, read_payload
-    from innkeeper.workflow.formats.sources import FolderSource
 
     payload = read_payload(read_file("the workflow", workflow, PAYLOAD_BOUNDS.size))
-    if workflow != "-":
-        payload = bundle(payload, FolderSource(Path(workflow).parent))
+    if (beside := source_beside(workflow)) is not None:
+        payload = bundle(payload, beside)
     give_inputs(payload, pairs, files)
     return payload
+
+
+def source_beside(workflow: str) -> FolderSource | None:
+    """The workflows that lie beside a file, or None for standard input."""
+    from innkeeper.workflow.formats.sources import FolderSource
+
+    return None if workflow == "-" else FolderSource(Path(workflow).parent)

@@ -47,22 +47,24 @@ def too_many(sketch: Sketch) -> bool:
 
 
 def mark(sketch: Sketch, problems: Sequence[Problem]) -> list[Problem]:
-    """Puts problems at the nodes that they concern; gives those that concern none that is drawn (list).
+    """Puts problems at the nodes that they concern, in each place where a workflow is drawn; gives those that concern
+    none that is drawn (list).
 
     Args:
         sketch: the workflow; its nodes get them.
-        problems: as a check found them; an inner node has the id of its group, a slash and its own.
+        problems: as a check found them.
     """
-    nodes: dict[str, SketchNode] = {}
-    for id, node in _by_id(sketch, ""):
-        nodes.setdefault(id, node)
+    nodes: dict[tuple[str, str], list[SketchNode]] = {}
+    for each in _sketches(sketch):
+        for node in each.nodes:
+            nodes.setdefault((each.id, node.id), []).append(node)
     left: list[Problem] = []
     for problem in problems:
-        at = None if problem.node is None else nodes.get(problem.node)
-        if at is None:
+        found = [] if problem.node is None else nodes.get((problem.workflow or "", problem.node), [])
+        for node in found:
+            node.problems.append(f"{problem.slot}: {problem.text}" if problem.slot else problem.text)
+        if not found:
             left.append(problem)
-        else:
-            at.problems.append(f"{problem.slot}: {problem.text}" if problem.slot else problem.text)
     return left
 
 

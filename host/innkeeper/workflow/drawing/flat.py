@@ -18,7 +18,7 @@ def flat(sketch: Sketch) -> Sketch:
     Args:
         sketch: is not changed, but its nodes are taken over.
     """
-    made = Sketch(sketch.name, problems=list(sketch.problems))
+    made = Sketch(sketch.name, sketch.id, problems=list(sketch.problems))
     _Flattening(made).add(sketch, "")
     return made
 

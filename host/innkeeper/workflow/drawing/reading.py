@@ -55,7 +55,7 @@ class _Reading:
 
     def sketch(self, value: object, above: tuple[str, ...]) -> Sketch:
         workflow = _table(value)
-        made = Sketch(name=_text(workflow.get("name")))
+        made = Sketch(name=_text(workflow.get("name")), id=above[-1] if above else "")
         numbers: dict[str, int] = {}
         for raw in _items(workflow.get("nodes")):
             if self._nodes <= 0:

@@ -88,12 +88,14 @@ class Sketch:
 
     Attributes:
         name: its name, or "".
+        id: by which groups and loops refer to it; "" for the one that is drawn.
         nodes: in the order of the file.
         edges: whose two nodes are there.
         problems: what is wrong and concerns no node that is drawn, one sentence each.
     """
 
     name: str = ""
+    id: str = ""
     nodes: list[SketchNode] = field(default_factory=list)
     edges: list[SketchEdge] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
