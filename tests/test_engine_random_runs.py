@@ -1,4 +1,4 @@
-"""Random workflows whose host ends, or which somebody interrupts, at any event."""
+"""Random workflows whose host ends, or which somebody interrupts, at any event; and previews of them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import copy
 from typing import Any
 
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from agreement import resumed_disagreements
+from agreement import present, resumed_disagreements
 from graph_host import GraphHost
 from graph_library import LIBRARY
 from innkeeper.workflow.checking.check import check_workflow
 from innkeeper.workflow.engine.events import RunEvent, wire_event
 from innkeeper.workflow.engine.outcome import RunOutcome
 from innkeeper.workflow.engine.resuming import Resume, resume_of
-from innkeeper.workflow.engine.run import WorkflowRun
+from innkeeper.workflow.engine.run import WorkflowRun, run_workflow
 from innkeeper.workflow.formats.payload import payload_of
+from innkeeper.workflow.formats.preview import target_preview
 from random_graphs import workflows
 from reference.interpreter import expect
 
@@ -100,3 +101,30 @@ def test_a_run_that_is_interrupted_at_any_event_ends_and_leaves_nothing(payload:
     if statuses[-1] != "interrupted":
         # There were fewer events, or it was in its last breath.
         assert len(events) - at <= 1
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(workflows(), st.integers(0, 1 << 20), st.integers(0, 30))
+def test_a_preview_of_one_output_gives_what_a_preview_of_all_does(payload: Any, seed: int, chosen: int) -> None:
+    plain = [node for node in payload["nodes"] if node["fullType"].startswith(("t:", "innkeeper:"))]
+    assume(plain)
+    node = plain[chosen % len(plain)]
+    whole = expect({**payload, "metadata": {"isPreviewRun": True}}, LIBRARY)
+    slots = list(whole.nodes[node["id"]].outputs)
+    assume(slots)
+    preview = target_preview(payload_of(payload), node["id"], slots[0])
+
+    async def run() -> RunOutcome:
+        with trio.fail_after(60):
+            return await run_workflow(preview, GraphHost(seed))
+
+    outcome = trio.run(run)
+    assert node["id"] in outcome.nodes
+    # Of the interface there is only what the output needs.
+    for each in (each for each in outcome.nodes.values() if not each.type.startswith("core:Group")):
+        report = whole.nodes[each.node]
+        assert (each.status, each.reason or "", present(each.outputs())) == (
+            report.status,
+            report.reason,
+            present(report.values()) if not report.handled else present(each.outputs()),
+        )
