@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from innkeeper.plugins.nodes import NodeDefinition
@@ -67,6 +68,19 @@ def derived(what: str, kinds: Mapping[str, str], config: Config) -> dict[str, An
     made["WILDCARD"] = made[sorted(set(made) - {"BINARY"})[seed % 6]]
     found = {key: made[kind] for key, kind in kinds.items() if key not in config.get("absent", ())}
     return {key: None if key in config.get("null", ()) else value for key, value in found.items()}
+
+
+def spelled(function: Function) -> Function:
+    """The function of a node whose codec is JSON: it gets bytes as base64 text, wherever they are in a value."""
+
+    def text(value: Any) -> Any:
+        if isinstance(value, bytes):
+            return base64.b64encode(value).decode()
+        if isinstance(value, dict):
+            return {key: text(each) for key, each in value.items()}
+        return [text(each) for each in value] if isinstance(value, list) else value
+
+    return replace(function, last=lambda inputs, config, seen: function.last(text(inputs), config, seen))
 
 
 def worker(outputs: Callable[[Config], Mapping[str, str]]) -> Function:
@@ -244,7 +258,7 @@ class GraphLibrary:
             {"namespace": "t", "type": name, "inputs": slots(inputs), "outputs": slots(outputs), **more}
         )
         self.definitions[definition.full_type] = definition
-        self.functions[definition.full_type] = function
+        self.functions[definition.full_type] = spelled(function) if codec == "json" else function
         self.codecs[definition.full_type] = codec
 
 
