@@ -31,6 +31,7 @@ class Known:
         seq: number of the last event.
         failed: of nodes that failed, the kind and the message.
         said: ids of nodes that were said to be skipped or bypassed.
+        tries: of nodes whose error output took their failure, how often they were called.
     """
 
     results: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
@@ -38,6 +39,7 @@ class Known:
     seq: int = 0
     failed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     said: frozenset[str] = frozenset()
+    tries: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,7 @@ def known_of(connection: Connection, number: int) -> Known:
     failed: dict[str, tuple[str, str]] = {}
     begun: set[str] = set()
     said: set[str] = set()
+    tries: dict[str, int] = {}
     query = select(run_events.c.body).where(run_events.c.run == number, run_events.c.kind == LIFECYCLE)
     for body in connection.scalars(query.order_by(run_events.c.upto)):
         for at, kind, fields in msgpack.unpackb(body, unicode_errors="surrogatepass", strict_map_key=False):
@@ -156,6 +159,8 @@ def known_of(connection: Connection, number: int) -> Known:
             elif kind == "NODE_ERROR":
                 details = fields.get("errorDetails") or {}
                 failed[node] = (str(details.get("kind", "guest")), str(details.get("message", "")))
+                if isinstance(fields.get("tries"), int):
+                    tries[node] = fields["tries"]
             elif kind in ("NODE_SKIPPED", "NODE_BYPASSED"):
                 said.add(node)
     results: dict[str, Mapping[str, bytes]] = {node: {} for node in complete}
@@ -163,4 +168,4 @@ def known_of(connection: Connection, number: int) -> Known:
     for row in connection.execute(select(node_results.c.seq, node_results.c.body).where(node_results.c.run == number)):
         if row.seq in nodes:
             results[nodes[row.seq]] = msgpack.unpackb(row.body, unicode_errors="surrogatepass")
-    return Known(results, frozenset(begun), int(seq), failed, frozenset(said))
+    return Known(results, frozenset(begun), int(seq), failed, frozenset(said), tries)

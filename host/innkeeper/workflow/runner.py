@@ -79,7 +79,7 @@ def _resume(known: Known) -> Resume | None:
     if not known.seq:
         return None
     failed = {node: (Kind(kind), message) for node, (kind, message) in known.failed.items()}
-    return Resume(known.results, known.begun, known.seq, failed, known.said)
+    return Resume(known.results, known.begun, known.seq, failed, known.said, known.tries)
 
 
 def _give_inputs(payload: WorkflowPayload, job: Job) -> None:
