@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-import msgpack
 import trio
 
 from innkeeper.bridge.caller import Caller
@@ -156,8 +155,7 @@ class Front:
         """
         job = Job(workflow, inputs or {})
         await desk.scheduler.check(job)
-        packed: bytes = msgpack.packb({"workflow": job.workflow, "inputs": job.inputs})
-        return packed
+        return job.packed()
 
 
 def new_id() -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgpack
 import trio
 
-from innkeeper.bridge.runner import Failure, Job, ProblemsError, Report
+from innkeeper.bridge.runner import Failure, Job, ProblemsError, Report, unpacked
 from innkeeper.errors import Kind, UsageError
 from innkeeper.plugins.nodes import NodeDefinition
+from innkeeper.plugins.runs import RunBase
 from innkeeper.plugins.tables import nearest, shown
 from innkeeper.workflow.checking.check import check_workflow
 from innkeeper.workflow.checking.graph import Graph
@@ -34,37 +37,57 @@ MOST_LINE: Final = 300
 """Characters of each."""
 
 
+Projects = Callable[[Graph, Path], Awaitable[Mapping[str, RunBase]]]
+"""Gives what the references of the project in a folder stand for, as far as a graph may use them. Raises UsageError
+where the project has mistakes, or cannot be read."""
+
+
 class WorkflowRunner:
     """Implements `scheduling.execution.Executor` on a host."""
 
-    def __init__(self, host: NodeHost) -> None:
+    def __init__(self, host: NodeHost, projects: Projects | None = None) -> None:
         """Args:
         host: has the nodes.
+        projects: gives what the references of a project stand for; None: here they stand for nothing.
         """
         self._host = host
+        self._projects = projects
         # Looking for what an unknown node type may have meant takes long: in a thread, one after another.
         self._checking = trio.CapacityLimiter(1)
 
-    async def check(self, job: Job) -> None:
+    async def check(self, job: Job, *, confined: bool = True) -> None:
         """Makes sure that a job could run now.
+
+        Args:
+            job: what is to run.
+            confined: whether a plugin wants it, which may not start native nodes; users may.
 
         Raises:
             ProblemsError: all that is wrong with it.
         """
-        await trio.to_thread.run_sync(self._graph, job, True, limiter=self._checking)
+        await trio.to_thread.run_sync(self._graph, job, confined, limiter=self._checking)
 
     async def execute(self, task: Task, sink: EventSink) -> Report:
         """As `Executor.execute`."""
         confined = bool(task.run.account.plugin)
-        graph = await trio.to_thread.run_sync(self._graph, task.job, confined, limiter=self._checking)
+        graph, project = await trio.to_thread.run_sync(self._read, task.job, confined, limiter=self._checking)
+        bases: Mapping[str, RunBase] = {}
+        if project and self._projects is not None:
+            bases = await self._projects(graph, Path(project))
         resume = _resume(task.known)
         streams = streams_of(self._host)
-        make = partial(WorkflowRun, graph, sink=sink, prompt_id=task.run.id, streams=streams, resume=resume)
+        make = partial(
+            WorkflowRun, graph, sink=sink, prompt_id=task.run.id, bases=bases, streams=streams, resume=resume
+        )
         run = await made(graph, make)
         return _report(await run.execute(), task.most_outputs)
 
-    def _graph(self, given: Job | bytes, confined: bool) -> Graph:
-        job = given if isinstance(given, Job) else Job(**msgpack.unpackb(given))
+    def _read(self, data: bytes, confined: bool) -> tuple[Graph, str]:
+        job = unpacked(data)
+        # What a plugin says names no folder of the machine, whatever stands in the row.
+        return self._graph(job, confined), "" if confined else job.project
+
+    def _graph(self, job: Job, confined: bool) -> Graph:
         try:
             payload = payload_of(dict(job.workflow))
             _give_inputs(payload, job)
