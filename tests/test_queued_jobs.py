@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -111,3 +113,16 @@ async def test_users_may_queue_native_nodes_and_plugins_may_not(monkeypatch: pyt
     assert own.failure is None
     with pytest.raises(ProblemsError, match="native code, which no plugin may start"):
         await runner.execute(Task(stored_run("r", plugin="somebody"), job.packed(), 1000), NoSink())
+
+
+async def test_events_say_when_they_were_said() -> None:
+    payload = read_payload(json.dumps({"nodes": [{"id": "a", "fullType": "t:Make"}], "edges": []}).encode())
+    heard: list[tuple[float, dict[str, Any]]] = []
+    before = time.time()
+    await run_workflow(payload, text_host(), on_event=lambda event: heard.append((time.time(), event)))
+    assert re.fullmatch("[0-9a-f]{32}", heard[0][1]["payload"]["promptId"])
+    times = [event["timestamp"] for _, event in heard]
+    assert len(times) == 6
+    assert before <= times[0]
+    assert times == sorted(times)
+    assert all(said <= at for at, event in heard for said in [event["timestamp"]])

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from commands import Commands
-from innkeeper.cli.kept_runs import LOCK
+from innkeeper.cli.kept_runs import LOCK, clock_text, duration_text
 from innkeeper.cli.main import invoke
 from innkeeper.storage.process_lock import ProcessLock
 from work_homes import LONG, House, eventually, one
@@ -395,7 +395,16 @@ def test_watching_goes_on_after_a_number(commands: Commands, house: House, queue
     assert lines[-1]["payload"] == {"promptId": run, "status": "complete"}
     later = [json.loads(line) for line in commands.run("watch", run, "--json", "--after", "2").splitlines()]
     assert later == lines[2:]
-    assert commands.run("watch", run).splitlines()[0] == "run: running"
+    # Whoever watches later learns when things happened, and how long they took.
+    times = [line["timestamp"] for line in lines]
+    shown = commands.json("runs", "show", run)
+    assert shown["started"] - 60 < times[0] <= times[-1] < shown["ended"] + 60
+    began, seconds = shown["nodes"]["it"]["began"], shown["nodes"]["it"]["seconds"]
+    assert times[0] <= began <= began + seconds <= times[-1] + 1e-6
+    said = commands.run("watch", run).splitlines()
+    assert said[0] == f"{clock_text(times[1])} run: running"
+    assert f"{clock_text(began + seconds)} it: complete {duration_text(seconds)}" in said
+    assert duration_text(seconds) in commands.run("runs", "show", run)
 
 
 def test_a_picture_of_a_workflow_shows_what_became_of_its_nodes_in_a_run(

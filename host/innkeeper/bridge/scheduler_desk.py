@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -156,8 +155,3 @@ class Front:
         job = Job(workflow, inputs or {})
         await desk.scheduler.check(job)
         return job.packed()
-
-
-def new_id() -> str:
-    """An id (str) of a run or a schedule that nobody can guess."""
-    return secrets.token_urlsafe(16)

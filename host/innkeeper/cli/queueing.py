@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -88,11 +87,6 @@ def wanted(priority: int | None, deadline: str | None, after_crash: AfterCrash |
     return Wanted(priority or 0, lasting, after_crash or "interrupt", name or "")
 
 
-def new_id() -> str:
-    """An id for a run or a schedule that nobody guesses, and that no shell or option takes for something else."""
-    return secrets.token_hex(12)
-
-
 def job_of(payload: WorkflowPayload, project: Path | None) -> bytes:
     """A workflow and the values of its inputs as the queue keeps them (msgpack).
 
@@ -164,6 +158,7 @@ def submit(settings: Settings, payload: WorkflowPayload, want: Wanted, workflow:
 
     from innkeeper.cli.kept_runs import OWNER, open_runs, works
     from innkeeper.plugins.home import open_home, refuse_doubted
+    from innkeeper.storage.names import new_id
     from innkeeper.storage.run_model import Account, NewRun
 
     home = open_home(settings.home)

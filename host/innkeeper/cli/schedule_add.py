@@ -58,8 +58,9 @@ def add(
     innkeeper schedule add report.json --cron '*/10 * * * *'
     innkeeper schedule add report.json --at 2030-01-31T07:30 --input day=31
     """
-    from innkeeper.cli.queueing import checked, new_id, wanted
+    from innkeeper.cli.queueing import checked, wanted
     from innkeeper.cli.workflow_files import workflow_with_inputs
+    from innkeeper.storage.names import new_id
     from innkeeper.storage.run_model import Account, TooManyError
     from innkeeper.storage.schedules_model import Schedule
 

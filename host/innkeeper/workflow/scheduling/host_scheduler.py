@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +13,7 @@ from innkeeper.bridge.runner import Job, SchedulerNeeds
 from innkeeper.plugins.settings import RunsSettings
 from innkeeper.storage.database import Database
 from innkeeper.storage.leaders import LeaderStore
+from innkeeper.storage.names import new_id
 from innkeeper.storage.run_clock import Clock, database_now
 from innkeeper.storage.run_leases import RunLeases
 from innkeeper.storage.run_model import NewRun, QueueBounds, RunningBounds
@@ -78,7 +78,7 @@ class HostScheduler:
         # A host that says so more than three times a second would do little else.
         settings = replace(settings, lease=max(settings.lease, LEAST_LEASE))
         # No host has the id of another, nor of itself before it ended.
-        self.holder = secrets.token_urlsafe(12)
+        self.holder = new_id()
         self.told: Callable[[Step], None] | None = None
         bounds = queue_bounds(settings)
         self.store = RunStore(db, bounds=bounds)
