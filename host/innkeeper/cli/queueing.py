@@ -118,7 +118,7 @@ def job_of(payload: WorkflowPayload, project: Path | None) -> bytes:
     return data
 
 
-async def checked(home: str | None, payload: WorkflowPayload, workflow: str) -> bytes:
+async def checked_job(home: str | None, payload: WorkflowPayload, workflow: str) -> bytes:
     """Makes sure that a workflow could run now on the plugins of a home.
 
     Args:
@@ -135,11 +135,11 @@ async def checked(home: str | None, payload: WorkflowPayload, workflow: str) -> 
     """
     from innkeeper.composition import open_host
     from innkeeper.composition.knowledge import bases_of_project, project_folder
-    from innkeeper.workflow.checking.check import check_workflow
+    from innkeeper.workflow.checking.aside import checked
 
     async with open_host(home, watch=False, schedules=False) as host:
         await say_unused(host.home)
-        graph = check_workflow(payload, host)
+        graph = await checked(payload, host)
         project = await project_folder(workflow)
         if project is not None:
             await bases_of_project(host, graph, project)
@@ -165,7 +165,7 @@ def submit(settings: Settings, payload: WorkflowPayload, want: Wanted, workflow:
     refuse_doubted(home.path, home.doubt)
 
     async def main() -> int:
-        job = await checked(settings.home, payload, workflow)
+        job = await checked_job(settings.home, payload, workflow)
         async with open_runs(home, make=True) as kept:
             assert kept is not None
             now = time.time()

@@ -58,7 +58,7 @@ def add(
     innkeeper schedule add report.json --cron '*/10 * * * *'
     innkeeper schedule add report.json --at 2030-01-31T07:30 --input day=31
     """
-    from innkeeper.cli.queueing import checked, wanted
+    from innkeeper.cli.queueing import checked_job, wanted
     from innkeeper.cli.workflow_files import workflow_with_inputs
     from innkeeper.storage.names import new_id
     from innkeeper.storage.run_model import Account, TooManyError
@@ -80,7 +80,7 @@ def add(
     )  # fmt: skip
 
     async def main(kept: KeptRuns) -> None:
-        job = await checked(settings.home, payload, workflow)
+        job = await checked_job(settings.home, payload, workflow)
         try:
             await kept.schedules.add(made, job)
         except TooManyError as error:

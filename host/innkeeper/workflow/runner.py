@@ -12,9 +12,9 @@ import trio
 
 from innkeeper.bridge.runner import Failure, Job, ProblemsError, Report, unpacked
 from innkeeper.errors import Kind, UsageError
-from innkeeper.plugins.nodes import NodeDefinition
 from innkeeper.plugins.runs import RunBase
 from innkeeper.plugins.tables import nearest, shown
+from innkeeper.workflow.checking.aside import StillHost
 from innkeeper.workflow.checking.check import check_workflow
 from innkeeper.workflow.checking.graph import Graph
 from innkeeper.workflow.checking.problems import WorkflowError
@@ -23,11 +23,10 @@ from innkeeper.workflow.engine.outcome import RunOutcome
 from innkeeper.workflow.engine.resuming import Resume
 from innkeeper.workflow.engine.run import WorkflowRun, made
 from innkeeper.workflow.formats.payload import WorkflowPayload, payload_of
-from innkeeper.workflow.host import Hooked, NodeHost, NodePlugin, is_native, streams_of
+from innkeeper.workflow.host import NodeHost, streams_of
 from innkeeper.workflow.scheduling.execution import Task
 
 if TYPE_CHECKING:
-    from innkeeper.plugins.native.hooks import Hooks
     from innkeeper.storage.run_reading import Known
 
 MOST_LINES: Final = 20
@@ -91,7 +90,7 @@ class WorkflowRunner:
         try:
             payload = payload_of(dict(job.workflow))
             _give_inputs(payload, job)
-            return check_workflow(payload, _Still(self._host, confined))
+            return check_workflow(payload, StillHost(self._host, confined=confined, most_unknown=MOST_LINES))
         except WorkflowError as error:
             raise _problems([str(problem) for problem in error.problems]) from None
         except UsageError as error:
@@ -143,34 +142,3 @@ def _report(outcome: RunOutcome, most: int) -> Report:
     for key, value in found.items():
         parts += [packer.pack(key), value]
     return Report("complete" if failure is None else "error", b"".join(parts), failure)
-
-
-class _Still:
-    """A host for one check, asked from a thread while trio's thread may put other plugins into service. For confined
-    plugins it has no native nodes: what nothing confines is not for them to start, whose author chooses its inputs."""
-
-    def __init__(self, host: NodeHost, confined: bool) -> None:
-        self._host = host
-        self._confined = confined
-        self._unknown = 0
-
-    @property
-    def hooks(self) -> Hooks | None:
-        """As `Hooked.hooks`: native plugins see these runs like all others."""
-        return self._host.hooks if isinstance(self._host, Hooked) else None
-
-    def node(self, full_type: str) -> tuple[NodePlugin, NodeDefinition]:
-        """As `NodeHost.node`, while nothing but what is said is looked for."""
-        if self._unknown >= MOST_LINES:
-            # Looking for what was meant takes milliseconds each time, and others' workflows wait to be checked.
-            raise UsageError("its type was not looked up, since so much is wrong before it")
-        try:
-            found = self._host.node(full_type)
-        except (KeyError, RuntimeError):
-            raise UsageError(f"the plugin of {shown(full_type)} is being replaced: try again") from None
-        except UsageError:
-            self._unknown += 1
-            raise
-        if self._confined and is_native(found[0]):
-            raise UsageError(f"the node type {shown(full_type)} is native code, which no plugin may start")
-        return found

@@ -14,7 +14,7 @@ from innkeeper.bridge.scan import CHUNK
 from innkeeper.errors import LimitError
 from innkeeper.plugins.runs import Run, RunBase
 from innkeeper.storage.names import new_id
-from innkeeper.workflow.checking.check import check_workflow
+from innkeeper.workflow.checking.aside import checked
 from innkeeper.workflow.checking.graph import Graph
 from innkeeper.workflow.checking.problems import listed
 from innkeeper.workflow.engine import slots as slots_module
@@ -88,7 +88,7 @@ async def run_workflow(
         ...     print(outcome.status, outcome.outputs)
     """
     async with turns():
-        graph = check_workflow(payload, host)
+        graph = await checked(payload, host)
         streams = streams_of(host)
         make = partial(
             WorkflowRun, graph, on_event=on_event, prompt_id=prompt_id, memo=memo, bases=bases, streams=streams
