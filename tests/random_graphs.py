@@ -129,8 +129,6 @@ class Builder:
                     st.lists(st.sampled_from(sorted(outputs)), max_size=2)
                 )
         policy = config.get("innkeeper", {})
-        if policy.get("errorOutput"):
-            bypassed = False
         self._place(node, f"t:{name}", inputs, config, bypassed)
         self._offer(node, outputs, sure=not bypassed and name != "Unsafe")
         if policy.get("errorOutput"):
@@ -217,7 +215,7 @@ class Builder:
         if body.kind == "each" and self.chance(50):
             config["parallel"] = self.draw(st.integers(2, 3))
         if self.mood.failures and self.chance(25):
-            config["innkeeper"], bypassed = {"errorOutput": True}, False
+            config["innkeeper"] = {"errorOutput": True}
         if body.kind == "each":
             node, full_type = self.writer.name("ForEach"), "innkeeper:ForEach"
             inputs = {key: slot for key, slot in inputs.items() if key not in ("item", "index")}

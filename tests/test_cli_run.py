@@ -107,6 +107,7 @@ def test_events_are_lines_of_json_and_the_last_is_the_status(run: Run) -> None:
     assert events[-1] == {
         "type": "EXECUTION_STATUS_UPDATE",
         "seq": len(events),
+        "timestamp": events[-1]["timestamp"],
         "payload": {"promptId": events[0]["payload"]["promptId"], "status": "complete"},
     }
     assert events[-2]["payload"]["output"] == {"result": "HELLO-2"}

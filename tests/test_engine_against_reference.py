@@ -59,6 +59,20 @@ CASES = {
         },
         ["a.real -> b.any"],
     ),
+    "the outputs of a workflow are there if one of them is": graph(
+        {"if": IF, "a": "Work", "b": "Work", "out": "core:GroupOutput"},
+        ["if.then -> a.text", "if.else -> b.text", "a.text -> out.yes", "b.text -> out.no"],
+        interfaceOutputs={"yes": {"dataFlowType": "STRING"}, "no": {"dataFlowType": "STRING"}},
+    ),
+    "the outputs of a workflow are not there if none of them is": graph(
+        {"if": IF, "b": "Work", "out": "core:GroupOutput"},
+        ["if.else -> b.text", "b.text -> out.no"],
+        interfaceOutputs={"yes": {"dataFlowType": "STRING"}, "no": {"dataFlowType": "STRING"}},
+    ),
+    "a node that was bypassed did not fail": graph(
+        {"a": {"type": "Work", "bypassed": True, "configValues": {"innkeeper": {"errorOutput": True}}}, "c": "Caught"},
+        ["a.innkeeperError -> c.error"],
+    ),
     "a reader that has ended early is still behind what fails later": graph(
         {"s": {"type": "Source", "configValues": {"chunks": ["a"], "repeat": 90, "broken": "yes"}}}
         | {"g": {"type": "Gather", "configValues": {"takes": 1}}, "w": "Work"},

@@ -14,8 +14,10 @@ from innkeeper.errors import BusyError, GuestError, LimitError
 from innkeeper.plugins.nodes import NodeDefinition
 from innkeeper.workflow.checking.graph import Constant, Passed
 from innkeeper.workflow.engine.plan import Plan
+from innkeeper.workflow.engine.run import run_workflow
 from innkeeper.workflow.engine.slots import HostSlots
-from node_fakes import FakeHost
+from innkeeper.workflow.formats.payload import payload_of
+from node_fakes import FakeHost, text_host
 
 
 def house() -> FakeHost:
@@ -135,6 +137,25 @@ async def test_an_error_output_takes_a_failure_and_the_run_does_not_fail() -> No
     assert heard.wire("NODE_ERROR") == [
         {"nodeId": "f", "errorDetails": {"message": "it hurts", "kind": "guest"}, "handled": True, "tries": 1}
     ]
+
+
+async def test_the_error_output_of_a_bypassed_node_is_a_branch_that_was_not_taken() -> None:
+    config = {"innkeeper": {"errorOutput": True}}
+    nodes = [
+        {"id": "by", "fullType": "t:Upper", "bypassed": True, "inputs": {"text": "x"}, "configValues": config},
+        {"id": "on", "fullType": "core:GroupOutput"},
+    ]
+    edges = [
+        {"sourceNodeId": "by", "sourceHandle": "out", "targetNodeId": "on", "targetHandle": "out"},
+        {"sourceNodeId": "by", "sourceHandle": "innkeeperError", "targetNodeId": "on", "targetHandle": "error"},
+    ]
+    interface = {"out": {"dataFlowType": "STRING"}, "error": {"dataFlowType": "OBJECT"}}
+    payload = payload_of({"nodes": nodes, "edges": edges, "interfaceOutputs": interface})
+    outcome = await run_workflow(payload, text_host())
+    assert outcome.nodes["by"].untook("innkeeperError")
+    # One of the workflow's outputs is there, and that is enough for the node that takes them.
+    assert statuses(outcome) == {"by": "skipped", "on": "complete"}
+    assert outcome.outputs == {"out": "x"}
 
 
 async def test_a_guest_cannot_answer_with_the_engines_own_error_output() -> None:

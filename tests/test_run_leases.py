@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pytest
-from sqlalchemy import ColumnElement, Connection, Table, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Table, func, literal, select, update
 
 from innkeeper.storage import run_rows
 from innkeeper.storage.database import Database, open_database
@@ -16,7 +18,7 @@ from innkeeper.storage.run_clock import database_now
 from innkeeper.storage.run_journal import RunRecord
 from innkeeper.storage.run_leases import RunLeases
 from innkeeper.storage.run_model import KEPT, Taken
-from innkeeper.storage.run_reading import RunReader
+from innkeeper.storage.run_reading import Known, RunReader, known_of
 from innkeeper.storage.run_store import RunStore
 from innkeeper.storage.runs_schema import node_results, run_events, runs
 from innkeeper.workflow.engine.events import COMPLETE, RunEvent
@@ -248,3 +250,26 @@ async def test_what_older_runs_of_a_plugin_said_goes_before_it_can_push_out_anyt
     assert [bool(page and page.events) for page in pages] == [False, False, True, True]
     assert pages[0] is not None
     assert (pages[0].gone, pages[0].upto) == ((1, 4), 4)
+
+
+async def test_events_that_were_kept_before_they_had_times_are_read_without(db: Database) -> None:
+    taken = await ended(db, "old", 1.0)
+    number = taken.run.number
+
+    def without(connection: Connection) -> None:
+        for row in connection.execute(select(run_events).where(run_events.c.run == number)).all():
+            body = [each[:-1] for each in msgpack.unpackb(row.body)]
+            place = (run_events.c.run == number, run_events.c.upto == row.upto, run_events.c.kind == row.kind)
+            connection.execute(update(run_events).where(*place).values(body=msgpack.packb(body)))
+
+    def known(connection: Connection) -> Known:
+        return known_of(connection, number)
+
+    before, knew = await RunReader(db).page(number, 0), await db.read(known)
+    await db.write(without)
+    after = await RunReader(db).page(number, 0)
+    assert before is not None
+    assert after is not None
+    assert [each.at for each in before.events] == [None, None, None, 1.0]
+    assert after.events == [replace(each, at=None) for each in before.events]
+    assert await db.read(known) == knew

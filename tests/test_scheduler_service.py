@@ -57,7 +57,7 @@ class FakeRunner:
     most_running: int = 0
     wrong: list[str] = field(default_factory=list)
 
-    async def check(self, job: Job) -> None:
+    async def check(self, job: Job, *, confined: bool = True) -> None:
         if self.wrong:
             raise ProblemsError(self.wrong, len(self.wrong))
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from innkeeper.storage.names import MOST_BYTES, after_prefix, check_name
+from innkeeper.storage.names import MOST_BYTES, after_prefix, check_name, new_id
 
 TEXT = st.text(max_size=8)
 EDGES = st.text(alphabet="a%_\\\ud7ff\ue000\U0010ffff\U0010fffe\uffff\U00010000\x7f\x80", max_size=5)
@@ -57,3 +59,9 @@ def test_a_refusal_does_not_show_the_name(text: str) -> None:
         check_name(text, "key")
     assert "secret" not in str(caught.value)
     assert "sss" not in str(caught.value)
+
+
+def test_an_id_is_a_word_that_no_shell_takes_for_anything_else() -> None:
+    ids = [new_id() for _ in range(2000)]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch("[0-9a-f]{32}", id) for id in ids)

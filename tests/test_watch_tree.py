@@ -23,11 +23,11 @@ from innkeeper.workflow.engine.events import RunEvent
 HOSTILE = "\x1b[2J\x07\u202egnp\r\n"
 
 
-def told(*events: tuple[str, dict[str, Any]], now: float | None = None) -> Tree:
+def told(*events: tuple[str, dict[str, Any]]) -> Tree:
     tree = Tree()
     for seq, (kind, fields) in enumerate(events, 1):
         chunk = fields.pop("chunk", None)
-        tree.take(RunEvent(seq, kind, fields, {}, None if chunk is None else msgpack.packb(chunk)), now)
+        tree.take(RunEvent(seq, kind, fields, {}, None if chunk is None else msgpack.packb(chunk)))
     return tree
 
 
@@ -83,12 +83,20 @@ def test_why_a_node_failed_or_was_skipped_is_said() -> None:
     assert not [letter for line in shown(tree) for letter in line if ord(letter) in UNSAFE]
 
 
-def test_a_node_that_is_watched_live_has_a_time() -> None:
+def test_a_node_takes_the_time_that_its_events_say_whenever_somebody_watches() -> None:
     tree = Tree()
-    tree.take(RunEvent(1, "NODE_EXECUTING", {"nodeId": "a"}), 10.0)
+    tree.take(RunEvent(1, "NODE_EXECUTING", {"nodeId": "a"}, at=10.0))
     assert lines_of(tree, "run", 12.5, 9)[1].text == "  ▸ a 2.5 s"
-    tree.take(RunEvent(2, "NODE_COMPLETE", {"nodeId": "a"}), 13.0)
+    tree.take(RunEvent(2, "NODE_COMPLETE", {"nodeId": "a"}, at=13.0))
     assert lines_of(tree, "run", 20.0, 9)[1].text == "  ✓ a 3.0 s"
+    # A clock that was set back makes no negative times.
+    tree.take(RunEvent(3, "NODE_EXECUTING", {"nodeId": "b"}, at=20.0))
+    tree.take(RunEvent(4, "NODE_ERROR", {"nodeId": "b"}, at=19.0))
+    assert tree.nodes["b"].took == 0.0
+    # Events that were kept before they had times.
+    tree.take(RunEvent(5, "NODE_EXECUTING", {"nodeId": "c"}))
+    tree.take(RunEvent(6, "NODE_COMPLETE", {"nodeId": "c"}))
+    assert lines_of(tree, "run", 20.0, 9)[3].text == "  ✓ c"
 
 
 def test_progress_is_shown() -> None:
@@ -169,7 +177,7 @@ def test_whatever_a_run_says_the_lines_fit_and_are_safe(
 ) -> None:
     tree = Tree()
     for seq, (kind, fields, chunk) in enumerate(events, 1):
-        tree.take(RunEvent(seq, kind, fields, {}, chunk), float(seq))
+        tree.take(RunEvent(seq, kind, fields, {}, chunk, float(seq)))
     lines = lines_of(tree, HOSTILE, 99.0, most)
     assert 1 <= len(lines) <= most
     assert not [letter for line in lines for letter in line.text if ord(letter) in UNSAFE]
@@ -183,7 +191,7 @@ async def test_a_terminal_gets_pictures_and_the_last_one_stays() -> None:
     with Live("mine", console) as live:
         for seq, (kind, fields) in enumerate([*begins("a", "b" * 200), *completes("a")], 1):
             event = RunEvent(seq, kind, fields)
-            tree.take(event, 0.0)
+            tree.take(event)
             live.event(tree, event)
         live.tick()
     last = out.getvalue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from commands import Commands
-from innkeeper.cli.kept_runs import LOCK
+from innkeeper.cli.kept_runs import LOCK, clock_text, duration_text
 from innkeeper.cli.main import invoke
 from innkeeper.storage.process_lock import ProcessLock
 from work_homes import LONG, House, eventually, one
@@ -96,11 +97,40 @@ def test_options_of_the_queue_are_looked_at_before_anything_is_done(
     assert commands.json("runs")["runs"] == []
 
 
-def test_what_a_project_s_references_mean_in_the_queue_is_said(house: House, capfd: pytest.CaptureFixture[str]) -> None:
-    demo = Path(__file__).parent.parent / "docs/demo"
-    arguments = ["--input-file", f"chat={demo / 'chat.en.json'}"]
-    assert invoke(["run", str(demo / "set-the-scene.json"), "--queue", *arguments]) == 0
-    assert "a run belongs to no project" in capfd.readouterr().err
+def test_a_project_s_references_mean_the_same_in_the_queue_and_in_a_schedule(commands: Commands, house: House) -> None:
+    demo = house.path / "demo"
+    shutil.copytree(Path(__file__).parent.parent / "docs/demo", demo)
+    # One that the host cannot have got from anywhere but this project.
+    (demo / "lore/en").rename(demo / "lore/here")
+    project = json.loads((demo / "project.json").read_text())
+    project["knowledgeBaseReferences"][0]["path"] = "lore/here"
+    (demo / "project.json").write_text(json.dumps(project))
+    commands.run("grant", "kb", "--only", "kb.read:lantern-inn", "--yes")
+    workflow = (str(demo / "set-the-scene.json"), "--input-file", f"chat={demo / 'chat.en.json'}")
+    expected = commands.json("run", *workflow)["outputs"]
+    assert "Ninth Stall" in json.dumps(expected)
+    working = house.work()
+    queued = commands.json("run", *workflow, "--queue")["run"]
+    working.run(queued, "complete")
+    assert commands.json("runs", "show", queued)["outputs"] == expected
+    scheduled = commands.json("schedule", "add", *workflow, "--in", "1s")["schedule"]
+    working.until(lambda said: said["event"] == "run" and said["run"] != queued and said["status"] == "complete")
+    (fired,) = [run for run in commands.json("runs")["runs"] if run["schedule"] == scheduled]
+    assert commands.json("runs", "show", fired["run"])["outputs"] == expected
+    # It is looked for as the run begins; where it has mistakes, these are what went wrong.
+    (demo / "project.json").write_text("{")
+    again = commands.json("runs", "retry", queued)["run"]
+    assert "project.json" in working.run(again, "error")["error"]["message"]
+
+
+def test_a_project_with_mistakes_is_said_before_anything_is_queued(commands: Commands, house: House) -> None:
+    demo = house.path / "demo"
+    shutil.copytree(Path(__file__).parent.parent / "docs/demo", demo)
+    (demo / "project.json").write_text("{")
+    chat = f"chat={demo / 'chat.en.json'}"
+    said = commands.run("run", str(demo / "set-the-scene.json"), "--queue", "--input-file", chat, code=2)
+    assert "project.json" in said
+    assert commands.json("runs")["runs"] == []
 
 
 def test_a_full_queue_is_busy(commands: Commands, house: House) -> None:
@@ -365,7 +395,16 @@ def test_watching_goes_on_after_a_number(commands: Commands, house: House, queue
     assert lines[-1]["payload"] == {"promptId": run, "status": "complete"}
     later = [json.loads(line) for line in commands.run("watch", run, "--json", "--after", "2").splitlines()]
     assert later == lines[2:]
-    assert commands.run("watch", run).splitlines()[0] == "run: running"
+    # Whoever watches later learns when things happened, and how long they took.
+    times = [line["timestamp"] for line in lines]
+    shown = commands.json("runs", "show", run)
+    assert shown["started"] - 60 < times[0] <= times[-1] < shown["ended"] + 60
+    began, seconds = shown["nodes"]["it"]["began"], shown["nodes"]["it"]["seconds"]
+    assert times[0] <= began <= began + seconds <= times[-1] + 1e-6
+    said = commands.run("watch", run).splitlines()
+    assert said[0] == f"{clock_text(times[1])} run: running"
+    assert f"{clock_text(began + seconds)} it: complete {duration_text(seconds)}" in said
+    assert duration_text(seconds) in commands.run("runs", "show", run)
 
 
 def test_a_picture_of_a_workflow_shows_what_became_of_its_nodes_in_a_run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from innkeeper.plugins.nodes import InputDefinition
 from reference.levels import (
     ERROR_OUTPUT,
     FOR_EACH,
@@ -160,6 +161,9 @@ class Frame:
         begin = self.level.stream(origin)
         return Chunks(()) if begin is None else self._result(begin)
 
+    def _flows(self, level: Level, node: Node, key: str, slot: InputDefinition) -> bool:
+        return not slot.is_stream or level.stream(level.origins(node.id, key)[0]) is not None
+
     def _run(self, level: Level, node: Node, id: str) -> Report:
         inputs, outputs = level.slots(node)
         found: dict[str, list[Result]] = {}
@@ -173,7 +177,9 @@ class Frame:
         if failed:
             return Report("skipped", "failed", dict.fromkeys(outputs, Failed()), causes=self._roots(failed))
         missing = [key for key, each in found.items() if each and all(isinstance(r, Untaken) for r in each)]
-        if missing:
+        # What takes the workflow's outputs runs if one of them is there; a stream of nobody is not.
+        there = [key for key, each in found.items() if each and self._flows(level, node, key, inputs[key])]
+        if missing and (node.type != OUTPUT or len(missing) == len(there)):
             causes = frozenset(source for source, result in settled if isinstance(result, Untaken))
             return Report("skipped", "untaken", dict.fromkeys(outputs, Untaken()), causes=self._roots(causes))
         if level.is_bypassed(node):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from innkeeper.plugins.nodes import BypassBehavior, InputDefinition
-from reference.levels import Level
+from reference.levels import ERROR_OUTPUT, Level
 from reference.reading import Node
-from reference.results import BrokenError, Chunks, Nothing, Report, Result, Value, given, items
+from reference.results import BrokenError, Chunks, Nothing, Report, Result, Untaken, Value, given, items
 from reference.slots import as_input, compatible, default, empty, from_json
 
 
@@ -62,7 +62,9 @@ def bypassed(level: Level, node: Node, found: dict[str, list[Result]]) -> Report
     free = list(values)
     results: dict[str, Result] = {}
     for key, out in outputs.items():
-        if out.is_stream:
+        if key == ERROR_OUTPUT:
+            results[key] = Untaken()
+        elif out.is_stream:
             passed = level.passed_streams(node).get(key)
             results[key] = Chunks(() if passed is None else items(found[passed]))
         elif behavior == "mute":

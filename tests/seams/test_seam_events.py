@@ -45,8 +45,9 @@ async def test_events_come_in_order_once_each_with_what_they_carry(world: World)
         event(1, "PROMPT_ACCEPTED_RESPONSE"),
         event(2, nodeId="a", more={"deep": [1, None, "x", 2.5, True]}),
         chunk(3, b"\xa5chunk"),
-        RunEvent(4, COMPLETE, {"nodeId": "a"}, {"out": b"\x01", "other": b"\xc0"}),
+        RunEvent(4, COMPLETE, {"nodeId": "a"}, {"out": b"\x01", "other": b"\xc0"}, at=1.7e9 + 0.1),
         RunEvent(5, COMPLETE, {"nodeId": "\ud800"}, {"\ud800": b"\xa1x"}),
+        RunEvent(6, "NODE_YIELD", {"nodeId": "n", "slot": "out"}, {}, b"\xa1x", 1.7e9 + 0.2),
     ]
     await host.events.publish(lease, given[:3])
     await host.events.publish(lease, given[3:])
@@ -55,7 +56,9 @@ async def test_events_come_in_order_once_each_with_what_they_carry(world: World)
     told = await read(await world.host())
     assert told[:-1] == given
     assert isinstance(told[-1], RunEvent)
-    assert (told[-1].seq, told[-1].kind, told[-1].fields) == (6, "EXECUTION_STATUS_UPDATE", {"status": "complete"})
+    assert (told[-1].seq, told[-1].kind, told[-1].fields) == (7, "EXECUTION_STATUS_UPDATE", {"status": "complete"})
+    # Nobody said it: it was made as the run ended, and says when.
+    assert told[-1].at is not None
 
 
 @pytest.mark.parametrize("after", [0, 1, 3, 7, 9, 10, 11, 500])

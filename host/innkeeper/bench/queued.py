@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,6 +15,7 @@ from innkeeper.errors import InternalError
 from innkeeper.plugins.host import Host
 from innkeeper.plugins.settings import RunsSettings
 from innkeeper.storage.database import open_database
+from innkeeper.storage.names import new_id
 from innkeeper.storage.run_model import Account, NewRun
 from innkeeper.workflow.runner import WorkflowRunner
 from innkeeper.workflow.scheduling.host_scheduler import HostScheduler
@@ -52,7 +52,7 @@ class Queue:
         Raises:
             InternalError: it did not end well.
         """
-        id = secrets.token_urlsafe(16)
+        id = new_id()
         self._ended[id] = trio.Event()
         job = msgpack.packb({"workflow": workflow, "inputs": {}})
         answer = await self._scheduler.submit(NewRun(id, Account(_OWNER), job))

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
+import msgpack
+
 from innkeeper.errors import Kind
 from innkeeper.plugins.settings import RunsSettings
 
@@ -30,10 +32,26 @@ class Job:
     Attributes:
         workflow: as `innkeeper run` takes it, as plain data.
         inputs: values of its interface inputs, by key.
+        project: the folder of the project whose references it may use, or "". Only a command of the operator names
+            one: whoever makes a job of what a plugin gave leaves it empty, and in a plugin's run it counts for nothing.
     """
 
     workflow: Mapping[str, Any]
     inputs: Mapping[str, Any]
+    project: str = ""
+
+    def packed(self) -> bytes:
+        """As the queue keeps it (msgpack)."""
+        job: dict[str, Any] = {"workflow": self.workflow, "inputs": self.inputs}
+        if self.project:
+            job["project"] = self.project
+        data: bytes = msgpack.packb(job, unicode_errors="surrogatepass")
+        return data
+
+
+def unpacked(job: bytes) -> Job:
+    """What `Job.packed` gave."""
+    return Job(**msgpack.unpackb(job, unicode_errors="surrogatepass"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from innkeeper.bridge.needs import Needs
 from innkeeper.bridge.operation import operation
 from innkeeper.bridge.quota import Rate
 from innkeeper.bridge.refusal import Refusal, ServiceError
-from innkeeper.bridge.scheduler_desk import Desk, Front, new_id
+from innkeeper.bridge.scheduler_desk import Desk, Front
 from innkeeper.bridge.scheduler_values import no_such, refusing, run_value, schedule_value
+from innkeeper.storage.names import new_id
 from innkeeper.storage.run_model import MOST_LISTED, Account, NewRun
 from innkeeper.storage.schedules_model import Schedule
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-import msgpack
 import trio
 
 from innkeeper.bridge.caller import Caller
@@ -156,10 +154,4 @@ class Front:
         """
         job = Job(workflow, inputs or {})
         await desk.scheduler.check(job)
-        packed: bytes = msgpack.packb({"workflow": job.workflow, "inputs": job.inputs})
-        return packed
-
-
-def new_id() -> str:
-    """An id (str) of a run or a schedule that nobody can guess."""
-    return secrets.token_urlsafe(16)
+        return job.packed()

@@ -249,12 +249,21 @@ def outputs_of(ended: Ended) -> dict[str, Any]:
 
 def time_text(at: float | None) -> str:
     """A time for people, in the machine's time zone; "-" for None."""
+    return _local("%Y-%m-%d %H:%M:%S", at, "-")
+
+
+def clock_text(at: float | None) -> str:
+    """The time of day for people, in the machine's time zone; "--:--:--" for None."""
+    return _local("%H:%M:%S", at, "--:--:--")
+
+
+def _local(pattern: str, at: float | None, unknown: str) -> str:
     if at is None:
-        return "-"
+        return unknown
     try:
-        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+        return time.strftime(pattern, time.localtime(at))
     except (OverflowError, ValueError, OSError):
-        return "-"
+        return unknown
 
 
 def duration_text(seconds: float | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from innkeeper.cli.settings import Settings, say_unused
 from innkeeper.errors import BusyError, UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from innkeeper.storage.run_model import AfterCrash
     from innkeeper.workflow.formats.payload import WorkflowPayload
 
@@ -86,20 +87,17 @@ def wanted(priority: int | None, deadline: str | None, after_crash: AfterCrash |
     return Wanted(priority or 0, lasting, after_crash or "interrupt", name or "")
 
 
-def new_id() -> str:
-    """An id for a run or a schedule that nobody guesses, and that no shell or option takes for something else."""
-    return secrets.token_hex(12)
+def job_of(payload: WorkflowPayload, project: Path | None) -> bytes:
+    """A workflow and the values of its inputs as the queue keeps them (msgpack).
 
-
-def job_of(payload: WorkflowPayload) -> bytes:
-    """A workflow and the values of its inputs as the queue keeps them (msgpack). The values are what `give_inputs` put
-    in.
+    Args:
+        payload: the workflow; the values are what `give_inputs` put in.
+        project: the folder of the project that it belongs to.
 
     Raises:
         UsageError: it is more than a run in the queue may have.
     """
-    import msgpack
-
+    from innkeeper.bridge.runner import Job
     from innkeeper.bridge.scan import DEFAULT_BOUNDS
 
     inputs: dict[str, Any] = {}
@@ -113,36 +111,39 @@ def job_of(payload: WorkflowPayload) -> bytes:
     if slots:
         payload = payload.model_copy(update={"interface_inputs": {**payload.interface_inputs, **slots}})
     workflow = payload.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    data: bytes = msgpack.packb({"workflow": workflow, "inputs": inputs})
+    data = Job(workflow, inputs, "" if project is None else str(project)).packed()
     most = 2 * DEFAULT_BOUNDS.size
     if len(data) > most:
         raise UsageError(f"the workflow and its inputs have {len(data):,} bytes: the queue takes {most:,}")
     return data
 
 
-async def checked(home: str | None, payload: WorkflowPayload, workflow: str) -> None:
-    """Makes sure that a workflow could run now on the plugins of a home, and says what is another thing in the queue.
+async def checked_job(home: str | None, payload: WorkflowPayload, workflow: str) -> bytes:
+    """Makes sure that a workflow could run now on the plugins of a home.
 
     Args:
         home: as `open_home`.
         payload: the workflow.
         workflow: name of its file.
 
+    Returns:
+        As `job_of`.
+
     Raises:
         WorkflowError: all that is wrong with it.
+        UsageError: its project has mistakes; or as `job_of`.
     """
     from innkeeper.composition import open_host
-    from innkeeper.composition.knowledge import project_bases
-    from innkeeper.workflow.checking.check import check_workflow
+    from innkeeper.composition.knowledge import bases_of_project, project_folder
+    from innkeeper.workflow.checking.aside import checked
 
     async with open_host(home, watch=False, schedules=False) as host:
         await say_unused(host.home)
-        graph = check_workflow(payload, host)
-        if workflow != "-" and await project_bases(host, graph, workflow):
-            write_error(
-                "innkeeper: in the queue a run belongs to no project: references of project.json name nothing there, "
-                "so name knowledge bases by their own ids"
-            )
+        graph = await checked(payload, host)
+        project = await project_folder(workflow)
+        if project is not None:
+            await bases_of_project(host, graph, project)
+        return job_of(payload, project)
 
 
 def submit(settings: Settings, payload: WorkflowPayload, want: Wanted, workflow: str, *, wait: bool) -> int:
@@ -157,14 +158,14 @@ def submit(settings: Settings, payload: WorkflowPayload, want: Wanted, workflow:
 
     from innkeeper.cli.kept_runs import OWNER, open_runs, works
     from innkeeper.plugins.home import open_home, refuse_doubted
+    from innkeeper.storage.names import new_id
     from innkeeper.storage.run_model import Account, NewRun
 
     home = open_home(settings.home)
     refuse_doubted(home.path, home.doubt)
-    job = job_of(payload)
 
     async def main() -> int:
-        await checked(settings.home, payload, workflow)
+        job = await checked_job(settings.home, payload, workflow)
         async with open_runs(home, make=True) as kept:
             assert kept is not None
             now = time.time()

@@ -122,14 +122,14 @@ async def _run(
     from innkeeper.cli.run_view import event_object, progress, run_object, show_logs, show_outputs, show_table
     from innkeeper.composition import open_host
     from innkeeper.composition.knowledge import project_bases
-    from innkeeper.workflow.checking.check import check_workflow
+    from innkeeper.workflow.checking.aside import checked
     from innkeeper.workflow.checking.problems import WorkflowError
     from innkeeper.workflow.host import streams_of
 
     async with open_host(settings.home, watch=False, schedules=False, journal=options.journal) as host:
         said = await say_unused(host.home)
         try:
-            graph = check_workflow(payload, host)
+            graph = await checked(payload, host)
         except WorkflowError as error:
             if error.types_missing:
                 # Their file may be one that has a problem.

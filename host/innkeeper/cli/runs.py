@@ -9,6 +9,7 @@ import click
 
 from innkeeper.cli.kept_runs import (
     KeptRuns,
+    clock_text,
     duration_text,
     failure_line,
     failure_of,
@@ -110,7 +111,10 @@ async def _show(settings: Settings, kept: KeptRuns, name: str) -> int:
     if ended is None:
         raise UsageError(f"the run {run.id!r} is not kept any more")
     if settings.json:
-        nodes = {node.id: {"status": node.status, "note": node.note or None} for node in tree.nodes.values()}
+        nodes = {
+            node.id: {"status": node.status, "note": node.note or None, "began": node.began, "seconds": node.took}
+            for node in tree.nodes.values()
+        }
         report = run_object(ended.run) | {
             "error": failure_of(ended),
             "outputs": as_json(outputs_of(ended)),
@@ -148,7 +152,11 @@ def _describe(ended: Ended, tree: Tree) -> None:
     if nodes:
         write_out(b"\n")
         write_table(
-            ("node", "status", "why"), [(each.id, each.status, each.note or "-") for each in nodes[:_MOST_NODES]]
+            ("node", "status", "began", "took", "why"),
+            [
+                (each.id, each.status, clock_text(each.began), duration_text(each.took), each.note or "-")
+                for each in nodes[:_MOST_NODES]
+            ],
         )
         left = len(nodes) - _MOST_NODES + sum(tree.dropped.values())
         if left > 0:
@@ -199,7 +207,7 @@ async def _cancel(settings: Settings, kept: KeptRuns, name: str) -> int:
 
 
 async def _retry(settings: Settings, kept: KeptRuns, name: str) -> int:
-    from innkeeper.cli.queueing import new_id
+    from innkeeper.storage.names import new_id
     from innkeeper.storage.run_model import NewRun, TooManyError
 
     run = await kept.find(name)

@@ -138,7 +138,7 @@ def resume(settings: Settings, schedule: str) -> None:
 @pass_settings
 def run(settings: Settings, schedule: str) -> None:
     """Queue what SCHEDULE runs, now; its times stay as they are."""
-    from innkeeper.cli.queueing import new_id
+    from innkeeper.storage.names import new_id
 
     async def main(kept: KeptRuns) -> None:
         found = await kept.find_schedule(schedule)

@@ -58,8 +58,9 @@ def add(
     innkeeper schedule add report.json --cron '*/10 * * * *'
     innkeeper schedule add report.json --at 2030-01-31T07:30 --input day=31
     """
-    from innkeeper.cli.queueing import checked, job_of, new_id, wanted
+    from innkeeper.cli.queueing import checked_job, wanted
     from innkeeper.cli.workflow_files import workflow_with_inputs
+    from innkeeper.storage.names import new_id
     from innkeeper.storage.run_model import Account, TooManyError
     from innkeeper.storage.schedules_model import Schedule
 
@@ -72,7 +73,6 @@ def add(
     due = _due(now, cron, timezone or "UTC", at, in_)
     want = wanted(priority, deadline, after_crash, name)
     payload = workflow_with_inputs(workflow, pairs, files)
-    job = job_of(payload)
     made = Schedule(
         id=new_id(), account=Account(OWNER), name=want.name, expression=cron or "",
         timezone=(timezone or "UTC") if cron else "", generation=1, created=now, due=due, last=None,
@@ -80,7 +80,7 @@ def add(
     )  # fmt: skip
 
     async def main(kept: KeptRuns) -> None:
-        await checked(settings.home, payload, workflow)
+        job = await checked_job(settings.home, payload, workflow)
         try:
             await kept.schedules.add(made, job)
         except TooManyError as error:

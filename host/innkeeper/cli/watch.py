@@ -11,6 +11,8 @@ import click
 
 from innkeeper.cli.kept_runs import (
     KeptRuns,
+    clock_text,
+    duration_text,
     exit_code,
     failure_line,
     on_runs,
@@ -66,7 +68,7 @@ async def follow(settings: Settings, kept: KeptRuns, run: str, after: int) -> in
             await _objects(found, events)
         else:
             with _showing(found) as view:
-                await _shown(found, events, view)
+                await _shown(events, view)
     ended = await kept.runs.ended(found.id, time.time())
     if ended is None:
         write_error("innkeeper: the run is not kept any more")
@@ -112,7 +114,7 @@ class _View(Protocol):
     def tick(self) -> None: ...
 
 
-async def _shown(run: StoredRun, events: AsyncIterator[RunEvent | Gone], view: _View) -> None:
+async def _shown(events: AsyncIterator[RunEvent | Gone], view: _View) -> None:
     import trio
 
     from innkeeper.cli.watch_tree import Tree
@@ -132,8 +134,7 @@ async def _shown(run: StoredRun, events: AsyncIterator[RunEvent | Gone], view: _
                 tree.gone += event.last - event.first + 1
                 view.gone(event)
                 continue
-            # What was kept before somebody watched happened nobody knows when.
-            tree.take(event, trio.current_time() if event.seq > run.seq else None)
+            tree.take(event)
             view.event(tree, event)
         nursery.cancel_scope.cancel()
 
@@ -150,23 +151,28 @@ def _showing(run: StoredRun) -> Iterator[_View]:
 
 
 class _Plain:
-    """One line for each event."""
+    """One line for each event, with the time of day at which it was said."""
 
     def event(self, tree: Tree, event: RunEvent) -> None:
+        for line in self._lines(tree, event):
+            write_line(f"{clock_text(event.at)} {line}")
+
+    def _lines(self, tree: Tree, event: RunEvent) -> Iterator[str]:
         from innkeeper.cli.watch_tree import chunk_text
         from innkeeper.workflow.engine.events import INTERFACE_OUTPUTS, INTERFACE_YIELD, STATUS, YIELD
 
         fields = event.fields
         if event.kind == STATUS:
-            write_line(f"run: {tree.status}")
+            yield f"run: {tree.status}"
         elif event.kind in (YIELD, INTERFACE_YIELD):
             if not fields.get("isLastChunk"):
                 where = fields.get("sourceNodeId") or fields.get("interfaceOutputKey")
                 slot = f".{fields['slot']}" if fields.get("slot") else ""
-                write_line(f"{where}{slot}> {printable(chunk_text(event.chunk), _CHUNK)}")
+                yield f"{where}{slot}> {printable(chunk_text(event.chunk), _CHUNK)}"
         elif (node := tree.nodes.get(str(fields.get("nodeId")))) is not None and node.id != INTERFACE_OUTPUTS:
             note = f" ({printable(node.note, _CHUNK)})" if node.note else ""
-            write_line(f"{node.id}: {node.status}{note}")
+            took = "" if node.took is None else f" {duration_text(node.took)}"
+            yield f"{node.id}: {node.status}{took}{note}"
 
     def gone(self, gone: Gone) -> None:
         write_error(f"innkeeper: chunks between the events {gone.first:,} and {gone.last:,} are not kept any more")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
@@ -54,12 +55,12 @@ class Live:
         now = trio.current_time()
         if now - self._drawn >= PICTURE:
             self._drawn = now
-            self._draw(now)
+            self._draw(time.time())
 
     def tick(self) -> None:
         """Time passes."""
         if self._tree is not None:
-            self._draw(trio.current_time())
+            self._draw(time.time())
 
     def gone(self, gone: Gone) -> None:
         """What is not kept any more is counted in the picture."""

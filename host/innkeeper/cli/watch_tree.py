@@ -32,8 +32,6 @@ MOST_TAIL: Final = 120
 """Characters of the last chunks of a stream that are kept."""
 
 _LARGE = 64 << 10
-_SHORTEST = 0.25
-"""Seconds that a node must have taken for this to be known: what a host of another process says comes in groups."""
 
 _PART = re.compile(r"(?P<name>.*)\[(?P<turn>[0-9]{1,9})\]", re.DOTALL)
 _PROGRESS = "NODE_PROGRESS"
@@ -47,7 +45,8 @@ class Watched:
     Attributes:
         id: its id, with the groups and turns that it is in.
         status: "running", "complete", "error", "skipped", "bypassed"; "interrupted" where the run ended before it.
-        began, took: on the watcher's clock, in seconds; None where that is not known.
+        began: seconds since 1970, or None where that is not known.
+        took: seconds, or None.
         note: why it failed or was skipped, or how far it is.
     """
 
@@ -93,13 +92,8 @@ class Tree:
     dropped: Counter[str] = field(default_factory=Counter)
     gone: int = 0
 
-    def take(self, event: RunEvent, now: float | None = None) -> None:
-        """Takes an event.
-
-        Args:
-            event: the next one.
-            now: seconds on some clock; None: it happened some time ago.
-        """
+    def take(self, event: RunEvent) -> None:
+        """Takes the next event."""
         self.seq = event.seq
         fields = event.fields
         if event.kind == STATUS:
@@ -111,13 +105,13 @@ class Tree:
         elif event.kind in (YIELD, INTERFACE_YIELD):
             self._flow(event)
         elif event.kind == EXECUTING:
-            node = Watched(str(fields.get("nodeId")), began=now)
+            node = Watched(str(fields.get("nodeId")), began=event.at)
             # Behind those that began before, also where it is called again after a crash.
             self.nodes.pop(node.id, None)
             self.nodes[node.id] = node
             self._bound()
         elif event.kind in _ENDED or event.kind in (RETRY, _PROGRESS):
-            self._node(event, now)
+            self._node(event)
 
     def counts(self) -> Counter[str]:
         """How many nodes there are, by status."""
@@ -125,7 +119,7 @@ class Tree:
         found.update(node.status for node in self.nodes.values())
         return found
 
-    def _node(self, event: RunEvent, now: float | None) -> None:
+    def _node(self, event: RunEvent) -> None:
         id = str(event.fields.get("nodeId"))
         if id == INTERFACE_OUTPUTS:
             return
@@ -137,8 +131,9 @@ class Tree:
         else:
             node.status = _ENDED[event.kind]
             node.note = _why(event)
-            if node.began is not None and now is not None and now - node.began >= _SHORTEST:
-                node.took = now - node.began
+            if node.began is not None and event.at is not None:
+                # The host's clock may have been set back meanwhile.
+                node.took = max(0.0, event.at - node.began)
         self._bound()
 
     def _bound(self) -> None:

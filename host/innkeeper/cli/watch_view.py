@@ -41,7 +41,7 @@ def lines_of(tree: Tree, title: str, now: float | None, most: int) -> list[Line]
     Args:
         tree: what is known of it.
         title: what it is called.
-        now: seconds on the clock by which nodes began; None: nobody watches any more.
+        now: seconds since 1970; None: nobody watches any more.
         most: how many lines there is room for, at least 3.
     """
     counts = tree.counts()

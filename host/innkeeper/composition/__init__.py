@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 import trio
 
 from innkeeper.bridge import host as bridge_host
-from innkeeper.composition.knowledge import guest_bases
+from innkeeper.composition.knowledge import bases_of_project, guest_bases
 
 if TYPE_CHECKING:
     from innkeeper.bridge.runner import Scheduler, SchedulerNeeds
@@ -71,5 +72,5 @@ def open_host(
 async def _scheduler(needs: SchedulerNeeds) -> Scheduler:
     # What executes workflows takes a while to import: when it is needed, and not on trio's thread.
     module = await trio.to_thread.run_sync(import_module, "innkeeper.workflow.scheduling.host_scheduler")
-    scheduler: Scheduler = module.make(needs)
+    scheduler: Scheduler = module.make(needs, partial(bases_of_project, needs.host))
     return scheduler

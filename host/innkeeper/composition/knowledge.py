@@ -53,15 +53,29 @@ async def project_bases(host: Host, graph: Graph, workflow: str) -> Mapping[str,
     Raises:
         UsageError: project.json or a base has mistakes, or cannot be read.
     """
-    manifests = [node.plugin.manifest for node in graph.all_nodes() if node.plugin is not None]
-    names = {each.capability.name for manifest in manifests if manifest for each in manifest.capabilities}
-    if not any(name.startswith("kb.") for name in names):
+    if not _asks_bases(graph):
         return {}
-    folder = await trio.to_thread.run_sync(_project_of, workflow)
+    folder = await project_folder(workflow)
+    return {} if folder is None else await bases_of_project(host, graph, folder)
+
+
+async def bases_of_project(host: Host, graph: Graph, folder: Path) -> Mapping[str, RunBase]:
+    """As `project_bases`, for the folder of a project."""
     knowledge = bridge_of(host).knowledge
-    if folder is None or knowledge is None:
+    if knowledge is None or not _asks_bases(graph):
         return {}
     return await (await knowledge()).project(OWNER, folder)
+
+
+async def project_folder(workflow: str) -> Path | None:
+    """The folder of the project in which a workflow's file lies (absolute), or None."""
+    return await trio.to_thread.run_sync(_project_of, workflow)
+
+
+def _asks_bases(graph: Graph) -> bool:
+    manifests = [node.plugin.manifest for node in graph.all_nodes() if node.plugin is not None]
+    names = {each.capability.name for manifest in manifests if manifest for each in manifest.capabilities}
+    return any(name.startswith("kb.") for name in names)
 
 
 def _project_of(workflow: str) -> Path | None:

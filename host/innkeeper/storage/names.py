@@ -1,7 +1,9 @@
-"""Keys and other names that guests choose: bounded, readable, and searched by prefix without a pattern."""
+"""Keys and other names that guests choose: bounded, readable, and searched by prefix without a pattern. And names that
+nobody chooses."""
 
 from __future__ import annotations
 
+import secrets
 import unicodedata
 from typing import Final
 
@@ -37,6 +39,12 @@ def check_name(text: str, what: str, *, empty: bool = False) -> int:
     if any(unicodedata.category(character) == "Cc" for character in text):
         raise ValueError(f"the {what} has a control character: leave it out")
     return size
+
+
+def new_id() -> str:
+    """An id (str) of a run, a schedule or a host: 128 random bits as hexadecimal digits, which no command takes for an
+    option."""
+    return secrets.token_hex(16)
 
 
 def after_prefix(prefix: str) -> str | None:

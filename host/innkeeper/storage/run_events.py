@@ -50,6 +50,11 @@ class Event(Protocol):
         """A stream's chunk, as msgpack."""
         ...
 
+    @property
+    def at(self) -> float | None:
+        """When it was said, in seconds since 1970; None where this is not known."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
@@ -60,6 +65,19 @@ class StoredEvent:
     fields: Mapping[str, Any]
     values: Mapping[str, bytes] = field(default_factory=dict)
     chunk: bytes | None = None
+    at: float | None = None
+
+    @classmethod
+    def read(cls, row: Sequence[Any], values: Mapping[str, bytes] | None = None) -> StoredEvent:
+        """An event as its row has it; those that were kept before events had times have none.
+
+        Args:
+            row: an element of the row's body.
+            values: what is kept beside it; None: it is a chunk.
+        """
+        seq, kind, fields, *more = row
+        chunk = more.pop(0) if values is None else None
+        return cls(seq, kind, fields, values or {}, chunk, more[0] if more else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +108,12 @@ class Written:
     results: int
 
 
-def closing_event(seq: int, status: str, message: str | None) -> Event:
+def closing_event(seq: int, status: str, message: str | None, at: float) -> Event:
     """The last event of a run whose host did not say it."""
     fields: dict[str, Any] = {"status": status}
     if message:
         fields["errorInfo"] = {"message": message}
-    return StoredEvent(seq, STATUS, fields)
+    return StoredEvent(seq, STATUS, fields, at=at)
 
 
 # Built once: a host writes events some hundred times a second.
@@ -140,9 +158,9 @@ def write_events(
     results: list[dict[str, Any]] = []
     for event in events:
         if event.chunk is not None:
-            chunks.append((event.seq, event.kind, event.fields, event.chunk))
+            chunks.append((event.seq, event.kind, event.fields, event.chunk, event.at))
             continue
-        lifecycle.append((event.seq, event.kind, event.fields))
+        lifecycle.append((event.seq, event.kind, event.fields, event.at))
         if event.values:
             interface = outputs is not None and event.fields.get("nodeId") == INTERFACE
             if interface and packed_outputs(event.values) == outputs:

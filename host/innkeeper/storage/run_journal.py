@@ -146,7 +146,7 @@ class RunRecord:
         if self._results + more <= self._result_bytes:
             return events
         return [
-            StoredEvent(event.seq, event.kind, {**event.fields, GONE: True})
+            StoredEvent(event.seq, event.kind, {**event.fields, GONE: True}, at=event.at)
             if event.values and event.fields.get("nodeId") != INTERFACE
             else event
             for event in events

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgpack
@@ -111,10 +111,7 @@ def _page(connection: Connection, number: int, after: int) -> Page | None:
         for event in msgpack.unpackb(body, unicode_errors="surrogatepass", strict_map_key=False):
             if event[0] <= after:
                 continue
-            if kind == CHUNKS:
-                found.append(StoredEvent(event[0], event[1], event[2], {}, event[3]))
-            else:
-                found.append(StoredEvent(event[0], event[1], event[2], results.get(event[0], {})))
+            found.append(StoredEvent.read(event, None if kind == CHUNKS else results.get(event[0], {})))
     found.sort(key=lambda event: event.seq)
     if found and found[-1].seq == run.seq and run.ended is not None:
         found = _with_outputs(connection, number, found)
@@ -133,7 +130,7 @@ def _with_outputs(connection: Connection, number: int, found: list[StoredEvent])
         if event.fields.get("nodeId") == INTERFACE and not event.values:
             outputs = connection.scalar(select(runs.c.outputs).where(runs.c.number == number))
             if outputs is not None:
-                found[place] = StoredEvent(event.seq, event.kind, event.fields, outputs_by_key(outputs))
+                found[place] = replace(event, values=outputs_by_key(outputs))
     return found
 
 
@@ -147,7 +144,7 @@ def known_of(connection: Connection, number: int) -> Known:
     tries: dict[str, int] = {}
     query = select(run_events.c.body).where(run_events.c.run == number, run_events.c.kind == LIFECYCLE)
     for body in connection.scalars(query.order_by(run_events.c.upto)):
-        for at, kind, fields in msgpack.unpackb(body, unicode_errors="surrogatepass", strict_map_key=False):
+        for at, kind, fields, *_ in msgpack.unpackb(body, unicode_errors="surrogatepass", strict_map_key=False):
             node = fields.get("nodeId")
             if kind == "NODE_EXECUTING":
                 # Again, in a later attempt: what it came to before counts no more.

@@ -179,7 +179,7 @@ def end_run(
     if events is None:
         seq = connection.execute(select(runs.c.seq).where(runs.c.number == run.number)).scalar_one()
         message = json.loads(error)["message"] if error else None
-        events = [closing_event(seq + 1, _WIRE.get(status, status), message)]
+        events = [closing_event(seq + 1, _WIRE.get(status, status), message, now)]
     written = write_events(connection, run.number, events, outputs=outputs)
     if run.account.plugin:
         _forget(connection, run.account, now)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgpack
 import trio
 
-from innkeeper.bridge.runner import Failure, Job, ProblemsError, Report
+from innkeeper.bridge.runner import Failure, Job, ProblemsError, Report, unpacked
 from innkeeper.errors import Kind, UsageError
-from innkeeper.plugins.nodes import NodeDefinition
+from innkeeper.plugins.runs import RunBase
 from innkeeper.plugins.tables import nearest, shown
+from innkeeper.workflow.checking.aside import StillHost
 from innkeeper.workflow.checking.check import check_workflow
 from innkeeper.workflow.checking.graph import Graph
 from innkeeper.workflow.checking.problems import WorkflowError
@@ -20,11 +23,10 @@ from innkeeper.workflow.engine.outcome import RunOutcome
 from innkeeper.workflow.engine.resuming import Resume
 from innkeeper.workflow.engine.run import WorkflowRun, made
 from innkeeper.workflow.formats.payload import WorkflowPayload, payload_of
-from innkeeper.workflow.host import Hooked, NodeHost, NodePlugin, is_native, streams_of
+from innkeeper.workflow.host import NodeHost, streams_of
 from innkeeper.workflow.scheduling.execution import Task
 
 if TYPE_CHECKING:
-    from innkeeper.plugins.native.hooks import Hooks
     from innkeeper.storage.run_reading import Known
 
 MOST_LINES: Final = 20
@@ -34,41 +36,61 @@ MOST_LINE: Final = 300
 """Characters of each."""
 
 
+Projects = Callable[[Graph, Path], Awaitable[Mapping[str, RunBase]]]
+"""Gives what the references of the project in a folder stand for, as far as a graph may use them. Raises UsageError
+where the project has mistakes, or cannot be read."""
+
+
 class WorkflowRunner:
     """Implements `scheduling.execution.Executor` on a host."""
 
-    def __init__(self, host: NodeHost) -> None:
+    def __init__(self, host: NodeHost, projects: Projects | None = None) -> None:
         """Args:
         host: has the nodes.
+        projects: gives what the references of a project stand for; None: here they stand for nothing.
         """
         self._host = host
+        self._projects = projects
         # Looking for what an unknown node type may have meant takes long: in a thread, one after another.
         self._checking = trio.CapacityLimiter(1)
 
-    async def check(self, job: Job) -> None:
+    async def check(self, job: Job, *, confined: bool = True) -> None:
         """Makes sure that a job could run now.
+
+        Args:
+            job: what is to run.
+            confined: whether a plugin wants it, which may not start native nodes; users may.
 
         Raises:
             ProblemsError: all that is wrong with it.
         """
-        await trio.to_thread.run_sync(self._graph, job, True, limiter=self._checking)
+        await trio.to_thread.run_sync(self._graph, job, confined, limiter=self._checking)
 
     async def execute(self, task: Task, sink: EventSink) -> Report:
         """As `Executor.execute`."""
         confined = bool(task.run.account.plugin)
-        graph = await trio.to_thread.run_sync(self._graph, task.job, confined, limiter=self._checking)
+        graph, project = await trio.to_thread.run_sync(self._read, task.job, confined, limiter=self._checking)
+        bases: Mapping[str, RunBase] = {}
+        if project and self._projects is not None:
+            bases = await self._projects(graph, Path(project))
         resume = _resume(task.known)
         streams = streams_of(self._host)
-        make = partial(WorkflowRun, graph, sink=sink, prompt_id=task.run.id, streams=streams, resume=resume)
+        make = partial(
+            WorkflowRun, graph, sink=sink, prompt_id=task.run.id, bases=bases, streams=streams, resume=resume
+        )
         run = await made(graph, make)
         return _report(await run.execute(), task.most_outputs)
 
-    def _graph(self, given: Job | bytes, confined: bool) -> Graph:
-        job = given if isinstance(given, Job) else Job(**msgpack.unpackb(given))
+    def _read(self, data: bytes, confined: bool) -> tuple[Graph, str]:
+        job = unpacked(data)
+        # What a plugin says names no folder of the machine, whatever stands in the row.
+        return self._graph(job, confined), "" if confined else job.project
+
+    def _graph(self, job: Job, confined: bool) -> Graph:
         try:
             payload = payload_of(dict(job.workflow))
             _give_inputs(payload, job)
-            return check_workflow(payload, _Still(self._host, confined))
+            return check_workflow(payload, StillHost(self._host, confined=confined, most_unknown=MOST_LINES))
         except WorkflowError as error:
             raise _problems([str(problem) for problem in error.problems]) from None
         except UsageError as error:
@@ -120,34 +142,3 @@ def _report(outcome: RunOutcome, most: int) -> Report:
     for key, value in found.items():
         parts += [packer.pack(key), value]
     return Report("complete" if failure is None else "error", b"".join(parts), failure)
-
-
-class _Still:
-    """A host for one check, asked from a thread while trio's thread may put other plugins into service. For confined
-    plugins it has no native nodes: what nothing confines is not for them to start, whose author chooses its inputs."""
-
-    def __init__(self, host: NodeHost, confined: bool) -> None:
-        self._host = host
-        self._confined = confined
-        self._unknown = 0
-
-    @property
-    def hooks(self) -> Hooks | None:
-        """As `Hooked.hooks`: native plugins see these runs like all others."""
-        return self._host.hooks if isinstance(self._host, Hooked) else None
-
-    def node(self, full_type: str) -> tuple[NodePlugin, NodeDefinition]:
-        """As `NodeHost.node`, while nothing but what is said is looked for."""
-        if self._unknown >= MOST_LINES:
-            # Looking for what was meant takes milliseconds each time, and others' workflows wait to be checked.
-            raise UsageError("its type was not looked up, since so much is wrong before it")
-        try:
-            found = self._host.node(full_type)
-        except (KeyError, RuntimeError):
-            raise UsageError(f"the plugin of {shown(full_type)} is being replaced: try again") from None
-        except UsageError:
-            self._unknown += 1
-            raise
-        if self._confined and is_native(found[0]):
-            raise UsageError(f"the node type {shown(full_type)} is native code, which no plugin may start")
-        return found

@@ -37,6 +37,7 @@ class RunEvent:
         fields: its payload besides the run's id and the values, as plain data that nobody changes.
         values: of NODE_COMPLETE and NODE_BYPASSED, the outputs by key.
         chunk: of NODE_YIELD and WORKFLOW_INTERFACE_YIELD, the chunk's payload.
+        at: when it was said, in seconds since 1970 by the clock of the host that said it; None where this was not kept.
     """
 
     seq: int
@@ -44,6 +45,7 @@ class RunEvent:
     fields: Mapping[str, Any]
     values: Mapping[str, bytes] = field(default_factory=dict)
     chunk: bytes | None = None
+    at: float | None = None
 
     @property
     def size(self) -> int:
@@ -70,7 +72,8 @@ class EventSink(Protocol):
 
 
 Event = dict[str, Any]
-"""An event as clients get it: {"type": ..., "seq": ..., "payload": {"promptId": ..., ...}}."""
+"""An event as clients get it: {"type": ..., "seq": ..., "timestamp": ..., "payload": {"promptId": ..., ...}}. The
+timestamp (seconds since 1970) is left out where it is not known."""
 
 
 def wire_event(event: RunEvent, prompt_id: str, built: Mapping[str, Any] | None = None) -> Event:
@@ -88,4 +91,5 @@ def wire_event(event: RunEvent, prompt_id: str, built: Mapping[str, Any] | None 
         payload[_VALUES[event.kind]] = built
     if event.chunk is not None:
         payload["yieldedContent"] = msgpack.unpackb(event.chunk)
-    return {"type": event.kind, "seq": event.seq, "payload": payload}
+    when = {} if event.at is None else {"timestamp": event.at}
+    return {"type": event.kind, "seq": event.seq, **when, "payload": payload}

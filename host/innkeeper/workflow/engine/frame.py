@@ -224,6 +224,9 @@ class Frame:
             self.fail(node, error)
             return
         outcome.status, outcome.reason = "skipped", "bypassed"
+        if node.policy.error_output:
+            # It did not fail.
+            outcome.untaken = frozenset({ERROR_OUTPUT})
         await self.run.prepare(outcome.encoded)
         self._say(node, BYPASSED, {}, outcome.encoded)
 

@@ -43,11 +43,14 @@ class Skip:
 def skipped(node: GraphNode, outcomes: Outcomes) -> Skip | None:
     """Whether a node does not run, as far as those before it have ended. Where something failed, this is said first.
 
+    The node that takes the workflow's outputs runs where at least one of them is not on a branch that was not taken.
+
     Args:
         node: the node.
         outcomes: of its graph.
     """
     untaken: Skip | None = None
+    taken = False
     for sources in node.sources.values():
         open_ = not sources
         blamed: str | None = None
@@ -62,15 +65,19 @@ def skipped(node: GraphNode, outcomes: Outcomes) -> Skip | None:
                 open_ = True
             elif blamed is None:
                 blamed = _blamed(outcome)
-        if not open_ and untaken is None:
+        if open_:
+            taken = taken or bool(sources)
+        elif untaken is None:
             untaken = Skip("untaken", blamed)
     for source in node.streams.values():
         outcome = outcomes[source.node]
         if outcome.failed:
             return Skip("failed", _blamed(outcome))
-        if untaken is None and outcome.untook(source.slot):
+        if not outcome.untook(source.slot):
+            taken = True
+        elif untaken is None:
             untaken = Skip("untaken", _blamed(outcome))
-    return untaken
+    return None if taken and node.role == "output" else untaken
 
 
 def _blamed(outcome: NodeOutcome) -> str:

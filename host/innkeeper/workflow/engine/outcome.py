@@ -44,7 +44,7 @@ class NodeOutcome:
         turns: of a loop, turns that ended.
         inner: of a loop, what became of the nodes of its last turn, or of the first that failed; by their ids.
         chunks: of a node with streams, per stream output how many chunks it gave.
-        untaken: of a node that ran, the outputs that are branches not taken.
+        untaken: of a node that ran or was bypassed, the outputs that are branches not taken.
     """
 
     node: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
@@ -13,7 +13,8 @@ from innkeeper.bridge.run_streams import RunStreams
 from innkeeper.bridge.scan import CHUNK
 from innkeeper.errors import LimitError
 from innkeeper.plugins.runs import Run, RunBase
-from innkeeper.workflow.checking.check import check_workflow
+from innkeeper.storage.names import new_id
+from innkeeper.workflow.checking.aside import checked
 from innkeeper.workflow.checking.graph import Graph
 from innkeeper.workflow.checking.problems import listed
 from innkeeper.workflow.engine import slots as slots_module
@@ -87,7 +88,7 @@ async def run_workflow(
         ...     print(outcome.status, outcome.outputs)
     """
     async with turns():
-        graph = check_workflow(payload, host)
+        graph = await checked(payload, host)
         streams = streams_of(host)
         make = partial(
             WorkflowRun, graph, on_event=on_event, prompt_id=prompt_id, memo=memo, bases=bases, streams=streams
@@ -144,7 +145,7 @@ class WorkflowRun:
             slots: places for the nodes of all runs of the host; by default those of this trio run.
             resume: what is known of earlier attempts of the same run.
         """
-        id = prompt_id if prompt_id is not None else secrets.token_urlsafe(16)
+        id = prompt_id if prompt_id is not None else new_id()
         self.run = Run(id, bases)
         self.memo = memo
         self.streams = streams if streams is not None else RunStreams()
@@ -236,7 +237,8 @@ class WorkflowRun:
             return
         self._seq += 1
         try:
-            self._sink.emit(RunEvent(self._seq, kind, fields, _NO_VALUES if values is None else values, chunk))
+            values = _NO_VALUES if values is None else values
+            self._sink.emit(RunEvent(self._seq, kind, fields, values, chunk, time.time()))
         except Exception as error:
             self._fail(error)
 

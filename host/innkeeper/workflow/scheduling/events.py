@@ -214,7 +214,7 @@ class Subscription:
 
 
 def _event(event: StoredEvent) -> RunEvent:
-    return RunEvent(event.seq, event.kind, event.fields, event.values, event.chunk)
+    return RunEvent(event.seq, event.kind, event.fields, event.values, event.chunk, event.at)
 
 
 def _lost(lease: Lease) -> LeaseLostError:

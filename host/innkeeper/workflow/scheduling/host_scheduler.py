@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,12 +13,13 @@ from innkeeper.bridge.runner import Job, SchedulerNeeds
 from innkeeper.plugins.settings import RunsSettings
 from innkeeper.storage.database import Database
 from innkeeper.storage.leaders import LeaderStore
+from innkeeper.storage.names import new_id
 from innkeeper.storage.run_clock import Clock, database_now
 from innkeeper.storage.run_leases import RunLeases
 from innkeeper.storage.run_model import NewRun, QueueBounds, RunningBounds
 from innkeeper.storage.run_store import RunStore
 from innkeeper.storage.schedules import ScheduleStore
-from innkeeper.workflow.runner import WorkflowRunner
+from innkeeper.workflow.runner import Projects, WorkflowRunner
 from innkeeper.workflow.scheduling.dispatch import SqlDispatch
 from innkeeper.workflow.scheduling.events import SqlEvents
 from innkeeper.workflow.scheduling.execution import Executor
@@ -78,7 +78,7 @@ class HostScheduler:
         # A host that says so more than three times a second would do little else.
         settings = replace(settings, lease=max(settings.lease, LEAST_LEASE))
         # No host has the id of another, nor of itself before it ended.
-        self.holder = secrets.token_urlsafe(12)
+        self.holder = new_id()
         self.told: Callable[[Step], None] | None = None
         bounds = queue_bounds(settings)
         self.store = RunStore(db, bounds=bounds)
@@ -114,10 +114,10 @@ class HostScheduler:
             self.wake(run.id)
         return answer
 
-    async def check(self, job: Job) -> None:
-        """As `Scheduler.check`."""
+    async def check(self, job: Job, *, confined: bool = True) -> None:
+        """As `WorkflowRunner.check`."""
         if self._check is not None:
-            await self._check.check(job)
+            await self._check.check(job, confined=confined)
 
     def generation(self, run: str) -> int:
         """As `Scheduler.generation`."""
@@ -146,9 +146,14 @@ class HostScheduler:
             self.told(step)
 
 
-def make(needs: SchedulerNeeds) -> HostScheduler:
-    """The scheduler of a host."""
-    runner = WorkflowRunner(needs.host)
+def make(needs: SchedulerNeeds, projects: Projects | None = None) -> HostScheduler:
+    """The scheduler of a host.
+
+    Args:
+        needs: what it is made with.
+        projects: as of `WorkflowRunner`.
+    """
+    runner = WorkflowRunner(needs.host, projects)
     return HostScheduler(
         needs.database,
         runner,

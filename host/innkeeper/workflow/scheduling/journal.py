@@ -231,7 +231,7 @@ class Journal:
         events = [*self._waiting, *self._held]
         if events:
             message = json.loads(error)["message"] if error else None
-            events = _closed(events, _WIRE.get(status, status), message)
+            events = _closed(events, _WIRE.get(status, status), message, now)
         await self._keeper.end(self._lease, run, status, now, events=events, outputs=outputs, error=error)
 
     def _note(self) -> None:
@@ -245,7 +245,7 @@ def _closes(event: RunEvent) -> bool:
     return event.kind == COMPLETE and event.fields.get("nodeId") == INTERFACE_OUTPUTS
 
 
-def _closed(events: list[RunEvent], status: str, message: str | None) -> list[RunEvent]:
+def _closed(events: list[RunEvent], status: str, message: str | None, now: float) -> list[RunEvent]:
     """Events such that the last one says how the run ended, as its row does."""
     last = events[-1]
     if last.kind == STATUS and last.fields.get("status") == status:
@@ -253,4 +253,4 @@ def _closed(events: list[RunEvent], status: str, message: str | None) -> list[Ru
     fields = {"status": status} | ({} if message is None else {"errorInfo": {"message": message}})
     if last.kind == STATUS and last.fields.get("status") != "running":
         return [*events[:-1], replace(last, fields=fields)]
-    return [*events, RunEvent(last.seq + 1, STATUS, fields)]
+    return [*events, RunEvent(last.seq + 1, STATUS, fields, at=now)]

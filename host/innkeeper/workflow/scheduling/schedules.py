@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections.abc import Callable
 from typing import Final
@@ -12,6 +11,7 @@ import trio
 
 from innkeeper.bridge.cron import next_due
 from innkeeper.errors import InnkeeperError
+from innkeeper.storage.names import new_id
 from innkeeper.storage.schedules import ScheduleStore
 from innkeeper.storage.schedules_model import Schedule
 from innkeeper.workflow.scheduling.seams import Leader
@@ -99,7 +99,7 @@ class Schedules:
                 # The system's time zones may have changed.
                 logger.warning("the schedule %s cannot fire: %s", schedule.id, error)
             else:
-                answer = await self._store.fire(schedule, secrets.token_urlsafe(16), now, following)
+                answer = await self._store.fire(schedule, new_id(), now, following)
         if answer == "fired":
             self._fired()
         if answer == "full":
