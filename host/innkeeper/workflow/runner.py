@@ -9,7 +9,7 @@ import msgpack
 import trio
 
 from innkeeper.bridge.runner import Failure, Job, ProblemsError, Report
-from innkeeper.errors import Kind, UsageError
+from innkeeper.errors import Kind, RejectedError, UsageError
 from innkeeper.plugins.nodes import NodeDefinition
 from innkeeper.plugins.tables import nearest, shown
 from innkeeper.workflow.checking.check import check_workflow
@@ -64,7 +64,7 @@ class WorkflowRunner:
         return _report(await run.execute(), task.most_outputs)
 
     def _graph(self, given: Job | bytes, confined: bool) -> Graph:
-        job = given if isinstance(given, Job) else Job(**msgpack.unpackb(given))
+        job = given if isinstance(given, Job) else _job(given)
         try:
             payload = payload_of(dict(job.workflow))
             _give_inputs(payload, job)
@@ -73,6 +73,17 @@ class WorkflowRunner:
             raise _problems([str(problem) for problem in error.problems]) from None
         except UsageError as error:
             raise _problems(error.message.splitlines()) from None
+
+
+def _job(given: bytes) -> Job:
+    try:
+        found = msgpack.unpackb(given)
+        job = Job(found["workflow"], found["inputs"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        job = None
+    if job is None or not isinstance(job.workflow, dict) or not isinstance(job.inputs, dict):
+        raise RejectedError("what the run is to do is damaged in the database: submit it again, or put back a copy")
+    return job
 
 
 def _resume(known: Known) -> Resume | None:
