@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from group_samples import group, inner, loop, problems
+from innkeeper.errors import UsageError
 from innkeeper.workflow.checking import templates
 from innkeeper.workflow.checking.templates import MOST_DEPTH
 from innkeeper.workflow.formats.parts import MAX_NODES, MAX_WORKFLOWS
-from innkeeper.workflow.formats.payload import WorkflowPayload
+from innkeeper.workflow.formats.payload import WorkflowPayload, payload_of
 from node_fakes import workflow
 
 FLAG = {"dataFlowType": "BOOLEAN"}
@@ -70,3 +71,30 @@ def test_a_workflow_has_as_many_interface_outputs_as_it_could_declare() -> None:
     assert lines[0] == "workflow 'w' node 'out': 1,000 interface outputs are connected, and at most 256 are taken"
     fits = inner({"m": "Make", "out": "core:GroupOutput"}, [f"m.text -> out.k{at}" for at in range(256)])
     assert problems(workflow({"g": group("w"), "u": "Upper"}, ["g.k255 -> u.text"]), w=fits) == []
+
+
+@pytest.mark.parametrize("count", [3, 600])
+def test_what_does_not_fit_is_named_by_its_place_in_lists_of_any_length(count: int) -> None:
+    nodes: list[Any] = [{"id": f"n{at}", "fullType": "t:Make"} for at in range(count)]
+    nodes[1] = {"id": 1, "fullType": "t:Make"}
+    nodes[2] = "no node"
+    with pytest.raises(UsageError) as refused:
+        payload_of({"nodes": nodes, "edges": [], "workflowId": 1})
+    assert set(refused.value.message.splitlines()) == {
+        "the workflow's nodes[1].id: this must be text",
+        "the workflow's nodes[2]: this must be an object",
+        "the workflow's workflowId: this must be text",
+    }
+
+
+def test_of_very_many_things_that_do_not_fit_twenty_are_said() -> None:
+    with pytest.raises(UsageError) as refused:
+        payload_of({"nodes": [1] * 9000, "edges": [2] * 1000})
+    lines = refused.value.message.splitlines()
+    assert (lines[0], len(lines)) == ("the workflow's nodes[0]: this must be an object", 21)
+    assert lines[-1] == "and 9,980 more problems in the workflow"
+
+
+def test_a_workflow_with_more_nodes_than_may_be_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"nodes: .*10000"):
+        payload_of({"nodes": [{"id": str(at), "fullType": "t:Make"} for at in range(MAX_NODES + 1)], "edges": []})

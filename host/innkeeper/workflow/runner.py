@@ -9,12 +9,15 @@ import msgpack
 import trio
 
 from innkeeper.bridge.runner import Failure, Job, ProblemsError, Report
+from innkeeper.bridge.scan import MalformedError
 from innkeeper.errors import Kind, RejectedError, UsageError
+from innkeeper.knowledge.settling import unsearched
 from innkeeper.plugins.nodes import NodeDefinition
 from innkeeper.plugins.tables import nearest, shown
 from innkeeper.workflow.checking.check import check_workflow
 from innkeeper.workflow.checking.graph import Graph
 from innkeeper.workflow.checking.problems import WorkflowError
+from innkeeper.workflow.engine.call import plain
 from innkeeper.workflow.engine.events import EventSink
 from innkeeper.workflow.engine.outcome import RunOutcome
 from innkeeper.workflow.engine.resuming import Resume
@@ -32,6 +35,9 @@ MOST_LINES: Final = 20
 
 MOST_LINE: Final = 300
 """Characters of each."""
+
+_PART: Final = 64
+"""Bytes of a node or an edge, about."""
 
 
 class WorkflowRunner:
@@ -64,6 +70,11 @@ class WorkflowRunner:
         return _report(await run.execute(), task.most_outputs)
 
     def _graph(self, given: Job | bytes, confined: bool) -> Graph:
+        # While a large graph is made the collector would search all of it several times, and trio's thread wait.
+        with unsearched(_parts(given)):
+            return self._checked(given, confined)
+
+    def _checked(self, given: Job | bytes, confined: bool) -> Graph:
         job = given if isinstance(given, Job) else _job(given)
         try:
             payload = payload_of(dict(job.workflow))
@@ -75,11 +86,18 @@ class WorkflowRunner:
             raise _problems(error.message.splitlines()) from None
 
 
+def _parts(given: Job | bytes) -> int:
+    """Nodes and edges of a workflow, about (int)."""
+    if isinstance(given, bytes):
+        return len(given) // _PART
+    return sum(len(found) for key in ("nodes", "edges") if isinstance(found := given.workflow.get(key), list))
+
+
 def _job(given: bytes) -> Job:
     try:
-        found = msgpack.unpackb(given)
+        found = plain(given)
         job = Job(found["workflow"], found["inputs"])
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, RecursionError, MalformedError):
         job = None
     if job is None or not isinstance(job.workflow, dict) or not isinstance(job.inputs, dict):
         raise RejectedError("what the run is to do is damaged in the database: submit it again, or put back a copy")
