@@ -274,7 +274,7 @@ def test_values_that_groups_multiply_are_followed_within_a_bound() -> None:
     }
     workflows["w14"] = inner({"j": "Join"}, ["in.parts -> j.parts"], inputs={"parts": many}, outputs={})
     lines = problems(workflow({"m": "Make", "g": group("w0")}, ["m.text -> g.parts"]), **workflows)
-    assert "its groups pass on more connections than can be followed" in lines
+    assert "its groups pass on more connections and values than can be followed" in lines
 
 
 def test_a_circle_that_only_groups_form_is_a_cycle() -> None:

@@ -23,7 +23,7 @@ from innkeeper.storage.database import open_database
 from innkeeper.storage.run_clock import database_now
 from innkeeper.storage.run_model import StoredRun
 from innkeeper.workflow.engine.events import COMPLETE, INTERFACE_OUTPUTS, STATUS, EventSink, RunEvent
-from innkeeper.workflow.scheduling.execution import Task
+from innkeeper.workflow.scheduling.execution import Executor, Task
 from innkeeper.workflow.scheduling.host_scheduler import HostScheduler
 from innkeeper.workflow.scheduling.journal import Journal
 from innkeeper.workflow.scheduling.seams import Lease, LeaseLostError
@@ -100,7 +100,7 @@ class Home:
 
     @asynccontextmanager
     async def host(
-        self, executor: FakeExecutor, settings: RunsSettings = SETTINGS, *, serve: bool = True, **more: Any
+        self, executor: Executor, settings: RunsSettings = SETTINGS, *, serve: bool = True, **more: Any
     ) -> AsyncIterator[HostScheduler]:
         with trio.fail_after(60):
             async with open_database(self.path) as db, trio.open_nursery() as nursery:

@@ -211,3 +211,9 @@ def test_durations_are_short(seconds: float | None, text: str) -> None:
 @pytest.mark.parametrize("at", [None, 1e300, float("nan"), float("inf")])
 def test_times_that_are_none_have_a_dash(at: float | None) -> None:
     assert time_text(at) == "-"
+
+
+def test_ids_with_very_many_strokes_are_shown() -> None:
+    """Sixteen groups within each other, each with an id of all strokes."""
+    tree = told(*begins("/".join(["/".join("a" * 128)] * 16)))
+    assert len(shown(tree)) < 60

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from innkeeper.cli.records import database_of, open_kept, say_doubted
-from innkeeper.errors import Kind, UsageError
+from innkeeper.errors import Kind, RejectedError, UsageError
 
 if TYPE_CHECKING:
     from innkeeper.plugins.home import Home
@@ -212,8 +212,18 @@ def failure_of(ended: Ended) -> Mapping[str, Any] | None:
     """Why a run failed ({kind, message, node, plugin}), or None."""
     if not ended.error:
         return None
-    found = json.loads(ended.error)
+    try:
+        found = json.loads(ended.error)
+    except (ValueError, RecursionError):
+        raise damaged(ended.run.id) from None
     return found if isinstance(found, dict) else None
+
+
+def damaged(run: str) -> RejectedError:
+    """What is said where what the database keeps of a run (its id) cannot be read."""
+    return RejectedError(
+        f"what the database keeps of the run {run!r} is damaged: put back a copy of the database, or do without the run"
+    )
 
 
 def exit_code(ended: Ended) -> int:
@@ -238,12 +248,21 @@ def failure_line(ended: Ended) -> str:
 
 
 def outputs_of(ended: Ended) -> dict[str, Any]:
-    """A run's outputs by key, as plain data."""
+    """A run's outputs by key, as plain data.
+
+    Raises:
+        RejectedError: they are damaged.
+    """
     import msgpack
 
     if ended.outputs is None:
         return {}
-    found: dict[str, Any] = msgpack.unpackb(ended.outputs, unicode_errors="surrogatepass", strict_map_key=False)
+    try:
+        found: Any = msgpack.unpackb(ended.outputs, unicode_errors="surrogatepass", strict_map_key=False)
+    except (ValueError, RecursionError):
+        raise damaged(ended.run.id) from None
+    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+        raise damaged(ended.run.id)
     return found
 
 

@@ -12,6 +12,7 @@ import click
 from innkeeper.cli.kept_runs import (
     KeptRuns,
     clock_text,
+    damaged,
     duration_text,
     exit_code,
     failure_line,
@@ -97,7 +98,10 @@ def event_line(event: RunEvent | Gone, run: str) -> dict[str, Any]:
 
     if isinstance(event, Gone):
         return {"type": "EVENTS_GONE", "payload": {"promptId": run, "first": event.first, "last": event.last}}
-    found: dict[str, Any] = as_json(wire_event(event, run))
+    try:
+        found: dict[str, Any] = as_json(wire_event(event, run))
+    except ValueError:
+        raise damaged(run) from None
     return found
 
 

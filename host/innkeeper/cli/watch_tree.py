@@ -27,6 +27,10 @@ from innkeeper.workflow.engine.events import (
 MOST_NODES: Final = 20_000
 """Nodes that are known one by one; beyond, those that have ended are only counted, the oldest first."""
 
+MOST_DEPTH: Final = 40
+"""Groups, loops and turns that are drawn within each other; what is deeper is one name. Workflows are 16 deep at most,
+but an author's own ids may have as many strokes as they like."""
+
 MOST_STREAMS: Final = 200
 MOST_TAIL: Final = 120
 """Characters of the last chunks of a stream that are kept."""
@@ -227,7 +231,7 @@ def branches(tree: Tree) -> Branch:
 
 
 def _parts(id: str) -> Iterator[str]:
-    *above, last = id.split("/")
+    *above, last = id.split("/", MOST_DEPTH)
     for part in above:
         match = _PART.fullmatch(part)
         if match is None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 import msgpack
 from sqlalchemy import Connection, select
 
+from innkeeper.errors import RejectedError
 from innkeeper.storage.database import Database
 from innkeeper.storage.run_events import CHUNKS, INTERFACE, LIFECYCLE, StoredEvent, outputs_by_key
 from innkeeper.storage.runs_schema import node_results, run_events, runs
@@ -19,6 +20,10 @@ GONE: Final = "outputGone"
 PAGE_ROWS: Final = 16
 PAGE_BYTES: Final = 1 << 20
 """Rows and bytes of them after which a page ends; one row may be larger."""
+
+_DAMAGED: Final = (
+    "what the database keeps of this run is damaged: put back a copy of the database, or do without the run"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,11 @@ class RunReader:
         self._db = db
 
     async def page(self, number: int, after: int) -> Page | None:
-        """Events of a run (its number) after a number; None: the run is not kept any more."""
+        """Events of a run (its number) after a number; None: the run is not kept any more.
+
+        Raises:
+            RejectedError: what is kept of it is damaged; or as `Database.read`.
+        """
         return await self._db.read(lambda connection: _page(connection, number, after))
 
     async def heads(self, numbers: Collection[int]) -> dict[int, tuple[int, bool]]:
@@ -99,6 +108,7 @@ def _page(connection: Connection, number: int, after: int) -> Page | None:
         if size >= PAGE_BYTES and head.upto != upto:
             break
         upto, size = head.upto, size + head.size
+    upto = _with_results(connection, number, after, upto, whole)
     gone = (max(run.gone_first, after + 1), run.gone_last) if run.gone_last > after else None
     if upto == after:
         # Nothing is kept between here and the last one: what there was is gone.
@@ -108,20 +118,60 @@ def _page(connection: Connection, number: int, after: int) -> Page | None:
     results = _results(connection, number, after, upto)
     found: list[StoredEvent] = []
     for kind, body in bodies:
-        for event in msgpack.unpackb(body, unicode_errors="surrogatepass", strict_map_key=False):
-            if event[0] <= after:
-                continue
-            found.append(StoredEvent.read(event, None if kind == CHUNKS else results.get(event[0], {})))
+        for event in _events(body, chunks=kind == CHUNKS):
+            if event[0] > after:
+                found.append(StoredEvent.read(event, None if kind == CHUNKS else results.get(event[0], {})))
     found.sort(key=lambda event: event.seq)
     if found and found[-1].seq == run.seq and run.ended is not None:
         found = _with_outputs(connection, number, found)
     return Page(found, upto, run.seq, run.ended is not None, gone)
 
 
+def _with_results(connection: Connection, number: int, after: int, upto: int, flushes: Sequence[Any]) -> int:
+    """Where a page ends (int), so that the results of nodes that are read with it have no more bytes than its rows."""
+    within = (node_results.c.run == number, node_results.c.seq > after, node_results.c.seq <= upto)
+    sizes = select(node_results.c.seq, node_results.c.size).where(*within).order_by(node_results.c.seq)
+    size = 0
+    for row in connection.execute(sizes):
+        if size >= PAGE_BYTES:
+            # The flush before the one that this result belongs to; a page has at least one.
+            ends: list[int] = [head.upto for head in flushes]
+            before = [end for end in ends if end < row.seq]
+            return max(before) if before else min(end for end in ends if end >= row.seq)
+        size += row.size
+    return upto
+
+
 def _results(connection: Connection, number: int, after: int, upto: int) -> dict[int, dict[str, bytes]]:
     within = (node_results.c.run == number, node_results.c.seq > after, node_results.c.seq <= upto)
     rows = connection.execute(select(node_results.c.seq, node_results.c.body).where(*within))
-    return {row.seq: msgpack.unpackb(row.body, unicode_errors="surrogatepass") for row in rows}
+    return {row.seq: _values(row.body) for row in rows}
+
+
+def _events(body: bytes, *, chunks: bool) -> list[Any]:
+    """What a row of events holds: number, kind and fields of each, of chunks the chunk, and when it was."""
+    found = _unpacked(body)
+    types: tuple[Any, ...] = (int, str, dict, bytes) if chunks else (int, str, dict)
+    timed = (*types, float | int | None)
+    for each in found if isinstance(found, list) else [None]:
+        wanted = timed if isinstance(each, list) and len(each) == len(timed) else types
+        if not isinstance(each, list) or len(each) != len(wanted) or not all(map(isinstance, each, wanted)):
+            raise RejectedError(_DAMAGED)
+    return list(found)
+
+
+def _values(body: bytes) -> dict[str, bytes]:
+    found = _unpacked(body)
+    if not isinstance(found, dict) or not all(isinstance(each, bytes) for each in found.values()):
+        raise RejectedError(_DAMAGED)
+    return found
+
+
+def _unpacked(body: bytes) -> Any:
+    try:
+        return msgpack.unpackb(body, unicode_errors="surrogatepass", strict_map_key=False)
+    except (ValueError, RecursionError):
+        raise RejectedError(_DAMAGED) from None
 
 
 def _with_outputs(connection: Connection, number: int, found: list[StoredEvent]) -> list[StoredEvent]:
@@ -130,12 +180,20 @@ def _with_outputs(connection: Connection, number: int, found: list[StoredEvent])
         if event.fields.get("nodeId") == INTERFACE and not event.values:
             outputs = connection.scalar(select(runs.c.outputs).where(runs.c.number == number))
             if outputs is not None:
-                found[place] = replace(event, values=outputs_by_key(outputs))
+                try:
+                    values = outputs_by_key(outputs)
+                except (ValueError, TypeError, msgpack.UnpackException):
+                    raise RejectedError(_DAMAGED) from None
+                found[place] = replace(event, values=values)
     return found
 
 
 def known_of(connection: Connection, number: int) -> Known:
-    """What is kept of a run (its number), inside of a transaction."""
+    """What is kept of a run (its number), inside of a transaction.
+
+    Raises:
+        RejectedError: it is damaged.
+    """
     seq = connection.scalar(select(runs.c.seq).where(runs.c.number == number)) or 0
     complete: dict[str, int] = {}
     failed: dict[str, tuple[str, str]] = {}
@@ -144,7 +202,7 @@ def known_of(connection: Connection, number: int) -> Known:
     tries: dict[str, int] = {}
     query = select(run_events.c.body).where(run_events.c.run == number, run_events.c.kind == LIFECYCLE)
     for body in connection.scalars(query.order_by(run_events.c.upto)):
-        for at, kind, fields, *_ in msgpack.unpackb(body, unicode_errors="surrogatepass", strict_map_key=False):
+        for at, kind, fields, *_ in _events(body, chunks=False):
             node = fields.get("nodeId")
             if kind == "NODE_EXECUTING":
                 # Again, in a later attempt: what it came to before counts no more.
@@ -164,5 +222,5 @@ def known_of(connection: Connection, number: int) -> Known:
     nodes = {at: node for node, at in complete.items()}
     for row in connection.execute(select(node_results.c.seq, node_results.c.body).where(node_results.c.run == number)):
         if row.seq in nodes:
-            results[nodes[row.seq]] = msgpack.unpackb(row.body, unicode_errors="surrogatepass")
+            results[nodes[row.seq]] = _values(row.body)
     return Known(results, frozenset(begun), int(seq), failed, frozenset(said), tries)

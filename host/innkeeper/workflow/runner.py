@@ -12,6 +12,7 @@ import trio
 
 from innkeeper.bridge.runner import Failure, Job, ProblemsError, Report, unpacked
 from innkeeper.errors import Kind, UsageError
+from innkeeper.knowledge.settling import unsearched
 from innkeeper.plugins.runs import RunBase
 from innkeeper.plugins.tables import nearest, shown
 from innkeeper.workflow.checking.aside import StillHost
@@ -34,6 +35,9 @@ MOST_LINES: Final = 20
 
 MOST_LINE: Final = 300
 """Characters of each."""
+
+_PART: Final = 64
+"""Bytes of a node or an edge, about."""
 
 
 Projects = Callable[[Graph, Path], Awaitable[Mapping[str, RunBase]]]
@@ -82,11 +86,17 @@ class WorkflowRunner:
         return _report(await run.execute(), task.most_outputs)
 
     def _read(self, data: bytes, confined: bool) -> tuple[Graph, str]:
-        job = unpacked(data)
-        # What a plugin says names no folder of the machine, whatever stands in the row.
-        return self._graph(job, confined), "" if confined else job.project
+        # While a large graph is made the collector would search all of it several times, and trio's thread wait.
+        with unsearched(len(data) // _PART):
+            job = unpacked(data)
+            # What a plugin says names no folder of the machine, whatever stands in the row.
+            return self._checked(job, confined), "" if confined else job.project
 
     def _graph(self, job: Job, confined: bool) -> Graph:
+        with unsearched(_parts(job)):
+            return self._checked(job, confined)
+
+    def _checked(self, job: Job, confined: bool) -> Graph:
         try:
             payload = payload_of(dict(job.workflow))
             _give_inputs(payload, job)
@@ -95,6 +105,11 @@ class WorkflowRunner:
             raise _problems([str(problem) for problem in error.problems]) from None
         except UsageError as error:
             raise _problems(error.message.splitlines()) from None
+
+
+def _parts(job: Job) -> int:
+    """Nodes and edges of a workflow, about (int)."""
+    return sum(len(found) for key in ("nodes", "edges") if isinstance(found := job.workflow.get(key), list))
 
 
 def _resume(known: Known) -> Resume | None:

@@ -126,9 +126,7 @@ class Origins:
         if len(found) == 1 and found[0]:
             return found[0]
         count = sum(map(len, found))
-        self._left -= count
-        if self._left < 0:
-            self._problems.add("its groups pass on more connections than can be followed", once=True)
+        if not self._follow(count):
             return ()
         return tuple(each for one in found for each in one) if count else self._constants(slot)
 
@@ -142,8 +140,17 @@ class Origins:
             value = declared.config.get("default")
         if value is None or declared.is_stream:
             return ()
-        several = declared.multi and isinstance(value, list) and declared.data_flow_type != "ARRAY"
-        return tuple(Constant(each, declared.data_flow_type) for each in (value if several else [value]))
+        if not (declared.multi and isinstance(value, list) and declared.data_flow_type != "ARRAY"):
+            return (Constant(value, declared.data_flow_type),)
+        # One list of a workflow is the value of each of the groups that it is in.
+        return tuple(Constant(each, declared.data_flow_type) for each in value) if self._follow(len(value)) else ()
+
+    def _follow(self, count: int) -> bool:
+        """Whether so many more origins can be followed; if not, this is a problem."""
+        self._left -= count
+        if self._left < 0:
+            self._problems.add("its groups pass on more connections and values than can be followed", once=True)
+        return self._left >= 0
 
     def _cycle(self, path: Iterable[_Slot], again: _Slot) -> None:
         if self._cycles == MOST_CYCLES:

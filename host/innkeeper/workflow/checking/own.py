@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from innkeeper.plugins.nodes import InputDefinition, Slot
+from innkeeper.plugins.nodes import MAX_SLOTS, InputDefinition, Slot
 from innkeeper.workflow.checking.bypass import passed_values
 from innkeeper.workflow.checking.graph import FOR_EACH, GROUP_INPUT, IF, MERGE, WHILE, GraphNode, Passed, Role
 from innkeeper.workflow.checking.nodes import configured, presets_fit
@@ -45,7 +45,11 @@ def place_interface(node: ExecutionNode, template: Template, problems: Problems)
         inputs = {key: slot.model_copy(update={"required": False, "multi": False}) for key, slot in declared.items()}
     else:
         ends = [edge.target_handle for edge in template.payload.edges if edge.target_node_id == node.id]
-        inputs = dict.fromkeys((end for end in ends if end is not None), ANY_INPUT)
+        keys = list(dict.fromkeys(end for end in ends if end is not None))
+        if len(keys) > MAX_SLOTS:
+            # Each node that refers to this workflow looks at all of them.
+            problems.add(f"{len(keys):,} interface outputs are connected, and at most {MAX_SLOTS} are taken", node.id)
+        inputs = dict.fromkeys(keys[:MAX_SLOTS], ANY_INPUT)
     return GraphNode(node, "output", None, None, inputs, {}, {})
 
 

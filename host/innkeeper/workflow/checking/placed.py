@@ -64,6 +64,7 @@ class Template:
         unresolved: ids of nodes that are there, but whose slots are not known: nothing more is said about these.
         loops: by the id of a loop, the workflow of one turn.
         results: per interface output that has one, the output of a node that gives it.
+        height: workflows within each other, this one counted.
         size: nodes when all groups are put in, groups included.
         edges: edges likewise.
         stream_edges: those of them that are streams.
@@ -79,6 +80,7 @@ class Template:
     unresolved: set[str] = field(default_factory=set)
     loops: dict[str, Template] = field(default_factory=dict)
     results: dict[str, Source] = field(default_factory=dict)
+    height: int = 1
     size: int = 0
     edges: int = 0
     stream_edges: int = 0

@@ -32,6 +32,8 @@ from innkeeper.workflow.formats.sources import WorkflowSource
 MOST_DEPTH = 16
 """Workflows within each other, as groups or as turns of loops."""
 
+_TOO_DEEP = f"workflows may be {MOST_DEPTH} deep within each other"
+
 
 class Templates:
     """Makes templates."""
@@ -56,6 +58,8 @@ class Templates:
         self._problems = problems
         # None: it is there and cannot be used, which is a problem by then.
         self._known: dict[str, Template | None] = {}
+        # Looked for once: thousands of nodes may name one that is too large, and reading it takes a while.
+        self._refused: dict[str, str] = {}
         self._path: list[str] = []
         self._nodes = 0
         self._edges = 0
@@ -97,6 +101,7 @@ class Templates:
         template.results = results(template, problems)
         template.outputs = interface_outputs(template)
         groups = [node.template for node in template.nodes.values() if isinstance(node, GroupNode)]
+        template.height = 1 + max((each.height for each in (*groups, *template.loops.values())), default=0)
         template.size = len(payload.nodes) + sum(group.size for group in groups)
         template.edges = len(payload.edges) + sum(group.edges for group in groups)
         own = sum(len(node.streams) for node in template.nodes.values())
@@ -144,10 +149,11 @@ class Templates:
             return None
         if id_ not in self._known:
             if len(self._path) >= MOST_DEPTH:
-                self._problems.add(f"workflows may be {MOST_DEPTH} deep within each other", node.id, place)
+                self._problems.add(_TOO_DEEP, node.id, place)
                 return None
-            payload = self._found(id_)
+            payload = self._refused[id_] if id_ in self._refused else self._found(id_)
             if isinstance(payload, str):
+                self._refused[id_] = payload
                 self._problems.add(payload, node.id, place)
                 return None
             if payload is None:
@@ -160,6 +166,10 @@ class Templates:
         found = self._known[id_]
         if found is None:
             self._problems.add(f"the workflow {shown(id_)} cannot be used", node.id, place)
+        elif len(self._path) + found.height > MOST_DEPTH:
+            # It was resolved where it was not as deep.
+            self._problems.add(_TOO_DEEP, node.id, place)
+            return None
         return found
 
     def _found(self, id_: str) -> WorkflowPayload | str | None:

@@ -279,11 +279,8 @@ class Frame:
 
     def interface_yield(self, key: str) -> dict[str, Any]:
         """The fields that name an interface output in events of its stream."""
-        for node in self.plan.graph.nodes.values():
-            if node.role == "output" and key in node.inputs and node.inputs[key].display_name:
-                name = node.inputs[key].display_name
-                return {"interfaceOutputKey": key, "interfaceOutputDisplayName": name}
-        return {"interfaceOutputKey": key}
+        name = self.plan.named.get(key)
+        return {"interfaceOutputKey": key} | ({"interfaceOutputDisplayName": name} if name else {})
 
     def _say(
         self, node: GraphNode, kind: str, fields: Mapping[str, Any], values: Mapping[str, bytes] | None = None

@@ -137,7 +137,10 @@ def interface_values(node: GraphNode, given: Mapping[str, bytes], values: Mappin
 
 
 def is_heavy(node: GraphNode) -> bool:
-    """Whether writing what its author gave a node takes more than a moment (bool), so that it belongs in a thread."""
+    """Whether gathering the inputs of a node takes more than a moment (bool), so that it belongs in a thread: since its
+    author gave it much, or since very many edges lead to it."""
+    if sum(map(len, node.sources.values())) > _FEW:
+        return True
     given: list[object] = [value for key, value in node.presets.items() if key in node.inputs]
     given += [each.value for found in node.sources.values() for each in found if isinstance(each, Constant)]
     return bool(given) and are_heavy(given)

@@ -136,6 +136,8 @@ class _Loop:
 
         frame = Frame(self.frame.run, self.plan, f"{self.frame.prefix}{self.node.id}[{turn}]/", inputs)
         try:
+            # A turn without a node that waits would go on for ten thousand turns without giving way.
+            await self.frame.run.pace.breathe()
             await frame.execute()
         except BaseException:
             for each in frame.outcomes.values():

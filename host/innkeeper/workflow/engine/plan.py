@@ -51,7 +51,8 @@ class Plan:
         behind: per node, the units (by their places in `units`) that wait for it.
         consumers: per stream output, what reads it.
         interface: per stream output, keys of the interface outputs that it is.
-        heavy: ids of nodes for which a thread writes what their authors gave them.
+        heavy: ids of nodes whose inputs a thread gathers.
+        named: display names of interface outputs, by key.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -78,6 +79,10 @@ class Plan:
             for origin in origins:
                 self.behind[origin].append(place)
         self.heavy = frozenset(node.id for node in graph.nodes.values() if is_heavy(node))
+        self.named: dict[str, str] = {}
+        for node in graph.nodes.values():
+            if node.role == "output":
+                self.named |= {key: slot.display_name for key, slot in node.inputs.items() if slot.display_name}
         self._check()
 
     def _units(self) -> list[Unit]:

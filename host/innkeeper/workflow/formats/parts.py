@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.alias_generators import to_camel
@@ -77,10 +77,39 @@ def validated(model: type[Model], value: Mapping[str, Any]) -> Model:
     Raises:
         UsageError: it does not fit: one line per problem, with its place.
     """
+    found = _Wrong()
+    given = {**value, **{key: _one_by_one(model, key, value[key], found) for key in _LONG if _is_long(value.get(key))}}
     try:
-        return model.model_validate(value)
+        made = model.model_validate(given)
     except ValidationError as error:
-        raise UsageError("\n".join(_explained(error))) from None
+        found.add(error)
+    if found.count:
+        raise UsageError("\n".join(found.lines()))
+    return made
+
+
+_LONG = ("nodes", "edges")
+_FEW = 500
+
+
+def _is_long(value: object) -> bool:
+    return isinstance(value, list) and len(value) > _FEW
+
+
+def _one_by_one(model: type[BaseModel], key: str, items: list[Any], found: _Wrong) -> list[Any]:
+    """Nodes or edges as what they are in a model; those that do not fit are left out, and found.
+
+    One call for a hundred thousand of them would keep the interpreter's lock for half a second, and trio's thread would
+    wait for it.
+    """
+    (part,) = get_args(model.model_fields[key].annotation)
+    made = []
+    for index, item in enumerate(items[: max(MAX_NODES, MAX_EDGES) + 1]):
+        try:
+            made.append(part.model_validate(item))
+        except ValidationError as error:
+            found.add(error, key, index)
+    return made
 
 
 def is_stored(value: Mapping[str, Any]) -> bool:
@@ -102,14 +131,31 @@ def _list(value: Mapping[str, Any], key: str) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
-def _explained(error: ValidationError) -> list[str]:
-    problems = error.errors(include_url=False, include_context=False)
-    lines = [
-        f"the workflow's {place_of(problem['loc'])}: {what_is_wrong(problem)}" for problem in problems[:_SHOWN_PROBLEMS]
-    ]
-    if len(problems) > _SHOWN_PROBLEMS:
-        lines.append(f"and {len(problems) - _SHOWN_PROBLEMS:,} more problems in the workflow")
-    return lines
+class _Wrong:
+    """What does not fit, as far as it is shown.
+
+    Attributes:
+        count: of all.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._lines: list[str] = []
+
+    def add(self, error: ValidationError, *place: int | str) -> None:
+        """Adds what is wrong with a part, which is at a place."""
+        self.count += error.error_count()
+        if len(self._lines) < _SHOWN_PROBLEMS:
+            problems = error.errors(include_url=False, include_context=False)
+            self._lines += [
+                f"the workflow's {place_of((*place, *problem['loc']))}: {what_is_wrong(problem)}"
+                for problem in problems[: _SHOWN_PROBLEMS - len(self._lines)]
+            ]
+
+    def lines(self) -> list[str]:
+        """One line per problem, and one for those that are not shown."""
+        more = self.count - len(self._lines)
+        return [*self._lines, f"and {more:,} more problems in the workflow"] if more else self._lines
 
 
 def place_of(location: tuple[int | str, ...]) -> str:

@@ -85,18 +85,22 @@ class Means:
 class Attempt:
     """One attempt at a run."""
 
-    def __init__(self, means: Means, lease: Lease, taken: Taken, known: Known) -> None:
+    def __init__(
+        self, means: Means, lease: Lease, taken: Taken, known: Known, *, refused: InnkeeperError | None = None
+    ) -> None:
         """Args:
         means: what the host executes with.
         lease: the right to the run.
         taken: the run.
         known: what earlier attempts left.
+        refused: why nothing is executed, and the run fails; None: it is executed.
         """
         self._means = means
         self._lease = lease
         self._run = taken.run
         self._taken = taken
         self._known = known
+        self._refused = refused
         self._journal = Journal(means.records, lease, lost=self._lost, seq=known.seq)
         self._longest = means.settings.longest or math.inf
 
@@ -124,6 +128,8 @@ class Attempt:
 
     async def _report(self) -> Report:
         run, settings = self._run, self._means.settings
+        if self._refused is not None:
+            return failed(self._refused.kind, self._refused.message)
         if run.account.plugin and not self._means.permitted(run.account.plugin):
             return failed(Kind.DENIED, "the plugin may not start workflows any more")
         outputs = min(MOST_OUTPUTS, settings.outputs) if run.account.plugin else settings.outputs

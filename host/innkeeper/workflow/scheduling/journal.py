@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 import trio
 
-from innkeeper.errors import InnkeeperError
+from innkeeper.errors import InnkeeperError, LimitError
 from innkeeper.storage.run_model import RunStatus, StoredRun
 from innkeeper.workflow.engine.events import COMPLETE, INTERFACE_OUTPUTS, STATUS, RunEvent
 from innkeeper.workflow.scheduling.seams import Lease, LeaseLostError
@@ -31,6 +31,13 @@ GATHER: Final = 0.01
 MOST_GATHER: Final = 0.1
 """The most of it, where writing takes long since many runs say something: a group costs 0.2 ms of the one thread that
 writes, whatever is in it, and two hundred runs would keep it busy with nothing else."""
+
+SAID: Final = 256 << 20
+"""Bytes of what one attempt at a run may say besides chunks of streams and outputs of nodes, which have bounds of their
+own: ten thousand turns of a hundred nodes. Loops in loops could otherwise fill a disk."""
+
+_EVENT = 64
+"""Bytes that an event takes beside its node's id and its message, about."""
 
 _AGAIN: Final = 0.25
 _WIRE: Final = {"cancelled": "interrupted"}
@@ -70,6 +77,7 @@ class Journal:
         seq: int = 0,
         buffer: int = BUFFER,
         gather: float = GATHER,
+        most: int = SAID,
     ) -> None:
         """Args:
         keeper: keeps the events.
@@ -78,11 +86,13 @@ class Journal:
         seq: number of the last event that is kept.
         buffer: bytes of events that wait at most, while whoever emits asks for room.
         gather: seconds between two groups.
+        most: bytes of what may be said besides chunks and outputs.
         """
         self._keeper = keeper
         self._lease = lease
         self._tell = lost
         self._most = buffer
+        self._left = self._may_say = most
         self._gather = gather
         self._waiting: deque[RunEvent] = deque()
         self._size = 0
@@ -99,13 +109,25 @@ class Journal:
     # --- for the engine ---------------------------------------------------------------------------------------------
 
     def emit(self, event: RunEvent) -> None:
-        """As `EventSink.emit`."""
+        """As `EventSink.emit`.
+
+        Raises:
+            LimitError: the run has said more than it may.
+        """
         if self._lost:
             return
         if self._held or _closes(event):
             # From the run's outputs on, events wait for the transaction that ends the run.
             self._held.append(event)
             return
+        if event.chunk is None:
+            self._left -= _weight(event)
+            if self._left < 0:
+                raise LimitError(
+                    f"the run has said more than {self._may_say:,} bytes of its nodes: its loops have too many turns",
+                    limit="run events",
+                    value=self._may_say,
+                )
         self._last = event.seq
         self._waiting.append(event)
         self._size += event.size
@@ -237,6 +259,11 @@ class Journal:
     def _note(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
+
+
+def _weight(event: RunEvent) -> int:
+    details = event.fields.get("errorDetails")
+    return _EVENT + len(event.fields.get("nodeId", "")) + (len(details["message"]) if details else 0)
 
 
 def _closes(event: RunEvent) -> bool:

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 import trio
 
-from innkeeper.errors import InnkeeperError
+from innkeeper.errors import InnkeeperError, RejectedError
 from innkeeper.plugins.settings import RunsSettings
 from innkeeper.storage.run_leases import RunLeases
 from innkeeper.storage.run_model import StoredRun
@@ -225,11 +225,15 @@ class Worker:
             taken = await self._retried(lambda: self._leases.load(fence_of(lease)))
             if taken is not None:
                 self.active[lease.run] = taken.run
-                known = Known()
+                known, refused = Known(), None
                 if taken.run.attempt > 1:
-                    known = await self._retried(lambda: self._means.records.known(lease))
+                    try:
+                        known = await self._retried(lambda: self._means.records.known(lease))
+                    except RejectedError as error:
+                        # It would be no less damaged for the next host that takes it.
+                        known, refused = Known(seq=taken.run.seq), error
                 began = True
-                await Attempt(self._means, lease, taken, known).run()
+                await Attempt(self._means, lease, taken, known, refused=refused).run()
         except Exception:
             # A defect of one run ends no other. Its lease runs out, and then it is interrupted.
             logger.exception("the run %s was given up", lease.run)
@@ -250,7 +254,7 @@ class Worker:
             try:
                 return await read()
             except InnkeeperError as error:
-                if trio.current_time() >= ends:
+                if trio.current_time() >= ends or isinstance(error, RejectedError):
                     raise
                 self._failed("reading a run", error)
             await trio.sleep(_PAUSE)
