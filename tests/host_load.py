@@ -33,7 +33,7 @@ _NODES = wat(
       {text_block("answer", ANSWER, "b")}
       (call $output_set (local.get $b) (i64.const {len(ANSWER)})))
     (func (export "Quick") (call $answer))
-    (func (export "Nap") (call $sleep (i64.const 40000000)) (call $answer))
+    (func (export "Nap") (call $sleep (i64.const 80000000)) (call $answer))
     (func (export "Sleep") (call $sleep (i64.const 3600000000000)))
     (func (export "Fail") (unreachable))""",
     "alloc store_u8 output_set",

@@ -8,6 +8,7 @@ afterwards is in `host_ledger`. This process stands for all others: it submits, 
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -22,6 +23,7 @@ from innkeeper.bridge.bridge import FILE
 from innkeeper.plugins.home import STATE
 from innkeeper.storage.database import Database, open_database
 from innkeeper.storage.location import Location
+from innkeeper.storage.postgres import IDLE
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ async def ended(home: Path, place: Location, ledger: Ledger, seconds: float) -> 
             await ledger.hold(db)
             await ledger.fired_once(db)
             await sound(db)
-        host.send(15)
+        host.send(signal.SIGTERM)
         with trio.fail_after(60):
             while host.process.poll() is None:  # noqa: ASYNC110 (another process's work)
                 await trio.sleep(0.05)
@@ -141,12 +143,14 @@ async def stopped(home: Path, place: Location, times: int, seed: int) -> None:
             for host in hosts:
                 await ready(host)
             nursery.start_soon(ledger.load, db)
-            for _ in range(times):
+            for number in range(times):
                 host = ledger.chance.choice(hosts)
                 await trio.sleep(ledger.chance.uniform(0.1, 1.0))
-                host.send(19)
-                await trio.sleep(LEASE * ledger.chance.uniform(1.5, 3.0))
-                host.send(18)
+                host.send(signal.SIGSTOP)
+                # In the midst of a transaction it holds up the other one too, until the server ends that.
+                held = IDLE if number % 2 == 0 else 0.0
+                await trio.sleep(held + LEASE * ledger.chance.uniform(1.5, 3.0))
+                host.send(signal.SIGCONT)
             await trio.sleep(LEASE)
             nursery.cancel_scope.cancel()
         async with open_database(place) as db:
@@ -155,7 +159,7 @@ async def stopped(home: Path, place: Location, times: int, seed: int) -> None:
             await ledger.hold(db)
             await ledger.fired_once(db)
             for host in hosts:
-                host.send(15)
+                host.send(signal.SIGTERM)
                 assert await trio.to_thread.run_sync(host.process.wait, 60) in (0, 6), host.errors()
             await held_by_one(db, hosts)
             await sound(db)
