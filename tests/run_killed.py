@@ -68,8 +68,8 @@ async def follow(host: HostScheduler, run: str) -> None:
         say("ended", run, found.status)
 
 
-async def main(path: Path, prefix: str) -> None:
-    async with open_database(path) as db, trio.open_nursery() as nursery:
+async def main(where: Path | str, prefix: str) -> None:
+    async with open_database(where) as db, trio.open_nursery() as nursery:
         host = HostScheduler(db, Load(), None, settings=SETTINGS)
         nursery.start_soon(host.run)
         number = 0
@@ -87,4 +87,4 @@ async def main(path: Path, prefix: str) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, Path(sys.argv[1]), sys.argv[2])
+    trio.run(main, sys.argv[1] if "://" in sys.argv[1] else Path(sys.argv[1]), sys.argv[2])

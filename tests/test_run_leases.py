@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -12,9 +11,10 @@ import pytest
 from sqlalchemy import ColumnElement, Connection, Table, func, literal, select, update
 
 from innkeeper.storage import run_rows
+from innkeeper.storage.clock import database_now
 from innkeeper.storage.database import Database, open_database
+from innkeeper.storage.location import Location
 from innkeeper.storage.retention import RunRetention
-from innkeeper.storage.run_clock import database_now
 from innkeeper.storage.run_journal import RunRecord
 from innkeeper.storage.run_leases import RunLeases
 from innkeeper.storage.run_model import KEPT, Taken
@@ -28,8 +28,8 @@ DAY = 86400.0
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_database(tmp_path / "private" / "inn.db") as opened:
+async def db(database_place: Location) -> AsyncIterator[Database]:
+    async with open_database(database_place) as opened:
         yield opened
 
 

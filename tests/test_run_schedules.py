@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ import trio
 from innkeeper.errors import BusyError
 from innkeeper.storage.database import Database, open_database
 from innkeeper.storage.leaders import LeaderStore
+from innkeeper.storage.location import Location
 from innkeeper.storage.run_model import Account, QueueBounds, TooManyError
 from innkeeper.storage.run_store import RunStore
 from innkeeper.storage.schedules import ScheduleStore
@@ -25,8 +25,8 @@ ME = Account("default_user")
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_database(tmp_path / "private" / "inn.db") as opened:
+async def db(database_place: Location) -> AsyncIterator[Database]:
+    async with open_database(database_place) as opened:
         yield opened
 
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -19,8 +18,9 @@ from trio.testing import MockClock
 from innkeeper.bridge.runner import Failure, Report
 from innkeeper.errors import BusyError
 from innkeeper.plugins.settings import RunsSettings
+from innkeeper.storage.clock import database_now
 from innkeeper.storage.database import open_database
-from innkeeper.storage.run_clock import database_now
+from innkeeper.storage.location import Location
 from innkeeper.storage.run_model import StoredRun
 from innkeeper.workflow.engine.events import COMPLETE, INTERFACE_OUTPUTS, STATUS, EventSink, RunEvent
 from innkeeper.workflow.scheduling.execution import Executor, Task
@@ -90,8 +90,8 @@ async def for_ever(task: Task, sink: EventSink) -> Report:
 class Home:
     """Hosts with one database."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, place: Location) -> None:
+        self.place = place
         self.later = 0.0
         self.steps: list[Step] = []
 
@@ -103,7 +103,7 @@ class Home:
         self, executor: Executor, settings: RunsSettings = SETTINGS, *, serve: bool = True, **more: Any
     ) -> AsyncIterator[HostScheduler]:
         with trio.fail_after(60):
-            async with open_database(self.path) as db, trio.open_nursery() as nursery:
+            async with open_database(self.place) as db, trio.open_nursery() as nursery:
                 made = HostScheduler(db, executor, None, settings=settings, now=lambda: NOW, clock=self.clock, **more)
                 made.told = self.steps.append
                 if serve:
@@ -113,8 +113,8 @@ class Home:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path / "state" / "inn.db")
+def home(database_place: Location) -> Home:
+    return Home(database_place)
 
 
 async def story(host: HostScheduler, run: str) -> list[Any]:

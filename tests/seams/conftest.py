@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 from sqlalchemy import literal
 
+from innkeeper.storage.clock import database_now
 from innkeeper.storage.database import Database, open_database
 from innkeeper.storage.leaders import LeaderStore
-from innkeeper.storage.run_clock import database_now
+from innkeeper.storage.location import Location
 from innkeeper.storage.run_leases import RunLeases
 from innkeeper.storage.run_model import Account, AfterCrash, NewRun, QueueBounds, RunningBounds, RunStatus, StoredRun
 from innkeeper.storage.run_store import RunStore
@@ -68,11 +68,11 @@ class Host:
 class World:
     """Hosts that share one storage."""
 
-    def __init__(self, path: Path, stack: AsyncExitStack) -> None:
+    def __init__(self, place: Location, stack: AsyncExitStack) -> None:
         self.queued = 5
         self.queued_by_all = 8
         self.chunk_bytes = 4 << 20
-        self._path = path
+        self._place = place
         self._stack = stack
         self._later = 0.0
         self._hosts = 0
@@ -84,7 +84,7 @@ class World:
     async def host(self) -> Host:
         """One more host."""
         self._hosts += 1
-        db = await self._stack.enter_async_context(open_database(self._path))
+        db = await self._stack.enter_async_context(open_database(self._place))
         return Host(f"host{self._hosts}", db, self)
 
     def leases_run_out(self) -> None:
@@ -92,8 +92,8 @@ class World:
         self._later += 2 * LEASE
 
 
-@pytest.fixture(params=["sqlite"])
-async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    """Each implementation: another one is one more parameter here."""
+@pytest.fixture
+async def world(database_place: Location) -> AsyncIterator[World]:
+    """Each implementation on each database: another one is one more parameter here."""
     async with AsyncExitStack() as stack:
-        yield World(tmp_path / "state" / "inn.db", stack)
+        yield World(database_place, stack)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from innkeeper.plugins.home import Home
@@ -10,5 +10,4 @@ if TYPE_CHECKING:
 
 def database_server(home: Home) -> bool:
     """Whether the home's database is one of a server (bool), which is no file, and which other hosts may share."""
-    settings: Any = getattr(home.configuration, "database", None)
-    return bool(getattr(settings, "url", None))
+    return home.configuration.database.url is not None

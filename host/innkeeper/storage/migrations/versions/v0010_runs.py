@@ -123,12 +123,13 @@ def _carry_over() -> None:
     moved = sa.select(*(old.c[name] for name in _CARRIED), *values.values())
     connection.execute(sa.insert(new).from_select([*_CARRIED, *values], moved))
     if connection.dialect.name == "postgresql":
-        # Numbers that were given go on from there.
+        # Numbers that were given are not given again, not those of runs that were deleted either.
         last = sa.func.coalesce(sa.select(sa.func.max(new.c.number)).scalar_subquery(), 0)
+        given_next = sa.func.nextval(sa.func.pg_get_serial_sequence("submitted_runs", "number"))
         sequence = sa.func.pg_get_serial_sequence("runs", "number")
-        connection.execute(sa.select(sa.func.setval(sequence, last + 1, sa.false())))
+        connection.execute(sa.select(sa.func.setval(sequence, sa.func.greatest(last + 1, given_next), sa.false())))
     else:
-        # Numbers of runs that were deleted are not used again either.
+        # As above.
         counters = sa.table("sqlite_sequence", sa.column("name"), sa.column("seq"))
         given = sa.select(counters.c.seq).where(counters.c.name == "submitted_runs")
         counted = connection.scalar(given)
