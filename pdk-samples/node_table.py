@@ -15,7 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
-    "core-nodes.md": ("c/core-basics", "c/core-streams", "javascript/core-messages"),
+    "core-nodes.md": ("c/core-basics", "c/logic", "c/core-streams", "c/text-streams", "javascript/core-messages"),
     "knowledge-nodes.md": ("javascript/kb", "javascript/kb-tools", "javascript/core-loaders"),
 }
 """Pages in docs/ to the folders of plugins that each is about."""

@@ -398,3 +398,31 @@ def test_the_picture_of_the_demo_loads_nothing_from_elsewhere() -> None:
     picture = read(ROOT / "docs/demo/run.svg")
     assert re.findall(r"https?://(?!www\.w3\.org/)[^\"' ]+", picture) == []
     assert len(picture.encode()) < 200_000
+
+
+def test_every_page_is_reached_from_the_readme_by_links() -> None:
+    reached: set[Path] = set()
+    left = [ROOT / "README.md"]
+    while left:
+        page = left.pop()
+        if page not in reached:
+            reached.add(page)
+            targets = re.findall(r"\]\(([^)\s#]+)", prose(page)) if page.suffix == ".md" else []
+            left += [(page.parent / target).resolve() for target in targets if "://" not in target]
+    wanted = {
+        *PAGES,
+        *(ROOT / "docs/schemas").glob("*.json"),
+        *(ROOT / "docs").glob("*.svg"),
+        *(ROOT / "docs/demo").glob("*.svg"),
+    }
+    assert wanted - reached == set()
+
+
+def test_the_unit_of_the_service_starts_a_command_that_exists_and_gives_it_time_to_end() -> None:
+    (unit,) = of("ini", "docs/operations.md")
+    values = dict(line.split("=", 1) for line in unit.text.splitlines() if "=" in line)
+    words = shlex.split(values["ExecStart"])
+    assert words[0].endswith("/innkeeper")
+    given = dict(zip(words[2::2], words[3::2], strict=True))
+    assert set(given) <= options_of(subcommands()[words[1]])
+    assert parse_duration(given["--drain"]) < int(values["TimeoutStopSec"])

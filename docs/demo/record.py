@@ -1,8 +1,9 @@
-"""Draws a run of the demo as docs/demo/run.svg: the table of its nodes and the first lines of its trace.
+"""Draws the pictures of the README: a run of the demo as docs/demo/run.svg, with the table of its nodes and the first
+lines of its trace, and the graphs of two workflows.
 
     python docs/demo/record.py
 
-What is drawn is what the command wrote; only colours are added.
+What is drawn of the run is what the command wrote, with colours. The graphs are what `innkeeper graph` writes.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from rich.text import Text
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent.parent
 COMMAND = ("innkeeper", "run", "docs/demo/set-the-scene.json", "--input-file", "chat=docs/demo/chat.en.json")
+GRAPHS = {"set-the-scene.json": "set-the-scene.svg", "flows/evening.json": "evening.svg"}
+"""Workflows in this folder, to their pictures."""
 REPORT_LINES = 18
 WIDTH = 116
 
@@ -68,8 +71,11 @@ def drawn(lines: list[str]) -> str:
 
 
 def main() -> None:
-    """Runs the demo and writes the picture."""
+    """Runs the demo and writes the pictures."""
     (FOLDER / "run.svg").write_text(drawn(run()), encoding="utf-8")
+    for workflow, picture in GRAPHS.items():
+        arguments = ("graph", f"docs/demo/{workflow}", "--strict", "--force", "-o", f"docs/demo/{picture}")
+        subprocess.run([sys.executable, "-m", "innkeeper", *arguments], cwd=ROOT, check=True)  # noqa: S603
 
 
 if __name__ == "__main__":

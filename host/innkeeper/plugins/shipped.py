@@ -12,6 +12,8 @@ DIGESTS: Final[frozenset[str]] = frozenset(
         "22777c441078f1395c7898e4274bb957ae3a9c5f69539f2040533e4cb5f10a35",  # core-streams.wasm
         "079a6d29afc2fc10e8fa7df36e0b5c85da5727b24eef4af7b51a999d6aee85e0",  # kb-tools.wasm
         "53765c3a87add2523dbdb303eab690785c9e501c6936fd9b08a62e76bc6ec449",  # kb.wasm
+        "1754a79b786c622df8d805636169cf32b9e6f81b17e1396f8f4eaeba13680845",  # logic.wasm
+        "fb06c5cbe82e1487a2ec1aec7ffcc160726610954455fc9a58deed151f337295",  # text-streams.wasm
     }
 )
 """sha256 of the plugins that may use another namespace than their id, wherever they lie."""

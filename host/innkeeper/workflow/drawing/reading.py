@@ -55,7 +55,7 @@ class _Reading:
 
     def sketch(self, value: object, above: tuple[str, ...]) -> Sketch:
         workflow = _table(value)
-        made = Sketch(name=_text(workflow.get("name")), id=above[-1] if above else "")
+        made = Sketch(name=_name_of(workflow), id=above[-1] if above else "")
         numbers: dict[str, int] = {}
         for raw in _items(workflow.get("nodes")):
             if self._nodes <= 0:
@@ -203,6 +203,11 @@ def _table(value: object) -> Mapping[str, Any]:
 
 def _items(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
+
+
+def _name_of(workflow: Mapping[str, Any]) -> str:
+    """What its author calls a workflow, in either form."""
+    return _text(workflow.get("name")) or _text(_table(workflow.get("metadata")).get("workflowName"))
 
 
 def _text(value: object) -> str:
