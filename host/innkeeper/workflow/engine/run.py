@@ -116,6 +116,7 @@ class WorkflowRun:
         budgets: what it has in memory.
         turns: turns of its loops that go on.
         listening: whether anybody takes its events.
+        builds: whether `prepare` may have something to do.
     """
 
     def __init__(
@@ -155,6 +156,7 @@ class WorkflowRun:
         self._callback = CallbackSink(on_event, id) if on_event is not None and sink is None else None
         self._sink: EventSink | None = sink if sink is not None else self._callback
         self.listening = self._sink is not None
+        self.builds = self._callback is not None
         self._seq = 0 if resume is None else resume.seq
         self._failure: Exception | None = None
         self._scope = trio.CancelScope()
@@ -206,6 +208,7 @@ class WorkflowRun:
         return outcome
 
     async def _end(self, status: Any, message: str | None = None) -> None:
+        del self._frame  # It knows its run: both would stay until a search for garbage.
         self.slots.close()
         self.streams.end(self.run)
         self.outcome.status = status
