@@ -59,7 +59,11 @@ class WorkflowRunner:
         graph = await trio.to_thread.run_sync(self._graph, task.job, confined, limiter=self._checking)
         resume = _resume(task.known)
         streams = streams_of(self._host)
-        make = partial(WorkflowRun, graph, sink=sink, prompt_id=task.run.id, streams=streams, resume=resume)
+        # One that is not begun again needs not say that a node begins before it does: that is a commit for each.
+        again = task.run.after_crash == "again"
+        make = partial(
+            WorkflowRun, graph, sink=sink, prompt_id=task.run.id, streams=streams, resume=resume, again=again
+        )
         run = await made(graph, make)
         return _report(await run.execute(), task.most_outputs)
 

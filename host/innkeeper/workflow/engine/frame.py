@@ -154,7 +154,7 @@ class Frame:
         if run.listening:
             await run.room()
             self._say(node, EXECUTING, marks(outcome))
-            if not resuming.is_safe(node):
+            if run.again and not resuming.is_safe(node):
                 # Once its host has ended, nobody could tell whether it began.
                 await run.settled()
         if outcome.plugin is None or not run.told.listening:

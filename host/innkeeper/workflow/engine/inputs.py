@@ -131,6 +131,13 @@ def interface_values(node: GraphNode, given: Mapping[str, bytes], values: Mappin
 
 def is_heavy(node: GraphNode) -> bool:
     """Whether writing what its author gave a node takes more than a moment (bool), so that it belongs in a thread."""
+    for key, value in node.presets.items():
+        if key in node.inputs and not (isinstance(value, str) and len(value) < _LONG):
+            break
+    else:
+        if not any(isinstance(each, Constant) for found in node.sources.values() for each in found):
+            # A few short texts at most, as most nodes have.
+            return False
     given: list[object] = [value for key, value in node.presets.items() if key in node.inputs]
     given += [each.value for found in node.sources.values() for each in found if isinstance(each, Constant)]
     return bool(given) and are_heavy(given)

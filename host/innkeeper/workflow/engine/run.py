@@ -112,7 +112,7 @@ class WorkflowRun:
         slots: places for its nodes.
         pace: when they give way.
         told: what native plugins hear of it.
-        resume: what is known of earlier attempts, or None.
+        resume, again: what is known of earlier attempts, or None; whether there may be a further one.
         budgets: what it has in memory.
         turns: turns of its loops that go on.
         listening: whether anybody takes its events.
@@ -131,6 +131,7 @@ class WorkflowRun:
         streams: RunStreams | None = None,
         slots: HostSlots | None = None,
         resume: Resume | None = None,
+        again: bool = True,
     ) -> None:
         """Makes what executing a graph needs; may be called in a thread, where that of a large one belongs.
 
@@ -143,7 +144,7 @@ class WorkflowRun:
             bases: as of `run_workflow`.
             streams: of the host (`streams_of`); without, its guests reach no stream.
             slots: places for the nodes of all runs of the host; by default those of this trio run.
-            resume: what is known of earlier attempts of the same run.
+            resume, again: what is known of earlier attempts; whether a further one may have to know what began.
         """
         id = prompt_id if prompt_id is not None else secrets.token_urlsafe(16)
         self.run = Run(id, bases)
@@ -151,6 +152,7 @@ class WorkflowRun:
         self.streams = streams if streams is not None else RunStreams()
         self.told = Told(graph.hooks, id)
         self.resume = resume
+        self.again = again
         self.budgets = Budgets()
         self.turns = 0
         self._callback = CallbackSink(on_event, id) if on_event is not None and sink is None else None
@@ -214,8 +216,7 @@ class WorkflowRun:
         self.outcome.status = status
         more = {} if message is None else {"errorInfo": {"message": message}}
         self.emit(STATUS, {"status": status, **more})
-        # Whatever is not over yet would be a defect; it must not be heard.
-        self.listening = False
+        self.listening = False  # Whatever is not over yet would be a defect; it must not be heard.
         await self.told.run_ended(self._graph, self.outcome)
 
     def emit(
@@ -230,8 +231,7 @@ class WorkflowRun:
         Args:
             kind: its type.
             fields: its payload, which nobody may change afterwards.
-            values: as of `RunEvent`.
-            chunk: as of `RunEvent`.
+            values, chunk: as of `RunEvent`.
         """
         # After its first failure the receiver gets nothing more. It fails the run from outside of the nurseries,
         # which would wrap the exception into groups.
