@@ -12,6 +12,7 @@ from innkeeper.errors import GuestError, Kind
 from innkeeper.workflow.checking.graph import Graph, Passed
 from innkeeper.workflow.engine.outcome import RunOutcome
 from innkeeper.workflow.engine.resuming import Resume, resume_of
+from innkeeper.workflow.engine.run import WorkflowRun
 from node_fakes import FakeHost, Flow
 
 CHUNKS = {"dataFlowType": "STRING", "isStream": True}
@@ -149,6 +150,20 @@ async def test_it_is_kept_that_a_node_begins_before_it_does_what_is_done_once() 
     host.add("Once", lambda i, c, r: seen.append(kept[-1]) or {}, outputs={})
     await execute(Builder(host).add("o", "Once").graph(), host, listener=heard)
     assert [event.kind for event in heard.events[: seen[0]]][-1] == "NODE_EXECUTING"
+
+
+async def test_a_run_that_is_not_begun_again_does_not_wait_until_it_is_kept_what_began() -> None:
+    host = House()
+
+    class Never(Listener):
+        async def settled(self) -> None:
+            raise AssertionError
+
+    host.add("Once", lambda i, c, r: {}, outputs={})
+    heard = Never()
+    run = WorkflowRun(Builder(host).add("o", "Once").graph(), sink=heard, again=False)
+    assert (await run.execute()).status == "complete"
+    assert "NODE_EXECUTING" in {event.kind for event in heard.events}
 
 
 @pytest.mark.parametrize("failing", ["emit", "room", "settled"])

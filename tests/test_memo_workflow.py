@@ -14,6 +14,7 @@ import trio
 from fakes import FakeEngine, FakeGuest
 from innkeeper import Host, open_host
 from innkeeper.bridge.codec import decode, encode
+from innkeeper.bridge.scan import CHUNK
 from innkeeper.cli.main import invoke
 from innkeeper.plugins import home as home_module
 from innkeeper.workflow.checking.check import check_workflow
@@ -125,7 +126,9 @@ async def test_a_plugin_that_gets_a_capability_while_its_call_is_written_is_told
     (inn.home / "manifests" / "seeing.toml").unlink()
     async with inn.open() as host:
         assert host.plugins["seeing"].pure
-        run = WorkflowRun(check_workflow(shown("a", plugin="seeing"), host), prompt_id="the-run")
+        # What is small is written at once, and nothing can change meanwhile.
+        workflow = shown("a", plugin="seeing", text="t" * 2 * CHUNK)
+        run = WorkflowRun(check_workflow(workflow, host), prompt_id="the-run")
         real = run.maybe_in_thread
         granted = False
 

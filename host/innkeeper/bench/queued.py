@@ -11,6 +11,7 @@ import trio
 
 import innkeeper
 from innkeeper.bench.workspace import Workspace
+from innkeeper.composition.collecting import settle_objects
 from innkeeper.errors import InternalError
 from innkeeper.plugins.host import Host
 from innkeeper.plugins.settings import RunsSettings
@@ -79,5 +80,7 @@ async def opened(workspace: Workspace) -> AsyncIterator[Queue]:
         scheduler = HostScheduler(database, runner, runner, settings=settings)
         queue = Queue(host, scheduler)
         nursery.start_soon(scheduler.run)
+        # As `innkeeper work` does.
+        settle_objects()
         yield queue
         nursery.cancel_scope.cancel()

@@ -18,6 +18,9 @@ CHUNKS: Final = "chunks"
 STATUS: Final = "EXECUTION_STATUS_UPDATE"
 INTERFACE: Final = "__WORKFLOW_INTERFACE_OUTPUTS__"
 
+_BUFFER: Final = 4096
+"""Bytes of a packer's buffer to begin with; it grows."""
+
 ROW: Final = 256
 """Bytes that a row counts beside its body, so that many small ones count too."""
 
@@ -153,6 +156,7 @@ def write_events(
     Returns:
         None: another host has the run, or it has ended, and nothing was written.
     """
+    packer = msgpack.Packer(unicode_errors="surrogatepass", buf_size=_BUFFER)
     lifecycle: list[tuple[Any, ...]] = []
     chunks: list[tuple[Any, ...]] = []
     results: list[dict[str, Any]] = []
@@ -165,7 +169,7 @@ def write_events(
             interface = outputs is not None and event.fields.get("nodeId") == INTERFACE
             if interface and packed_outputs(event.values) == outputs:
                 continue
-            body = msgpack.packb(dict(event.values), unicode_errors="surrogatepass")
+            body = packer.pack(dict(event.values))
             results.append({"run": number, "seq": event.seq, "size": len(body) + ROW, "body": body})
     upto = events[-1].seq
     rows = []

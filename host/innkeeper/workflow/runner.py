@@ -79,8 +79,17 @@ class WorkflowRunner:
             bases = await self._projects(graph, Path(project))
         resume = _resume(task.known)
         streams = streams_of(self._host)
+        # One that is not begun again needs not say that a node begins before it does: that is a commit for each.
+        again = task.run.after_crash == "again"
         make = partial(
-            WorkflowRun, graph, sink=sink, prompt_id=task.run.id, bases=bases, streams=streams, resume=resume
+            WorkflowRun,
+            graph,
+            sink=sink,
+            prompt_id=task.run.id,
+            bases=bases,
+            streams=streams,
+            resume=resume,
+            again=again,
         )
         run = await made(graph, make)
         return _report(await run.execute(), task.most_outputs)

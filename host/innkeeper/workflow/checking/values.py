@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Callable
 from typing import Any
 
 import msgpack
@@ -34,9 +35,10 @@ def compatible(source: Slot, target: Slot) -> bool:
     A category in common or "BehaviorWildcard" connects slots of any types; else the types decide: equal, anything
     with WILDCARD or CONVERTIBLE_ANY, INTEGER to FLOAT, and INTEGER, FLOAT or BOOLEAN to STRING.
     """
-    categories, others = set(source.match_categories), set(target.match_categories)
-    if _ANY_CATEGORY in categories | others or categories & others:
-        return True
+    if source.match_categories or target.match_categories:
+        categories, others = set(source.match_categories), set(target.match_categories)
+        if _ANY_CATEGORY in categories | others or categories & others:
+            return True
     given, wanted = source.data_flow_type, target.data_flow_type
     if given == wanted or given in _ANYTHING or wanted in _ANYTHING:
         return True
@@ -52,16 +54,9 @@ def misfit(value: Any, slot: Slot) -> str | None:
     wanted = slot.data_flow_type
     if value is None or _takes_anything(slot):
         return None
-    fits = {
-        "STRING": isinstance(value, str),
-        "INTEGER": _is_integer(value),
-        "FLOAT": isinstance(value, int | float) and not isinstance(value, bool),
-        "BOOLEAN": isinstance(value, bool),
-        "OBJECT": isinstance(value, dict),
-        "ARRAY": isinstance(value, list),
-        "BINARY": isinstance(value, bytes) or (isinstance(value, str) and _from_base64(value) is not None),
-    }[wanted]
-    return None if fits else f"the slot is {wanted} and takes {_KINDS[wanted]}, not {kind(value)}"
+    if _FITS[wanted](value):
+        return None
+    return f"the slot is {wanted} and takes {_KINDS[wanted]}, not {kind(value)}"
 
 
 def _takes_anything(slot: Slot) -> bool:
@@ -94,6 +89,18 @@ def _is_integer(value: Any) -> bool:
     if isinstance(value, bool):
         return False
     return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+
+
+_FITS: dict[str, Callable[[Any], bool]] = {
+    "STRING": lambda value: isinstance(value, str),
+    "INTEGER": _is_integer,
+    "FLOAT": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+    "BOOLEAN": lambda value: isinstance(value, bool),
+    "OBJECT": lambda value: isinstance(value, dict),
+    "ARRAY": lambda value: isinstance(value, list),
+    # Read only where the slot takes it: any other text may be long, too.
+    "BINARY": lambda value: isinstance(value, bytes) or (isinstance(value, str) and _from_base64(value) is not None),
+}
 
 
 def kind(value: Any) -> str:

@@ -27,9 +27,9 @@ INTERFACE_OUTPUTS = "__WORKFLOW_INTERFACE_OUTPUTS__"
 _VALUES = {COMPLETE: "output", BYPASSED: "pseudoOutputs"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunEvent:
-    """One event. Values stay as msgpack, so that none is built for nobody.
+    """One event, which nobody changes. Values stay as msgpack, so that none is built for nobody.
 
     Attributes:
         seq: its number in its run; each is one more than the one before.

@@ -80,6 +80,8 @@ class Frame:
             await self._lanes.run()
         finally:
             self._flows.close()
+            # They know the frame: with them it would stay, and all that the run has, until a search for garbage.
+            del self._flows, self._lanes
 
     @property
     def failures(self) -> list[NodeOutcome]:
@@ -152,7 +154,7 @@ class Frame:
         if run.listening:
             await run.room()
             self._say(node, EXECUTING, marks(outcome))
-            if not resuming.is_safe(node):
+            if run.again and not resuming.is_safe(node):
                 # Once its host has ended, nobody could tell whether it began.
                 await run.settled()
         if outcome.plugin is None or not run.told.listening:
@@ -233,7 +235,8 @@ class Frame:
     async def complete(self, node: GraphNode, values: dict[str, bytes]) -> None:
         """A node gave its outputs."""
         outcome = self.outcomes[node.id]
-        await self.run.prepare(values)
+        if self.run.builds:
+            await self.run.prepare(values)
         outcome.encoded = values
         outcome.status = "complete"
         if node.policy.error_output:

@@ -141,6 +141,13 @@ def is_heavy(node: GraphNode) -> bool:
     author gave it much, or since very many edges lead to it."""
     if sum(map(len, node.sources.values())) > _FEW:
         return True
+    for key, value in node.presets.items():
+        if key in node.inputs and not (isinstance(value, str) and len(value) < _LONG):
+            break
+    else:
+        if not any(isinstance(each, Constant) for found in node.sources.values() for each in found):
+            # A few short texts at most, as most nodes have.
+            return False
     given: list[object] = [value for key, value in node.presets.items() if key in node.inputs]
     given += [each.value for found in node.sources.values() for each in found if isinstance(each, Constant)]
     return bool(given) and are_heavy(given)

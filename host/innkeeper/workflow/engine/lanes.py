@@ -152,7 +152,8 @@ class Lanes:
                     # It goes on itself with one of those that may begin now.
                     self._coming += 1
                     self.settle(node)
-                await self._pace.breathe()
+                if self._pace.due:
+                    await self._pace.breathe()
                 if self._slots.contended:
                     self._coming -= 1
                     return

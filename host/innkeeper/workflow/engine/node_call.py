@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 
 import trio
 
+from innkeeper.bridge.scan import CHUNK
 from innkeeper.errors import LimitError
 from innkeeper.plugins.memo import Memo
 from innkeeper.plugins.runs import Run, RunContext
@@ -86,6 +87,8 @@ async def _called(
     async def written(pure: bool) -> bytes:
         # Which run it is would be all that tells equal calls apart.
         about = ("", "") if pure else (calling.run.id, id)
+        if size <= CHUNK:
+            return write_call(codec, inputs, node.config, *about)
         return await calling.maybe_in_thread(size, lambda: write_call(codec, inputs, node.config, *about))
 
     pure = is_pure(plugin)
@@ -103,7 +106,11 @@ async def _called(
     used(result.usage)
     answer = result.output
     slots = node.outputs
-    if ERROR_OUTPUT in slots or any(slot.is_stream for slot in slots.values()):
-        # What is the engine's to give, and what flows, is no part of an answer.
-        slots = {key: slot for key, slot in slots.items() if key != ERROR_OUTPUT and not slot.is_stream}
+    for key, slot in slots.items():
+        if slot.is_stream or key == ERROR_OUTPUT:
+            # What is the engine's to give, and what flows, is no part of an answer.
+            slots = {key: slot for key, slot in slots.items() if key != ERROR_OUTPUT and not slot.is_stream}
+            break
+    if len(answer) <= CHUNK:
+        return read_answer(codec, answer, slots)
     return await calling.maybe_in_thread(len(answer), lambda: read_answer(codec, answer, slots))

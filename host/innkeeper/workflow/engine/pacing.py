@@ -37,6 +37,11 @@ class Pace:
         self._pass = 0
         self._began = 0.0
 
+    @property
+    def due(self) -> bool:
+        """Whether `breathe` would give way (bool)."""
+        return self._clock() - self._began >= SPAN
+
     async def breathe(self) -> None:
         """Between two nodes of a lane: gives way, if it is time."""
         if self._clock() - self._began >= SPAN:

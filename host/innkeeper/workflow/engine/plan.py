@@ -63,7 +63,7 @@ class Plan:
         self.consumers: dict[Source, list[Consumer]] = {}
         self.interface: dict[Source, list[str]] = {}
         for node in graph.nodes.values():
-            if node.role == "plugin":
+            if node.streams and node.role == "plugin":
                 for key, source in node.streams.items():
                     late = (node.id, key) in graph.late
                     self.consumers.setdefault(source, []).append(Consumer(node.id, key, late))
@@ -87,6 +87,9 @@ class Plan:
 
     def _units(self) -> list[Unit]:
         nodes = self.graph.nodes
+        if not self.graph.stream_groups:
+            # As most graphs are.
+            return [Unit((node,), _flows(node)) for node in nodes.values()]
         group_of: dict[str, Sequence[str]] = {node: group for group in self.graph.stream_groups for node in group}
         units: list[Unit] = []
         done: set[str] = set()
@@ -130,11 +133,15 @@ def _along_streams(group: Sequence[str], nodes: Mapping[str, GraphNode]) -> list
 
 
 def _flows(node: GraphNode) -> bool:
-    return node.role == "plugin" and (
-        bool(node.streams)
-        or any(slot.is_stream for slot in node.outputs.values())
-        or any(slot.is_stream for slot in node.inputs.values())
-    )
+    if node.role != "plugin":
+        return False
+    if node.streams:
+        return True
+    for slots in (node.outputs, node.inputs):
+        for slot in slots.values():
+            if slot.is_stream:
+                return True
+    return False
 
 
 def _origins(node: GraphNode, unit_of: Mapping[str, int]) -> set[str]:

@@ -113,10 +113,11 @@ class WorkflowRun:
         slots: places for its nodes.
         pace: when they give way.
         told: what native plugins hear of it.
-        resume: what is known of earlier attempts, or None.
+        resume, again: what is known of earlier attempts, or None; whether there may be a further one.
         budgets: what it has in memory.
         turns: turns of its loops that go on.
         listening: whether anybody takes its events.
+        builds: whether `prepare` may have something to do.
     """
 
     def __init__(
@@ -131,6 +132,7 @@ class WorkflowRun:
         streams: RunStreams | None = None,
         slots: HostSlots | None = None,
         resume: Resume | None = None,
+        again: bool = True,
     ) -> None:
         """Makes what executing a graph needs; may be called in a thread, where that of a large one belongs.
 
@@ -143,7 +145,7 @@ class WorkflowRun:
             bases: as of `run_workflow`.
             streams: of the host (`streams_of`); without, its guests reach no stream.
             slots: places for the nodes of all runs of the host; by default those of this trio run.
-            resume: what is known of earlier attempts of the same run.
+            resume, again: what is known of earlier attempts; whether a further one may have to know what began.
         """
         id = prompt_id if prompt_id is not None else new_id()
         self.run = Run(id, bases)
@@ -151,11 +153,13 @@ class WorkflowRun:
         self.streams = streams if streams is not None else RunStreams()
         self.told = Told(graph.hooks, id)
         self.resume = resume
+        self.again = again
         self.budgets = Budgets()
         self.turns = 0
         self._callback = CallbackSink(on_event, id) if on_event is not None and sink is None else None
         self._sink: EventSink | None = sink if sink is not None else self._callback
         self.listening = self._sink is not None
+        self.builds = self._callback is not None
         self._seq = 0 if resume is None else resume.seq
         self._failure: Exception | None = None
         self._scope = trio.CancelScope()
@@ -207,13 +211,13 @@ class WorkflowRun:
         return outcome
 
     async def _end(self, status: Any, message: str | None = None) -> None:
+        del self._frame  # It knows its run: both would stay until a search for garbage.
         self.slots.close()
         self.streams.end(self.run)
         self.outcome.status = status
         more = {} if message is None else {"errorInfo": {"message": message}}
         self.emit(STATUS, {"status": status, **more})
-        # Whatever is not over yet would be a defect; it must not be heard.
-        self.listening = False
+        self.listening = False  # Whatever is not over yet would be a defect; it must not be heard.
         await self.told.run_ended(self._graph, self.outcome)
 
     def emit(
@@ -228,8 +232,7 @@ class WorkflowRun:
         Args:
             kind: its type.
             fields: its payload, which nobody may change afterwards.
-            values: as of `RunEvent`.
-            chunk: as of `RunEvent`.
+            values, chunk: as of `RunEvent`.
         """
         # After its first failure the receiver gets nothing more. It fails the run from outside of the nurseries,
         # which would wrap the exception into groups.

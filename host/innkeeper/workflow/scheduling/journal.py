@@ -95,6 +95,8 @@ class Journal:
         self._left = self._may_say = most
         self._gather = gather
         self._waiting: deque[RunEvent] = deque()
+        # Of each that waits: an event counts its bytes anew whenever it is asked.
+        self._sizes: deque[int] = deque()
         self._size = 0
         self._held: list[RunEvent] = []
         self._last = seq
@@ -130,7 +132,9 @@ class Journal:
                 )
         self._last = event.seq
         self._waiting.append(event)
-        self._size += event.size
+        size = event.size
+        self._sizes.append(size)
+        self._size += size
         if self._idle:
             self._bell.set()
 
@@ -164,28 +168,30 @@ class Journal:
                 self._bell = trio.Event()
                 self._idle = False
                 continue
-            batch = self._batch()
+            batch, sizes = self._batch()
             began = trio.current_time()
-            if not await self._publish(batch):
+            if not await self._publish(batch, sizes):
                 return
             took = trio.current_time() - began
             self._kept = batch[-1].seq
-            self._size -= sum(event.size for event in batch)
+            self._size -= sum(sizes)
             self._note()
             with trio.move_on_after(min(max(self._gather, 2 * took), MOST_GATHER)):
                 await self._hurry.wait()
             self._hurry = trio.Event()
 
-    def _batch(self) -> list[RunEvent]:
-        """The events of the next group. They stay in the buffer's count until they are kept."""
+    def _batch(self) -> tuple[list[RunEvent], list[int]]:
+        """The events of the next group, and the bytes of each. They stay in the buffer's count until they are kept."""
         batch: list[RunEvent] = []
+        sizes: list[int] = []
         size = 0
         while self._waiting and size < self._most:
-            size += self._waiting[0].size
             batch.append(self._waiting.popleft())
-        return batch
+            sizes.append(self._sizes.popleft())
+            size += sizes[-1]
+        return batch, sizes
 
-    async def _publish(self, batch: list[RunEvent]) -> bool:
+    async def _publish(self, batch: list[RunEvent], sizes: list[int]) -> bool:
         while True:
             try:
                 await self._keeper.publish(self._lease, batch)
@@ -196,6 +202,7 @@ class Journal:
             except BaseException as error:
                 # A cancellation too means that nothing was written.
                 self._waiting.extendleft(reversed(batch))
+                self._sizes.extendleft(reversed(sizes))
                 if not isinstance(error, InnkeeperError):
                     raise
                 # A disk may have room again; if it takes too long, the lease runs out.
@@ -203,13 +210,14 @@ class Journal:
             await trio.sleep(_AGAIN)
             if self._lost or self._closing:
                 return False
-            batch[:] = self._batch()
+            batch[:], sizes[:] = self._batch()
 
     def lose(self) -> None:
         """Another host has the run: nothing more is taken, and the run is ended."""
         if not self._lost:
             self._lost = True
             self._waiting.clear()
+            self._sizes.clear()
             self._held.clear()
             self._size = 0
             self._note()
@@ -232,6 +240,7 @@ class Journal:
         if self._waiting:
             await self._keeper.publish(self._lease, list(self._waiting))
             self._waiting.clear()
+            self._sizes.clear()
 
     async def end(
         self, run: StoredRun, status: RunStatus, now: float, *, outputs: bytes | None = None, error: str | None = None
