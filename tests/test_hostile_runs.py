@@ -11,7 +11,7 @@ import trio
 
 from graphs import Builder
 from group_samples import group, inner, loop
-from innkeeper.errors import LimitError
+from innkeeper.errors import GuestError, LimitError
 from innkeeper.workflow.checking.check import check_workflow
 from innkeeper.workflow.engine import budgets, bypassing
 from innkeeper.workflow.engine.frame import Frame
@@ -203,3 +203,20 @@ async def test_a_loop_joins_no_more_than_a_run_may_keep(monkeypatch: pytest.Monk
     payload = workflow({"l": "Long", "e": loop("ForEach", "turn", inputs={"items": []})}, ["l.text -> e.all"] * 6)
     outcome = await run_of(payload, host, turn=turn)
     assert isinstance(outcome.nodes["e"].error, LimitError)
+
+
+async def test_a_failure_whose_message_is_no_text_is_said_all_the_same() -> None:
+    """The name of a file may be any bytes."""
+
+    def fails(inputs: Any, config: Any, run: Any) -> Any:
+        raise GuestError("no file b\udcffd")
+
+    host = text_host()
+    host.add("Bad", fails, outputs={"text": "STRING"})
+    config = {"innkeeper": {"errorOutput": True}}
+    payload = workflow(
+        {"b": {"type": "Bad", "configValues": config}},
+        outputInterfaceMappings={"o": {"sourceNodeId": "b", "sourceSlotKey": "innkeeperError"}},
+    )
+    outcome = await run_of(payload, host)
+    assert (outcome.status, outcome.outputs["o"]["message"]) == ("complete", "no file b?d")
