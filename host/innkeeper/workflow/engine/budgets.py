@@ -18,6 +18,10 @@ RUN_LOG = 16 * MIB
 HELD = 16 * MIB
 """Bytes of streams that a run holds for nodes that have not begun, or read more slowly than they must."""
 
+RUN_NODES: Final = 100_000
+"""Nodes of turns that go on or have ended, beyond which of no further turn it is kept what became of its nodes: each
+takes a kilobyte, and loops in loops have very many last turns."""
+
 _LINE: Final = 64
 """Bytes that a line of log counts beside its text, so that empty lines count too."""
 
@@ -29,12 +33,19 @@ class Budget:
         kept: bytes of outputs.
         logged: bytes of log.
         inner: those of the turns that its loops keep, by the loops' ids. They are given back with it.
+        nodes: how many nodes it has.
     """
 
-    __slots__ = ("_all", "inner", "kept", "logged")
+    __slots__ = ("_all", "inner", "kept", "logged", "nodes")
 
-    def __init__(self, all_: Budgets) -> None:
+    def __init__(self, all_: Budgets, nodes: int = 0) -> None:
+        """Args:
+        all_: of the run.
+        nodes: how many nodes it has.
+        """
         self._all = all_
+        all_.nodes += nodes
+        self.nodes = nodes
         self.inner: dict[str, Budget] = {}
         self.kept = 0
         self.logged = 0
@@ -65,7 +76,8 @@ class Budget:
         self.inner.clear()
         self._all.kept -= self.kept
         self._all.logged -= self.logged
-        self.kept = self.logged = 0
+        self._all.nodes -= self.nodes
+        self.kept = self.logged = self.nodes = 0
 
 
 class Budgets:
@@ -75,11 +87,13 @@ class Budgets:
         kept: bytes of outputs.
         logged: bytes of log.
         hold: room for streams of nodes that have not begun, or have not read yet what came before.
+        nodes: nodes of which it is kept what became of them.
     """
 
-    __slots__ = ("hold", "kept", "logged")
+    __slots__ = ("hold", "kept", "logged", "nodes")
 
     def __init__(self) -> None:
+        self.nodes = 0
         self.kept = 0
         self.logged = 0
         self.hold = Hold(HELD)

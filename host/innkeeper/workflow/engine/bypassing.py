@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from innkeeper.bridge.codec import encode
+from innkeeper.errors import LimitError
 from innkeeper.plugins.nodes import BypassBehavior
 from innkeeper.workflow.checking.graph import GraphNode
 from innkeeper.workflow.checking.values import converted, from_json
+from innkeeper.workflow.engine.budgets import RUN_BYTES
 from innkeeper.workflow.engine.inputs import Outcomes, along
 
 
@@ -15,6 +17,9 @@ def pseudo_outputs(node: GraphNode, outcomes: Outcomes) -> dict[str, bytes]:
     Args:
         node: of the role "bypassed".
         outcomes: of its graph; those that it gets values from have ended.
+
+    Raises:
+        LimitError: the values of an input are too large to be joined.
     """
     behavior = None if node.definition is None else node.definition.bypass_behavior
     # Where its author maps the outputs, an input may go to several; where nobody does, each goes to one.
@@ -51,6 +56,15 @@ def _given(node: GraphNode, key: str, whole: bool, outcomes: Outcomes) -> bytes 
     if values:
         if not (several and whole):
             return values[0]
+        size = sum(map(len, values))
+        if size > RUN_BYTES:
+            # Known before they are joined: thousands of edges may lead here from one large output.
+            raise LimitError(
+                f"the values of the input {key!r} have {size:,} bytes together, and a run keeps {RUN_BYTES:,}",
+                limit="run outputs",
+                value=RUN_BYTES,
+                used=size,
+            )
         # An input has at most as many edges as a workflow, which is far below what a header can say.
         return encode([None] * len(values), "msgpack")[: -len(values)] + b"".join(values)
     given = node.presets.get(key)

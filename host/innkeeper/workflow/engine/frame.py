@@ -16,7 +16,7 @@ from innkeeper.workflow.engine.bypassing import pseudo_outputs
 from innkeeper.workflow.engine.call import InputValues
 from innkeeper.workflow.engine.control import branched, merged
 from innkeeper.workflow.engine.events import BYPASSED, COMPLETE, ERROR, EXECUTING, RETRY, SKIPPED
-from innkeeper.workflow.engine.inputs import Skip, are_heavy, gathered, interface_values, skipped
+from innkeeper.workflow.engine.inputs import Skip, are_heavy, gathered, interface_values, new_bytes, skipped
 from innkeeper.workflow.engine.lanes import Lanes
 from innkeeper.workflow.engine.loops import run_loop
 from innkeeper.workflow.engine.node_call import call_node
@@ -58,7 +58,7 @@ class Frame:
         self.run = run
         self.plan = plan
         self.prefix = prefix
-        self.budget = Budget(run.budgets)
+        self.budget = Budget(run.budgets, len(plan.graph.nodes))
         self.outcomes = {
             node.id: NodeOutcome(
                 prefix + node.id,
@@ -169,10 +169,14 @@ class Frame:
         elif role == "input":
             encoded = await self._interface_values(node)
         elif role == "if":
-            encoded, self.outcomes[node.id].untaken = await self._written(node, branched)
+            encoded, untaken = await self._written(node, branched)
+            self.budget.keep(new_bytes(node, encoded, self.outcomes))
+            self.outcomes[node.id].untaken = untaken
             return encoded
         elif role == "merge":
-            return await self._written(node, merged)
+            encoded = await self._written(node, merged)
+            self.budget.keep(new_bytes(node, encoded, self.outcomes))
+            return encoded
         elif role in LOOPS:
             return await run_loop(self, node)
         else:
@@ -221,10 +225,12 @@ class Frame:
     async def _bypass(self, node: GraphNode) -> None:
         outcome = self.outcomes[node.id]
         try:
-            outcome.encoded = await self._written(node, pseudo_outputs)
+            encoded = await self._written(node, pseudo_outputs)
+            self.budget.keep(new_bytes(node, encoded, self.outcomes))
         except Exception as error:
             self.fail(node, error)
             return
+        outcome.encoded = encoded
         outcome.status, outcome.reason = "skipped", "bypassed"
         if node.policy.error_output:
             # It did not fail.

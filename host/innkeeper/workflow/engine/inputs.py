@@ -23,6 +23,9 @@ _FEW: Final = 2000
 _LONG: Final = 256
 """Characters of text that take as long as an element."""
 
+_SHORT: Final = 1024
+"""Bytes of an output up to which nobody asks whether it is new."""
+
 Outcomes = Mapping[str, NodeOutcome]
 """What became of the nodes of a graph, by their ids in the graph."""
 
@@ -134,6 +137,19 @@ def interface_values(node: GraphNode, given: Mapping[str, bytes], values: Mappin
         if key in node.outputs:
             found[key] = _written(value, node.outputs[key].data_flow_type)
     return found
+
+
+def new_bytes(node: GraphNode, values: Mapping[str, bytes], outcomes: Outcomes) -> int:
+    """Bytes (int) of outputs of a node that calls no plugin, without those that are the very values of nodes before it.
+    What an author gave once may be there for each of ten thousand nodes."""
+    if max(map(len, values.values()), default=0) <= _SHORT:
+        return sum(map(len, values.values()))
+    known = set()
+    for sources in node.sources.values():
+        for each in sources:
+            if isinstance(each, Source):
+                known.add(id(outcomes[each.node].encoded.get(each.slot)))
+    return sum(len(value) for value in values.values() if id(value) not in known)
 
 
 def is_heavy(node: GraphNode) -> bool:

@@ -7,6 +7,7 @@ begin and nobody else waits for the place: a chain is one task, whatever its len
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -14,7 +15,7 @@ import trio
 from innkeeper.workflow.checking.graph import GraphNode
 from innkeeper.workflow.engine.pacing import Pace
 from innkeeper.workflow.engine.plan import LOOPS, Plan
-from innkeeper.workflow.engine.slots import PARALLEL, RunSlots
+from innkeeper.workflow.engine.slots import MOST_LOOPS, PARALLEL, RunSlots
 
 
 class Lanes:
@@ -44,6 +45,9 @@ class Lanes:
         self._waiting = list(plan.waiting)
         self._left = len(plan.behind)
         self._ready: list[int] = []
+        # Loops that can begin, and how many go on.
+        self._later: deque[GraphNode] = deque()
+        self._loops = 0
         # Lanes that run, those that were asked for, and those of both that are on their way to a node.
         self._running = self._asked = self._coming = 0
         # Lanes that were cancelled while they had no place to give back.
@@ -108,12 +112,29 @@ class Lanes:
     def _begin(self, place: int) -> None:
         unit = self._plan.units[place]
         if unit.nodes[0].role in LOOPS and self._nursery is not None:
-            self._nursery.start_soon(self._without_place, unit.nodes[0])
+            self._later.append(unit.nodes[0])
+            self._loop()
         else:
             heapq.heappush(self._ready, place)
 
+    def _loop(self) -> None:
+        """Begins a loop, if there is one that can begin and it may. One of each frame always may, so that loops in
+        loops go on; others only while there are few in the run, or loops in loops in loops would all be there at
+        once."""
+        if not self._later or self._stopped or self._nursery is None:
+            return
+        if not self._loops or self._slots.loops < MOST_LOOPS:
+            self._loops += 1
+            self._slots.loops += 1
+            self._nursery.start_soon(self._without_place, self._later.popleft())
+
     async def _without_place(self, node: GraphNode) -> None:
-        await self._node(node)
+        try:
+            await self._node(node)
+        finally:
+            self._loops -= 1
+            self._slots.loops -= 1
+        self._loop()
         self.settle(node)
 
     def _spread(self) -> None:

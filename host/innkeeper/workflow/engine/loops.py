@@ -14,9 +14,10 @@ import trio
 from innkeeper.errors import GuestError, InnkeeperError, LimitError
 from innkeeper.workflow.checking.graph import ERROR_OUTPUT, GraphNode
 from innkeeper.workflow.checking.values import misfit
+from innkeeper.workflow.engine import budgets
 from innkeeper.workflow.engine.call import sketch
 from innkeeper.workflow.engine.control import TRUE
-from innkeeper.workflow.engine.inputs import NIL, value_of
+from innkeeper.workflow.engine.inputs import NIL, new_bytes, value_of
 from innkeeper.workflow.engine.node_call import timed_out
 
 if TYPE_CHECKING:
@@ -61,11 +62,17 @@ class _Loop:
         self.failed: tuple[int, InnkeeperError] | None = None
 
     async def run(self) -> dict[str, bytes]:
-        inputs = {key: _whole(value) for key, value in (await self.frame.inputs(self.node)).items()}
-        if self.node.role == "while":
-            outputs = await self.repeat(inputs)
-        else:
-            outputs = await self.each(inputs)
+        given = await self.frame.inputs(self.node)
+        # Counted before they are joined: thousands of edges may lead here from one large output.
+        held = sum(sum(map(len, value)) for value in given.values() if not isinstance(value, bytes))
+        whole = {key: value for key, value in given.items() if isinstance(value, bytes)}
+        held += new_bytes(self.node, whole, self.frame.outcomes) + len(whole.get("items", b""))
+        self.frame.budget.keep(held)
+        try:
+            inputs = {key: _whole(value) for key, value in given.items()}
+            outputs = await (self.repeat(inputs) if self.node.role == "while" else self.each(inputs))
+        finally:
+            self.frame.budget.drop(held)
         return {key: value for key, value in outputs.items() if key in self.node.outputs}
 
     async def repeat(self, inputs: dict[str, bytes]) -> dict[str, bytes]:
@@ -160,18 +167,19 @@ class _Loop:
         return found
 
     def keep(self, turn: int, frame: Frame) -> None:
-        """Of all turns, the outcomes of one are kept: the last, or the first that failed."""
+        """Of all turns, the outcomes of one are kept: the last, or the first that failed; as long as the run has few
+        of them."""
         failed = bool(frame.failures)
         kept = self.failed is None and (failed or turn > self.last_turn)
         if failed and self.failed is not None and turn < self.failed[0]:
             kept = True
-        if not kept:
+        if not kept or self.frame.run.budgets.nodes > budgets.RUN_NODES:
             frame.budget.give_back()
             return
-        budgets = self.frame.budget.inner
-        if self.node.id in budgets:
-            budgets[self.node.id].give_back()
-        budgets[self.node.id] = frame.budget
+        inner = self.frame.budget.inner
+        if self.node.id in inner:
+            inner[self.node.id].give_back()
+        inner[self.node.id] = frame.budget
         self.last_turn = turn
         self.outcome.inner = {each.node: each for each in frame.outcomes.values()}
 

@@ -37,6 +37,9 @@ def as_error(error: Exception, node: GraphNode, id: str) -> InnkeeperError:
         internal = InternalError(f"the host failed with {type(error).__name__}; this is a defect of Innkeeper")
         internal.__cause__ = error
         error = internal
+    if not error.message.isascii():
+        # A file's name may have what is no text; what is said of an error goes into values and streams.
+        error.message = error.message.encode("utf-8", "replace").decode()
     error.node = id
     if error.plugin is None and node.definition is not None and node.plugin is not None:
         error.plugin, error.function = node.plugin.id, node.definition.function

@@ -15,6 +15,10 @@ HOST_PARALLEL: Final = 64
 """Nodes of all runs of a host at the same time: four wide runs. As many guests may wait in host functions; those that
 compute take turns on the processors anyway."""
 
+MOST_LOOPS: Final = 16
+"""Loops of one run at the same time, those apart that are the only one of their frame: they have no places, but each
+has the nodes of a turn in memory."""
+
 _host: trio.lowlevel.RunVar[HostSlots] = trio.lowlevel.RunVar("innkeeper_slots_of_nodes")
 
 
@@ -64,9 +68,13 @@ class RunSlots:
     Args:
         host: has those of all runs.
         most: how many of them this run may have.
+
+    Attributes:
+        loops: loops that go on, which have no place.
     """
 
     def __init__(self, host: HostSlots, most: int) -> None:
+        self.loops = 0
         self._host = host
         self._free = most
         self._queue: deque[Callable[[], None]] = deque()
