@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import ColumnElement, Connection, Table, func, literal, select, update
 
 from innkeeper.storage import run_rows
+from innkeeper.storage.clock import database_now
 from innkeeper.storage.database import Database, open_database
 from innkeeper.storage.retention import RunRetention
-from innkeeper.storage.run_clock import database_now
 from innkeeper.storage.run_journal import RunRecord
 from innkeeper.storage.run_leases import RunLeases
 from innkeeper.storage.run_model import KEPT, Taken

@@ -19,8 +19,8 @@ from trio.testing import MockClock
 from innkeeper.bridge.runner import Failure, Report
 from innkeeper.errors import BusyError
 from innkeeper.plugins.settings import RunsSettings
+from innkeeper.storage.clock import database_now
 from innkeeper.storage.database import open_database
-from innkeeper.storage.run_clock import database_now
 from innkeeper.storage.run_model import StoredRun
 from innkeeper.workflow.engine.events import COMPLETE, INTERFACE_OUTPUTS, STATUS, EventSink, RunEvent
 from innkeeper.workflow.scheduling.execution import Task

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import literal
 
+from innkeeper.storage.clock import database_now
 from innkeeper.storage.database import Database, open_database
 from innkeeper.storage.leaders import LeaderStore
-from innkeeper.storage.run_clock import database_now
 from innkeeper.storage.run_leases import RunLeases
 from innkeeper.storage.run_model import Account, AfterCrash, NewRun, QueueBounds, RunningBounds, RunStatus, StoredRun
 from innkeeper.storage.run_store import RunStore

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import ColumnElement, Float
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
+
+Clock = Callable[[], ColumnElement[float]]
+"""Makes an expression: seconds since 1970."""
 
 
 class _Now(FunctionElement[float]):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, insert, or_, select, update
 
+from innkeeper.storage.clock import Clock, database_now
 from innkeeper.storage.database import Database
-from innkeeper.storage.run_clock import Clock, database_now
 from innkeeper.storage.runs_schema import leaders
 
 

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, case, select, update
 
+from innkeeper.storage.clock import Clock, database_now
 from innkeeper.storage.database import Database
 from innkeeper.storage.run_claims import MOST_AMONG, fairest, following, heads, running
-from innkeeper.storage.run_clock import Clock, database_now
 from innkeeper.storage.run_model import MOST_CRASHES, Fence, RunningBounds, RunStatus, Taken
 from innkeeper.storage.run_rows import COLUMNS, as_run, end_run, fenced
 from innkeeper.storage.runs_schema import runs

@@ -11,10 +11,10 @@ import trio
 
 from innkeeper.bridge.runner import Job, SchedulerNeeds
 from innkeeper.plugins.settings import RunsSettings
+from innkeeper.storage.clock import Clock, database_now
 from innkeeper.storage.database import Database
 from innkeeper.storage.leaders import LeaderStore
 from innkeeper.storage.names import new_id
-from innkeeper.storage.run_clock import Clock, database_now
 from innkeeper.storage.run_leases import RunLeases
 from innkeeper.storage.run_model import NewRun, QueueBounds, RunningBounds
 from innkeeper.storage.run_store import RunStore
