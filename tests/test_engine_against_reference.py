@@ -67,7 +67,11 @@ CASES = {
     "the outputs of a workflow are not there if none of them is": graph(
         {"if": IF, "b": "Work", "out": "core:GroupOutput"},
         ["if.else -> b.text", "b.text -> out.no"],
-        interfaceOutputs={"yes": {"dataFlowType": "STRING"}, "no": {"dataFlowType": "STRING"}},
+        interfaceOutputs={"no": {"dataFlowType": "STRING"}},
+    ),
+    "why a stream is not there is known behind a bypassed node": graph(
+        {"if": IF, "s": "Source", "g": "Gather", "by": {"type": "Shortcut", "bypassed": True}},
+        ["if.else -> s.text", "s.chunks -> by.other", "by.chunks -> g.one"],
     ),
     "a node that was bypassed did not fail": graph(
         {"a": {"type": "Work", "bypassed": True, "configValues": {"innkeeper": {"errorOutput": True}}}, "c": "Caught"},

@@ -24,11 +24,21 @@ from innkeeper.storage.kv import KvStore
 from innkeeper.storage.kv_model import Quota
 from innkeeper.storage.location import Location
 from innkeeper.storage.owners import NOBODYS, THROUGH, OwnerStore, clean, owned_tables
+from innkeeper.storage.retention import RunRetention
+from innkeeper.storage.run_journal import RunRecord
+from innkeeper.storage.run_leases import RunLeases
+from innkeeper.storage.run_model import Account, Fence, NewRun, StaleError
+from innkeeper.storage.run_store import RunStore
+from innkeeper.storage.schedules import ScheduleStore
+from innkeeper.storage.schedules_model import Schedule
 from innkeeper.storage.schema import metadata
+from innkeeper.workflow.engine.events import COMPLETE, RunEvent
 from kept import rows
+from run_fakes import chunk, event
 
 Run = Callable[..., tuple[int, str, str]]
 QUOTA = Quota(100_000, 1 << 30)
+YOURS, PLUGINS = Account("default_user"), Account(OWNER, "somebody")
 WORD = b"a word that nobody else writes"
 
 
@@ -181,6 +191,56 @@ async def test_nothing_of_it_can_be_read_in_the_file_afterwards(tmp_path: Path) 
     await trio.to_thread.run_sync(clean, path)
     for file in path.parent.iterdir():
         assert WORD not in file.read_bytes(), file.name
+
+
+async def lived(db: Database, account: Account, now: float) -> Fence:
+    """A schedule that fired, a run that ended, and one that runs; each with what it said and gave."""
+    store, leases, name = RunStore(db), RunLeases(db), f"{account.owner}-{account.plugin}"
+    schedules = ScheduleStore(db)
+    schedule = Schedule(f"s-{name}", account, "", "0 0 * * *", "UTC", 1, now, now, None)
+    await schedules.add(schedule, b"job")
+    assert await schedules.fire(schedule, f"fired-{name}", now, now + 86400.0) == "fired"
+    await store.submit(NewRun(f"r-{name}", account, b"job"), now)
+    first, second = await leases.claim(f"host-{name}", 2, 1000.0, now)
+    for taken in (first, second):
+        given = RunEvent(2, COMPLETE, {"nodeId": "n"}, {"out": b"\x01"}, at=now)
+        await RunRecord(db, taken.fence).append([event(1), given, chunk(3)])
+    await RunRecord(db, first.fence).end(first.run, "complete", now, events=[], outputs=b"\x80")
+    return second.fence
+
+
+async def test_runs_of_users_and_of_plugins_go_with_their_owner_also_while_they_run(db: Database) -> None:
+    fences = {account: await lived(db, account, 1000.0) for account in (YOURS, PLUGINS)}
+    store = OwnerStore(db)
+    shown = {account: await store.show(account.owner) for account in fences}
+    counts = {name: count for name, (count, _) in shown[YOURS].items()}
+    assert counts == {"runs": 2, "run_events": 5, "node_results": 2, "schedules": 1, "firings": 1}
+    assert {name: count for name, (count, _) in shown[PLUGINS].items()} == counts
+    assert await store.owners() == ["default_user", "local"]
+    assert await store.erase("default_user") == counts
+    assert await store.show("default_user") == {}
+    assert await store.show("local") == shown[PLUGINS]
+    # The host that executes it learns that nothing it writes is kept.
+    with pytest.raises(StaleError):
+        await RunRecord(db, fences[YOURS]).append([event(4)])
+    assert await store.show("default_user") == {}
+    await RunRecord(db, fences[PLUGINS]).append([event(4)])
+
+
+async def test_retention_knows_the_runs_of_every_owner(db: Database) -> None:
+    for account in (YOURS, PLUGINS):
+        await lived(db, account, 1000.0)
+    day = 86400.0
+    retention = RunRetention(db, days=30.0)
+    # Those of plugins are kept for a day; what runs is kept in any case.
+    assert await retention.sweep(1000.0 + 2 * day) == 1
+    ended = [run.account for run in await RunStore(db).list(1000.0) if run.ended is not None]
+    assert ended == [YOURS]
+    assert await retention.sweep(1000.0 + 31 * day) == 1
+    left = {account: await OwnerStore(db).show(account.owner) for account in (YOURS, PLUGINS)}
+    assert [left[account]["runs"][0] for account in left] == [1, 1]
+    assert [left[account]["node_results"][0] for account in left] == [1, 1]
+    assert await ScheduleStore(db).sweep(1000.0 + 2 * day) == 2
 
 
 @pytest.mark.parametrize("name", ["", "x" * 300, "a\0b", "\ud800"])

@@ -172,7 +172,9 @@ class Frame:
             origins = level.origins(node.id, key)
             results = [self._stream(each) if slot.is_stream else self._result(each) for each in origins]
             found[key] = results
-            settled += [(_id(each), result) for each, result in zip(origins, results, strict=True)]
+            # A stream is not there because of where it begins, not of what is bypassed on its way.
+            begins = [level.stream(each) if slot.is_stream else each for each in origins]
+            settled += [(_id(each), result) for each, result in zip(begins, results, strict=True)]
         failed = frozenset(source for source, result in settled if isinstance(result, Failed))
         if failed:
             return Report("skipped", "failed", dict.fromkeys(outputs, Failed()), causes=self._roots(failed))
@@ -280,7 +282,7 @@ class Frame:
         return frozenset(found)
 
 
-def _id(origin: Origin | Constant) -> str:
+def _id(origin: Origin | Constant | None) -> str:
     return origin.id if isinstance(origin, Origin) else ""
 
 

@@ -17,15 +17,13 @@ from innkeeper.plugins.host import Host
 from innkeeper.plugins.settings import RunsSettings
 from innkeeper.storage.database import open_database
 from innkeeper.storage.names import new_id
-from innkeeper.storage.run_model import Account, NewRun
+from innkeeper.storage.run_model import USER, Account, NewRun
 from innkeeper.workflow.runner import WorkflowRunner
 from innkeeper.workflow.scheduling.host_scheduler import HostScheduler
 from innkeeper.workflow.scheduling.worker import Step
 
 AT_ONCE = 200
 """Runs at the same time, at the most."""
-
-_OWNER = "default_user"
 
 
 class Queue:
@@ -56,7 +54,7 @@ class Queue:
         id = new_id()
         self._ended[id] = trio.Event()
         job = msgpack.packb({"workflow": workflow, "inputs": {}})
-        answer = await self._scheduler.submit(NewRun(id, Account(_OWNER), job))
+        answer = await self._scheduler.submit(NewRun(id, Account(USER), job))
         if answer != "accepted":
             raise InternalError(f"the queue did not take a run: {answer}")
         await self._ended[id].wait()

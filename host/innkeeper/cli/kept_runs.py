@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-OWNER: Final = "default_user"
-"""Whose runs and schedules are that commands make: there is one user today."""
-
 LOCK: Final = "work.lock"
 """The file in a home's `state` that `innkeeper work` holds while it runs."""
 

@@ -156,10 +156,10 @@ def submit(settings: Settings, payload: WorkflowPayload, want: Wanted, workflow:
     """
     import trio
 
-    from innkeeper.cli.kept_runs import OWNER, open_runs, works
+    from innkeeper.cli.kept_runs import open_runs, works
     from innkeeper.plugins.home import open_home, refuse_doubted
     from innkeeper.storage.names import new_id
-    from innkeeper.storage.run_model import Account, NewRun
+    from innkeeper.storage.run_model import USER, Account, NewRun
 
     home = open_home(settings.home)
     refuse_doubted(home.path, home.doubt)
@@ -170,7 +170,7 @@ def submit(settings: Settings, payload: WorkflowPayload, want: Wanted, workflow:
             assert kept is not None
             now = time.time()
             deadline = None if want.lasting is None else now + want.lasting
-            new = NewRun(new_id(), Account(OWNER), job, want.name, want.priority, deadline, want.after_crash)
+            new = NewRun(new_id(), Account(USER), job, want.name, want.priority, deadline, want.after_crash)
             if await kept.runs.submit(new, now) == "busy":
                 raise BusyError(
                     "the queue is full: wait for runs to end, cancel some (innkeeper runs), or raise runs.queued",

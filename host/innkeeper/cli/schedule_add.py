@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from innkeeper.cli.kept_runs import OWNER, KeptRuns, on_runs
+from innkeeper.cli.kept_runs import KeptRuns, on_runs
 from innkeeper.cli.output import json_bytes, write_line, write_out
 from innkeeper.cli.queueing import queue_options
 from innkeeper.cli.schedule_actions import schedule_object, times_text
@@ -61,7 +61,7 @@ def add(
     from innkeeper.cli.queueing import checked_job, wanted
     from innkeeper.cli.workflow_files import workflow_with_inputs
     from innkeeper.storage.names import new_id
-    from innkeeper.storage.run_model import Account, TooManyError
+    from innkeeper.storage.run_model import USER, Account, TooManyError
     from innkeeper.storage.schedules_model import Schedule
 
     chosen = [option for option, value in (("--cron", cron), ("--at", at), ("--in", in_)) if value is not None]
@@ -74,7 +74,7 @@ def add(
     want = wanted(priority, deadline, after_crash, name)
     payload = workflow_with_inputs(workflow, pairs, files)
     made = Schedule(
-        id=new_id(), account=Account(OWNER), name=want.name, expression=cron or "",
+        id=new_id(), account=Account(USER), name=want.name, expression=cron or "",
         timezone=(timezone or "UTC") if cron else "", generation=1, created=now, due=due, last=None,
         priority=want.priority, after_crash=want.after_crash, lasting=want.lasting,
     )  # fmt: skip

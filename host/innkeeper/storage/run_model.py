@@ -8,6 +8,9 @@ from typing import Final, Literal
 RunStatus = Literal["queued", "running", "complete", "error", "cancelled", "interrupted"]
 AfterCrash = Literal["interrupt", "again"]
 
+USER: Final = "default_user"
+"""Whose runs and schedules are that no plugin made: there is one user today."""
+
 MOST_RUNS: Final = 16
 """Runs of one plugin and owner that are queued or running."""
 
