@@ -17,13 +17,18 @@ import pytest
 import trio
 from sqlalchemy import text
 
-from host_ledger import Ledger, sound
-from host_load import LEASE, HostProcess, install
+from host_ledger import Ledger, all_runs, sound
+from host_load import LEASE, ME, HostProcess, chain, install, job
 from innkeeper.bridge.bridge import FILE
 from innkeeper.plugins.home import STATE
 from innkeeper.storage.database import Database, open_database
 from innkeeper.storage.location import Location
 from innkeeper.storage.postgres import IDLE
+from innkeeper.storage.run_model import NewRun, QueueBounds
+from innkeeper.storage.run_store import RunStore
+from innkeeper.workflow.engine.events import RunEvent
+from innkeeper.workflow.scheduling.events import SqlEvents
+from innkeeper.workflow.scheduling.seams import Gone
 
 
 @pytest.fixture
@@ -118,6 +123,49 @@ async def test_nothing_that_hosts_promised_is_lost_in_two_hundred_kills_under_lo
         f"200 kills in {time.monotonic() - began:.0f} s: {len(ledger.accepted):,} runs accepted, {ledger.refused:,} "
         f"refused, {len(ledger.scheduled):,} schedules, {told:,} events told"
     )
+
+
+# --- from another process -------------------------------------------------------------------------------------------
+
+
+async def test_who_is_another_process_cancels_is_told_what_is_gone_and_hears_that_the_queue_is_full(
+    home: Path, place: Location
+) -> None:
+    host = HostProcess(home, place, "one")
+    try:
+        async with open_database(place) as db:
+            store, events = RunStore(db, bounds=QueueBounds(3, 3)), SqlEvents(db)
+
+            async def submit(id: str, *types: str) -> str:
+                return await store.submit(NewRun(id, ME, job(chain(*types, text=id))), time.time())
+
+            assert [await submit(f"early{number}", "nodes:Quick") for number in range(4)] == ["accepted"] * 3 + ["busy"]
+            await ready(host)
+            await settled(db)
+            assert await submit("sleeps", "nodes:Sleep") == "accepted"
+            with trio.fail_after(120):
+                async with events.subscribe("sleeps") as told:
+                    async for event in told:
+                        if isinstance(event, RunEvent) and event.kind == "NODE_EXECUTING":
+                            await store.cancel("sleeps", time.time())
+            assert await submit("talks", *["tells:Tell"] * 8) == "accepted"
+            await settled(db)
+            found = {run.id: run for run in await all_runs(db)}
+            assert found["sleeps"].status == "cancelled"
+            assert "early3" not in found
+            async with events.subscribe("talks") as told:
+                story = [event async for event in told]
+            (gone,) = [event for event in story if isinstance(event, Gone)]
+            kept = [event.seq for event in story if isinstance(event, RunEvent)]
+            missing = set(range(1, found["talks"].seq + 1)) - set(kept)
+            assert missing
+            assert missing <= set(range(gone.first, gone.last + 1))
+    finally:
+        host.kill()
+
+
+async def settled(db: Database) -> None:
+    await Ledger(0).settled(db, 120)
 
 
 # --- stopped --------------------------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from innkeeper.errors import UsageError
-from innkeeper.knowledge.files import schema
+from innkeeper.errors import BusyError, UsageError
+from innkeeper.knowledge.files import schema, writing
 from innkeeper.knowledge.files.joining import Existing, joined, media_added
 from innkeeper.knowledge.files.keeper import FileKeeper
 from innkeeper.knowledge.files.known import decode_beginning
@@ -448,3 +448,13 @@ def test_the_schemas_say_what_each_field_means() -> None:
     fields = found["$defs"]["UsageMetadata"]["properties"]
     assert all("description" in field for field in fields.values())
     assert os.linesep not in fields["role"]["description"]
+
+
+def test_who_holds_a_folder_and_was_stopped_keeps_nobody_waiting_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "PATIENCE", 0.05)
+    with writing.locked(tmp_path), pytest.raises(BusyError, match="try again"), writing.locked(tmp_path):
+        raise AssertionError("two at a time")
+    with writing.locked(tmp_path):
+        pass

@@ -105,7 +105,9 @@ async def test_runs_of_an_older_version_go_on_as_they_stood(place: Location) -> 
         lapsed = await leases.lapse(10.0)
         assert [(each.id, each.status) for each in lapsed] == [("r7", "interrupted"), ("r8", "cancelled")]
         (taken,) = await leases.claim("host", 5, 10.0, 10.0)
-        assert (taken.run.id, taken.run.attempt, taken.job) == ("r9", 1, b"job")
+        loaded = await leases.load(taken.fence)
+        assert loaded is not None
+        assert (loaded.run.id, loaded.run.attempt, loaded.job) == ("r9", 1, b"job")
         page = await RunReader(db).page(7, 0)
         assert page is not None
         assert [each.fields for each in page.events] == [{"status": "interrupted"}]

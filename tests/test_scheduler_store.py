@@ -90,7 +90,10 @@ async def test_a_run_ends_once_and_the_job_of_a_plugin_is_not_kept(db: Database)
     store, leases = RunStore(db), RunLeases(db)
     await store.submit(NewRun("r", ACCOUNT, b"job"), 1.0)
     (taken,) = await leases.claim("host", 1, 10.0, 2.0)
-    assert taken.job == b"job"
+    assert taken.job == b""
+    loaded = await leases.load(taken.fence)
+    assert loaded is not None
+    assert (loaded.run, loaded.job) == (taken.run, b"job")
     record = RunRecord(db, taken.fence)
     await record.end(taken.run, "complete", 3.0, events=[], outputs=b"x")
     with pytest.raises(StaleError):

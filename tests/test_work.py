@@ -273,17 +273,22 @@ def test_a_second_one_on_the_same_data_says_so_and_ends(commands: Commands, hous
     lock.release()
 
 
-def test_hosts_that_share_a_server_do_not_keep_each_other_out(
-    commands: Commands, house: House, monkeypatch: pytest.MonkeyPatch
+def test_hosts_that_share_a_server_do_not_keep_each_other_out_and_keep_a_restore_out(
+    commands: Commands, house: House, queue: Queue, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def work(settings: Any, drain: float) -> int:
-        return 0
-
-    monkeypatch.setattr("innkeeper.cli.work._work", work)
+    commands.run("backup", "b.tar.gz")
+    monkeypatch.setenv("INNKEEPER_DATABASE_URL", postgres_url)
+    hosts = [house.work(), house.work()]
+    for _ in range(3):
+        run = queue("Quick")
+        eventually(lambda run=run: status(commands, run) == "complete")
+    hosts.pop().end()
+    assert "a host uses this home" in commands.run("restore", "b.tar.gz", "--home", str(house.path), "--force", code=7)
+    assert hosts.pop().end() == 0
+    # The file of the home is another database, whose queue is nobody else's.
+    monkeypatch.delenv("INNKEEPER_DATABASE_URL")
     house.work()
     assert "runs already" in commands.run("work", code=7)
-    monkeypatch.setattr("innkeeper.composition.databases.database_server", lambda home: True)
-    commands.run("work")
 
 
 def test_what_runs_may_end_before_the_host_does(commands: Commands, house: House, queue: Queue) -> None:

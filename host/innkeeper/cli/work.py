@@ -56,13 +56,12 @@ def work(settings: Settings, drain: str | None) -> int:
     home = open_home(settings.home)
     if home.doubt:
         raise UsageError(f"{home.path}: nothing is executed: {home.doubt}")
-    # Hosts that share the database of a server share its queue.
-    lock = None if database_server(home) else _taken(home)
+    # Hosts that share the database of a server share its queue, and the lock, which still keeps a restore out.
+    lock = _taken(home, shared=database_server(home))
     try:
         return trio.run(_work, settings, seconds, restrict_keyboard_interrupt_to_checkpoints=True)
     finally:
-        if lock is not None:
-            lock.release()
+        lock.release()
 
 
 def _seconds(drain: str | None) -> float:
@@ -78,8 +77,8 @@ def _seconds(drain: str | None) -> float:
         raise UsageError(f"--drain: {error.message}") from None
 
 
-def _taken(home: Home) -> ProcessLock:
-    """The right to work in a home.
+def _taken(home: Home, *, shared: bool) -> ProcessLock:
+    """The right to work in a home: alone, or with others who share it.
 
     Raises:
         BusyError: another process has it.
@@ -89,7 +88,7 @@ def _taken(home: Home) -> ProcessLock:
     lock = ProcessLock(home.state.absolute() / LOCK)
     for _ in range(_TRIES):
         # Whoever only looks whether somebody works has it for a moment.
-        if lock.take():
+        if lock.take(shared=shared):
             return lock
         time.sleep(_PAUSE)
     raise BusyError(

@@ -1,4 +1,4 @@
-"""A lock that one process at a time holds, and that a process which dies lets go of, however it dies."""
+"""A lock that one process holds, or several share, and that a process which dies lets go of, however it dies."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ class ProcessLock:
         self._path = path
         self._descriptor: int | None = None
 
-    def take(self) -> bool:
+    def take(self, *, shared: bool = False) -> bool:
         """Takes it if nobody has it (bool).
+
+        Args:
+            shared: takes it also where others have it, who share it too.
 
         Raises:
             UsageError: folder or file is not ours alone, or cannot be made.
@@ -45,7 +48,7 @@ class ProcessLock:
         finally:
             os.close(folder)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError as error:
             os.close(descriptor)
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES, errno.EINTR):

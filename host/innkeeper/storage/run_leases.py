@@ -79,7 +79,8 @@ class RunLeases:
     async def claim(
         self, holder: str, slots: int, seconds: float, now: float, *, among: Collection[str] | None = None
     ) -> list[Taken]:
-        """Takes runs, the fairest first.
+        """Takes runs, the fairest first. What they are to do `load` gives: a job may be large, and a host that
+        is stopped while it is sent one would hold up everybody who waits to write.
 
         Args:
             holder: id of the host.
@@ -108,8 +109,8 @@ class RunLeases:
                 values["lease_until"] = clock + seconds
                 connection.execute(update(runs).where(runs.c.number == number).values(**values))
                 left = (runs.c.deadline - clock).label("left")
-                row = connection.execute(select(*COLUMNS, runs.c.job, left).where(runs.c.number == number)).one()
-                taken.append(_taken(row))
+                row = connection.execute(select(*COLUMNS, left).where(runs.c.number == number)).one()
+                taken.append(_taken(row, b""))
             return taken
 
         return await self._db.write(write)
@@ -121,7 +122,7 @@ class RunLeases:
 
         def read(connection: Connection) -> Taken | None:
             row = connection.execute(query).first()
-            return None if row is None else _taken(row)
+            return None if row is None else _taken(row, row.job or b"")
 
         return await self._db.read(read)
 
@@ -199,8 +200,8 @@ class RunLeases:
         return await self._db.write(write)
 
 
-def _taken(row: Any) -> Taken:
-    return Taken(as_run(row), row.job or b"", None if row.left is None else float(row.left))
+def _taken(row: Any, job: bytes) -> Taken:
+    return Taken(as_run(row), job, None if row.left is None else float(row.left))
 
 
 def _lapsed(connection: Connection, row: Any, now: float) -> RunStatus:

@@ -154,7 +154,7 @@ class Taken:
 
     Attributes:
         run: as it stands since.
-        job: what is to run.
+        job: what is to run; empty where it was taken and not loaded yet.
         left: seconds until its deadline, or None; may be negative.
     """
 

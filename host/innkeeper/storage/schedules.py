@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, delete, func, insert, select, true, upd
 from innkeeper.storage.database import Database
 from innkeeper.storage.run_model import KEPT, Account, NewRun, QueueBounds, TooManyError
 from innkeeper.storage.run_rows import add_run
+from innkeeper.storage.runs_schema import runs
 from innkeeper.storage.schedules_model import MOST_OWN, MOST_SCHEDULES, Schedule
 from innkeeper.storage.schema import firings
 from innkeeper.storage.schema import schedules as table
@@ -107,10 +108,10 @@ class ScheduleStore:
         """Queues a run of a schedule now, whatever its times are; these stay as they are."""
 
         def write(connection: Connection) -> Fired:
-            row = connection.execute(select(*_COLUMNS, table.c.job).where(table.c.id == id, _of(account))).first()
+            row = connection.execute(select(*_COLUMNS).where(table.c.id == id, _of(account))).first()
             if row is None:
                 return "gone"
-            return self._add(connection, _as_schedule(row), run, now, row.job)
+            return self._add(connection, _as_schedule(row), run, now)
 
         return await self._db.write(write)
 
@@ -159,14 +160,13 @@ class ScheduleStore:
         """
 
         def write(connection: Connection) -> Fired:
-            its = select(table.c.job).where(_as_it_was(schedule)).with_for_update()
-            job: bytes | None = connection.scalar(its)
-            if job is None:
+            its = select(table.c.id).where(_as_it_was(schedule)).with_for_update()
+            if connection.scalar(its) is None:
                 return "gone"
             place = and_(firings.c.schedule == schedule.id, firings.c.due == schedule.due)
             known = connection.scalar(select(firings.c.at).where(place))
             if known is None:
-                if self._add(connection, schedule, run, now, job) == "full":
+                if self._add(connection, schedule, run, now) == "full":
                     return "full"
                 row = {"schedule": schedule.id, "due": schedule.due, "owner": schedule.account.owner, "at": now}
                 connection.execute(insert(firings).values(**row))
@@ -179,11 +179,11 @@ class ScheduleStore:
 
         return await self._db.write(write)
 
-    def _add(self, connection: Connection, schedule: Schedule, run: str, now: float, job: bytes) -> Fired:
+    def _add(self, connection: Connection, schedule: Schedule, run: str, now: float) -> Fired:
         new = NewRun(
             id=run,
             account=schedule.account,
-            job=job,
+            job=b"",
             name=schedule.name,
             priority=schedule.priority,
             deadline=None if schedule.lasting is None else now + schedule.lasting,
@@ -192,9 +192,15 @@ class ScheduleStore:
             schedule=schedule.id,
         )
         try:
-            return "full" if add_run(connection, new, now, self._bounds) == "busy" else "fired"
+            answer = add_run(connection, new, now, self._bounds)
         except TooManyError:
             return "full"
+        if answer == "accepted":
+            # It never leaves the database: a host that is stopped while it is sent much holds up all that write.
+            its = select(table.c.job).where(table.c.id == schedule.id).scalar_subquery()
+            values = {"job": its, "size": func.length(its)}
+            connection.execute(update(runs).where(runs.c.id == run).values(**values))
+        return "full" if answer == "busy" else "fired"
 
     async def sweep(self, now: float) -> int:
         """Deletes a bounded number of firings so old that their times never come again; gives how many (int)."""

@@ -6,13 +6,14 @@ import fcntl
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from innkeeper.errors import UsageError
+from innkeeper.errors import BusyError, UsageError
 from innkeeper.knowledge.files.encoding import base_pieces, pretty
 from innkeeper.knowledge.files.parsing import Source
 from innkeeper.knowledge.files.scanning import too_much
@@ -24,7 +25,11 @@ from innkeeper.plugins.files import read_file, replace_file
 MOST_COPIES: Final = 100
 """Copies of older structures that lie beside one file."""
 
+PATIENCE: Final = 10.0
+"""Seconds to wait for another process that writes in the same folder, which takes milliseconds."""
+
 _PREFIX = ".innkeeper-"
+_PAUSE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +140,28 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises:
         UsageError: it cannot be made or opened.
+        BusyError: another process is in one for longer than `PATIENCE`; one that was stopped may be.
     """
     with said(folder):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _wait_for(descriptor, folder.name)
         yield
     finally:
         os.close(descriptor)
+
+
+def _wait_for(descriptor: int, name: str) -> None:
+    ends = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= ends:
+                raise BusyError(f"another process writes in the folder {name!r}: try again", bound="folder") from None
+            time.sleep(_PAUSE)
 
 
 def sync_folder(folder: Path) -> None:
