@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from commands import Commands
-from innkeeper.cli import work
 from innkeeper.cli.kept_runs import LOCK
 from innkeeper.cli.main import invoke
+from innkeeper.cli.work import _Said
 from innkeeper.storage.process_lock import ProcessLock
 from work_homes import LONG, House, eventually, one
 
@@ -288,7 +288,7 @@ def test_a_second_signal_does_not_wait(commands: Commands, house: House, queue: 
 def test_at_the_end_people_hear_how_many_runs_are_waited_for(
     capfd: pytest.CaptureFixture[str], running: int, said: str
 ) -> None:
-    work._Said(json=False).closing(running, 30.0)
+    _Said(json=False).closing(running, 30.0)
     assert f"{said} to end; Ctrl-C interrupts" in capfd.readouterr().err
 
 
