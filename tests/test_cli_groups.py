@@ -61,7 +61,10 @@ def test_a_group_that_is_not_there_is_named_before_anything_runs(
     (tmp_path / "main.json").write_text(json.dumps(written(MAIN)))
     code, value, err = run(tmp_path / "main.json", capfd)
     assert code == 2
-    assert err == ["innkeeper: node 'g' configuration 'referencedWorkflowId': there is no workflow 'upper'"]
+    assert err == [
+        "innkeeper: node 'g' configuration 'referencedWorkflowId': there is no workflow with the id 'upper', "
+        "in innkeeper.workflows or in a file beside this one"
+    ]
     assert value["error"]["problems"][0]["node"] == "g"
 
 

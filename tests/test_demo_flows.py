@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from commands import Commands
+from innkeeper.cli.main import invoke
 from innkeeper.workflow.formats.reading import read_workflow, written
 from test_docs import ROOT, of
 from work_homes import House
@@ -112,3 +113,16 @@ def test_what_the_readme_says_of_the_queue_runs_line_by_line(house: House, capsy
         assert commands.run(*(run if word == "RUN" else word for word in line)) != ""
     [evening] = [run for run in commands.json("runs", "--status", "complete")["runs"] if run["name"] == "evening"]
     assert commands.json("runs", "show", evening["run"])["outputs"]["words"] == 3
+
+
+def test_who_watches_sees_what_flowed_and_why_there_is_no_value(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house.work()
+    commands = Commands(capsys)
+    aloud = commands.run("run", str(FLOWS / "read-aloud.json"), "--queue", "--wait", "--input", "text=the door opens")
+    assert "\n== spoken ==\nthe · door · opens· \n" in aloud
+    [run] = commands.json("runs")["runs"]
+    assert "\n== spoken ==\n(a stream of node 'pause'" in commands.run("runs", "show", run["run"])
+    assert invoke(["run", str(FLOWS / "candle.json"), "--queue", "--wait", "--input", "length=1e300"]) == 4
+    assert "\n== length ==\n(no value, since node 'burn' failed)\n" in capsys.readouterr().out

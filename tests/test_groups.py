@@ -222,7 +222,9 @@ def test_slots_and_presets_of_a_group_are_those_of_its_workflows_interface() -> 
 
 def test_a_workflow_that_does_not_exist_or_cannot_be_read_is_named_at_the_group() -> None:
     place = "node 'g' configuration 'referencedWorkflowId'"
-    assert problems(workflow({"g": group("gone")})) == [f"{place}: there is no workflow 'gone'"]
+    assert problems(workflow({"g": group("gone")})) == [
+        f"{place}: there is no workflow with the id 'gone', in innkeeper.workflows or in a file beside this one"
+    ]
     assert problems(workflow({"g": group("")})) == [f"{place}: this is no id of a workflow"]
     assert problems(workflow({"g": group("bad"), "h": group("bad")}), bad={"nodes": 7}) == [
         "workflow 'bad': the workflow's nodes: this must be an array",

@@ -16,6 +16,7 @@ import pytest
 from commands import Commands
 from innkeeper.cli.kept_runs import LOCK, clock_text, duration_text
 from innkeeper.cli.main import invoke
+from innkeeper.cli.work import _Said
 from innkeeper.storage.process_lock import ProcessLock
 from work_homes import LONG, House, eventually, one
 
@@ -316,6 +317,14 @@ def test_a_second_signal_does_not_wait(commands: Commands, house: House, queue: 
     working.until(lambda said: said["event"] == "closing")
     assert working.end(signal.SIGINT) == 6
     assert status(commands, run) == "interrupted"
+
+
+@pytest.mark.parametrize(("running", "said"), [(1, "1 run has 30 s"), (2, "2 runs have 30 s")])
+def test_at_the_end_people_hear_how_many_runs_are_waited_for(
+    capfd: pytest.CaptureFixture[str], running: int, said: str
+) -> None:
+    _Said(json=False).closing(running, 30.0)
+    assert f"{said} to end; Ctrl-C interrupts" in capfd.readouterr().err
 
 
 def test_a_run_that_may_begin_again_is_given_back(commands: Commands, house: House, queue: Queue) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import click
@@ -23,6 +23,7 @@ from innkeeper.cli.output import is_terminal, json_bytes, printable, write_error
 from innkeeper.cli.settings import Settings, json_option, pass_settings
 
 if TYPE_CHECKING:
+    from innkeeper.cli.run_streams import Tails
     from innkeeper.cli.watch_tree import Tree
     from innkeeper.storage.run_model import Ended, StoredRun
     from innkeeper.workflow.engine.events import RunEvent
@@ -63,8 +64,12 @@ async def follow(settings: Settings, kept: KeptRuns, run: str, after: int) -> in
     """Shows a run until it ends (its id); gives the exit code that says how it ended."""
     import time
 
+    from innkeeper.cli.run_streams import Tails
+
     found = await kept.find(run)
-    async with kept.events.subscribe(found.id, after) as events:
+    tails = Tails()
+    async with kept.events.subscribe(found.id, after) as told:
+        events = _remembered(told, found.id, tails)
         if settings.json:
             await _objects(found, events)
         else:
@@ -75,19 +80,39 @@ async def follow(settings: Settings, kept: KeptRuns, run: str, after: int) -> in
         write_error("innkeeper: the run is not kept any more")
         return 0
     if not settings.json:
-        show_outputs(ended)
+        show_outputs(ended, tails)
     line = failure_line(ended)
     if line:
         write_error(f"innkeeper: {line}")
     return exit_code(ended)
 
 
-def show_outputs(ended: Ended) -> None:
-    """A run's outputs, each under its name, bounded in length."""
+async def _remembered(events: AsyncIterator[RunEvent | Gone], run: str, tails: Tails) -> AsyncIterator[RunEvent | Gone]:
+    """The events, of whose streams the ends are kept."""
+    from innkeeper.workflow.engine.events import INTERFACE_YIELD, wire_event
+    from innkeeper.workflow.scheduling.seams import Gone
+
+    async for event in events:
+        if not isinstance(event, Gone) and event.kind == INTERFACE_YIELD:
+            # A chunk that is damaged is said where events are shown.
+            with suppress(ValueError):
+                tails.receive(wire_event(event, run))
+        yield event
+
+
+def show_outputs(ended: Ended, tails: Tails | None = None) -> None:
+    """A run's outputs, each under its name, bounded in length; of streams what was seen of them."""
     from innkeeper.cli.run_view import bounded, rendered
 
     for key, value in outputs_of(ended).items():
-        write_out(f"\n== {printable(key, 200)} ==\n{bounded(rendered(value))}\n".encode())
+        flowed = None if tails is None else tails.text(key)
+        body = flowed or (f"({value['message']})" if _is_placeholder(value) else rendered(value))
+        write_out(f"\n== {printable(key, 200)} ==\n{bounded(body)}\n".encode())
+
+
+def _is_placeholder(value: object) -> bool:
+    kinds = ("stream_placeholder", "error_placeholder")
+    return isinstance(value, dict) and value.keys() == {"type", "message"} and value["type"] in kinds
 
 
 def event_line(event: RunEvent | Gone, run: str) -> dict[str, Any]:

@@ -166,7 +166,8 @@ class _Said:
         if self._json:
             self._object({"event": "closing", "running": running, "drain": drain})
         elif running:
-            write_error(f"innkeeper: {running:,} runs have {drain:g} s to end; Ctrl-C interrupts them now")
+            runs, them = ("1 run has", "it") if running == 1 else (f"{running:,} runs have", "them")
+            write_error(f"innkeeper: {runs} {drain:g} s to end; Ctrl-C interrupts {them} now")
 
     def change(self, change: Change) -> None:
         """A plugin's files are others now. On trio's thread."""

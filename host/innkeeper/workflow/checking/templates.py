@@ -181,7 +181,7 @@ class Templates:
             except UsageError as error:
                 return error.message
         if found is None:
-            return f"there is no workflow {shown(id_)}"
+            return f"there is no workflow with the id {shown(id_)}, in innkeeper.workflows or in a file beside this one"
         try:
             payload = read_payload(found) if isinstance(found, bytes) else payload_of(dict(found))
         except UsageError as error:
