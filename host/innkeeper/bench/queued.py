@@ -11,7 +11,7 @@ import trio
 
 import innkeeper
 from innkeeper.bench.workspace import Workspace
-from innkeeper.composition.collecting import settle_objects
+from innkeeper.composition.interpreter import settle_interpreter
 from innkeeper.errors import InternalError
 from innkeeper.plugins.host import Host
 from innkeeper.plugins.settings import RunsSettings
@@ -79,6 +79,6 @@ async def opened(workspace: Workspace) -> AsyncIterator[Queue]:
         queue = Queue(host, scheduler)
         nursery.start_soon(scheduler.run)
         # As `innkeeper work` does.
-        settle_objects()
+        settle_interpreter()
         yield queue
         nursery.cancel_scope.cancel()

@@ -100,14 +100,14 @@ def _taken(home: Home, *, shared: bool) -> ProcessLock:
 async def _work(settings: Settings, drain: float) -> int:
     from innkeeper.bridge.bridge import bridge_of
     from innkeeper.composition import open_host
-    from innkeeper.composition.collecting import settle_objects
+    from innkeeper.composition.interpreter import settle_interpreter
 
     said = _Said(settings.json)
     async with open_host(settings.home, on_change=said.change) as host:
         await say_unused(host.home)
         scheduler = await _scheduler(bridge_of(host))
         scheduler.told = said.step
-        settle_objects()
+        settle_interpreter()
         said.ready(host)
         await _until_told(scheduler, drain, said)
     return Kind.CANCELLED.exit_code if said.interrupted else 0
