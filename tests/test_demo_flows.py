@@ -67,6 +67,15 @@ def test_a_stream_has_two_readers_and_ends_in_a_count(commands: Commands) -> Non
     )
 
 
+def test_people_see_the_beginning_of_a_long_log(commands: Commands, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["run", str(FLOWS / "read-aloud.json"), "--input", "text=" + "door " * 250]
+    assert invoke(arguments) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 201
+    assert lines[-1] == "[innkeeper] log: 50 more lines of log are not shown; --json has them"
+    assert len(commands.json(*arguments)["nodes"]["log"]["log"]) == 250
+
+
 def test_groups_loops_branches_and_streams_go_together(commands: Commands) -> None:
     found = outputs(commands, "evening.json", "--input", 'guests=["Ada", "Bo"]', "--input", "hour=9.5")
     assert found["greetings"] == ["Welcome, Ada", "Welcome, Bo"]

@@ -9,7 +9,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from innkeeper.bridge.codec import parse_json
 from innkeeper.bridge.scan import MalformedError
@@ -103,12 +103,19 @@ def _node_object(node: NodeOutcome) -> dict[str, Any]:
     return found | {key: value for key, value in more.items() if value}
 
 
+_LOGGED: Final = 200
+"""Lines of a node's log that people are shown."""
+
+
 def show_logs(outcome: RunOutcome) -> None:
-    """What the guests logged, on standard error, with the node that it came from."""
+    """The first lines of what each guest logged, on standard error, with the node that it came from."""
     for node in outcome.walk():
         if node.usage is not None:
-            for level, text in node.usage.log:
+            for level, text in node.usage.log[:_LOGGED]:
                 write_error(f"[{level}{', native' if node.native else ''}] {node.node}: {text}")
+            left = len(node.usage.log) - _LOGGED
+            if left > 0:
+                write_error(f"[innkeeper] {node.node}: {left:,} more lines of log are not shown; --json has them")
             if node.usage.log_dropped:
                 write_error(f"[innkeeper] {node.node}: {node.usage.log_dropped} bytes of log are not shown")
 
