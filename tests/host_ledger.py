@@ -44,6 +44,7 @@ class Ledger:
         ended: how runs ended, where somebody was told.
         scheduled: schedules that fire once.
         refused: how often the queue was full.
+        heard: how many events were told.
     """
 
     def __init__(self, seed: int) -> None:
@@ -52,6 +53,7 @@ class Ledger:
         self.ended: dict[str, str] = {}
         self.scheduled: set[str] = set()
         self.refused = 0
+        self.heard = 0
         self.chance = random.Random(seed)
         self._number = 0
 
@@ -89,6 +91,7 @@ class Ledger:
         async with events.subscribe(run) as found:
             async for event in found:
                 if isinstance(event, RunEvent):
+                    self.heard += 1
                     told[event.seq] = (event.kind, dict(event.fields))
         found_run = await store.find(run, time.time())
         assert found_run is not None

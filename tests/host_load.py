@@ -127,7 +127,7 @@ def install(home: Path) -> None:
         manifest='codec = "json"\n' + _SLOTS.format("Start"),
     )
     (home / "innkeeper.toml").write_text(
-        f'[runs]\nlease = "{LEASE:g}s"\nparallel = 12\nper_user = 12\nchunks = "16KiB"\n'
+        f'[runs]\nlease = "{LEASE:g}s"\nparallel = 12\nper_user = 40\nchunks = "16KiB"\n'
     )
 
 

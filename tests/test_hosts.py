@@ -52,6 +52,15 @@ async def ready(host: HostProcess) -> None:
             await trio.sleep(0.02)
 
 
+async def busy(host: HostProcess, ledger: Ledger) -> None:
+    """Returns when something new was told of what it does."""
+    before = ledger.heard
+    with trio.fail_after(120):
+        while ledger.heard < before + 20:
+            assert host.ready
+            await trio.sleep(0.01)
+
+
 # --- killed ---------------------------------------------------------------------------------------------------------
 
 
@@ -67,6 +76,7 @@ async def killed(home: Path, place: Location, times: int, seed: int) -> Ledger:
                 nursery.start_soon(ledger.load, db)
                 if ledger.chance.random() < 0.9:
                     await ready(host)
+                    await busy(host, ledger)
                 await trio.sleep(ledger.chance.random())
                 host.kill()
                 nursery.cancel_scope.cancel()
