@@ -95,7 +95,7 @@ async def test_a_run_whose_earlier_attempt_cannot_be_read_fails_and_is_not_taken
         row = {"run": number, "upto": 1, "kind": "lifecycle", "first": 1, "size": 1, "body": b"\xc1"}
         connection.execute(insert(run_events), [row])
 
-    async with open_database(home.path) as db:
+    async with open_database(home.place) as db:
         await db.write(damage)
     async with home.host(executor) as host:
         while (await found(host, "bad")).ended is None or (await found(host, "good")).ended is None:
