@@ -75,7 +75,7 @@ async def test_what_a_run_had_is_gone_with_it_without_a_search_for_garbage() -> 
 
 
 def test_only_who_asks_for_it_has_an_interpreter_that_is_set_for_a_host() -> None:
-    look = "print(gc.get_freeze_count() > 0, gc.get_threshold()[0] > 700, sys.getswitchinterval() < 0.005)"
-    code = f"import gc, sys, innkeeper.composition.interpreter as it; {look}; it.settle_interpreter(); {look}"
+    look = "print(gc.get_freeze_count() > 0, gc.get_threshold()[0] > 700)"
+    code = f"import gc, innkeeper.composition.interpreter as it; {look}; it.settle_interpreter(); {look}"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout.splitlines() == ["False False False", "True True True"]
+    assert ran.stdout.splitlines() == ["False False", "True True"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 from typing import Final
 
 YOUNG: Final = 10_000
@@ -13,13 +12,10 @@ mostly gone by then."""
 MIDDLE: Final = 5
 """Such searches after which those objects that were left are searched once more: some milliseconds."""
 
-SWITCH: Final = 0.001
-"""Seconds for which a thread that wants the interpreter's lock lets another one have it; usually 0.005."""
-
 
 def settle_interpreter() -> None:
-    """What is there now is not searched for garbage any more, what comes is searched less often, and trio's thread
-    waits less long for those that check workflows or write. For a command that has opened its host.
+    """What is there now is not searched for garbage any more, and what comes is searched less often. For a command that
+    has opened its host.
 
     An open host with its imports has some 80,000 objects that stay as long as the process. A full search looks at all
     of them, which takes a tenth of a second, for which every thread waits; what workflows make brings one about every
@@ -28,4 +24,3 @@ def settle_interpreter() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, MIDDLE, gc.get_threshold()[2])
-    sys.setswitchinterval(SWITCH)
