@@ -252,9 +252,19 @@ def _manifest_lines(manifest: dict[str, Any] | None) -> list[str]:
         return ["manifest  none: raw bytes in and out"]
     lines = [f"manifest  {'embedded' if manifest['embedded'] else 'beside the file'}"]
     for key in (
-        "id", "version", "innkeeper", "namespace", "name", "description", "author", "license", "homepage",
-        "repository", "category", "codec",
-    ):  # fmt: skip
+        "id",
+        "version",
+        "innkeeper",
+        "namespace",
+        "name",
+        "description",
+        "author",
+        "license",
+        "homepage",
+        "repository",
+        "category",
+        "codec",
+    ):
         if manifest[key]:
             lines.append(f"  {key:<12}{manifest[key]}")
     if manifest["keywords"]:

@@ -74,10 +74,19 @@ def add(
     want = wanted(priority, deadline, after_crash, name)
     payload = workflow_with_inputs(workflow, pairs, files)
     made = Schedule(
-        id=new_id(), account=Account(USER), name=want.name, expression=cron or "",
-        timezone=(timezone or "UTC") if cron else "", generation=1, created=now, due=due, last=None,
-        priority=want.priority, after_crash=want.after_crash, lasting=want.lasting,
-    )  # fmt: skip
+        id=new_id(),
+        account=Account(USER),
+        name=want.name,
+        expression=cron or "",
+        timezone=(timezone or "UTC") if cron else "",
+        generation=1,
+        created=now,
+        due=due,
+        last=None,
+        priority=want.priority,
+        after_crash=want.after_crash,
+        lasting=want.lasting,
+    )
 
     async def main(kept: KeptRuns) -> None:
         job = await checked_job(settings.home, payload, workflow)

@@ -11,12 +11,22 @@ from innkeeper.cli.output import printable
 from innkeeper.cli.watch_tree import Branch, Tree, Watched, branches
 
 _SIGNS = {
-    "running": "▸", "complete": "✓", "error": "✗", "skipped": "-", "bypassed": "~", "interrupted": "■", "queued": "…",
-}  # fmt: skip
+    "running": "▸",
+    "complete": "✓",
+    "error": "✗",
+    "skipped": "-",
+    "bypassed": "~",
+    "interrupted": "■",
+    "queued": "…",
+}
 STYLES: Mapping[str, str] = {
-    "running": "cyan", "complete": "green", "error": "red", "skipped": "dim", "bypassed": "dim",
+    "running": "cyan",
+    "complete": "green",
+    "error": "red",
+    "skipped": "dim",
+    "bypassed": "dim",
     "interrupted": "yellow",
-}  # fmt: skip
+}
 """How statuses are coloured, in rich's words."""
 
 _NAME, _NOTE, _TAIL = 60, 100, 80

@@ -133,9 +133,7 @@ class KnowledgeSweeps:
             row = connection.execute(select(*keys).where(kb_batches.c.touched < before, ~_valid).limit(1)).first()
             if row is None:
                 return 0
-            mine = and_(
-                kb_staged.c.owner == row.owner, kb_staged.c.base == row.base, kb_staged.c.batch == row.batch
-            )  # fmt: skip
+            mine = and_(kb_staged.c.owner == row.owner, kb_staged.c.base == row.base, kb_staged.c.batch == row.batch)
             last = connection.scalar(
                 select(
                     func.max(

@@ -29,9 +29,20 @@ _STEP = 256
 
 def _as_schedule(row: Any) -> Schedule:
     return Schedule(
-        row.id, Account(row.owner, row.plugin), row.name, row.expression, row.timezone, row.generation, row.created,
-        row.due, row.last, row.paused, row.priority, row.after_crash, row.lasting,
-    )  # fmt: skip
+        row.id,
+        Account(row.owner, row.plugin),
+        row.name,
+        row.expression,
+        row.timezone,
+        row.generation,
+        row.created,
+        row.due,
+        row.last,
+        row.paused,
+        row.priority,
+        row.after_crash,
+        row.lasting,
+    )
 
 
 class ScheduleStore:

@@ -80,9 +80,13 @@ def read_any(settings: Settings, text: str) -> tuple[Base, list[Problem]]:
 
 
 async def run_profile(
-    home: str | None, profile: str, bases: Sequence[Base], request: Request, tokenizer: str,
+    home: str | None,
+    profile: str,
+    bases: Sequence[Base],
+    request: Request,
+    tokenizer: str,
     remembered: Remembered | None,
-) -> tuple[Result, Remembered]:  # fmt: skip
+) -> tuple[Result, Remembered]:
     """What a profile makes of a request; what the session must remember then.
 
     Raises:

@@ -77,9 +77,17 @@ class Writing:
         now = self._bases.library.store.now()
         revision = (await self._bases.change(plain, [change], Origin(author=author))).revision
         return Head(
-            id, draft.title, draft.keywords, draft.priority, draft.enabled, source, author, revision,
-            now if stored is None else stored.created, now,
-        )  # fmt: skip
+            id,
+            draft.title,
+            draft.keywords,
+            draft.priority,
+            draft.enabled,
+            source,
+            author,
+            revision,
+            now if stored is None else stored.created,
+            now,
+        )
 
     async def delete(self, place: Place, id: str, author: str, expect: int | None) -> None:
         """As `KnowledgeBases.delete`."""

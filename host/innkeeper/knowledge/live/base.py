@@ -177,9 +177,16 @@ class GapError(Exception):
 
 def _row(entry: Stored) -> _Row:
     return (
-        entry.document, entry.position, entry.version, entry.enabled, entry.source, entry.author, entry.created,
-        entry.updated, entry.digest,
-    )  # fmt: skip
+        entry.document,
+        entry.position,
+        entry.version,
+        entry.enabled,
+        entry.source,
+        entry.author,
+        entry.created,
+        entry.updated,
+        entry.digest,
+    )
 
 
 def _made(rows: dict[str, _Row]) -> _Made:

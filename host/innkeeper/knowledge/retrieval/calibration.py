@@ -99,9 +99,13 @@ def read_calibration(value: object) -> Calibration:
     if value["deviation"] <= 0 or any(late <= early for early, late in pairwise(knots)):
         raise ValueError("the percentiles of a calibration do not rise")
     return Calibration(
-        value["model"], float(value["mean"]), float(value["deviation"]), tuple(map(float, knots)), int(value["pairs"]),
+        value["model"],
+        float(value["mean"]),
+        float(value["deviation"]),
+        tuple(map(float, knots)),
+        int(value["pairs"]),
         {str(name): float(each) for name, each in competence.items()},
-    )  # fmt: skip
+    )
 
 
 def calibrate(

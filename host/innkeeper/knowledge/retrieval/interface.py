@@ -71,9 +71,16 @@ def indexed(entry: Entry, terms: bytes, vector: NDArray[np.float32] | None = Non
     """
     management = entry.management_metadata
     return Indexed(
-        entry.id, terms, vector, entry.entry_type, management.source, tuple(management.tags), management.is_enabled,
-        float(entry.usage_metadata.priority), entry.activation_criteria.use_semantic_search,
-    )  # fmt: skip
+        entry.id,
+        terms,
+        vector,
+        entry.entry_type,
+        management.source,
+        tuple(management.tags),
+        management.is_enabled,
+        float(entry.usage_metadata.priority),
+        entry.activation_criteria.use_semantic_search,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,9 +196,19 @@ class Retriever:
                 top = float(np.max(found.scores, initial=0.0, where=view.allowed))
                 weights = balance(competence, top / found.most if found.most > 0 else 0.0)
         hits = rank(
-            found, like, weights, words, k, mode=mode, living=view.living, allowed=view.allowed,
-            priorities=view.priorities, vectors=view.vectors, query=asked, ids=view.ids,
-        )  # fmt: skip
+            found,
+            like,
+            weights,
+            words,
+            k,
+            mode=mode,
+            living=view.living,
+            allowed=view.allowed,
+            priorities=view.priorities,
+            vectors=view.vectors,
+            query=asked,
+            ids=view.ids,
+        )
         exactly = like is None or like.exact
         return Answer(hits, mode, tuple(notes), exactly, weights.semantic, weights.keyword)
 

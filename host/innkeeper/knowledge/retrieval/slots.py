@@ -183,8 +183,14 @@ class Slots:
 def _row(entry: Indexed) -> _Row:
     """What of an entry lies in no array."""
     return (
-        entry.id, entry.entry_type, entry.source, tuple(entry.tags), entry.enabled, entry.priority, entry.semantic,
-    )  # fmt: skip
+        entry.id,
+        entry.entry_type,
+        entry.source,
+        tuple(entry.tags),
+        entry.enabled,
+        entry.priority,
+        entry.semantic,
+    )
 
 
 def _among(codes: NDArray[np.int32], known: dict[str, int], wanted: Sequence[str]) -> Mask:

@@ -117,18 +117,33 @@ class State:
             found = (each.of(number) for each in self.parts)
             places.append((term, [each for each in found if each is not None]))
         return View(
-            places, slots.mask(filters, count), slots.alive[:count], slots.semantic[:count], slots.lengths[:count],
-            slots.priorities[:count], slots.ids, slots.living, slots.length, self.vectors, self.nearest,
-        )  # fmt: skip
+            places,
+            slots.mask(filters, count),
+            slots.alive[:count],
+            slots.semantic[:count],
+            slots.lengths[:count],
+            slots.priorities[:count],
+            slots.ids,
+            slots.living,
+            slots.length,
+            self.vectors,
+            self.nearest,
+        )
 
     def snapshot(self) -> Snapshot:
         """All of it as it is now."""
         self.freeze()
         count = self.slots.count
         return Snapshot(
-            count, np.flatnonzero(self.slots.alive[:count]), self.slots, self.slots.lengths[:count],
-            tuple(self.parts[:-1]), self.vectors, self.nearest, self.unusable,
-        )  # fmt: skip
+            count,
+            np.flatnonzero(self.slots.alive[:count]),
+            self.slots,
+            self.slots.lengths[:count],
+            tuple(self.parts[:-1]),
+            self.vectors,
+            self.nearest,
+            self.unusable,
+        )
 
 
 @dataclass(frozen=True, slots=True)

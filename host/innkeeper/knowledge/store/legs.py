@@ -145,9 +145,18 @@ def _prepared(change: Change, document: Mapping[str, Any], entry: Entry, legs: L
     if change.vector is not None:
         check_vector(change.vector)
     return Prepared(
-        change.id, text, change.expect, change.position, management.is_enabled, management.source,
-        dump(management.tags), digest, terms, size + len(terms), change.vector,
-    )  # fmt: skip
+        change.id,
+        text,
+        change.expect,
+        change.position,
+        management.is_enabled,
+        management.source,
+        dump(management.tags),
+        digest,
+        terms,
+        size + len(terms),
+        change.vector,
+    )
 
 
 def made_of(entry: Entry, legs: Legs) -> tuple[bytes, str]:

@@ -124,9 +124,7 @@ def _merge_info(ours: Ours, theirs: Theirs, plan: Plan) -> None:
     plan.info = theirs.info
 
 
-def _created(
-    ours: Ours, plan: Plan, id: str, document: Mapping[str, Any], text: str, position: float
-) -> None:  # fmt: skip
+def _created(ours: Ours, plan: Plan, id: str, document: Mapping[str, Any], text: str, position: float) -> None:
     before = ours.before.get(id)
     if before is not None:
         if before == text:

@@ -42,8 +42,16 @@ class Delta:
 _MOST_NUMBER: Final = 1 << 62
 """Above every revision, count and size: adding to it still gives what a database can keep."""
 
-_NUMBERS: Final = ("revision", "entries", "bytes", "agent_entries", "agent_bytes", "history_bytes", "embedded",
-                   "synced")  # fmt: skip
+_NUMBERS: Final = (
+    "revision",
+    "entries",
+    "bytes",
+    "agent_entries",
+    "agent_bytes",
+    "history_bytes",
+    "embedded",
+    "synced",
+)
 _TEXTS: Final = ("info", "model", "legs", "folding", "file", "digest", "note", "refused")
 
 
@@ -77,10 +85,29 @@ def state_of(row: Any) -> BaseState:
     if not right:
         raise damaged(str(row.base))
     return BaseState(
-        row.owner, row.base, info, row.model, row.revision, row.entries, row.bytes, row.agent_entries,
-        row.agent_bytes, row.history_bytes, row.legs, row.embedded, row.folding, row.file, row.digest, row.synced,
-        tuple(note), row.refused, bool(row.read_only), bool(row.approval), row.created, row.updated,
-    )  # fmt: skip
+        row.owner,
+        row.base,
+        info,
+        row.model,
+        row.revision,
+        row.entries,
+        row.bytes,
+        row.agent_entries,
+        row.agent_bytes,
+        row.history_bytes,
+        row.legs,
+        row.embedded,
+        row.folding,
+        row.file,
+        row.digest,
+        row.synced,
+        tuple(note),
+        row.refused,
+        bool(row.read_only),
+        bool(row.approval),
+        row.created,
+        row.updated,
+    )
 
 
 def stored_of(row: Any) -> Stored:
@@ -137,9 +164,7 @@ def stream(connection: Connection, where: dict[str, Any], *, model: str = "", fu
         result.close()
 
 
-def read_delta(
-    connection: Connection, place: Place, where: dict[str, Any], since: int, *, full: bool
-) -> Delta:  # fmt: skip
+def read_delta(connection: Connection, place: Place, where: dict[str, Any], since: int, *, full: bool) -> Delta:
     """What became of a base since a revision.
 
     Raises:
@@ -155,9 +180,7 @@ def read_delta(
     return Delta(state, [stored_of(row) for row in rows], deleted)
 
 
-def read_touched(
-    place: Place, where: dict[str, Any], since: int, connection: Connection
-) -> tuple[set[str], int]:  # fmt: skip
+def read_touched(place: Place, where: dict[str, Any], since: int, connection: Connection) -> tuple[set[str], int]:
     """Ids of entries that somebody changed or deleted since a revision, and the revision now (int). Raises as
     `read_state`."""
     delta = read_delta(connection, place, where, since, full=False)

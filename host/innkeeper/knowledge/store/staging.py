@@ -32,8 +32,16 @@ class MovedError(Exception):
         self.revision = revision
 
 
-def begin(connection: Connection, place: Place, where: dict[str, Any], quota: StoreQuota, batch: str, now: float,
-          origin: Origin, legs: str) -> int:  # fmt: skip
+def begin(
+    connection: Connection,
+    place: Place,
+    where: dict[str, Any],
+    quota: StoreQuota,
+    batch: str,
+    now: float,
+    origin: Origin,
+    legs: str,
+) -> int:
     """Makes room for a batch; gives the revision at which it looks at the base (int)."""
     base = base_to_change(connection, place, where, quota, now, create=legs, file=origin.reason == FILE)
     values = {"owner": place.owner, "base": place.base, "batch": batch, "touched": now, "staged": 0}
@@ -41,8 +49,16 @@ def begin(connection: Connection, place: Place, where: dict[str, Any], quota: St
     return int(base.revision)
 
 
-def stage(connection: Connection, place: Place, where: dict[str, Any], batch: str, rows: Sequence[Prepared],
-          first: int, now: float, author: str) -> Tally:  # fmt: skip
+def stage(
+    connection: Connection,
+    place: Place,
+    where: dict[str, Any],
+    batch: str,
+    rows: Sequence[Prepared],
+    first: int,
+    now: float,
+    author: str,
+) -> Tally:
     """Stages rows under the numbers from `first` on; gives what they would change of the base as it is now.
 
     Raises:
@@ -75,17 +91,37 @@ def stage(connection: Connection, place: Place, where: dict[str, Any], batch: st
 def _staged(row: Prepared) -> dict[str, Any]:
     vector = row.vector
     return {
-        "id": row.id, "expect": row.expect, "position": row.position, "enabled": row.enabled, "source": row.source,
-        "tags": row.tags, "digest": row.digest, "size": row.size, "document": row.document, "terms": row.terms,
+        "id": row.id,
+        "expect": row.expect,
+        "position": row.position,
+        "enabled": row.enabled,
+        "source": row.source,
+        "tags": row.tags,
+        "digest": row.digest,
+        "size": row.size,
+        "document": row.document,
+        "terms": row.terms,
         "model": None if vector is None else vector.model,
         "dimension": None if vector is None else vector.dimension,
         "vector": None if vector is None else vector.data,
-    }  # fmt: skip
+    }
 
 
-def switch(connection: Connection, place: Place, where: dict[str, Any], quota: StoreQuota, batch: str, *, seen: int,
-           tally: Tally, author: str, now: float, info: Mapping[str, Any] | None,
-           in_step: InStep | None, legs: str) -> None:  # fmt: skip
+def switch(
+    connection: Connection,
+    place: Place,
+    where: dict[str, Any],
+    quota: StoreQuota,
+    batch: str,
+    *,
+    seen: int,
+    tally: Tally,
+    author: str,
+    now: float,
+    info: Mapping[str, Any] | None,
+    in_step: InStep | None,
+    legs: str,
+) -> None:
     """Makes a staged batch valid. From here on it happens.
 
     Args:
@@ -108,8 +144,9 @@ def switch(connection: Connection, place: Place, where: dict[str, Any], quota: S
     connection.execute(sql.UPDATE_BASE, {**where, "folding": batch, "legs": legs_after(base, legs)})
 
 
-def fold(connection: Connection, place: Place, where: dict[str, Any], quota: StoreQuota, batch: str,
-         now: float) -> Applied | None:  # fmt: skip
+def fold(
+    connection: Connection, place: Place, where: dict[str, Any], quota: StoreQuota, batch: str, now: float
+) -> Applied | None:
     """Puts some rows of a valid batch in place; gives what the step did when it is done, and None before.
 
     Whoever comes late, or twice, does no harm: what is in place is staged no more.
@@ -151,9 +188,18 @@ def _prepared(row: Any) -> Prepared:
     # What was expected was looked at when the batch became valid, and nobody changed the base since.
     vector = None if row.vector is None else Vector(row.model, row.dimension, row.vector)
     return Prepared(
-        row.id, row.document, None, row.position, bool(row.enabled), row.source, row.tags, row.digest, row.terms,
-        row.size, vector,
-    )  # fmt: skip
+        row.id,
+        row.document,
+        None,
+        row.position,
+        bool(row.enabled),
+        row.source,
+        row.tags,
+        row.digest,
+        row.terms,
+        row.size,
+        vector,
+    )
 
 
 def clean(connection: Connection, where: dict[str, Any], batch: str) -> bool:

@@ -60,10 +60,10 @@ _OF_MODEL: Final = and_(
     vectors.c.digest == entries.c.digest,
 )
 _FULL: Final = (
-    select(*_HEAD, entries.c.terms, vectors.c.vector).select_from(entries.outerjoin(vectors, _OF_MODEL)).where(
-        _in(entries)
-    )
-)  # fmt: skip
+    select(*_HEAD, entries.c.terms, vectors.c.vector)
+    .select_from(entries.outerjoin(vectors, _OF_MODEL))
+    .where(_in(entries))
+)
 ALL: Final = select(*_HEAD).where(_in(entries)).order_by(entries.c.position, entries.c.id)
 ALL_FULL: Final = _FULL.order_by(entries.c.position, entries.c.id)
 _SINCE: Final = entries.c.version > bindparam("since")
@@ -173,7 +173,5 @@ COUNT_STAGED: Final = select(func.count()).select_from(staged).where(_STAGED)
 SIZES_STAGED: Final = (
     select(staged.c.number, staged.c.size).where(_STAGED).order_by(staged.c.number).limit(bindparam("most"))
 )
-SOME_STAGED: Final = (
-    select(staged).where(_STAGED, staged.c.number <= bindparam("upto")).order_by(staged.c.number)
-)  # fmt: skip
+SOME_STAGED: Final = select(staged).where(_STAGED, staged.c.number <= bindparam("upto")).order_by(staged.c.number)
 DELETE_STAGED: Final = delete(staged).where(_STAGED, staged.c.number <= bindparam("upto"))

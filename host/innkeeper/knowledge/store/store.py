@@ -144,9 +144,7 @@ class KnowledgeStore:
             if first or values:
                 revision += 1
                 if first:
-                    put_rows(
-                        connection, place, where, first, tally, revision=revision, now=now, author=origin.author
-                    )  # fmt: skip
+                    put_rows(connection, place, where, first, tally, revision=revision, now=now, author=origin.author)
                 check_quota(base, tally, self.quota, origin.author)
                 add_step(connection, place, revision, now, origin, len(first), before, self.quota.infos)
             if in_step is not None:
@@ -281,9 +279,15 @@ class KnowledgeStore:
         return await trio.to_thread.run_sync(work, limiter=self._preparing)
 
     async def _large(
-        self, place: Place, where: dict[str, Any], changes: Sequence[Change], origin: Origin,
-        info: Mapping[str, Any] | None, at: int | None, in_step: InStep | None,
-    ) -> Applied | None:  # fmt: skip
+        self,
+        place: Place,
+        where: dict[str, Any],
+        changes: Sequence[Change],
+        origin: Origin,
+        info: Mapping[str, Any] | None,
+        at: int | None,
+        in_step: InStep | None,
+    ) -> Applied | None:
         """A step of several transactions; None where somebody changed the same entries meanwhile."""
         ids = {change.id for change in changes}
         if len(ids) < len(changes):
@@ -304,9 +308,7 @@ class KnowledgeStore:
                 rows = await self._prepare(changes, number)
 
                 def stage(connection: Connection, rows: list[Prepared] = rows, number: int = number) -> Tally:
-                    return staging.stage(
-                        connection, place, where, batch, rows, number, self.now(), origin.author
-                    )  # fmt: skip
+                    return staging.stage(connection, place, where, batch, rows, number, self.now(), origin.author)
 
                 tally = await self.db.write(stage)
                 total.created, total.changed = total.created + tally.created, total.changed + tally.changed
@@ -316,9 +318,19 @@ class KnowledgeStore:
 
                 def switch(connection: Connection, seen: int = seen) -> None:
                     staging.switch(
-                        connection, place, where, self.quota, batch, seen=seen, tally=total, author=origin.author,
-                        now=self.now(), info=info, in_step=in_step, legs=self.legs.key,
-                    )  # fmt: skip
+                        connection,
+                        place,
+                        where,
+                        self.quota,
+                        batch,
+                        seen=seen,
+                        tally=total,
+                        author=origin.author,
+                        now=self.now(),
+                        info=info,
+                        in_step=in_step,
+                        legs=self.legs.key,
+                    )
 
                 try:
                     await self.unfolded(place, lambda: self.db.write(switch))

@@ -181,8 +181,11 @@ def put_rows(
             tally.changed += 1
             updated.append({**where, "its_id": row.id, **values})
     for statement, each in (
-        (sql.DELETE, deleted), (sql.UPDATE, updated), (sql.INSERT, inserted), (sql.INSERT_HISTORY, remembered),
-    ):  # fmt: skip
+        (sql.DELETE, deleted),
+        (sql.UPDATE, updated),
+        (sql.INSERT, inserted),
+        (sql.INSERT_HISTORY, remembered),
+    ):
         if each:
             connection.execute(statement, each)
     put_vectors(connection, place, where, {row.digest: row.vector for row in rows if row.vector is not None}, now)

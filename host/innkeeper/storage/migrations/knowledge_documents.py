@@ -75,8 +75,19 @@ def _row(row: Any, number: int) -> dict[str, Any]:
         document["extensions"] = {"innkeeper": {"metadata": to_json(metadata)}}
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     return {
-        "owner": row.owner, "base": row.base, "id": row.id, "position": float(number + 1), "version": row.version,
-        "enabled": bool(row.enabled), "source": row.source, "tags": "[]", "author": row.author,
-        "created": row.created, "updated": row.updated, "digest": "", "size": len(text.encode()), "document": text,
+        "owner": row.owner,
+        "base": row.base,
+        "id": row.id,
+        "position": float(number + 1),
+        "version": row.version,
+        "enabled": bool(row.enabled),
+        "source": row.source,
+        "tags": "[]",
+        "author": row.author,
+        "created": row.created,
+        "updated": row.updated,
+        "digest": "",
+        "size": len(text.encode()),
+        "document": text,
         "terms": b"",
-    }  # fmt: skip
+    }
