@@ -14,10 +14,10 @@ from typing import Any
 import msgpack
 
 from bridge_guests import guest, write
-from guests import assemble, text_block, wat
+from guests import assemble, text_block
 from innkeeper.storage.location import Location
 from innkeeper.storage.run_model import Account, AfterCrash, NewRun
-from work_homes import ANSWER, SLEEP
+from work_homes import ANSWER, nodes_that_take_time
 
 ME = Account("default_user")
 STARTER = "starts"
@@ -26,19 +26,7 @@ STARTER = "starts"
 LEASE = 1.0
 VARIABLE = "INNKEEPER_DATABASE_URL"
 
-_NODES = wat(
-    f"""(memory (export "memory") 1)
-    {SLEEP}
-    (func $answer (local $b i64)
-      {text_block("answer", ANSWER, "b")}
-      (call $output_set (local.get $b) (i64.const {len(ANSWER)})))
-    (func (export "Quick") (call $answer))
-    (func (export "Nap") (call $sleep (i64.const 80000000)) (call $answer))
-    (func (export "Sleep") (call $sleep (i64.const 3600000000000)))
-    (func (export "Fail") (unreachable))""",
-    "alloc store_u8 output_set",
-    "poll_oneoff",
-)
+_NODES = nodes_that_take_time(80_000_000)
 _ITEM = msgpack.packb({"slot": "words", "item": "word " * 60})
 _TELL = f"""(func (export "Tell") (local $a i64) (local $b i64) (local $n i32)
   (loop $more

@@ -23,19 +23,25 @@ SLEEP = """(func $sleep (param $nanoseconds i64)
   (i64.store (i32.const 24) (local.get $nanoseconds))
   (drop (call $poll_oneoff (i32.const 0) (i32.const 100) (i32.const 1) (i32.const 96))))"""
 
-SLOW = wat(
-    f"""(memory (export "memory") 1)
-    {SLEEP}
-    (func $answer (local $b i64)
-      {text_block("answer", ANSWER, "b")}
-      (call $output_set (local.get $b) (i64.const {len(ANSWER)})))
-    (func (export "Quick") (call $answer))
-    (func (export "Nap") (call $sleep (i64.const 1500000000)) (call $answer))
-    (func (export "Sleep") (call $sleep (i64.const 3600000000000)))
-    (func (export "Fail") (unreachable))""",
-    "alloc store_u8 output_set",
-    "poll_oneoff",
-)
+
+def nodes_that_take_time(nap: int) -> str:
+    """A module of nodes: one answers at once, one after so many nanoseconds, one sleeps, one fails."""
+    return wat(
+        f"""(memory (export "memory") 1)
+        {SLEEP}
+        (func $answer (local $b i64)
+          {text_block("answer", ANSWER, "b")}
+          (call $output_set (local.get $b) (i64.const {len(ANSWER)})))
+        (func (export "Quick") (call $answer))
+        (func (export "Nap") (call $sleep (i64.const {nap})) (call $answer))
+        (func (export "Sleep") (call $sleep (i64.const 3600000000000)))
+        (func (export "Fail") (unreachable))""",
+        "alloc store_u8 output_set",
+        "poll_oneoff",
+    )
+
+
+SLOW = nodes_that_take_time(1_500_000_000)
 
 MANIFEST = 'id = "slow"\nversion = "1"\ncodec = "json"\n' + "".join(
     f'[[nodes]]\ntype = "{name}"\n[nodes.inputs.text]\ndataFlowType = "STRING"\n'
