@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from innkeeper.workflow.formats.payload import WorkflowPayload
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-
-MOST_NAME: Final = 256
-"""Bytes of what somebody calls a run."""
 
 
 @dataclass(frozen=True, slots=True)
