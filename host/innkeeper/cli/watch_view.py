@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from innkeeper.cli.kept_runs import duration_text
 from innkeeper.cli.output import printable
@@ -68,14 +69,19 @@ def lines_of(tree: Tree, title: str, now: float | None, most: int) -> list[Line]
         for key, flow in tree.streams.items()
     ]
     room = most - 1 - min(len(streams), max(1, most // 3))
-    nodes = list(_nodes(branches(tree), 1, now, collapse=False))
-    if len(nodes) > room:
-        nodes = list(_nodes(branches(tree), 1, now, collapse=True))
-    if len(nodes) > room:
+    root = branches(tree)
+    # Thousands of nodes are drawn again and again: only what is shown becomes text.
+    rows = list(islice(_rows(root, 1, collapse=False), room + 1))
+    if len(rows) > room:
+        rows = list(_rows(root, 1, collapse=True))
+    more = []
+    if len(rows) > room:
         # What goes on and what went wrong is what somebody looks for.
-        wanted = [line for line in nodes if line.status in ("running", "error")]
+        wanted = [row for row in rows if row.status in ("running", "error")]
         first = wanted[max(0, len(wanted) - max(0, room - 1)) :]
-        nodes = [*first, Line(f"  and {len(nodes) - len(first):,} more lines")]
+        more = [Line(f"  and {len(rows) - len(first):,} more lines")]
+        rows = first
+    nodes = [*(_line(row, now) for row in rows), *more]
     left = most - 1 - len(nodes)
     return [head, *nodes, *streams[: max(0, left)]]
 
@@ -85,29 +91,40 @@ def _counted(counts: Counter[str]) -> str:
     return f" ({', '.join(said)})" if said else ""
 
 
-def _nodes(branch: Branch, depth: int, now: float | None, *, collapse: bool) -> Iterator[Line]:
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A branch that has a line; `closed` where that line stands for all that is in it."""
+
+    branch: Branch
+    depth: int
+    closed: bool = False
+
+    @property
+    def status(self) -> str:
+        node = self.branch.node
+        return node.status if node is not None else "complete" if self.closed else ""
+
+
+def _rows(branch: Branch, depth: int, *, collapse: bool) -> Iterator[_Row]:
     for inner in branch.inside.values():
         if inner.inside and collapse and not inner.busy:
-            status = inner.node.status if inner.node is not None else "complete"
-            yield Line(
-                f"{'  ' * depth}{_SIGNS.get(status, '?')} {printable(inner.name, _NAME)}{_counted(inner.counts)}",
-                status,
-            )
+            yield _Row(inner, depth, closed=True)
             continue
-        yield _line(inner, depth, now)
-        yield from _nodes(inner, depth + 1, now, collapse=collapse)
+        yield _Row(inner, depth)
+        yield from _rows(inner, depth + 1, collapse=collapse)
 
 
-def _line(branch: Branch, depth: int, now: float | None) -> Line:
-    node = branch.node
-    if node is None:
-        return Line(f"{'  ' * depth}{printable(branch.name, _NAME)}{_counted(branch.counts)}")
-    text = f"{'  ' * depth}{_SIGNS.get(node.status, '?')} {printable(branch.name, _NAME)}{_took(node, now)}"
-    if branch.inside:
-        text += _counted(branch.counts)
-    if node.note:
+def _line(row: _Row, now: float | None) -> Line:
+    node, status = row.branch.node, row.status
+    sign = f"{_SIGNS.get(status, '?')} " if status else ""
+    text = f"{'  ' * row.depth}{sign}{printable(row.branch.name, _NAME)}"
+    if node is not None and not row.closed:
+        text += _took(node, now)
+    if row.branch.inside:
+        text += _counted(row.branch.counts)
+    if node is not None and node.note and not row.closed:
         text += f" {printable(node.note, _NOTE)}"
-    return Line(text, node.status)
+    return Line(text, status)
 
 
 def _took(node: Watched, now: float | None) -> str:
