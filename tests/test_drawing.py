@@ -163,6 +163,18 @@ def test_groups_that_double_at_each_depth_end_at_the_bound_of_nodes() -> None:
     parsed(draw(made, "w"))
 
 
+def test_groups_that_multiply_connections_at_each_depth_end_at_a_bound_that_is_told() -> None:
+    others = {"w15": stored({"n": "t:Up", "out": "core:GroupOutput"}, ["n.text -> out.text"])}
+    for at in range(15):
+        inner = {"type": "core:NodeGroup", "configValues": {"referencedWorkflowId": f"w{at + 1}"}}
+        others[f"w{at}"] = stored({"n": inner, "out": "core:GroupOutput"}, ["n.text -> out.text"] * 20)
+    many: dict[str, str | dict[str, Any]] = {f"n{number}": "t:Up" for number in range(MOST_DRAWN)}
+    made = sketched(stored({"g": {**GROUP, "configValues": {"referencedWorkflowId": "w0"}}, **many}, []), others)
+    told = "its groups pass on more connections than can be followed: not all are drawn"
+    assert flat(made).problems == [told]
+    assert told in texts(draw(made, "w"))
+
+
 def test_bypassed_and_unknown_nodes_look_so() -> None:
     value = stored(
         {"a": {"type": "t:Up", "bypassed": True}, "b": {"type": "t:Up", "data": {"bypassed": True}}, "c": "x:Nobody"},

@@ -14,8 +14,10 @@ from typing import Any
 import msgpack
 import pytest
 import trio
+import trio.testing
 
 from innkeeper import Host
+from innkeeper.errors import BusyError
 from innkeeper.knowledge.joined import jobs
 from innkeeper.knowledge.joined.bases import Bases
 from innkeeper.knowledge.store.sync import FileSync
@@ -252,3 +254,19 @@ async def test_nobody_sees_a_base_that_is_being_taken_up_as_an_empty_one(
             for number in range(12):
                 nursery.start_soon(one, number / 30)
     assert all("ok" in answer for answer in answers), answers
+
+
+async def test_work_that_is_cancelled_with_its_host_gives_nobody_a_wrong_answer(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    work = jobs.Jobs(served=True)
+
+    async def wait() -> None:
+        with pytest.raises(BusyError, match="a base is being made ready"):
+            await work.done("key", trio.sleep_forever, "a base")
+
+    async with trio.open_nursery() as waiting, trio.open_nursery() as host:
+        waiting.start_soon(wait)
+        host.start_soon(work.serve)
+        await trio.testing.wait_all_tasks_blocked()
+        host.cancel_scope.cancel()

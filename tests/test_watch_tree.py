@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from innkeeper.cli import watch_tree
+from innkeeper.cli import watch_live, watch_tree
 from innkeeper.cli.kept_runs import duration_text, time_text
 from innkeeper.cli.output import columns_of
 from innkeeper.cli.watch_live import Live
 from innkeeper.cli.watch_tree import Tree, branches, chunk_text
-from innkeeper.cli.watch_view import lines_of
+from innkeeper.cli.watch_view import Line, lines_of
 from innkeeper.printable import UNSAFE
 from innkeeper.workflow.engine.events import RunEvent
 
@@ -198,6 +198,27 @@ async def test_a_terminal_gets_pictures_and_the_last_one_stays() -> None:
     assert "mine" in last
     assert "✓ a" in last
     assert all(columns_of(line) < 400 for line in last.splitlines())
+
+
+def test_pictures_that_take_long_are_drawn_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    drawn: list[float] = []
+
+    def slow(*_: Any) -> list[Line]:
+        nonlocal now
+        drawn.append(now)
+        now += 1.0
+        return []
+
+    monkeypatch.setattr(watch_live.time, "monotonic", lambda: now)
+    monkeypatch.setattr(watch_live, "lines_of", slow)
+    with Live("mine", Console(file=io.StringIO(), force_terminal=True)) as live:
+        tree = told(*begins("a"))
+        for _ in range(100):
+            live.event(tree, RunEvent(1, "NODE_EXECUTING", {"nodeId": "a"}))
+            now += 0.1
+        assert len(drawn) == 2
+    assert len(drawn) == 3
 
 
 @pytest.mark.parametrize(

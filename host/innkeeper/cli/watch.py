@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from innkeeper.workflow.engine.events import RunEvent
     from innkeeper.workflow.scheduling.seams import Gone
 
-_PICTURE: Final = 0.2
-"""Seconds between two pictures on a terminal."""
+_TICK: Final = 0.1
+"""Seconds after which a picture hears that time passes."""
 
 _CHUNK = 200
 
@@ -153,7 +153,7 @@ async def _shown(events: AsyncIterator[RunEvent | Gone], view: _View) -> None:
 
     async def ticking() -> None:
         while True:
-            await trio.sleep(_PICTURE)
+            await trio.sleep(_TICK)
             view.tick()
 
     async with trio.open_nursery() as nursery:

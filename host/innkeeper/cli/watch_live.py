@@ -6,7 +6,6 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-import trio
 from rich.console import Console, Group
 from rich.live import Live as RichLive
 from rich.text import Text
@@ -18,8 +17,11 @@ if TYPE_CHECKING:
     from innkeeper.workflow.engine.events import RunEvent
     from innkeeper.workflow.scheduling.seams import Gone
 
-PICTURE: Final = 0.2
-"""Seconds between two pictures: a run of many small nodes says thousands of things a second."""
+_PICTURE: Final = 0.2
+"""Seconds between two pictures at least: a run of many small nodes says thousands of things a second."""
+
+_SHARE: Final = 4
+"""How many times as long as a picture took none is drawn: else one of 20,000 nodes would leave no time for events."""
 
 _MARGIN = 2
 
@@ -36,7 +38,7 @@ class Live:
         self._console = console or Console()
         self._live = RichLive(console=self._console, auto_refresh=False)
         self._tree: Tree | None = None
-        self._drawn = float("-inf")
+        self._due = float("-inf")
 
     def __enter__(self) -> Live:
         self._live.__enter__()
@@ -52,15 +54,16 @@ class Live:
     def event(self, tree: Tree, event: RunEvent) -> None:
         """Something was said."""
         self._tree = tree
-        now = trio.current_time()
-        if now - self._drawn >= PICTURE:
-            self._drawn = now
-            self._draw(time.time())
+        self.tick()
 
     def tick(self) -> None:
         """Time passes."""
-        if self._tree is not None:
-            self._draw(time.time())
+        began = time.monotonic()
+        if self._tree is None or began < self._due:
+            return
+        self._draw(time.time())
+        ended = time.monotonic()
+        self._due = max(began + _PICTURE, ended + _SHARE * (ended - began))
 
     def gone(self, gone: Gone) -> None:
         """What is not kept any more is counted in the picture."""

@@ -173,11 +173,10 @@ class Library:
                 await self._files.look(place)
         return await self.store.state(place)
 
-    async def first_look(self, place: Place) -> bool:
-        """Reads the file of a base that was bound to it and never in step with it; True."""
+    async def first_look(self, place: Place) -> None:
+        """Reads the file of a base that was bound to it and never in step with it."""
         if self._files is not None and place not in self._files.problems:
             await self._files.look(place)
-        return True
 
     async def verify(self, place: Place) -> Report:
         """Do text, keywords, full text and vectors agree? See `verifying.verify`."""

@@ -10,7 +10,6 @@ from innkeeper.bridge.bridge import OWNER, location_of
 from innkeeper.plugins.home import Home
 from innkeeper.storage.database import open_database
 from innkeeper.storage.journals import JournalStore
-from innkeeper.storage.location import Location
 
 if TYPE_CHECKING:
     from innkeeper.storage.journals import JournalHead
@@ -55,13 +54,9 @@ async def open_shelf(home: Home) -> AsyncIterator[Shelf]:
         RejectedError, BusyError, UsageError: as `storage.database.open_database`.
     """
     location = location_of(home.state, home.configuration)
-    if not _is_there(location):
+    if not location.may_be_there():
         yield Shelf(None, OWNER)
         return
     settings = home.configuration.journal
     async with open_database(location, readers=1) as database:
         yield Shelf(JournalStore(database, days=settings.days, total_bytes=settings.total_bytes), OWNER)
-
-
-def _is_there(location: Location) -> bool:
-    return location.may_be_there()

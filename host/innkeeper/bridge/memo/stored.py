@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from innkeeper.bridge.bridge import OWNER, location_of
 from innkeeper.plugins.home import Home
 from innkeeper.storage.database import open_database
-from innkeeper.storage.location import Location
 from innkeeper.storage.memo import MemoStore
 
 
@@ -38,12 +37,8 @@ async def open_stored(home: Home) -> AsyncIterator[Stored]:
         RejectedError, BusyError, UsageError: as `storage.database.open_database`.
     """
     location = location_of(home.state, home.configuration)
-    if not _is_there(location):
+    if not location.may_be_there():
         yield Stored(None)
         return
     async with open_database(location, readers=1) as database:
         yield Stored(MemoStore(database, days=home.configuration.memo.days))
-
-
-def _is_there(location: Location) -> bool:
-    return location.may_be_there()

@@ -20,7 +20,8 @@ T = TypeVar("T")
 
 
 class _Job:
-    def __init__(self, work: Callable[[], Awaitable[Any]]) -> None:
+    def __init__(self, key: Hashable, work: Callable[[], Awaitable[Any]]) -> None:
+        self.key = key
         self.work = work
         self.done = trio.Event()
         self.value: Any = None
@@ -55,11 +56,9 @@ class Jobs:
             return await work()
         job = self._jobs.get(key)
         if job is None:
-            job = self._jobs[key] = _Job(work)
+            job = self._jobs[key] = _Job(key, work)
             self._new.append(job)
             self._wake.set()
-            # Whoever comes when it is over begins anew.
-            job.work = self._ending(key, work)
         with trio.move_on_after(PATIENCE):
             await job.done.wait()
         if not job.done.is_set():
@@ -76,23 +75,16 @@ class Jobs:
                 await self._wake.wait()
                 self._wake = trio.Event()
                 for job in self._new:
-                    nursery.start_soon(_run, job)
+                    nursery.start_soon(self._run, job)
                 self._new = []
 
-    def _ending(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
-        async def whole() -> T:
-            try:
-                return await work()
-            finally:
-                self._jobs.pop(key, None)
-
-        return whole
-
-
-async def _run(job: _Job) -> None:
-    try:
-        job.value = await job.work()
-    except Exception as error:
-        job.error = error
-    finally:
+    async def _run(self, job: _Job) -> None:
+        try:
+            job.value = await job.work()
+        except Exception as error:
+            job.error = error
+        finally:
+            # Whoever comes when it is over begins anew.
+            del self._jobs[job.key]
+        # Not where it was cancelled: it gave nothing.
         job.done.set()

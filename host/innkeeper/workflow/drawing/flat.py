@@ -10,6 +10,10 @@ from innkeeper.workflow.formats.parts import MAX_EDGES
 
 _End = tuple[int, str]
 
+_MOST = 10 * MAX_EDGES
+"""Connections that are followed in all. Groups that give several values on to groups could make billions of a few
+edges."""
+
 
 def flat(sketch: Sketch) -> Sketch:
     """The same workflow without groups: edges lead through where they were. Loops keep what is inside of them, since
@@ -26,6 +30,7 @@ def flat(sketch: Sketch) -> Sketch:
 class _Flattening:
     def __init__(self, made: Sketch) -> None:
         self._made = made
+        self._left = _MOST
 
     def add(
         self, sketch: Sketch, prefix: str
@@ -53,11 +58,10 @@ class _Flattening:
         incoming: dict[_End, list[SketchEdge]] = {}
         for edge in sketch.edges:
             incoming.setdefault((edge.target, edge.input), []).append(edge)
-        crossing = {
-            (index, out): [into for into, other in pairs if other == out]
-            for index, pairs in passing.items()
-            for _, out in pairs
-        }
+        crossing: dict[_End, list[str]] = {}
+        for index, pairs in passing.items():
+            for into, out in pairs:
+                crossing.setdefault((index, out), []).append(into)
         for edge in sketch.edges:
             targets = [(ends[edge.target], edge.input)] if edge.target in ends else []
             if edge.target in takers:
@@ -66,12 +70,14 @@ class _Flattening:
             for source, key in self._origins(edge, incoming, crossing):
                 if source in ends or source in givers:
                     found = [(ends[source], key)] if source in ends else givers[source].get(key, [])
+                    if not self._follow(len(found) * max(len(targets), 1)):
+                        continue
                     for start in found:
                         for target in targets:
                             self._edge(start, target, edge.stream)
                         if leaves:
                             outward.setdefault(edge.input, []).append(start)
-                else:
+                elif self._follow(len(targets)):
                     inward.setdefault(key, []).extend(targets)
                     if leaves:
                         through.append((key, edge.input))
@@ -90,8 +96,18 @@ class _Flattening:
             seen.add(end)
             found.append(end)
             for key in crossing.get(end, ()):
-                waiting += [(before.source, before.output) for before in incoming.get((end[0], key), ())]
+                before = incoming.get((end[0], key), [])
+                if self._follow(1 + len(before)):
+                    waiting += [(each.source, each.output) for each in before]
         return found
+
+    def _follow(self, count: int) -> bool:
+        """Whether so many more connections can be followed; if not, the picture says so."""
+        if self._left >= 0:
+            self._left -= count
+            if self._left < 0:
+                self._made.problems.append("its groups pass on more connections than can be followed: not all are drawn")
+        return self._left >= 0
 
     def _edge(self, start: _End, target: _End, stream: bool) -> None:
         if len(self._made.edges) < MAX_EDGES:

@@ -66,7 +66,7 @@ def levels_svg(sketch: Sketch, title: str, problems: Sequence[str]) -> str:
         _row(band, _name(at * each, min(count, (at + 1) * each) - 1), top + _ROW * at, most)
         for at, band in enumerate(bands)
     )
-    foot = list(problem_lines(problems))
+    foot = list(problem_lines([*problems, *whole.problems[len(sketch.problems) :]]))
     below = top + _ROW * len(bands) + 8
     lines = "\n".join(
         f'<text class="problem" x="{EDGE:g}" y="{below + _LINE * (at + 0.8):g}">{markup(line)}</text>'
