@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -306,6 +306,30 @@ async def test_a_run_that_was_taken_and_did_not_begin_before_the_host_closed_wai
     async with home.host(executor) as host:
         assert (await story(host, "r"))[-1].fields == {"status": "complete"}
     assert [task.run.attempt for task in executor.tasks] == [2]
+
+
+async def test_what_is_submitted_while_the_database_is_asked_for_what_was_begins_too(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor, asked, answer = FakeExecutor(), trio.Event(), trio.Event()
+    async with home.host(executor, serve=False, everything=False) as host, trio.open_nursery() as nursery:
+        queued = host.worker._leases.queued
+
+        async def slow(ids: Collection[str]) -> set[str]:
+            found = await queued(ids)
+            asked.set()
+            await answer.wait()
+            return found
+
+        monkeypatch.setattr(host.worker._leases, "queued", slow)
+        nursery.start_soon(host.run)
+        # Somebody else's by now, as far as this host can tell.
+        host.wake("elsewhere")
+        await asked.wait()
+        await host.submit(new_run("r"))
+        answer.set()
+        assert (await story(host, "r"))[-1].fields == {"status": "complete"}
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_host_that_drains_takes_nothing_more_and_ends_what_it_has(home: Home) -> None:

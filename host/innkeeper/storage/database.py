@@ -62,7 +62,8 @@ class Database:
 
         Args:
             function: takes a `sqlalchemy.Connection` in a transaction, which it does not end; quick, since all
-                writes wait for it. What it raises undoes its own writes, and is raised here.
+                writes wait for it. What it raises undoes its own writes, and is raised here. Called again where a
+                server ended the connection before the commit, so it changes nothing but the database.
 
         Raises:
             RejectedError: the database is damaged.

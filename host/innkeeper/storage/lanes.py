@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import outcome
@@ -38,16 +39,23 @@ class _Lane:
             self._connection = self._engine.connect()
         return self._connection
 
-    def _begun(self) -> RootTransaction:
-        kept = self._connection is not None
+    def _is_lost(self) -> bool:
+        """Whether a server ended the connection: of this process, which was stopped for too long, or of all."""
+        connection = self._connection
+        if connection is None:
+            return False
+        # A savepoint speaks to the driver itself, of which SQLAlchemy then hears nothing.
+        return connection.invalidated or bool(getattr(connection.connection.driver_connection, "closed", False))
+
+    def _twice(self, done: Callable[[], None]) -> None:
+        """Does what a transaction does; again, on another connection, where a server ended the one that was there."""
         try:
-            return self._connected().begin()
-        except DBAPIError as error:
-            # A server that was started anew has forgotten its connections. Nobody has done anything yet.
-            if not (kept and error.connection_invalidated):
+            done()
+        except BaseException:
+            if not self._is_lost():
                 raise
-        self._disconnect()
-        return self._connected().begin()
+            self._disconnect()
+            done()
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -64,8 +72,9 @@ class Writer(_Lane):
     """Does writes in order, as many as there are in one transaction, each in a savepoint of its own.
 
     Guarantees: a task wakes after the commit. A function that raises undoes its own writes alone. Where the
-    transaction itself is lost, every write of the group fails, and none of them is there. A server that is lost in the
-    midst of a commit is asked afterwards; where it does not come back in time, the error says that nobody knows.
+    transaction itself is lost, every write of the group fails, and none of them is there. Where a server ended the
+    connection, the group is done once more on another one: its functions are called again. A server that is lost in
+    the midst of a commit is asked afterwards; where it does not come back in time, the error says that nobody knows.
 
     Attributes:
         commits: how many transactions were committed (int).
@@ -92,19 +101,7 @@ class Writer(_Lane):
     def _group(self) -> None:
         group: list[Job] = []
         try:
-            # Another process may keep this waiting. No job has begun yet, so each can still be cancelled.
-            transaction = self._begun()
-            savepoint = Savepoint(transaction.connection)
-            # A group does not wait for others to come: those that come while it is committed make the next one.
-            ends = time.monotonic() + WINDOW
-            while (job := self._jobs.take()) is not None:
-                group.append(job)
-                self._write(transaction, savepoint, job)
-                if len(group) >= GROUP or time.monotonic() >= ends:
-                    break
-            savepoint.end()
-            self._commit(transaction)
-            self.commits += bool(group)
+            self._twice(lambda: self._transact(group))
         except BaseException as error:
             self._disconnect()
             if not group:
@@ -116,16 +113,36 @@ class Writer(_Lane):
                     job.result = self._failure(error)
         finish(group)
 
+    def _transact(self, group: list[Job]) -> None:
+        # Another process may keep this waiting. No job has begun yet, so each can still be cancelled.
+        transaction = self._connected().begin()
+        savepoint = Savepoint(transaction.connection)
+        for job in [*group] or self._taken(group):
+            self._write(transaction, savepoint, job)
+        savepoint.end()
+        self._commit(transaction)
+        self.commits += bool(group)
+
+    def _taken(self, group: list[Job]) -> Iterator[Job]:
+        # A group does not wait for others to come: those that come while it is committed make the next one.
+        ends = time.monotonic() + WINDOW
+        while (job := self._jobs.take()) is not None:
+            group.append(job)
+            yield job
+            if len(group) >= GROUP or time.monotonic() >= ends:
+                break
+
     def _commit(self, transaction: RootTransaction) -> None:
         mark = mark_of(transaction.connection)
         try:
             transaction.commit()
         except DBAPIError as error:
-            if mark is None or not error.connection_invalidated:
+            if not error.connection_invalidated:
                 raise
-            self._disconnect()
-            done = was_committed(self._asked, mark)
+            done = None if mark is None else was_committed(self._asked, mark)
             if done is None:
+                # Not once more: it may be there.
+                self._disconnect()
                 raise in_doubt(self._name) from None
             if not done:
                 raise
@@ -159,10 +176,13 @@ class Reader(_Lane):
         self._disconnect()
 
     def _read(self, job: Job) -> None:
-        try:
-            with self._begun() as transaction:
+        def transact() -> None:
+            with self._connected().begin() as transaction:
                 job.result = outcome.Value(job.function(transaction.connection))
                 transaction.rollback()
+
+        try:
+            self._twice(transact)
         except BaseException as error:
             job.result = self._failure(error)
             if is_of_database(error):

@@ -106,7 +106,9 @@ class _Flattening:
         if self._left >= 0:
             self._left -= count
             if self._left < 0:
-                self._made.problems.append("its groups pass on more connections than can be followed: not all are drawn")
+                self._made.problems.append(
+                    "its groups pass on more connections than can be followed: not all are drawn"
+                )
         return self._left >= 0
 
     def _edge(self, start: _End, target: _End, stream: bool) -> None:

@@ -134,7 +134,9 @@ class Worker:
             found = await self._dispatch.claim(slots, self._own)
             if self._own is not None and not found:
                 # Another process has executed them, or they were cancelled.
-                self._own &= await self._leases.queued(self._own)
+                asked = {*self._own}
+                queued = await self._leases.queued(asked)
+                self._own -= asked - queued
             self._failing.discard("taking runs")
         except InnkeeperError as error:
             self._failed("taking runs", error)
