@@ -9,10 +9,12 @@ import weakref
 from typing import Any
 
 import msgpack
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from graphs import Builder
+from innkeeper.errors import GuestError
 from innkeeper.plugins.nodes import Slot
 from innkeeper.workflow.engine.call import read_answer, write_call
 from innkeeper.workflow.engine.run import WorkflowRun
@@ -34,6 +36,45 @@ def test_the_outputs_of_an_answer_are_the_bytes_that_the_guest_wrote(
     answer = msgpack.packb({"outputs": outputs, **{f"more {key}": value for key, value in more.items()}})
     found = read_answer("msgpack", answer, dict.fromkeys(outputs, ANY))
     assert found == {key: msgpack.packb(value) for key, value in outputs.items()}
+
+
+MAPS = (b"\x81", b"\xde\0\1", b"\xdf\0\0\0\1")
+TEXTS = st.binary(max_size=40) | st.text(max_size=300).map(str.encode)
+
+
+@given(
+    st.sampled_from(MAPS),
+    st.sampled_from(MAPS),
+    st.binary(max_size=31) | st.text(max_size=10).map(str.encode),
+    TEXTS.map(lambda text: msgpack.packb(text, use_bin_type=False)) | st.binary(max_size=5) | values.map(msgpack.packb),
+    st.just(b"") | st.binary(max_size=3),
+    st.integers(0, 400),
+)
+def test_an_answer_with_one_output_is_taken_where_msgpack_takes_it(
+    outer: bytes, inner: bytes, key: bytes, value: bytes, more: bytes, most: int
+) -> None:
+    answer = (outer + b"\xa7outputs" + inner + bytes([0xA0 | len(key)]) + key + value + more)[: most or None]
+    try:
+        expected = _plain(msgpack.unpackb(answer, ext_hook=_refused))["outputs"]
+    except (ValueError, TypeError, KeyError, msgpack.UnpackException):
+        with pytest.raises(GuestError):
+            read_answer("msgpack", answer, {"": ANY})
+        return
+    found = read_answer("msgpack", answer, dict.fromkeys(expected, ANY))
+    assert {name: msgpack.unpackb(each) for name, each in found.items()} == expected
+
+
+def _refused(code: int, data: bytes) -> Any:
+    raise ValueError("nodes have no extension types")
+
+
+def _plain(value: Any) -> Any:
+    """The value, where all keys in it are text."""
+    if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+        raise ValueError("a key is not text")
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _plain(each)
+    return value
 
 
 @given(

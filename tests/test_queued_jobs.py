@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from innkeeper.bridge.runner import Job, ProblemsError, unpacked
 from innkeeper.cli.queueing import job_of
 from innkeeper.cli.run_inputs import give_inputs
+from innkeeper.errors import RejectedError
 from innkeeper.plugins.runs import RunBase
 from innkeeper.workflow.checking.graph import Graph
 from innkeeper.workflow.engine.run import run_workflow
@@ -83,6 +84,23 @@ def test_a_job_comes_out_of_the_queue_as_it_went_in(
 ) -> None:
     job = Job(workflow, inputs, project)
     assert unpacked(job.packed()) == job
+
+
+LARGE: st.SearchStrategy[Any] = st.recursive(
+    st.integers(0, 300) | st.sampled_from(["a" * 20_000, "b" * 9000, "\ud800 half", "x"]),
+    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=3), inner, max_size=6),
+    max_leaves=40,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["nodes", "edges", "other"]), LARGE, max_size=3), st.integers(0, 1 << 20))
+def test_a_large_job_is_built_piece_by_piece_and_a_damaged_one_is_refused(workflow: dict[str, Any], cut: int) -> None:
+    job = Job(workflow, {"text": "y" * 9000})
+    data = job.packed()
+    assert unpacked(data) == job
+    for damaged in (data[: cut % len(data)], data + b"\xc0"):
+        with pytest.raises(RejectedError, match="damaged in the database"):
+            unpacked(damaged)
 
 
 async def test_only_an_operators_run_belongs_to_a_project() -> None:

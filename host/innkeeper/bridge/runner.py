@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import msgpack
 
-from innkeeper.bridge.codec import unpack
-from innkeeper.bridge.scan import CHUNK, DataBounds, MalformedError, scan_msgpack
+from innkeeper.bridge.pieces import unpack_own
 from innkeeper.errors import Kind, RejectedError
 from innkeeper.plugins.settings import RunsSettings
 
@@ -59,21 +57,13 @@ def unpacked(job: bytes) -> Job:
         RejectedError: it is damaged.
     """
     try:
-        found = _built(job)
+        found = unpack_own(job)
         made = Job(found["workflow"], found["inputs"], found.get("project", ""))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, MalformedError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, msgpack.UnpackException):
         made = None
     if made is None or not isinstance(made.workflow, dict) or not isinstance(made.inputs, dict):
         raise RejectedError("what the run is to do is damaged in the database: submit it again, or put back a copy")
     return made
-
-
-def _built(job: bytes) -> Any:
-    if len(job) > CHUNK:
-        # One with halves of characters is rare, and is built in one go.
-        with suppress(UnicodeDecodeError, MalformedError):
-            return unpack(job, scan_msgpack(job, DataBounds(size=len(job), elements=len(job))).large)
-    return msgpack.unpackb(job, unicode_errors="surrogatepass")
 
 
 @dataclass(frozen=True, slots=True)

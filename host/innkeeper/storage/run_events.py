@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 import msgpack
 from sqlalchemy import Connection, bindparam, insert, update
 
+from innkeeper.storage.many import insert_many
 from innkeeper.storage.run_model import Fence
 from innkeeper.storage.runs_schema import node_results, run_events, runs
 
@@ -121,7 +122,6 @@ def closing_event(seq: int, status: str, message: str | None, at: float) -> Even
 
 # Built once: a host writes events some hundred times a second.
 _EVENTS: Final = insert(run_events)
-_RESULTS: Final = insert(node_results)
 _MORE: Final[dict[str, Any]] = {"seq": bindparam("upto"), "kept": runs.c.kept + bindparam("more")}
 _GROWN: Final = update(runs).where(runs.c.number == bindparam("its_number")).values(**_MORE)
 _GROWN_FENCED: Final = (
@@ -159,7 +159,7 @@ def write_events(
     packer = msgpack.Packer(unicode_errors="surrogatepass", buf_size=_BUFFER)
     lifecycle: list[tuple[Any, ...]] = []
     chunks: list[tuple[Any, ...]] = []
-    results: list[dict[str, Any]] = []
+    results: list[tuple[int, int, int, bytes]] = []
     for event in events:
         if event.chunk is not None:
             chunks.append((event.seq, event.kind, event.fields, event.chunk, event.at))
@@ -170,7 +170,7 @@ def write_events(
             if interface and packed_outputs(event.values) == outputs:
                 continue
             body = packer.pack(dict(event.values))
-            results.append({"run": number, "seq": event.seq, "size": len(body) + ROW, "body": body})
+            results.append((number, event.seq, len(body) + ROW, body))
     upto = events[-1].seq
     rows = []
     written: Chunks | None = None
@@ -181,7 +181,7 @@ def write_events(
             rows.append({"run": number, "upto": upto, "kind": kind, "first": found[0][0], "size": size, "body": body})
             if kind == CHUNKS:
                 written = Chunks(upto, found[0][0], size)
-    size = sum(row["size"] for row in results)
+    size = sum(row[2] for row in results)
     more: dict[str, Any] = {"its_number": number, "upto": upto, "more": size + sum(row["size"] for row in rows)}
     if fence is not None:
         more |= {"its_attempt": fence.attempt, "its_holder": fence.holder}
@@ -190,7 +190,7 @@ def write_events(
         return None
     connection.execute(_EVENTS, rows)
     if results:
-        connection.execute(_RESULTS, results)
+        insert_many(connection, node_results, results)
     return Written(written, size)
 
 

@@ -90,7 +90,7 @@ class Memory:
         self._kept = settings.days * _DAY
         self._recent = Recent(settings.memory)
         self._shelf = MemoShelf(settings, database, owner, now=now) if settings.disk else None
-        self._bases: WeakKeyDictionary[Generation, tuple[bytes, dict[str, str]]] = WeakKeyDictionary()
+        self._bases: WeakKeyDictionary[Generation, tuple[bytes, CallOptions]] = WeakKeyDictionary()
         # Seconds that calls of a function took lately, by the module's digest and its name.
         self._habits: dict[tuple[str, str], float] = {}
         self._erasures = 0
@@ -118,7 +118,8 @@ class Memory:
             or len(call.data) > MOST
         ):
             return await proceed(call.options)
-        key = CallKey(self._basis(call), call.function, call.data)
+        basis, options = self._fixed(call)
+        key = CallKey(basis, call.function, call.data)
         entry = self._recent.get(key)
         if entry is not None:
             if entry.at >= self._now() - self._kept:
@@ -126,10 +127,6 @@ class Memory:
                 self.hits += 1
                 return entry.result()
             self._recent.drop(key)
-        options = call.options
-        if options.config is version.config:
-            # Programs can reach it: what is kept under the key is what was computed from it, whatever becomes of it.
-            options = CallOptions(options.limits, dict(options.config), options.plugin, tape=options.tape)
         making = _Making(key, (version.digest, call.function), partial(proceed, options), self._erasures)
         shelf = self._shelf
         if shelf is None:
@@ -208,15 +205,21 @@ class Memory:
                 self._shelf.put(making.key, entry)
         return result
 
-    def _basis(self, call: PluginCall) -> bytes:
+    def _fixed(self, call: PluginCall) -> tuple[bytes, CallOptions]:
+        """What a call depends on besides function and input, and options that nobody can change until it is made: what
+        is kept under the key is what was computed from it."""
         version, options = call.version, call.options
-        if options.limits is not version.limits or options.config is not version.config:
-            return basis_of(call, self._owner)
+        if options.config is not version.config:
+            return basis_of(call, self._owner), options
+        # A plugin's configuration is a dict that programs can reach.
+        if options.limits is not version.limits or options.tape is not None:
+            own = CallOptions(options.limits, dict(options.config), options.plugin, tape=options.tape)
+            return basis_of(call, self._owner), own
         known = self._bases.get(version)
-        if known is None or known[1] != options.config:
-            # A plugin's configuration is a dict that programs can reach.
-            known = self._bases[version] = basis_of(call, self._owner), dict(options.config)
-        return known[0]
+        if known is None or known[1].config != options.config:
+            own = CallOptions(options.limits, dict(options.config), options.plugin)
+            known = self._bases[version] = basis_of(call, self._owner), own
+        return known
 
     async def _give_way(self, size: int) -> None:
         self._debt += size + _CALL
