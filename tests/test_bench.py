@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import string
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from innkeeper.bench import (
     go,
     graphs,
     hostcalls,
+    interrupts,
     loads,
     memo,
     modules,
@@ -41,7 +43,7 @@ from innkeeper.bench import (
 )
 from innkeeper.bench.measured import EXTISM, INNKEEPER, PEERS, WASMTIME, Figure, Measured
 from innkeeper.bench.report import Report
-from innkeeper.bench.rows import ROWS
+from innkeeper.bench.rows import ROWS, Row
 from innkeeper.bench.workspace import Workspace
 from innkeeper.cli.main import invoke
 from innkeeper.errors import InternalError, UsageError
@@ -66,12 +68,16 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return made
 
 
+def _told(row: Row) -> dict[str, float]:
+    return {name: 1.0 for _, name, _, _ in string.Formatter().parse(row.tells) if name}
+
+
 def report_of(name: str, ours: float, theirs: float | None, **extra: float) -> Report:
     figures = {INNKEEPER: Figure(ours, ours, ours, 3)}
     if theirs is not None:
         figures[EXTISM] = Figure(theirs, theirs, theirs, 3)
     report = Report()
-    report.add(ROWS[name], Measured(figures, extra))
+    report.add(ROWS[name], Measured(figures, {**_told(ROWS[name]), **extra}))
     report.close()
     return report
 
@@ -308,7 +314,17 @@ def test_the_lag_of_a_timer_is_taken_beside_runs_that_all_end_well(workspace: Wo
     assert measured.extra["cores_busy"] > 0
 
 
+def test_a_run_that_would_go_on_for_ever_is_timed_to_its_end(workspace: Workspace) -> None:
+    measured = interrupts.measure("interrupt", workspace)
+    assert 0 < measured.figures[INNKEEPER].median <= measured.extra["longest_ms"]
+
+
 # What is shown
+
+
+def test_what_else_was_found_is_told_below_the_table() -> None:
+    rows = report_of("runs", 6.0, None, cores_busy=1.936, cores=2.0, runs_a_second=29.4).rows
+    assert table.footnotes(rows)[-1] == "runs: 1.94 of 2 cores busy, 29 workflows of 8 nodes a second"
 
 
 def test_a_ratio_is_ours_divided_by_theirs_and_judged_against_its_aim() -> None:
@@ -337,7 +353,7 @@ def test_the_picture_has_a_bar_for_each_row_with_an_aim_and_loads_nothing() -> N
     report = Report()
     for row in ROWS.values():
         figures = {INNKEEPER: Figure(500.0, 400.0, 600.0, 9), EXTISM: Figure(1.0, 1.0, 1.0, 9)}
-        report.add(row, Measured(figures))
+        report.add(row, Measured(figures, _told(row)))
     report.close()
     found = report.as_object()
     found["machine"]["cpu"] = "<Fast & Furious>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -51,18 +52,43 @@ class Queue:
         Raises:
             InternalError: it did not end well.
         """
+        step = await self._ending(await self._submitted(workflow))
+        if step.status != "complete":
+            why = step.status if step.failure is None else step.failure.message
+            raise InternalError(f"a run did not end well: {why}")
+
+    async def cancelled(self, workflow: Mapping[str, Any], after: float) -> float:
+        """Submits a workflow, cancels its run after so many seconds, and waits for its end.
+
+        Returns:
+            Seconds (float) from the cancellation to the end.
+
+        Raises:
+            InternalError: it ended by itself.
+        """
+        id = await self._submitted(workflow)
+        await trio.sleep(after)
+        begun = time.perf_counter()
+        self._scheduler.cancel(id)
+        step = await self._ending(id)
+        seconds = time.perf_counter() - begun
+        if step.status != "cancelled":
+            raise InternalError(f"a run ended by itself: {step.status}")
+        return seconds
+
+    async def _submitted(self, workflow: Mapping[str, Any]) -> str:
         id = new_id()
         self._ended[id] = trio.Event()
         job = msgpack.packb({"workflow": workflow, "inputs": {}})
         answer = await self._scheduler.submit(NewRun(id, Account(USER), job))
         if answer != "accepted":
             raise InternalError(f"the queue did not take a run: {answer}")
+        return id
+
+    async def _ending(self, id: str) -> Step:
         await self._ended[id].wait()
         del self._ended[id]
-        step = self._steps.pop(id)
-        if step.status != "complete":
-            why = step.status if step.failure is None else step.failure.message
-            raise InternalError(f"a run did not end well: {why}")
+        return self._steps.pop(id)
 
 
 @asynccontextmanager

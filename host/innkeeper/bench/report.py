@@ -34,6 +34,7 @@ class Report:
                     name: [_rounded(figure.low), _rounded(figure.high)] for name, figure in measured.figures.items()
                 },
                 "rounds": min(figure.rounds for figure in measured.figures.values()),
+                **({"tells": row.tells.format(**measured.extra)} if row.tells else {}),
                 "extra": {name: _rounded(value) for name, value in measured.extra.items()},
             }
         )

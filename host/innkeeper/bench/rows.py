@@ -18,6 +18,7 @@ class Row:
         must: a looser ratio that has to be met in any case, or None.
         aim_own: aim of our own figure, in the row's unit, where there is no peer to compare with.
         note: what a reader must know to compare: what the peers leave out, or how it was timed.
+        tells: what else was found, with the names of further numbers of the row in braces.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Row:
     must: float | None = None
     aim_own: float | None = None
     note: str = ""
+    tells: str = ""
 
 
 _PLAIN = "wasmtime-py: no guest ABI, no limits, no interruption"
@@ -119,8 +121,31 @@ _ALL = (
     Row("memo-64k", "a remembered call beside a fresh guest's, 64 KB", "%", "memo", aim_own=33.3, note=_REMEMBERED),
     Row("chain", "a node of a chain of 1,000, beyond its guest", "us", "workflows", aim_own=100.0, note=_QUEUED),
     Row("fan", "a node of a fan of 998, beyond its guest", "us", "workflows", aim_own=100.0, note=_QUEUED),
-    Row("runs", "200 workflows at a time: lag of a timer, p99", "ms", "runs", aim_own=20.0),
-    Row("stream", "a chunk through three nodes of a workflow", "us", "flows", note=_QUEUED),
+    Row(
+        "runs",
+        "200 workflows at a time: lag of a timer, p99",
+        "ms",
+        "runs",
+        aim_own=20.0,
+        tells="{cores_busy:.2f} of {cores:.0f} cores busy, {runs_a_second:.0f} workflows of 8 nodes a second",
+    ),
+    Row(
+        "interrupt",
+        "a run whose guests go on for ever, from its cancellation to its end",
+        "ms",
+        "interrupts",
+        aim_own=100.0,
+        note="guests that compute, sleep, write a stream, read one, and wait in the bridge; the end is in the database",
+        tells="at most {longest_ms:.1f} ms",
+    ),
+    Row(
+        "stream",
+        "a chunk through three nodes of a workflow",
+        "us",
+        "flows",
+        note=_QUEUED,
+        tells="{chunks:,.0f} chunks, {grown_mib:.1f} MiB more memory at the end",
+    ),
     Row("chunk-single", "a chunk from guest to guest, written and read one by one", "us", "chunks"),
     Row("chunk-many", "a chunk from guest to guest, a thousand in a call", "us", "chunks"),
 )

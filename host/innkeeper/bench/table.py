@@ -34,6 +34,7 @@ def footnotes(rows: Sequence[dict[str, Any]]) -> list[str]:
         if "note" in row and "error" not in row:
             notes.setdefault(row["note"], []).append(row["name"])
     lines = [f"{', '.join(names)}: {note}" for note, names in notes.items()]
+    lines += [f"{row['name']}: {row['tells']}" for row in rows if "tells" in row]
     return [*lines, *(f"{row['name']}: not measured: {row['error']}" for row in rows if "error" in row)]
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import cache
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from sqlalchemy import Connection, Table, bindparam, insert
 
@@ -26,7 +26,9 @@ def insert_many(connection: Connection, table: Table, rows: Sequence[tuple[Any, 
     for size in _BLOCKS:
         while len(rows) - at >= size:
             values = tuple(chain.from_iterable(rows[at : at + size]))
-            connection.exec_driver_sql(_statement(table, size, type(connection.dialect)), values).close()
+            connection.exec_driver_sql(
+                _statement(table, size, cast(Hashable, type(connection.dialect))), values
+            ).close()
             at += size
 
 
