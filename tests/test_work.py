@@ -16,7 +16,7 @@ import pytest
 from commands import Commands
 from innkeeper.cli.kept_runs import LOCK, clock_text, duration_text
 from innkeeper.cli.main import invoke
-from innkeeper.cli.work import _Said
+from innkeeper.cli.host_process import Said
 from innkeeper.storage.process_lock import ProcessLock
 from work_homes import LONG, House, eventually, one
 
@@ -323,7 +323,7 @@ def test_a_second_signal_does_not_wait(commands: Commands, house: House, queue: 
 def test_at_the_end_people_hear_how_many_runs_are_waited_for(
     capfd: pytest.CaptureFixture[str], running: int, said: str
 ) -> None:
-    _Said(json=False).closing(running, 30.0)
+    Said(json=False).closing(running, 30.0)
     assert f"{said} to end; Ctrl-C interrupts" in capfd.readouterr().err
 
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from innkeeper.plugins.host import Host
     from innkeeper.plugins.plugin import Plugin
     from innkeeper.plugins.services import NativeSupport
+    from innkeeper.storage.database import Database
 
 OWNER = "local"
 """Whose data it is, as long as a host has one user."""
@@ -96,6 +97,14 @@ class Bridge:
         self._pausing: Pausing | None = None
         self._audit: AuditWriter | None = None
         self._memory: Memory | None = None
+
+    async def database(self) -> Database:
+        """The database of the home, which is opened if nobody has yet.
+
+        Raises:
+            RejectedError, BusyError, UsageError: as `open_database`.
+        """
+        return await self._database.open()
 
     @property
     def audit(self) -> AuditWriter:

@@ -35,6 +35,7 @@ _COMPLETE = "_INNKEEPER_COMPLETE"
 
 _COMMANDS = {
     "run": "Run a workflow.",
+    "serve": "Serve HTTP and WebSocket for editors and chat front ends.",
     "work": "Execute the queue and fire schedules, in the foreground.",
     "runs": "List, show, cancel or retry runs of the queue.",
     "watch": "Show a run of the queue as it goes on.",

@@ -22,6 +22,7 @@ from innkeeper.plugins.settings import (
     Retention,
     RunsSettings,
     SecretsSettings,
+    ServerSettings,
 )
 from innkeeper.sandbox.bounds import Bounds
 from innkeeper.sandbox.limits import CEILING, DEFAULTS, Limits
@@ -58,6 +59,7 @@ class Configuration:
         knowledge: knowledge bases.
         retention: for how long what belongs to an owner is kept.
         runs: the queue of runs, and how many are executed.
+        server: how the server is reached.
         origins: where each value comes from that is not built in, by key: "innkeeper.toml", the name of a variable, or
             "--set".
     """
@@ -77,6 +79,7 @@ class Configuration:
     knowledge: KnowledgeSettings = field(default_factory=KnowledgeSettings)
     retention: Retention = field(default_factory=Retention)
     runs: RunsSettings = field(default_factory=RunsSettings)
+    server: ServerSettings = field(default_factory=ServerSettings)
     origins: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -216,3 +216,18 @@ class RunsSettings:
     lease: Seconds = 15.0
     outputs: Size = 64 * MIB
     chunks: Size = 4 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """The server: `innkeeper serve`.
+
+    Attributes:
+        host: address that it listens on; without users' passwords it must be one of the machine itself.
+        port: its TCP port; 0: any free one.
+        drain: seconds that runs have to end when the server is stopped.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 3233
+    drain: Seconds = 30.0

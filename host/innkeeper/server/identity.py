@@ -1,0 +1,77 @@
+"""Who asks: what every route that belongs to somebody begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from innkeeper.errors import InnkeeperError, Kind
+from innkeeper.server.answers import AnswerError
+
+How = Literal["local", "session", "key", "ticket"]
+"""By what somebody was recognised: nobody else can be there; a session's cookie; an API key; a ticket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who asks.
+
+    Attributes:
+        uid: the user's id, which owns what belongs to the user.
+        username: for people.
+        is_admin: whether the user may do what concerns everybody.
+        how: by what the user was recognised.
+        scopes: what an API key is limited to; None: nothing, as with a session.
+    """
+
+    uid: str
+    username: str
+    is_admin: bool
+    how: How
+    scopes: frozenset[str] | None = None
+
+    def may(self, scope: str) -> bool:
+        """Whether the key, if it is one, reaches a scope."""
+        return self.scopes is None or scope in self.scopes
+
+
+class UnknownError(InnkeeperError):
+    """Nobody knows who asks."""
+
+    kind = Kind.DENIED
+
+
+Identify = Callable[[HTTPConnection], Awaitable[Identity | None]]
+"""Recognises who asks, or gives None. Raises AnswerError(401) where something was shown that is wrong."""
+
+
+async def current(connection: HTTPConnection) -> Identity:
+    """The user who asks.
+
+    Raises:
+        AnswerError: 401: nobody knows.
+    """
+    found = await connection.app.state.parts.identify(connection)
+    if found is None:
+        raise AnswerError(401, "nobody is logged in: log in, or send an API key as 'Authorization: Bearer ctsk_...'")
+    identity: Identity = found
+    return identity
+
+
+async def administrator(identity: Annotated[Identity, Depends(current)]) -> Identity:
+    """The administrator who asks.
+
+    Raises:
+        AnswerError: 401, 403: it is none.
+    """
+    if not identity.is_admin or not identity.may("admin"):
+        raise AnswerError(403, "only an administrator may do this")
+    return identity
+
+
+Caller = Annotated[Identity, Depends(current)]
+Administrator = Annotated[Identity, Depends(administrator)]

@@ -1,0 +1,47 @@
+"""Listens, and gives each request to the application."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+
+import trio
+from fastapi import FastAPI
+from hypercorn.config import Config
+from hypercorn.trio import serve
+
+
+def listening(host: str, port: int) -> list[socket.socket]:
+    """Sockets that listen on an address.
+
+    Raises:
+        OSError: it is taken, or none of this machine's.
+    """
+    found = []
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    ):
+        made = socket.socket(family, kind, protocol)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind(address)
+        made.listen(2048)
+        made.setblocking(False)
+        found.append(made)
+    return found
+
+
+def url_of(listener: socket.socket) -> str:
+    """The URL of what a socket listens to (str)."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"http://{host}:{port}"
+
+
+async def serve_app(app: FastAPI, sockets: Sequence[socket.socket], stop: trio.Event) -> None:
+    """Serves an application on sockets that listen, until `stop` is set. Closes the sockets."""
+    config = Config()
+    config.bind = [f"fd://{each.detach()}" for each in sockets]
+    config.errorlog = config.accesslog = None
+    config.include_server_header = False
+    await serve(app, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
