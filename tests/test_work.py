@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from commands import Commands
+from innkeeper.cli.host_process import Said
 from innkeeper.cli.kept_runs import LOCK, clock_text, duration_text
 from innkeeper.cli.main import invoke
-from innkeeper.cli.host_process import Said
 from innkeeper.storage.process_lock import ProcessLock
 from work_homes import LONG, House, eventually, one
 

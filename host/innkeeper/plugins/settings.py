@@ -15,7 +15,18 @@ from innkeeper.sandbox.limits import MIB
 
 if TYPE_CHECKING:
     # Whoever reads the types has the units; every command imports this module, and few read a setting.
-    from innkeeper.plugins.units import AbsolutePath, DatabaseUrl, Days, ModelName, Name, Seconds, SecretName, Size, Url
+    from innkeeper.plugins.units import (
+        AbsolutePath,
+        DatabaseUrl,
+        Days,
+        ModelName,
+        Name,
+        Port,
+        Seconds,
+        SecretName,
+        Size,
+        Url,
+    )
 Keep = Literal["never", "errors", "all"]
 
 
@@ -229,5 +240,5 @@ class ServerSettings:
     """
 
     host: str = "127.0.0.1"
-    port: int = 3233
+    port: Port = 3233
     drain: Seconds = 30.0

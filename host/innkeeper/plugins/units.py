@@ -148,6 +148,10 @@ def quantity(kind: Literal["size", "duration", "count"], *, above: bool = True) 
     return Unit(right, lambda value: _within(_whole(value), 0, above), _integer, show_count)
 
 
+def _port(value: object) -> int:
+    return int(_within(_whole(value), 0, above=False, most=65535))
+
+
 def _text_or_whole(text: str) -> object:
     return _integer(text) if re.fullmatch(_WHOLE, text.strip()) is not None else text
 
@@ -254,6 +258,9 @@ Seconds = Annotated[float, quantity("duration", above=False)]
 
 Days = Annotated[float, Unit(f"a number of days above 0 and at most {_MOST_DAYS:g}", _days, float, "{:g} days".format)]
 """Days, above 0."""
+
+Port = Annotated[int, Unit("a TCP port, 0 to 65535", _port, _integer)]
+"""A TCP port; 0: any free one."""
 
 AbsolutePath = Annotated[str, Unit('an absolute path, or one that begins with "~/"', _path)]
 """A path without "~" and ".."."""
