@@ -8,9 +8,14 @@ from fastapi import APIRouter, FastAPI
 
 from innkeeper.server.answers import add_handlers
 from innkeeper.server.parts import Parts
-from innkeeper.server.routes import health
+from innkeeper.server.routes import health, prompts, runs, system
 
-ROUTERS: tuple[APIRouter, ...] = (health.router,)
+ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    prompts.router,
+    runs.router,
+    system.router,
+)
 
 
 def make_app(parts: Parts) -> FastAPI:

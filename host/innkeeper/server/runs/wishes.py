@@ -35,8 +35,8 @@ class Wishes:
 
 
 def wishes_of(metadata: Mapping[str, Any] | None) -> Wishes:
-    """What metadata says: `priority`, `deadline` (seconds from now), `afterCrash`, `name` and `projectId`. Other fields
-    are the client's own.
+    """What metadata says: `priority`, `deadline` (seconds from now), `afterCrash`, `name` (else `workflowName`) and
+    `projectId`. Other fields are the client's own.
 
     Raises:
         AnswerError: 422: one of them cannot be.
@@ -60,9 +60,19 @@ def wishes_of(metadata: Mapping[str, Any] | None) -> Wishes:
         priority,
         None if lasting is None else float(lasting),
         after_crash or "interrupt",
-        _name(metadata, "name") or "",
+        _name(metadata, "name") or _clients_name(metadata),
         _name(metadata, "projectId"),
     )
+
+
+def _clients_name(metadata: Mapping[str, Any]) -> str:
+    """What an editor calls the workflow; what can be no name of a run is nobody's mistake."""
+    text = metadata.get("workflowName")
+    try:
+        check_name(text if isinstance(text, str) else "", "name")
+    except ValueError:
+        return ""
+    return str(text)
 
 
 def _name(metadata: Mapping[str, Any], key: str) -> str | None:
