@@ -8,10 +8,13 @@ from fastapi import APIRouter, FastAPI
 
 from innkeeper.server.answers import add_handlers
 from innkeeper.server.parts import Parts
-from innkeeper.server.routes import health, prompts, runs, system
+from innkeeper.server.routes import health, nodes, page, plugins, prompts, runs, system
 
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,
+    nodes.router,
+    page.router,
+    plugins.router,
     prompts.router,
     runs.router,
     system.router,
