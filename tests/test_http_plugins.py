@@ -73,12 +73,12 @@ async def test_a_client_that_has_the_list_is_not_sent_it_again_until_it_changes(
 
 async def test_fields_that_lead_to_files_are_not_listed(home: Path) -> None:
     place = "[nodes.inputs.text]"
-    more = f'filePath = "/srv/secret"\nclientScriptUrl = "x.js"\ntheirs = "kept"\n{place}'
+    more = f'filePath = "/srv/hidden-place"\nclientScriptUrl = "x.js"\ntheirs = "kept"\n{place}'
     (home / "plugins/slow.toml").write_text(MANIFEST.replace(place, more, 1))
     async with users_of(home) as users:
         text = (await users.ann.get("/api/nodes")).text
         assert "kept" in text
-        assert "secret" not in text
+        assert "hidden-place" not in text
         assert "x.js" not in text
 
 

@@ -28,7 +28,13 @@ def make_app(parts: Parts) -> FastAPI:
         parts: what it works with.
     """
     app = FastAPI(
-        title="Innkeeper", version=version("innkeeper"), openapi_url="/openapi.json", docs_url=None, redoc_url=None
+        title="Innkeeper",
+        version=version("innkeeper"),
+        openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        # A redirect would go to whatever the Host header says.
+        redirect_slashes=False,
     )
     app.state.parts = parts
     add_handlers(app)
