@@ -63,15 +63,16 @@ class Users:
 
 
 @asynccontextmanager
-async def users_of(home: Path, **changed: Any) -> AsyncIterator[Users]:
+async def users_of(home: Path, *, seconds: float = 120, **changed: Any) -> AsyncIterator[Users]:
     """Serves a home for the time of the block.
 
     Args:
         home: the home.
+        seconds: after which it takes too long.
         changed: parts of the server that are others.
     """
     stop = trio.Event()
-    with trio.fail_after(120):
+    with trio.fail_after(seconds):
         async with open_parts(home, watch=False) as opened, trio.open_nursery() as nursery:
             parts = replace(opened, identify=identified, **changed)
             sockets = listening("127.0.0.1", 0)

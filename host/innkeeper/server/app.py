@@ -7,6 +7,7 @@ from importlib.metadata import version
 from fastapi import APIRouter, FastAPI
 
 from innkeeper.server.answers import add_handlers
+from innkeeper.server.documenting import document
 from innkeeper.server.parts import Parts
 from innkeeper.server.routes import health, nodes, page, plugins, prompts, runs, system
 
@@ -40,4 +41,5 @@ def make_app(parts: Parts) -> FastAPI:
     add_handlers(app)
     for router in ROUTERS:
         app.include_router(router)
+    document(app)
     return app
