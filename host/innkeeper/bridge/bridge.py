@@ -16,7 +16,7 @@ from innkeeper.bridge.opening import LazyDatabase
 from innkeeper.bridge.pausing import Pausing
 from innkeeper.bridge.sweeper import Sweeper
 from innkeeper.errors import UsageError
-from innkeeper.plugins.attendant import Attendant, Overseer
+from innkeeper.plugins.attendant import Attendant
 from innkeeper.plugins.capabilities import FREE
 from innkeeper.plugins.chain import calling
 from innkeeper.plugins.changes import Change, Listener, say
@@ -209,10 +209,10 @@ class Bridge:
             self._journals = JournalKeeper(settings, self._database.open, OWNER)
         return self._journals
 
-    def overseer(self) -> Overseer | None:
-        """As `Services.overseer`."""
-        failures = self._configuration.policy.failures
-        if self._pausing is None and (failures or self._paused):
+    def overseer(self) -> Pausing:
+        """As `Services.overseer`. It costs nothing as long as no plugin is paused or turned off."""
+        if self._pausing is None:
+            failures = self._configuration.policy.failures
             self._pausing = Pausing(failures, self._folder, self._paused, self._background, self._say, self._recorded)
         return self._pausing
 

@@ -18,7 +18,7 @@ import trio
 
 from innkeeper.errors import BusyError, InnkeeperError, LimitError
 from innkeeper.plugins.changes import Change
-from innkeeper.plugins.paused import MOST_REASON, Paused, advice, is_paused, write_paused
+from innkeeper.plugins.paused import ALL, MOST_REASON, Paused, advice, is_paused, resume, write_paused
 from innkeeper.printable import printable
 
 if TYPE_CHECKING:
@@ -122,10 +122,14 @@ class Pausing:
 
     async def admit(self, version: Generation, function: str) -> None:
         """As `Overseer.admit`."""
-        key = version.id, version.digest
-        pause = self.paused.get(key)
-        if pause is None:
-            return
+        for digest in (ALL, version.digest):
+            pause = self.paused.get((version.id, digest))
+            if pause is not None:
+                await self._ended(version, function, pause)
+
+    async def _ended(self, version: Generation, function: str, pause: _Pause) -> None:
+        """Returns where a pause is over; else refuses the call."""
+        key = pause.paused.plugin, pause.paused.digest
         now = self._now()
         if pause.written and now - pause.looked >= LOOK:
             pause.looked = now
@@ -138,11 +142,50 @@ class Pausing:
                     self._say(Change("resumed", version.id, f"{version.id}: is resumed, and takes calls"))
                 return
         raise BusyError(
-            f"the plugin is paused: {pause.paused.reason or 'it failed too often'}; {advice(version.id)}",
+            f"the plugin is paused: {pause.paused.reason or 'it failed too often'}; {advice(*key)}",
             bound="failures",
             plugin=version.id,
             function=function,
         )
+
+    def is_off(self, plugin: str) -> bool:
+        """Whether somebody turned a plugin off (bool), whatever its bytes."""
+        return (plugin, ALL) in self.paused
+
+    async def turn_off(self, plugin: str, digest: str, reason: str) -> None:
+        """Pauses a plugin whatever its bytes, until somebody turns it on or resumes it. Calls that run go on.
+
+        Args:
+            plugin: its id.
+            digest: sha256 of its bytes now, for the audit log.
+            reason: a sentence without its full stop.
+
+        Raises:
+            UsageError: it cannot be kept, so nothing is changed.
+        """
+        paused = Paused(plugin, ALL, self._clock(), reason[:MOST_REASON])
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(write_paused, self._state, paused)
+            if self.is_off(plugin):
+                return
+            self.paused[plugin, ALL] = _Pause(paused, written=True, looked=self._now())
+            self._say(Change("paused", plugin, f"{plugin}: is turned off: {reason}; {advice(plugin, ALL)}"))
+            self._record("pause", plugin, digest, {"reason": reason})
+
+    async def turn_on(self, plugin: str, digest: str) -> None:
+        """Ends all pauses of a plugin.
+
+        Raises:
+            UsageError: one cannot be ended.
+        """
+        with trio.CancelScope(shield=True):
+            ended = await trio.to_thread.run_sync(resume, self._state, plugin)
+            held = [key for key in self.paused if key[0] == plugin]
+            for key in held:
+                del self.paused[key]
+            if held or ended:
+                self._say(Change("resumed", plugin, f"{plugin}: is resumed, and takes calls"))
+                self._record("resume", plugin, digest, {"reason": "turned on"})
 
     @trio.lowlevel.enable_ki_protection
     def failed(self, version: Generation, options: CallOptions, error: InnkeeperError) -> None:

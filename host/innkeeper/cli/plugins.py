@@ -80,12 +80,13 @@ def _resume(home: Home, plugin_id: str, as_json: bool) -> None:
 
 def _list(home: Home, settings: Settings) -> None:
     from innkeeper.plugins.catalogue import read_catalogue
-    from innkeeper.plugins.paused import advice, read_paused
+    from innkeeper.plugins.paused import ALL, advice, read_paused
 
     catalogue = read_catalogue(home)
     paused = read_paused(home.state)
     found = [
-        _describe(entry, catalogue.versions) | {"paused": paused_object(paused.get((entry.id, entry.module.digest)))}
+        _describe(entry, catalogue.versions)
+        | {"paused": paused_object(paused.get((entry.id, ALL)) or paused.get((entry.id, entry.module.digest)))}
         for entry in catalogue.entries.values()
     ]
     native = [_describe_native(entry) for entry in catalogue.native.values()]
@@ -134,7 +135,9 @@ def _list(home: Home, settings: Settings) -> None:
                 write_line(f"{item['id']} can also work with {needed['id']}, which is not there")
     for item in found:
         if item["paused"] is not None:
-            write_line(f"{item['id']} is paused: {item['paused']['reason']}; {advice(item['id'])}")
+            write_line(
+                f"{item['id']} is paused: {item['paused']['reason']}; {advice(item['id'], item['paused']['sha256'])}"
+            )
     for problem in catalogue.problems:
         write_line(f"problem: {problem}")
 

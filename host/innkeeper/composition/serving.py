@@ -15,6 +15,8 @@ from innkeeper.errors import UsageError
 from innkeeper.plugins.changes import Listener
 from innkeeper.server.identity import Identity
 from innkeeper.server.parts import Parts
+from innkeeper.server.plugins.desk import PluginDesk
+from innkeeper.server.runs.desk import RunDesk
 from innkeeper.storage.run_model import USER
 from innkeeper.workflow.scheduling.host_scheduler import HostScheduler
 
@@ -44,6 +46,8 @@ async def open_parts(
             scheduler=scheduler,
             settings=host.home.configuration.server,
             identify=_somebody_local,
+            plugins=PluginDesk(),
+            runs=RunDesk(),
             tasks=tasks,
             stopping=trio.Event(),
         )

@@ -241,6 +241,12 @@ class Host:
         """The full types of all nodes of the home, sorted."""
         return sorted(self._roster.nodes.nodes)
 
+    @property
+    def definitions(self) -> Mapping[str, tuple[str, NodeDefinition]]:
+        """Whose each node type of the home is, and its definition, by full type. Native plugins stand there under
+        `native.tier.holder`."""
+        return MappingProxyType(self._roster.nodes.nodes)
+
     def plugin(self, plugin_id: str) -> Plugin:
         """A plugin of the home.
 

@@ -22,6 +22,9 @@ from innkeeper.printable import printable
 FOLDER: Final = "paused"
 """The folder in a home's `state` in which they lie."""
 
+ALL: Final = "0" * 64
+"""Stands for any bytes of a plugin: an operator turned it off, and other bytes of it do not change that."""
+
 MOST_REASON: Final = 500
 """Characters of a reason."""
 
@@ -39,7 +42,7 @@ class Paused:
 
     Attributes:
         plugin: its id.
-        digest: sha256 of the bytes that are paused; others of the same id are not.
+        digest: sha256 of the bytes that are paused; others of the same id are not. `ALL`: all of them are.
         since: seconds since 1970; 0.0 where that is not known any more.
         reason: a sentence without its full stop; "" where that is not known any more.
     """
@@ -122,8 +125,10 @@ def resume(state: Path, plugin: str) -> list[Paused]:
     return found
 
 
-def advice(plugin: str) -> str:
-    """How a pause ends (str), as the end of a sentence."""
+def advice(plugin: str, digest: str = "") -> str:
+    """How a pause of these bytes ends (str), as the end of a sentence."""
+    if digest == ALL:
+        return f"`innkeeper plugins resume {plugin}` turns it on"
     return f"mend what fails, then `innkeeper plugins resume {plugin}`, or put another file in its place"
 
 

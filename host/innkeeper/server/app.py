@@ -7,10 +7,19 @@ from importlib.metadata import version
 from fastapi import APIRouter, FastAPI
 
 from innkeeper.server.answers import add_handlers
+from innkeeper.server.documenting import document
 from innkeeper.server.parts import Parts
-from innkeeper.server.routes import health
+from innkeeper.server.routes import health, nodes, page, plugins, prompts, runs, system
 
-ROUTERS: tuple[APIRouter, ...] = (health.router,)
+ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    nodes.router,
+    page.router,
+    plugins.router,
+    prompts.router,
+    runs.router,
+    system.router,
+)
 
 
 def make_app(parts: Parts) -> FastAPI:
@@ -20,10 +29,17 @@ def make_app(parts: Parts) -> FastAPI:
         parts: what it works with.
     """
     app = FastAPI(
-        title="Innkeeper", version=version("innkeeper"), openapi_url="/openapi.json", docs_url=None, redoc_url=None
+        title="Innkeeper",
+        version=version("innkeeper"),
+        openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        # A redirect would go to whatever the Host header says.
+        redirect_slashes=False,
     )
     app.state.parts = parts
     add_handlers(app)
     for router in ROUTERS:
         app.include_router(router)
+    document(app)
     return app

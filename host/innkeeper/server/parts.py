@@ -13,6 +13,8 @@ from innkeeper.plugins.home import Home
 from innkeeper.plugins.host import Host
 from innkeeper.plugins.settings import ServerSettings
 from innkeeper.server.identity import Identify
+from innkeeper.server.plugins.desk import PluginDesk
+from innkeeper.server.runs.desk import RunDesk
 from innkeeper.storage.database import Database
 from innkeeper.workflow.scheduling.host_scheduler import HostScheduler
 
@@ -28,6 +30,8 @@ class Parts:
         scheduler: executes the queue of the home.
         settings: what the operator decided of the server.
         identify: recognises who asks.
+        plugins: what the routes of plugins and nodes keep.
+        runs: what the routes of runs keep.
         tasks: of the server; what is started there ends with it.
         stopping: set once the server takes no more requests.
     """
@@ -38,6 +42,8 @@ class Parts:
     scheduler: HostScheduler
     settings: ServerSettings
     identify: Identify
+    plugins: PluginDesk
+    runs: RunDesk
     tasks: trio.Nursery
     stopping: trio.Event
 

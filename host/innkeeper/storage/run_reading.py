@@ -83,6 +83,23 @@ class RunReader:
         """
         return await self._db.read(lambda connection: _page(connection, number, after))
 
+    async def lifecycle(self, number: int, after: int) -> tuple[list[StoredEvent], int]:
+        """Events of a run (its number) after a number, without chunks and values: those of the next few rows, and the
+        number that the next ones come after, which stays where there are none.
+
+        Raises:
+            RejectedError: what is kept of it is damaged; or as `Database.read`.
+        """
+        within = (run_events.c.run == number, run_events.c.kind == LIFECYCLE, run_events.c.upto > after)
+        query = select(run_events.c.upto, run_events.c.body).where(*within).order_by(run_events.c.upto)
+
+        def read(connection: Connection) -> tuple[list[StoredEvent], int]:
+            rows = connection.execute(query.limit(PAGE_ROWS)).all()
+            events = [StoredEvent.read(each, {}) for row in rows for each in _events(row.body, chunks=False)]
+            return [each for each in events if each.seq > after], rows[-1].upto if rows else after
+
+        return await self._db.read(read)
+
     async def heads(self, numbers: Collection[int]) -> dict[int, tuple[int, bool]]:
         """The number of the last event of runs (their numbers), and whether they have ended; quick."""
         query = select(runs.c.number, runs.c.seq, runs.c.ended).where(runs.c.number.in_(list(numbers)))

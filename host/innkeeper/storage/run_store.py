@@ -8,7 +8,7 @@ import json
 from collections.abc import Collection
 from typing import Literal
 
-from sqlalchemy import Connection, select, true, update
+from sqlalchemy import Connection, func, select, true, update
 
 from innkeeper.storage.database import Database
 from innkeeper.storage.names import check_name
@@ -148,6 +148,16 @@ class RunStore:
             query = query.where(runs.c.status.in_(builtins.list(statuses)))
         query = query.order_by(runs.c.number.desc()).limit(min(limit, MOST_LISTED))
         return await self._db.read(lambda connection: [as_run(row) for row in connection.execute(query)])
+
+    async def under_way(self) -> dict[RunStatus, int]:
+        """How many runs of everybody's are queued, and how many run."""
+        query = select(runs.c.status, func.count().label("runs")).where(runs.c.ended.is_(None)).group_by(runs.c.status)
+
+        def read(connection: Connection) -> dict[RunStatus, int]:
+            found = {row.status: row.runs for row in connection.execute(query)}
+            return {"queued": found.get("queued", 0), "running": found.get("running", 0)}
+
+        return await self._db.read(read)
 
     async def cancel(self, id: str, now: float, account: Account | None = None) -> StoredRun | None:
         """Ends a run that is queued; one that runs is marked, for whoever runs it.

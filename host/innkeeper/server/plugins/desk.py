@@ -1,0 +1,24 @@
+"""What the routes of plugins and nodes keep for the life of a server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import trio
+
+from innkeeper.server.plugins.node_list import NodeList
+
+
+@dataclass(frozen=True, slots=True)
+class PluginDesk:
+    """One for a server.
+
+    Attributes:
+        nodes: the nodes as editors list them.
+        files: threads that read and write files of plugins at the same time.
+        writing: one change of a grant or a state after the other.
+    """
+
+    nodes: NodeList = field(default_factory=NodeList)
+    files: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(4))
+    writing: trio.Lock = field(default_factory=trio.Lock)

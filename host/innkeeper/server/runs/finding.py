@@ -1,0 +1,52 @@
+"""Runs for who asks: own ones, and for an administrator all. What is somebody else's is answered as what is not."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Final
+
+from fastapi import Path
+
+from innkeeper.server.answers import AnswerError
+from innkeeper.server.identity import Identity
+from innkeeper.server.parts import Parts
+from innkeeper.storage.run_model import Ended, StoredRun
+
+RunId = Annotated[str, Path(min_length=1, max_length=64, description="a run's id, its promptId")]
+
+_UNKNOWN: Final = "there is no run of this id"
+
+
+async def find_run(parts: Parts, identity: Identity, id: str) -> StoredRun:
+    """A run by its id.
+
+    Raises:
+        AnswerError: 404: there is none, or it is somebody else's, which nobody can tell from each other.
+    """
+    found = await parts.scheduler.store.find(id, time.time()) if _possible(id) else None
+    if found is None or not owns(identity, found):
+        raise unknown()
+    return found
+
+
+async def find_ended(parts: Parts, identity: Identity, id: str) -> Ended:
+    """A run with what became of it, as `find_run`."""
+    found = await parts.scheduler.store.ended(id, time.time()) if _possible(id) else None
+    if found is None or not owns(identity, found.run):
+        raise unknown()
+    return found
+
+
+def owns(identity: Identity, run: StoredRun) -> bool:
+    """Whether a run is the user's to see and to end (bool)."""
+    return run.account.owner == identity.uid or (identity.is_admin and identity.may("admin"))
+
+
+def unknown() -> AnswerError:
+    """What is answered about a run that is not there."""
+    return AnswerError(404, _UNKNOWN)
+
+
+def _possible(id: str) -> bool:
+    # A database would refuse texts that are none of Unicode, and bytes of zero.
+    return id.isascii() and id.isalnum()

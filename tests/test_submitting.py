@@ -1,0 +1,190 @@
+"""A workflow that somebody sends is queued, or refused with all that is wrong with it; nothing in between."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from guests import assemble
+from innkeeper.composition.serving import open_parts
+from innkeeper.server.answers import AnswerError
+from innkeeper.server.identity import Identity
+from innkeeper.server.parts import Parts
+from innkeeper.server.runs.submitting import MOST_BYTES, read_workflow, submit
+from innkeeper.server.runs.wishes import MOST_DEADLINE, Wishes, wishes_of
+from innkeeper.storage.run_model import StoredRun
+from work_homes import MANIFEST, SLOW, one
+
+ANN = Identity("ann", "ann", False, "session")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins/slow.wasm").write_bytes(assemble(SLOW))
+    (tmp_path / "plugins/slow.toml").write_text(MANIFEST)
+    return tmp_path
+
+
+async def queued(home: Path, workflow: dict[str, Any], **more: Any) -> StoredRun:
+    async with open_parts(home, watch=False) as parts:
+        id = await submit(parts, ANN, workflow, **more)
+        found = await parts.scheduler.store.find(id, time.time())
+        assert found is not None
+        return found
+
+
+async def refused(home: Path, workflow: dict[str, Any], **more: Any) -> AnswerError:
+    async with open_parts(home, watch=False) as parts:
+        with pytest.raises(AnswerError) as caught:
+            await submit(parts, ANN, workflow, **more)
+        assert await parts.scheduler.store.list(time.time()) == []
+    return caught.value
+
+
+async def test_a_run_belongs_to_whoever_sent_it_and_is_queued_as_its_metadata_says(home: Path) -> None:
+    said = {"priority": -3, "deadline": 60, "name": "mine", "afterCrash": "again", "theirs": {"own": 1}}
+    run = await queued(home, one("Quick", metadata=said))
+    assert (run.account.owner, run.account.plugin) == ("ann", "")
+    assert (run.priority, run.name, run.after_crash) == (-3, "mine", "again")
+    assert run.deadline is not None
+    assert run.deadline - run.submitted == pytest.approx(60, abs=1)
+
+
+async def test_metadata_beside_a_workflow_stands_for_its_own(home: Path) -> None:
+    run = await queued(home, one("Quick", metadata={"name": "inner"}), metadata={"name": "outer"})
+    assert run.name == "outer"
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"priority": 1001},
+        {"priority": True},
+        {"priority": 1.5},
+        {"deadline": 0},
+        {"deadline": -1},
+        {"deadline": MOST_DEADLINE * 2},
+        {"deadline": float("nan")},
+        {"deadline": "soon"},
+        {"afterCrash": "never"},
+        {"name": "x" * 257},
+        {"name": "\x1b[2J"},
+        {"name": 7},
+        {"projectId": ""},
+    ],
+    ids=str,
+)
+def test_what_metadata_cannot_say_is_refused(metadata: dict[str, Any]) -> None:
+    with pytest.raises(AnswerError, match="metadata") as caught:
+        wishes_of(metadata)
+    assert caught.value.status == 422
+
+
+def test_other_metadata_is_the_clients_own() -> None:
+    assert wishes_of({"anything": [1]}) == wishes_of(None) == Wishes()
+
+
+async def test_a_workflow_that_does_not_check_is_refused_with_all_that_is_wrong(home: Path) -> None:
+    nodes = [{"id": "a", "fullType": "slow:None"}, {"id": "b", "fullType": "slow:Nor"}]
+    error = await refused(home, {"nodes": nodes, "edges": []})
+    assert error.status == 422
+    assert [problem["node"] for problem in error.details["problems"]] == ["a", "b"]
+    assert "does not check" in error.error
+
+
+async def test_a_cyclic_workflow_is_refused(home: Path) -> None:
+    nodes = [{"id": id, "fullType": "slow:Quick"} for id in "ab"]
+    edges = [
+        {"sourceNodeId": source, "sourceHandle": "out", "targetNodeId": target, "targetHandle": "text"}
+        for source, target in ("ab", "ba")
+    ]
+    error = await refused(home, {"nodes": nodes, "edges": edges})
+    assert error.status == 422
+    assert "circle" in error.error or "cycl" in error.error, error.error
+
+
+@pytest.mark.parametrize("workflow", [{}, {"nodes": 1, "edges": []}, {"nodes": [], "edges": [{}]}], ids=str)
+async def test_what_is_no_workflow_is_refused_with_its_places(home: Path, workflow: dict[str, Any]) -> None:
+    error = await refused(home, workflow)
+    assert error.status == 422
+    assert error.details["problems"]
+
+
+async def test_more_nodes_than_a_workflow_may_have_are_refused(home: Path) -> None:
+    node = {"id": "a", "fullType": "slow:Quick"}
+    assert (await refused(home, {"nodes": [node] * 10_001, "edges": []})).status == 422
+
+
+async def test_a_project_that_is_not_there_is_said_so(home: Path) -> None:
+    assert (await refused(home, one("Quick"), metadata={"projectId": "p"})).status == 404
+
+
+async def submit_until_running(parts: Parts) -> None:
+    running = trio.Event()
+    parts.scheduler.told = lambda step: running.set()
+    await submit(parts, ANN, one("Sleep"))
+    await running.wait()
+
+
+async def test_a_full_queue_says_when_to_come_again(home: Path) -> None:
+    (home / "innkeeper.toml").write_text("[runs]\nqueued = 1\nper_user = 1\n")
+    async with open_parts(home, watch=False) as parts:
+        # The host takes the first of them in a moment of its own.
+        await submit_until_running(parts)
+        await submit(parts, ANN, one("Sleep"))
+        with pytest.raises(AnswerError) as caught:
+            await submit(parts, ANN, one("Sleep"))
+        assert (caught.value.status, caught.value.headers) == (503, {"Retry-After": "5"})
+
+
+async def test_a_server_that_stops_takes_no_runs(home: Path) -> None:
+    async with open_parts(home, watch=False) as parts:
+        parts.stopping.set()
+        with pytest.raises(AnswerError, match="stopping"):
+            await submit(parts, ANN, one("Quick"))
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"{", 400),
+        (b"\xff", 400),
+        (b"[" * 100 + b"]" * 100, 400),
+        (b'{"nodes": [NaN]}', 400),
+        (b'{"nodes": [%d]}' % 2**70, 400),
+        (b"[]", 422),
+        (b" " * (MOST_BYTES + 1), 413),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+async def test_bytes_that_are_no_workflow_are_refused(home: Path, data: bytes, status: int) -> None:
+    async with open_parts(home, watch=False) as parts:
+        with pytest.raises(AnswerError) as caught:
+            await read_workflow(parts, data)
+        assert caught.value.status == status
+
+
+async def test_what_is_read_is_what_was_sent(home: Path) -> None:
+    async with open_parts(home, watch=False) as parts:
+        assert await read_workflow(parts, json.dumps(one("Quick")).encode()) == one("Quick")
+
+
+async def test_a_projects_workflows_are_asked_of_the_projects_for_who_asks(home: Path) -> None:
+    asked = []
+
+    class Projects:
+        async def bundled(self, identity: Identity, project: str, payload: Any) -> Any:
+            asked.append((identity.uid, project))
+            return payload
+
+    async with open_parts(home, watch=False) as parts:
+        with_projects = replace(parts, runs=replace(parts.runs, projects=Projects()))
+        await submit(with_projects, ANN, one("Quick"), metadata={"projectId": "p"})
+    assert asked == [("ann", "p")]
