@@ -23,7 +23,7 @@ from innkeeper.knowledge.store.values import Change, Vector
 from innkeeper.storage.database import Database
 from innkeeper.storage.knowledge_model import Place
 
-WORLD = Place("local", "world")
+WORLD = Place("default_user", "world")
 
 
 def document(id: str, value: str = "", **more: Any) -> dict[str, Any]:

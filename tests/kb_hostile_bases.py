@@ -13,7 +13,7 @@ from innkeeper.knowledge.store.values import Change
 from innkeeper.storage.database import open_database
 from innkeeper.storage.knowledge_model import Place
 
-WORLD = Place("local", "world")
+WORLD = Place("default_user", "world")
 PLUGIN = "lore"
 
 

@@ -26,7 +26,7 @@ def stored_run(id: str, *, plugin: str = "", number: int = 1, **more: Any) -> St
     fields: dict[str, Any] = {
         "number": number,
         "id": id,
-        "account": Account("local", plugin),
+        "account": Account("default_user", plugin),
         "name": "",
         "status": "running",
         "cancel": False,
@@ -45,7 +45,7 @@ def stored_run(id: str, *, plugin: str = "", number: int = 1, **more: Any) -> St
     return StoredRun(**{**fields, **more})
 
 
-def new_run(id: str, owner: str = "local", plugin: str = "", **more: Any) -> NewRun:
+def new_run(id: str, owner: str = "default_user", plugin: str = "", **more: Any) -> NewRun:
     """A run that somebody wants."""
     return NewRun(id, Account(owner, plugin), more.pop("job", b"job"), **more)
 

@@ -33,7 +33,7 @@ from innkeeper.storage.kv_model import Quota
 from innkeeper.storage.process_lock import ProcessLock
 from innkeeper.storage.schema import REVISIONS
 
-OWNER = "local"
+OWNER = "default_user"
 
 
 @pytest.fixture

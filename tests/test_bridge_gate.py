@@ -144,7 +144,7 @@ class Desk:
 
     def __init__(self, granted: Rights, rate: Rate = RATE) -> None:
         self.service = Service()
-        self.caller: Caller | None = Caller("demo", "local", granted)
+        self.caller: Caller | None = Caller("demo", "default_user", granted)
         self.time = 0.0
         self.gate = Gate(lambda: self.caller, now=lambda: self.time)
         self.rate = rate
@@ -252,7 +252,7 @@ async def test_who_asks_too_often_is_told_so_until_time_has_passed() -> None:
     desk.time += 0.5
     assert [next(iter(await desk.ask("keep", number=1))) for _ in range(2)] == ["ok", "error"]
     assert desk.caller is not None
-    desk.caller = Caller("another", "local", desk.caller.rights)
+    desk.caller = Caller("another", "default_user", desk.caller.rights)
     assert await desk.ask("keep", number=1) == {"ok": 1}, "one plugin's calls are not another's"
 
 
@@ -272,7 +272,7 @@ async def test_where_the_rate_waits_nobody_is_refused_and_turns_come_in_order(
     desk.time += 10.0
     assert await desk.ask("keep", number=9) == {"ok": 9}
     assert len(slept) == 3
-    desk.caller = Caller("demo", "local", NONE)
+    desk.caller = Caller("demo", "default_user", NONE)
     assert (await desk.ask("keep", number=1))["error"]["kind"] == "denied"
     assert len(slept) == 3, "who may not ask at all does not wait"
 
@@ -429,7 +429,7 @@ async def test_a_reference_of_the_project_is_judged_and_served_as_what_it_stands
     desk = Desk(rights("kb.read:world"))
     refers = {"lore": "world", "world": "secret", "hidden": "secret"}
     run = Run("r", {name: RunBase(own, own) for name, own in refers.items()} | {"local": RunBase("world", "project.7")})
-    desk.caller = Caller("demo", "local", rights("kb.read:world"), run=RunContext(run))
+    desk.caller = Caller("demo", "default_user", rights("kb.read:world"), run=RunContext(run))
     assert await desk.ask("reads", base="lore") == {"ok": "world"}
     assert await desk.ask("reads_all", bases=["lore", "lore"]) == {"ok": ["world", "world"]}
     # A project's own base: the grant names the base's own id, and no global base of that id is touched.

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from commands import Commands
-from innkeeper.bridge.bridge import FILE, OWNER, location_of
+from innkeeper.bridge.bridge import FILE, location_of
 from innkeeper.bridge.journal.shelf import open_shelf
 from innkeeper.bridge.memo.stored import open_stored
 from innkeeper.cli.main import invoke
@@ -25,6 +25,7 @@ from innkeeper.storage.kv import KvStore
 from innkeeper.storage.kv_model import Quota
 from innkeeper.storage.location import Location
 from innkeeper.storage.memo import MemoStore
+from innkeeper.storage.run_model import USER
 from kept import rows_of
 
 SECRET = "hunter2secret"
@@ -153,8 +154,8 @@ async def test_a_host_keeps_things_in_the_database_and_nothing_in_the_home(home:
     assert not (home / STATE / FILE).exists()
     assert rows_of(Location.of(postgres_url)) == {"audit": 1}
     async with open_database(postgres_url) as db:
-        await JournalStore(db).append(OWNER, [NewJournal(1e12, "p", "d", "f", "output", b"body")])
-        await MemoStore(db).put(OWNER, {"0" * 64: b"result"})
+        await JournalStore(db).append(USER, [NewJournal(1e12, "p", "d", "f", "output", b"body")])
+        await MemoStore(db).put(USER, {"0" * 64: b"result"})
     async with open_shelf(opened) as shelf:
         assert await shelf.usage() == (1, 4)
     async with open_stored(opened) as stored:
@@ -166,13 +167,13 @@ def test_commands_work_on_the_database(home: Path, postgres_url: str, commands: 
 
     async def main() -> None:
         async with open_database(postgres_url) as db:
-            await KvStore(db).put(OWNER, "p", "", "k", b"v", quota=QUOTA)
+            await KvStore(db).put(USER, "p", "", "k", b"v", quota=QUOTA)
 
     trio.run(main)
-    assert commands.json("owner", "show", OWNER)["tables"]["kv"]["rows"] == 1
+    assert commands.json("owner", "show", USER)["tables"]["kv"]["rows"] == 1
     assert commands.json("audit") is not None
     assert commands.run("journals").strip()
-    erased = json.loads(commands.run("owner", "erase", OWNER, "--yes", "--json"))
+    erased = json.loads(commands.run("owner", "erase", USER, "--yes", "--json"))
     assert (erased["erased"]["kv"], erased["problem"]) == (1, None)
     assert rows_of(Location.of(postgres_url)) == {}
     assert not (home / STATE).exists()

@@ -151,8 +151,8 @@ async def test_an_event_that_ended_the_host_each_time_is_given_up_too(house: Hou
         await subscribe(host, "p", "t")
     # A host that begins and never ends.
     async with house.store() as store:
-        await store.publish("local", "p", "t", msgpack.packb("killer"), matches=lambda _: True)
-        await store.publish("local", "p", "t", msgpack.packb("good"), matches=lambda _: True)
+        await store.publish("default_user", "p", "t", msgpack.packb("killer"), matches=lambda _: True)
+        await store.publish("default_user", "p", "t", msgpack.packb("good"), matches=lambda _: True)
         for _ in range(3):
             await store.begin(1, "me", -1)
     async with house.host() as host:
@@ -457,7 +457,7 @@ async def test_what_another_process_published_is_found_without_being_told(house:
     house.put("p", {"on_event": recorder})
     async with house.host() as host, house.store() as another:
         await subscribe(host, "p", "t")
-        await another.publish("local", "p", "t", msgpack.packb("from afar"), matches=lambda _: True)
+        await another.publish("default_user", "p", "t", msgpack.packb("from afar"), matches=lambda _: True)
         assert await recorder.until(1) == ["from afar"]
 
 
@@ -470,14 +470,14 @@ async def test_what_waited_too_long_is_dropped_as_a_host_opens_and_said_with_the
     async with house.store() as store:
         store._now = lambda: time.time() - 8 * 86400.0
         for number in range(3):
-            await store.publish("local", "p", "t", msgpack.packb(number), matches=lambda _: True)
+            await store.publish("default_user", "p", "t", msgpack.packb(number), matches=lambda _: True)
     # Somebody has to have a right for the host to look, and this one must not get what is swept meanwhile.
     house.put("another", {})
     async with house.host() as host:
         async with house.store() as store:
 
             async def swept() -> bool:
-                return (await store.of_plugin("local", "p"))[0].waiting == 0
+                return (await store.of_plugin("default_user", "p"))[0].waiting == 0
 
             await until(swept)
         house.grant("p", ["events.publish:t", "events.subscribe:t"])

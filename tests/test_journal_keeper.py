@@ -16,7 +16,7 @@ import trio
 
 from guests import NOTHING, assemble, wat
 from innkeeper import Host
-from innkeeper.bridge.bridge import FILE, OWNER
+from innkeeper.bridge.bridge import FILE
 from innkeeper.bridge.host import STATE, open_host
 from innkeeper.bridge.journal.format import read_journal
 from innkeeper.bridge.journal.keeper import JournalKeeper
@@ -35,6 +35,7 @@ from innkeeper.sandbox.interface import CallOptions, HostFunction, Value
 from innkeeper.sandbox.usage import Result, Usage
 from innkeeper.storage.database import Database, open_database
 from innkeeper.storage.journals import JournalStore
+from innkeeper.storage.run_model import USER
 
 SECRET = "hunter2-in-the-environment"
 
@@ -220,7 +221,7 @@ async def test_a_host_that_closes_does_not_wait_for_each_journal_to_fail(home: P
 
     async with opened(home, "never") as (_, plugin):
         version = plugin._present
-        keeper = JournalKeeper(JournalSettings("all"), fails, OWNER)
+        keeper = JournalKeeper(JournalSettings("all"), fails)
 
         async def proceed(options: CallOptions) -> Result:
             return Result(b"", Usage())
@@ -240,7 +241,7 @@ async def never() -> Database:
 async def test_journals_under_way_take_no_more_memory_than_they_may(home: Path) -> None:
     async with opened(home, "never") as (_, plugin):
         version = plugin._present
-        keeper = JournalKeeper(JournalSettings("all", memory=1 << 20), never, OWNER)
+        keeper = JournalKeeper(JournalSettings("all", memory=1 << 20), never)
 
         async def proceed(options: CallOptions) -> Result:
             assert version.code.program is not None
@@ -257,7 +258,7 @@ async def test_journals_under_way_take_no_more_memory_than_they_may(home: Path) 
 async def test_no_plugin_keeps_out_the_journals_of_another(home: Path) -> None:
     async with opened(home, "never") as (host, plugin):
         other = await host.load(assemble(NOTHING), plugin_id="other")
-        keeper = JournalKeeper(JournalSettings("all", memory=1 << 20), never, OWNER)
+        keeper = JournalKeeper(JournalSettings("all", memory=1 << 20), never)
 
         async def proceed(options: CallOptions) -> Result:
             return Result(b"x" * 9_000, Usage())
@@ -274,7 +275,7 @@ async def test_a_flood_of_small_journals_is_bounded_too(home: Path) -> None:
     async with opened(home, "never") as (host, _):
         plugin = await host.load(assemble(NOTHING), plugin_id="nothing")
         version = plugin._present
-        keeper = JournalKeeper(JournalSettings("all", memory=1 << 20), never, OWNER)
+        keeper = JournalKeeper(JournalSettings("all", memory=1 << 20), never)
 
         async def proceed(options: CallOptions) -> Result:
             assert version.code.program is not None
@@ -288,7 +289,7 @@ async def test_a_flood_of_small_journals_is_bounded_too(home: Path) -> None:
 async def test_a_flood_of_those_that_are_too_long_is_bounded_too(home: Path) -> None:
     async with opened(home, "never") as (_, plugin):
         version = plugin._present
-        keeper = JournalKeeper(JournalSettings("all", memory=1 << 20, most_bytes=5000), never, OWNER)
+        keeper = JournalKeeper(JournalSettings("all", memory=1 << 20, most_bytes=5000), never)
 
         async def proceed(options: CallOptions) -> Result:
             return Result(b"x" * 5000, Usage())
@@ -306,7 +307,7 @@ async def test_one_that_is_too_long_is_kept_as_that(home: Path, tmp_path: Path) 
         async def own() -> Database:
             return database
 
-        keeper = JournalKeeper(JournalSettings("errors", most_bytes=20_000), own, OWNER)
+        keeper = JournalKeeper(JournalSettings("errors", most_bytes=20_000), own)
 
         async def proceed(options: CallOptions) -> Result:
             assert version.code.program is not None
@@ -318,7 +319,7 @@ async def test_one_that_is_too_long_is_kept_as_that(home: Path, tmp_path: Path) 
         await keeper.aclose()
         assert (keeper.kept, keeper.lost) == (1, 1)
 
-        found = await JournalStore(database).get(OWNER, 1)
+        found = await JournalStore(database).get(USER, 1)
         assert found is not None
         journal = read_journal(found[1])
         assert "is not whole" in journal.why_not

@@ -19,7 +19,7 @@ from innkeeper.storage.database import open_database
 from innkeeper.storage.knowledge_model import Place
 from kb_workflows import WORLD, Workflows, edges, entry, one, outputs
 
-PLACE = Place("local", "world")
+PLACE = Place("default_user", "world")
 
 
 class Agent:

@@ -257,7 +257,7 @@ def test_a_base_that_plugins_made_is_listed_read_and_exported(home: Path, run: R
     async def work(library: Any) -> None:
         from innkeeper.storage.knowledge_model import Place
 
-        await library.change(Place("local", "notes"), [Change("n", {"id": "n"})], Origin(author="scribe"))
+        await library.change(Place("default_user", "notes"), [Change("n", {"id": "n"})], Origin(author="scribe"))
 
     kept(home, work)
     rows = {each["id"]: each["path"] for each in json.loads(run("kb", "list", "--json")[1])["bases"]}

@@ -67,8 +67,8 @@ def verified(home: Path, base: str) -> Report:
         async with open_database(home / STATE / FILE) as db:
             library = open_library(db)
             try:
-                await library.base(Place("local", base))
-                return await library.verify(Place("local", base))
+                await library.base(Place("default_user", base))
+                return await library.verify(Place("default_user", base))
             finally:
                 await library.aclose()
 

@@ -30,7 +30,7 @@ from innkeeper.storage.location import Location
 from kb_bases import guests, knowing
 from test_storage_schema import HOSTILE, watched
 
-WORLD = Place("local", "world")
+WORLD = Place("default_user", "world")
 ALL = Filters()
 
 
@@ -157,10 +157,10 @@ async def test_owners_and_bases_are_apart_and_what_is_not_there_is_said_to_be_so
     store = guests(db)
     await put(store, "a", "dragon")
     await put(store, "a", "wyvern", Place("other", "world"))
-    await put(store, "a", "gnome", Place("local", "second"))
+    await put(store, "a", "gnome", Place("default_user", "second"))
     assert await found(store, "wyvern gnome") == []
     assert (await store.get(WORLD, "a")).content == "dragon"
-    for place in (Place("local", "third"), Place("third", "world")):
+    for place in (Place("default_user", "third"), Place("third", "world")):
         with pytest.raises(NoSuchError):
             await hits(store, "dragon", place)
         with pytest.raises(NoSuchError):
@@ -174,7 +174,7 @@ async def test_quotas_of_guests_hold_and_what_failed_left_nothing(db: Database) 
     mine: dict[str, Any] = {"source": "agent_generated"}
     await put(store, "a", "x" * 300, **mine)
     with pytest.raises(FullError, match="1 bases"):
-        await put(store, "a", place=Place("local", "second"), **mine)
+        await put(store, "a", place=Place("default_user", "second"), **mine)
     await put(store, "b", "x" * 300, **mine)
     with pytest.raises(FullError, match="2 entries"):
         await put(store, "c", **mine)

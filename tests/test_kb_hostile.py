@@ -130,7 +130,7 @@ async def test_entries_with_long_ids_never_keep_a_session_from_being_activated(t
         entries = [put("龙" * 100 + str(number), extensions={"sillytavern": {"sticky": 100}}) for number in range(1500)]
         await knowledge.bases.change(WORLD, entries, Origin())
         for _ in range(2):
-            found = await knowledge.guests.activate("local", ["world"], request(session="chat", profile=profile))
+            found = await knowledge.guests.activate("default_user", ["world"], request(session="chat", profile=profile))
             assert len(found["active"]) == 1500
 
 
@@ -274,8 +274,8 @@ async def test_a_project_cannot_take_up_all_bases_that_an_owner_may_have(tmp_pat
     async with opened(tmp_path / "home") as knowledge:
         with trio.move_on_after(60):
             with suppress(FullError, UsageError):
-                await knowledge.guests.project("local", project(folder, references))
-        await knowledge.bases.library.create(Place("local", "my-own"), {"kb_id": "my-own"})
+                await knowledge.guests.project("default_user", project(folder, references))
+        await knowledge.bases.library.create(Place("default_user", "my-own"), {"kb_id": "my-own"})
 
 
 async def test_a_project_that_names_one_base_many_times_has_it_read_once(
@@ -296,5 +296,5 @@ async def test_a_project_that_names_one_base_many_times_has_it_read_once(
 
     monkeypatch.setattr(projects, "read_base", counted)
     async with opened(tmp_path / "home") as knowledge:
-        assert len(await knowledge.guests.project("local", folder)) == 50
+        assert len(await knowledge.guests.project("default_user", folder)) == 50
     assert len(reads) <= 2

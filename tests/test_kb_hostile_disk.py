@@ -233,7 +233,7 @@ async def test_a_damaged_database_ends_no_host_and_shows_no_traceback(
     copy.close()
     source.close()
     file.chmod(0o600)
-    chat = Place("local", "world", "chat")
+    chat = Place("default_user", "world", "chat")
     async with opened(tmp_path) as knowledge:
         guests, library = knowledge.guests, knowledge.bases.library
         asks = {
@@ -244,8 +244,10 @@ async def test_a_damaged_database_ends_no_host_and_shows_no_traceback(
             "info": lambda: guests.info(WORLD),
             "search": lambda: guests.search(WORLD, Query("dragon"), filters=Filters()),
             "meaning": lambda: guests.search(WORLD, Query("dragon", mode="semantic"), filters=Filters()),
-            "activate": lambda: guests.activate("local", ["world"], request(session="chat")),
-            "activate st": lambda: guests.activate("local", ["world"], request(session="chat", profile="st-1.15")),
+            "activate": lambda: guests.activate("default_user", ["world"], request(session="chat")),
+            "activate st": lambda: guests.activate(
+                "default_user", ["world"], request(session="chat", profile="st-1.15")
+            ),
             "overlay": lambda: guests.get(chat, "e3"),
             "history": lambda: guests.history(WORLD, "e2", before=0, limit=10),
             "steps": lambda: library.store.steps(WORLD),

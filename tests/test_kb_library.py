@@ -224,21 +224,21 @@ async def test_a_read_waits_for_nobody_who_writes(db: Database) -> None:
 async def test_memory_is_bounded_and_what_was_let_go_is_opened_again(db: Database) -> None:
     made = library(db, memory=100_000)
     for number in range(5):
-        await made.change(Place("local", f"b{number}"), many(100, "x"), MINE)
-        await made.base(Place("local", f"b{number}"))
-    there = [number for number in range(5) if made._shelf.there(Place("local", f"b{number}")) is not None]
+        await made.change(Place("default_user", f"b{number}"), many(100, "x"), MINE)
+        await made.base(Place("default_user", f"b{number}"))
+    there = [number for number in range(5) if made._shelf.there(Place("default_user", f"b{number}")) is not None]
     assert 0 < len(there) < 5
     assert 4 in there
-    assert len(await made.base(Place("local", "b0"))) == 100
+    assert len(await made.base(Place("default_user", "b0"))) == 100
 
 
 async def test_asking_for_what_is_not_there_takes_no_room(db: Database) -> None:
     made = library(db)
     for number in range(50):
         with pytest.raises(NoSuchError):
-            await made.base(Place("local", f"none{number}"))
+            await made.base(Place("default_user", f"none{number}"))
         with pytest.raises(NoSuchError):
-            await made.index(Place("local", f"none{number}"), SEARCH)
+            await made.index(Place("default_user", f"none{number}"), SEARCH)
     assert len(made._shelf._slots) == 0
 
 
@@ -249,12 +249,12 @@ async def test_a_base_that_was_erased_is_gone_and_one_that_was_made_again_is_the
     made = library(db)
     await made.change(WORLD, many(5, "x"), MINE)
     await made.base(WORLD)
-    await OwnerStore(other.store.db).erase("local")
+    await OwnerStore(other.store.db).erase("default_user")
     with pytest.raises(NoSuchError):
         await made.base(WORLD)
     await made.change(WORLD, many(2, "y", "y"), MINE)
     await made.base(WORLD)
-    await OwnerStore(other.store.db).erase("local")
+    await OwnerStore(other.store.db).erase("default_user")
     await other.change(WORLD, many(3, "z", "z"), MINE)
     await other.change(WORLD, many(1, "again", "z"), MINE)
     assert list((await made.base(WORLD)).order()) == ["z000000", "z000001", "z000002"]

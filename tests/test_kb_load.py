@@ -83,7 +83,7 @@ async def test_many_guests_search_write_and_activate_at_once_and_everything_agre
         found = (await get(host, "lore", "get", id="count", **WORLD))["content"].split("\n\n")
         assert sorted(found) == sorted(f"{number} {turn}" for number, turn in done)
         bases = (await guest_bases(host))._bases
-        report = await bases.library.verify(Place("local", "world"))
+        report = await bases.library.verify(Place("default_user", "world"))
         assert report.problems == []
         listed = 0
         after = ""
@@ -114,7 +114,7 @@ async def test_a_call_that_is_cancelled_leaves_nothing_half_done(home: Path) -> 
         with trio.fail_after(60):
             for base in ("world", "large"):
                 await get(host, "lore", "search", query="bridge", base=base)
-                report = await bases.library.verify(Place("local", base))
+                report = await bases.library.verify(Place("default_user", base))
                 assert report.problems == []
             # And everybody can go on.
             await get(host, "lore", "put", id="last", content="x", **WORLD)

@@ -148,7 +148,10 @@ async def test_what_guests_can_make_the_operator_pay_has_a_rate_for_each_base(
                 host, "lore", "embed", "quota", base="other", texts=[f"{n}" * 4000 for n in range(10, 20)]
             )
             store = (await guest_bases(host))._bases.library.store
-            assert [each.id for each in await embedding.missing(store, Place("local", "world"), MODEL)] == ["a", "c"]
+            assert [each.id for each in await embedding.missing(store, Place("default_user", "world"), MODEL)] == [
+                "a",
+                "c",
+            ]
 
 
 @pytest.mark.parametrize("status", ["401 Unauthorized", "500 Internal Server Error", "302 Found"])
@@ -263,8 +266,8 @@ async def test_a_plugin_that_the_setting_names_is_a_model(home: Path, use: str) 
     base_file(home, "world", [entry("cat", "a cat")])
     async with opened(home) as host:
         library = (await guest_bases(host))._bases
-        await library.adopt(Place("local", "world"), "plugin:maker")
-        key = (await library.base(Place("local", "world"))).state.model
+        await library.adopt(Place("default_user", "world"), "plugin:maker")
+        key = (await library.base(Place("default_user", "world"))).state.model
         # Other bytes are another model.
         assert key == f"plugin:maker@{host.plugins['maker'].digest[:12]}/2"
         await get(host, "lore", "put", id="dog", content="a dog", **WORLD)
@@ -313,7 +316,7 @@ async def test_a_plugin_whose_bytes_change_is_not_compared_with_what_it_was(home
     base_file(home, "world", [entry("cat", "a cat")])
     async with opened(home) as host:
         bases = (await guest_bases(host))._bases
-        await bases.adopt(Place("local", "world"), "plugin:maker")
+        await bases.adopt(Place("default_user", "world"), "plugin:maker")
         await get(host, "lore", "embed", texts=["one"], **WORLD)
         install(home, "maker", embedder(made([4, 3]), '(func (export "other"))'), ())
         await host.reload()

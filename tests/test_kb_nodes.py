@@ -59,7 +59,7 @@ async def failure(host: Host, function: str, /, **inputs: Any) -> str:
     return caught.value.message
 
 
-WORLD = Place("local", "world")
+WORLD = Place("default_user", "world")
 
 
 async def test_searching_nodes_say_how_they_search_and_give_entries_with_their_text(
@@ -78,7 +78,7 @@ async def test_searching_nodes_say_how_they_search_and_give_entries_with_their_t
         await node(host, "vector_search", knowledgeBase="world", vector=[1, 0.5], session="s")
         asked = [(place, query) for kind, place, query, _ in knowledge.asked[1:] if kind == "search"]
         vector = Query("", [1.0, 0.5], "semantic", 10)
-        assert asked == [(WORLD, Query("inn", None, "semantic", 10)), (Place("local", "world", "s"), vector)]
+        assert asked == [(WORLD, Query("inn", None, "semantic", 10)), (Place("default_user", "world", "s"), vector)]
         assert (await node(host, "hybrid_search", knowledgeBase="world", query="x", minimum=0.6))["caiu_list"] == []
 
 

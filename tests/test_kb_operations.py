@@ -239,7 +239,7 @@ async def test_what_an_undo_takes_back_is_what_was_looked_at(home: Path, monkeyp
         await get(host, "lore", "patch", id="a", content="of the plugin", **WORLD)
         bases = await guest_bases(host)
         library = bases._bases.library
-        place, history = Place("local", "world"), library.store.history
+        place, history = Place("default_user", "world"), library.store.history
 
         async def meanwhile(*args: Any, **more: Any) -> Any:
             found = await history(*args, **more)
@@ -258,7 +258,7 @@ async def test_where_the_operator_wants_to_see_it_first_every_change_waits_and_n
     base_file(home, "world", [entry("a", "first"), entry("b", "second")])
     async with opened(home) as host:
         library = (await guest_bases(host))._bases.library
-        place = Place("local", "world")
+        place = Place("default_user", "world")
         await get(host, "lore", "get", id="a", **WORLD)
         await library.proposals.require(place, True)
         await library._shelf.refresh(place)

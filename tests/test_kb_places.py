@@ -14,11 +14,11 @@ import pytest
 import trio
 
 from innkeeper import Host
-from innkeeper.bridge.bridge import OWNER
 from innkeeper.cli.main import invoke
 from innkeeper.composition import open_host
 from innkeeper.errors import UsageError
 from innkeeper.plugins.runs import Run, RunBase, RunContext
+from innkeeper.storage.run_model import USER
 from kb_homes import ALL, base_file, entry, guest_bases, home, opened
 from relays import ask, get, install, refused, relay
 
@@ -137,7 +137,7 @@ async def test_a_home_that_is_not_believed_has_no_bases_of_its_folders(
         from innkeeper.storage.knowledge_model import NoSuchError, Place
 
         with pytest.raises(NoSuchError):
-            await bases.get(Place(OWNER, "world"), "a")
+            await bases.get(Place(USER, "world"), "a")
     async with open_host(home, watch=False) as host:
         assert not host.home.doubt
         assert (await get(host, "lore", "get", id="a", **WORLD))["content"] == "of a stranger"
@@ -175,7 +175,7 @@ def local(folder: Path, base: str, value: str, *, id: str = "story", path: str =
 
 
 async def run_of(host: Host, folder: Path) -> RunContext:
-    return RunContext(Run("r", await (await guest_bases(host)).project(OWNER, folder)))
+    return RunContext(Run("r", await (await guest_bases(host)).project(USER, folder)))
 
 
 async def call(host: Host, plugin: str, operation: str, run: RunContext, /, **arguments: Any) -> Any:

@@ -15,7 +15,7 @@ import trio.lowlevel
 
 from innkeeper import Host
 from innkeeper.bridge.background import Background
-from innkeeper.bridge.bridge import FILE, OWNER
+from innkeeper.bridge.bridge import FILE
 from innkeeper.bridge.caller import Caller
 from innkeeper.bridge.host import STATE
 from innkeeper.bridge.kb import KbService, make
@@ -29,6 +29,7 @@ from innkeeper.plugins.configuration import Configuration
 from innkeeper.plugins.rights import NONE
 from innkeeper.storage.database import Database, open_database
 from innkeeper.storage.knowledge_model import Draft, Place
+from innkeeper.storage.run_model import USER
 from kb_bases import guests
 from kept import kept_nothing
 from relays import ask, get, install, refused, relay
@@ -52,7 +53,7 @@ async def curated(home: Path, id: str, content: str) -> None:
     """An entry that a person wrote."""
     async with open_database(home / STATE / FILE) as db:
         draft = Draft(content=content)
-        await guests(db).put(Place(OWNER, "world"), id, draft, source="manual_entry", author="")
+        await guests(db).put(Place(USER, "world"), id, draft, source="manual_entry", author="")
 
 
 async def test_a_guest_keeps_entries_finds_them_and_is_told_why(home: Path) -> None:
@@ -119,7 +120,7 @@ async def test_only_the_bases_and_the_ways_that_the_grant_names_can_be_used(
             error = await refused(host, plugin, operation, "denied", base="world", **arguments)
             assert error["capability"] == lacks
     async with open_database(home / STATE / FILE) as db:
-        assert (await guests(db).get(Place(OWNER, "world"), "a")).content == "secret"
+        assert (await guests(db).get(Place(USER, "world"), "a")).content == "secret"
 
 
 @pytest.mark.parametrize("base", ["", "*", "..", "../world", "a b", "a\0", "W" * 129, ".hidden"])
@@ -219,14 +220,14 @@ class Restless(GuestBases):
 async def test_a_patch_never_undoes_what_somebody_else_wrote_meanwhile(tmp_path: Path) -> None:
     async with open_database(tmp_path / "private" / "inn.db") as db:
         store = Restless(guests(db))
-        place = Place("local", "world")
+        place = Place("default_user", "world")
         await store.put(place, "a", Draft(content="first"), source="manual_entry", author="")
 
         async def knowledge() -> Restless:
             return store
 
         service = KbService(LazyKnowledge(knowledge))
-        caller = Caller("lore", "local", NONE)
+        caller = Caller("lore", "default_user", NONE)
         store.changes = 3
         await service.patch(caller, base="world", id="a", title="new")
         entry = await store.get(place, "a")
@@ -248,7 +249,7 @@ async def test_the_store_is_made_once_and_when_it_is_needed(tmp_path: Path) -> N
 
         lazy = LazyKnowledge(knowledge)
         service = KbService(lazy)
-        caller = Caller("lore", "local", NONE)
+        caller = Caller("lore", "default_user", NONE)
         async with trio.open_nursery() as nursery:
             for number in range(3):
                 nursery.start_soon(partial(service.put, caller, base="world", id=f"{number}", content="x"))
@@ -267,6 +268,6 @@ def no_host() -> Host:
 async def test_a_host_without_knowledge_bases_says_so() -> None:
     with pytest.raises(ServiceError) as caught:
         await make(Needs(no_database, Configuration(), no_host, Background())).get(
-            Caller("lore", "local", NONE), base="world", id="a"
+            Caller("lore", "default_user", NONE), base="world", id="a"
         )
     assert caught.value.why is Refusal.UNAVAILABLE

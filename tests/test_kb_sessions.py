@@ -266,7 +266,7 @@ async def test_what_was_erased_is_in_no_view_of_a_session(home: Path) -> None:
             assert sorted(await active(host, "gate", "s")) == sorted([secret, f"{secret} of s"])
             hits = (await get(host, "lore", "search", query="secret another", session="s", **WORLD))["hits"]
             assert {hit["content"] for hit in hits} == {secret, f"{secret} of s"}
-            await OwnerStore(library.store.db).erase("local")
+            await OwnerStore(library.store.db).erase("default_user")
             await gone(host)
             for operation in ({"id": "b", "session": "s"}, {"id": "a", "session": "s"}):
                 await refused(host, "lore", "get", "not_found", **operation, **WORLD)

@@ -457,7 +457,7 @@ async def test_what_is_remembered_of_a_session_is_compared_and_bounded(db: Datab
     assert await sessions.state(WORLD, "s") == (b"", 0)
     assert await sessions.overlay(WORLD, "s") == []
     with pytest.raises(NoSuchError):
-        await sessions.keep_state(Place("local", "none"), "s", b"", expect=0)
+        await sessions.keep_state(Place("default_user", "none"), "s", b"", expect=0)
 
 
 # --- what goes ------------------------------------------------------------------------------------------------------

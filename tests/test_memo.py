@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from guests import assemble, wat
 from innkeeper import GuestError, Host, LimitError, Plugin, Result, UsageError
-from innkeeper.bridge.bridge import Bridge, bridge_of
+from innkeeper.bridge.bridge import bridge_of
 from innkeeper.bridge.host import open_host
 from innkeeper.bridge.memo.entry import MOST, Entry, read_entry, write_entry
 from innkeeper.bridge.memo.key import disk_key
@@ -26,9 +26,10 @@ from innkeeper.bridge.memo.memory import Memory
 from innkeeper.bridge.memo.recent import CallKey, Recent
 from innkeeper.plugins import home as home_module
 from innkeeper.plugins.attendant import PluginCall
-from innkeeper.plugins.settings import MemoSettings
+from innkeeper.plugins.owner import acting_for
 from innkeeper.sandbox.interface import CallOptions, HostFunction, Value
 from innkeeper.sandbox.usage import Usage
+from innkeeper.storage.run_model import USER
 
 ENV = "input_offset input_length length output_set config_get log_info error_set alloc store_u64"
 
@@ -348,14 +349,12 @@ async def test_owners_have_nothing_in_common(home: Path) -> None:
     async with opened(home) as host:
         plugin = await host.load(GUEST)
         assert not await remembered(plugin)
-        bridge = host.services
-        assert isinstance(bridge, Bridge)
-        other = Memory(MemoSettings(disk=0), bridge._database.open, "ada")
-        other._recent = memory(host)._recent
-        bridge._memory = other
-        again = await host.load(GUEST)
-        assert not await remembered(again)
-        assert await remembered(again)
+        with acting_for("ada"):
+            assert [await remembered(plugin) for _ in range(2)] == [False, True]
+        await memory(host).erase("ada")
+        assert await remembered(plugin)
+        with acting_for("ada"):
+            assert not await remembered(plugin)
 
 
 async def test_large_inputs_and_outputs_are_not_remembered(home: Path) -> None:
@@ -430,11 +429,11 @@ async def test_erasing_forgets_what_is_remembered_and_what_is_under_way(home: Pa
     async with opened(home) as host:
         plugin = await host.load(GUEST)
         await remembered(plugin)
-        assert await memory(host).erase() == 0
+        assert await memory(host).erase(USER) == 0
         assert not await remembered(plugin)
 
         async def proceed(options: CallOptions) -> Result:
-            await memory(host).erase()
+            await memory(host).erase(USER)
             return Result(b"begun before", Usage())
 
         version = plugin._present
@@ -496,9 +495,11 @@ def test_a_damaged_entry_is_none(data: st.DataObject) -> None:
 
 
 def test_no_two_calls_have_the_same_bytes_to_be_hashed() -> None:
-    calls = [(b"b" * 32, "ab", b"c"), (b"b" * 32, "a", b"bc"), (b"b" * 32, "abc", b""), (b"b" * 31 + b"a", "b", b"c")]
+    whole, other = b"b" * 32, b"b" * 31 + b"a"
+    calls = [("o", whole, "ab", b"c"), ("o", whole, "a", b"bc"), ("o", whole, "abc", b""), ("o", other, "b", b"c")]
+    calls += [("", b"o" + whole, "ab", b"c"), ("ob", whole[1:], "ab", b"c")]
     keys = {disk_key(*call, "here") for call in calls} | {disk_key(*calls[0], "elsewhere")}
-    assert len(keys) == 5
+    assert len(keys) == 7
 
 
 def test_every_part_of_a_usage_is_remembered() -> None:
@@ -518,9 +519,9 @@ def test_the_size_of_what_is_kept_is_always_known(steps: list[tuple[int, int]]) 
         entry = Entry.of(Result(bytes(size), Usage()), 0.0)
         assert entry is not None
         if size % 5:
-            recent.put(CallKey(b"", "f", bytes(key)), entry)
+            recent.put(CallKey("o", b"", "f", bytes(key)), entry)
         else:
-            recent.drop(CallKey(b"", "f", bytes(key)))
+            recent.drop(CallKey("o", b"", "f", bytes(key)))
         entries = [(CallKey._make(kept), Entry._make(each)) for kept, each in recent._entries.items()]
         assert recent.size == sum(each.size + kept.size for kept, each in entries) <= 5000
 
@@ -530,7 +531,7 @@ def test_what_is_kept_in_memory_is_nothing_that_the_collector_looks_at() -> None
     for number in range(100):
         entry = Entry.of(Result(bytes(number), Usage(cpu=float(number), log=[("info", str(number))])), 0.0)
         assert entry is not None
-        recent.put(CallKey(bytes(32), "f", bytes(number)), entry)
+        recent.put(CallKey("o", bytes(32), "f", bytes(number)), entry)
     for _ in range(4):
         gc.collect()
     assert not [each for pair in recent._entries.items() for each in pair if gc.is_tracked(each)]

@@ -24,6 +24,7 @@ from innkeeper.bridge.memo.memory import Memory
 from innkeeper.bridge.memo.shelf import MemoShelf
 from innkeeper.plugins import home as home_module
 from innkeeper.sandbox.usage import Usage
+from innkeeper.storage.run_model import USER
 
 LONG = 60
 
@@ -200,9 +201,9 @@ async def test_what_was_erased_is_not_found_by_any_host(kitchen: Kitchen) -> Non
         await called(plugin, b"one")
     async with kitchen.open() as (host, plugin):
         await called(plugin, b"two")
-        assert await memory(host).erase() >= 1
+        assert await memory(host).erase(USER) >= 1
         assert not await called(plugin, b"one")
-        await memory(host).erase()
+        await memory(host).erase(USER)
     async with kitchen.open() as (host, plugin):
         assert not await called(plugin, b"one")
         assert not await called(plugin, b"two")

@@ -11,7 +11,7 @@ import pytest
 import trio
 from sqlalchemy import Boolean, Column, Float, Integer, LargeBinary, Table, insert, select
 
-from innkeeper.bridge.bridge import FILE, OWNER
+from innkeeper.bridge.bridge import FILE
 from innkeeper.cli.main import invoke
 from innkeeper.plugins import home as home_module
 from innkeeper.plugins.home import STATE
@@ -27,7 +27,7 @@ from innkeeper.storage.owners import NOBODYS, THROUGH, OwnerStore, clean, owned_
 from innkeeper.storage.retention import RunRetention
 from innkeeper.storage.run_journal import RunRecord
 from innkeeper.storage.run_leases import RunLeases
-from innkeeper.storage.run_model import Account, Fence, NewRun, StaleError
+from innkeeper.storage.run_model import USER, Account, Fence, NewRun, StaleError
 from innkeeper.storage.run_store import RunStore
 from innkeeper.storage.schedules import ScheduleStore
 from innkeeper.storage.schedules_model import Schedule
@@ -38,7 +38,7 @@ from run_fakes import chunk, event
 
 Run = Callable[..., tuple[int, str, str]]
 QUOTA = Quota(100_000, 1 << 30)
-YOURS, PLUGINS = Account("default_user"), Account(OWNER, "somebody")
+YOURS, PLUGINS = Account("default_user"), Account("ada", "somebody")
 WORD = b"a word that nobody else writes"
 
 
@@ -123,7 +123,7 @@ async def test_each_transaction_is_bounded_in_rows_and_in_bytes(db: Database, mo
     monkeypatch.setattr(owners_module, "_BYTES", 1000)
     kv = KvStore(db)
     for number in range(10):
-        await kv.put(OWNER, "p", "", f"k{number}", bytes(400), quota=QUOTA)
+        await kv.put(USER, "p", "", f"k{number}", bytes(400), quota=QUOTA)
     done: list[Any] = []
     write = db.write
 
@@ -132,7 +132,7 @@ async def test_each_transaction_is_bounded_in_rows_and_in_bytes(db: Database, mo
         return done[-1]
 
     monkeypatch.setattr(db, "write", watched)
-    assert await OwnerStore(db).erase(OWNER) == {"kv": 10, "kv_usage": 1}
+    assert await OwnerStore(db).erase(USER) == {"kv": 10, "kv_usage": 1}
     assert max(each for each in done if isinstance(each, int)) == 3
 
 
@@ -142,34 +142,34 @@ async def test_counts_are_right_for_a_plugin_that_goes_on_while_its_owner_is_era
     monkeypatch.setattr(owners_module, "_ROWS", 5)
     kv = KvStore(db)
     for number in range(100):
-        await kv.put(OWNER, "p", "", f"k{number}", b"x", quota=QUOTA)
+        await kv.put(USER, "p", "", f"k{number}", b"x", quota=QUOTA)
     over = trio.Event()
 
     async def goes_on() -> None:
         number = 0
         while not over.is_set():
-            await kv.put(OWNER, "p", "", f"new{number % 3}", b"y", quota=QUOTA)
-            await kv.delete(OWNER, "p", "", f"new{(number + 1) % 3}")
+            await kv.put(USER, "p", "", f"new{number % 3}", b"y", quota=QUOTA)
+            await kv.delete(USER, "p", "", f"new{(number + 1) % 3}")
             number += 1
             await trio.sleep(0.002)
 
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(goes_on)
-            await OwnerStore(db).erase(OWNER)
+            await OwnerStore(db).erase(USER)
             over.set()
-    count = len(await kv.list(OWNER, "p", ""))
+    count = len(await kv.list(USER, "p", ""))
     assert count <= 3
-    assert (await kv.usage(OWNER, "p"))[0] == count
+    assert (await kv.usage(USER, "p"))[0] == count
 
 
 async def test_what_waits_for_a_subscription_goes_with_it(db: Database) -> None:
     events = EventStore(db)
-    await events.subscribe(OWNER, "p", "t", "h")
+    await events.subscribe(USER, "p", "t", "h")
     await events.subscribe("other", "p", "t", "h")
-    for owner in (OWNER, "other"):
+    for owner in (USER, "other"):
         await events.publish(owner, None, "t", b"\xc0", matches=lambda pattern: True)
-    await OwnerStore(db).erase(OWNER)
+    await OwnerStore(db).erase(USER)
     (left,) = await events.pending()
     assert (left.owner, left.waiting) == ("other", 1)
     waiting = next(iter(THROUGH))
@@ -181,13 +181,13 @@ async def test_nothing_of_it_can_be_read_in_the_file_afterwards(tmp_path: Path) 
     async with open_database(path) as db:
         kv = KvStore(db)
         for number in range(50):
-            await kv.put(OWNER, "p", "", f"k{number}", WORD * 100, quota=QUOTA)
+            await kv.put(USER, "p", "", f"k{number}", WORD * 100, quota=QUOTA)
         # Deleted as plugins do, which overwrites nothing.
         for number in range(25):
-            await kv.delete(OWNER, "p", "", f"k{number}")
+            await kv.delete(USER, "p", "", f"k{number}")
         journals = JournalStore(db)
-        await journals.append(OWNER, [NewJournal(1e12, "p", "d", "f", "output", WORD * 1000)])
-        await OwnerStore(db).erase(OWNER)
+        await journals.append(USER, [NewJournal(1e12, "p", "d", "f", "output", WORD * 1000)])
+        await OwnerStore(db).erase(USER)
     await trio.to_thread.run_sync(clean, path)
     for file in path.parent.iterdir():
         assert WORD not in file.read_bytes(), file.name
@@ -216,10 +216,10 @@ async def test_runs_of_users_and_of_plugins_go_with_their_owner_also_while_they_
     counts = {name: count for name, (count, _) in shown[YOURS].items()}
     assert counts == {"runs": 2, "run_events": 5, "node_results": 2, "schedules": 1, "firings": 1}
     assert {name: count for name, (count, _) in shown[PLUGINS].items()} == counts
-    assert await store.owners() == ["default_user", "local"]
+    assert await store.owners() == ["ada", "default_user"]
     assert await store.erase("default_user") == counts
     assert await store.show("default_user") == {}
-    assert await store.show("local") == shown[PLUGINS]
+    assert await store.show("ada") == shown[PLUGINS]
     # The host that executes it learns that nothing it writes is kept.
     with pytest.raises(StaleError):
         await RunRecord(db, fences[YOURS]).append([event(4)])
@@ -262,34 +262,37 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     async def main() -> None:
         async with open_database(folder / STATE / FILE) as db:
-            await KvStore(db).put(OWNER, "p", "", "k", WORD, quota=QUOTA)
+            await KvStore(db).put(USER, "p", "", "k", WORD, quota=QUOTA)
 
     trio.run(main)
     return folder
 
 
 def test_the_command_shows_and_erases_only_when_it_is_told_twice(home: Path, run: Run) -> None:
-    code, out, _ = run("--home", str(home), "owner", "show", "local", "--json")
+    code, out, _ = run("--home", str(home), "owner", "show", "default_user", "--json")
     found = json.loads(out)
     assert (code, found["tables"]["kv"]["rows"]) == (0, 1)
-    code, _, err = run("--home", str(home), "owner", "erase", "local")
+    code, _, err = run("--home", str(home), "owner", "erase", "default_user")
     assert (code, "repeat with --yes" in err) == (2, True)
     assert rows(home / STATE)["kv"] == 1
-    code, out, err = run("--home", str(home), "owner", "erase", "local", "--yes")
+    code, out, err = run("--home", str(home), "owner", "erase", "default_user", "--yes")
     assert (code, err) == (0, "")
     assert "1 of kv" in out
     assert rows(home / STATE) == {}
-    assert run("--home", str(home), "owner", "erase", "local", "--yes")[:2] == (0, "nothing is kept of 'local'\n")
-    assert run("--home", str(home), "owner", "show", "local")[:2] == (0, "nothing is kept of 'local'\n")
+    nothing = (0, "nothing is kept of 'default_user'\n")
+    assert run("--home", str(home), "owner", "erase", "default_user", "--yes")[:2] == nothing
+    assert run("--home", str(home), "owner", "show", "default_user")[:2] == nothing
     assert WORD not in (home / STATE / FILE).read_bytes()
 
 
 def test_a_home_in_which_nothing_is_kept_stays_empty(tmp_path: Path, run: Run) -> None:
-    assert run("--home", str(tmp_path), "owner", "erase", "local", "--yes")[0] == 0
+    assert run("--home", str(tmp_path), "owner", "erase", "default_user", "--yes")[0] == 0
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [("show", "x" * 300), ("erase", "a\x1bb", "--yes"), ("show", "local", "--yes")])
+@pytest.mark.parametrize(
+    "arguments", [("show", "x" * 300), ("erase", "a\x1bb", "--yes"), ("show", "somebody", "--yes")]
+)
 def test_a_slip_is_one_line_and_erases_nothing(home: Path, run: Run, arguments: tuple[str, ...]) -> None:
     code, _, err = run("--home", str(home), "owner", *arguments)
     assert code == 2

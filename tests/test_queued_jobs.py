@@ -104,15 +104,15 @@ def test_a_large_job_is_built_piece_by_piece_and_a_damaged_one_is_refused(workfl
 
 
 async def test_only_an_operators_run_belongs_to_a_project() -> None:
-    asked: list[Path] = []
+    asked: list[tuple[Path, str]] = []
 
-    async def projects(graph: Graph, folder: Path) -> Mapping[str, RunBase]:
-        asked.append(folder)
+    async def projects(graph: Graph, folder: Path, owner: str) -> Mapping[str, RunBase]:
+        asked.append((folder, owner))
         return {}
 
     runner = WorkflowRunner(text_host(), projects)
     job = Job({"nodes": [{"id": "a", "fullType": "t:Make"}], "edges": []}, {}, "/somewhere").packed()
-    for plugin, expected in (("somebody", []), ("", [Path("/somewhere")])):
+    for plugin, expected in (("somebody", []), ("", [(Path("/somewhere"), "default_user")])):
         report = await runner.execute(Task(stored_run("r", plugin=plugin), job, 1000), NoSink())
         assert (report.failure, asked) == (None, expected)
 

@@ -168,7 +168,7 @@ def _instant() -> None:
     time.sleep(0.001)
 
 
-def plugin(id: str = "demo", owner: str = "local", run: str | None = None) -> Caller:
+def plugin(id: str = "demo", owner: str = "default_user", run: str | None = None) -> Caller:
     return Caller(id, owner, NONE, None, None if run is None else RunContext(Run(run)))
 
 

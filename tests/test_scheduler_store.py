@@ -34,7 +34,7 @@ from node_fakes import text_host
 from run_fakes import chunk, event
 from test_storage_schema import HOSTILE, watched
 
-ACCOUNT = Account("local", "demo")
+ACCOUNT = Account("default_user", "demo")
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ async def test_a_removed_schedule_does_not_fire(db: Database) -> None:
     store = ScheduleStore(db)
     await store.add(schedule(), b"job")
     (found,) = await store.due(100.0)
-    assert not await store.remove(Account("local", "other"), "s")
+    assert not await store.remove(Account("default_user", "other"), "s")
     assert await store.remove(ACCOUNT, "s")
     assert await store.fire(found, "run", 100.0, None) == "gone"
     assert await RunStore(db).list(100.0, ACCOUNT) == []

@@ -44,9 +44,6 @@ if TYPE_CHECKING:
     from innkeeper.plugins.services import NativeSupport
     from innkeeper.storage.database import Database
 
-OWNER = "local"
-"""Whose data it is, as long as a host has one user."""
-
 FILE = "innkeeper.db"
 
 
@@ -206,7 +203,7 @@ class Bridge:
         if settings.keep != "never" and self._journals is None:
             from innkeeper.bridge.journal.keeper import JournalKeeper
 
-            self._journals = JournalKeeper(settings, self._database.open, OWNER)
+            self._journals = JournalKeeper(settings, self._database.open)
         return self._journals
 
     def overseer(self) -> Pausing:
@@ -228,7 +225,7 @@ class Bridge:
         if self._memory is None and (settings.memory or settings.disk):
             from innkeeper.bridge.memo.memory import Memory
 
-            self._memory = Memory(settings, self._database.open, OWNER)
+            self._memory = Memory(settings, self._database.open)
         return self._memory
 
     @asynccontextmanager
@@ -346,7 +343,7 @@ def _caller() -> Caller | None:
     if frame is None or frame.version is None:
         return None
     version = frame.version
-    return Caller(version.id, OWNER, version.rights, version, frame.run)
+    return Caller(version.id, frame.user, version.rights, version, frame.run)
 
 
 @asynccontextmanager

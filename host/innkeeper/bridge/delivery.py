@@ -2,7 +2,8 @@
 
 Guarantees: of one subscription one event at a time, in the order in which they were published; an event stays in its
 queue until its handler returned, the host closing or dying meanwhile included; a handler runs as a call of its plugin
-like any other, under the limits and rights that the plugin has then; and no handler holds up another plugin's.
+like any other, under the limits and rights that the plugin has then, and works on the data of whose subscription it is;
+and no handler holds up another plugin's.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from innkeeper.bridge.delivery_policy import (
     obstacle,
 )
 from innkeeper.errors import BusyError, DeniedError, InnkeeperError, RejectedError, UsageError
+from innkeeper.plugins.owner import acting_for
 from innkeeper.plugins.tables import visible
 from innkeeper.storage.events_model import PAGE_SIZE, Delivery, Outcome, Subscription
 
@@ -238,7 +240,8 @@ class Deliveries:
     async def _handle(self, plugin: Plugin, subscription: Subscription, delivery: Delivery, data: bytes) -> None:
         token = _hops.set(delivery.hops)
         try:
-            await plugin.call(subscription.handler, data)
+            with acting_for(subscription.owner):
+                await plugin.call(subscription.handler, data)
         finally:
             _hops.reset(token)
 

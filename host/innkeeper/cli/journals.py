@@ -13,7 +13,7 @@ import click
 from innkeeper.cli.files import read_up_to
 from innkeeper.cli.output import counted, json_bytes, write_line, write_out, write_table
 from innkeeper.cli.records import say_doubted
-from innkeeper.cli.settings import Settings, json_option, pass_settings
+from innkeeper.cli.settings import Settings, json_option, owner_option, pass_settings
 from innkeeper.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,9 +32,12 @@ _MOST_CALLS = 1000
 @click.argument("journal", required=False)
 @click.argument("file", required=False)
 @click.option("--all", "everything", is_flag=True, help="delete: all of them.")
+@owner_option
 @json_option
 @pass_settings
-def journals(settings: Settings, action: str, journal: str | None, file: str | None, everything: bool) -> None:
+def journals(
+    settings: Settings, action: str, journal: str | None, file: str | None, everything: bool, owner: str
+) -> None:
     """List the calls that were kept, show one, export it to a file, or delete it.
 
     JOURNAL is its number; show takes a file, too. FILE is made; - is standard output. `innkeeper replay` runs one
@@ -53,12 +56,12 @@ def journals(settings: Settings, action: str, journal: str | None, file: str | N
             else f"innkeeper journals {action} takes no second argument"
         )
     if action == "list":
-        _list(settings)
+        _list(settings, owner)
     elif action == "delete":
-        _delete(settings, journal)
+        _delete(settings, owner, journal)
     else:
         assert journal is not None
-        data, found = load(settings.home, journal)
+        data, found = load(settings.home, owner, journal)
         if file is not None:
             _export(data, file, settings.json)
         else:
@@ -68,8 +71,8 @@ def journals(settings: Settings, action: str, journal: str | None, file: str | N
 # --- where they come from -------------------------------------------------------------------------------------------
 
 
-def on_shelf(home: str | None, work: Callable[[Shelf], Awaitable[T]]) -> T:
-    """Does something with the journals of a home."""
+def on_shelf(home: str | None, owner: str, work: Callable[[Shelf], Awaitable[T]]) -> T:
+    """Does something with an owner's journals of a home."""
     import trio
 
     from innkeeper.bridge.journal.shelf import open_shelf
@@ -79,14 +82,14 @@ def on_shelf(home: str | None, work: Callable[[Shelf], Awaitable[T]]) -> T:
 
     async def main() -> T:
         await say_doubted(opened)
-        async with open_shelf(opened) as shelf:
+        async with open_shelf(opened, owner) as shelf:
             return await work(shelf)
 
     return trio.run(main, restrict_keyboard_interrupt_to_checkpoints=True)
 
 
-def load(home: str | None, journal: str) -> tuple[bytes, Journal]:
-    """A journal by its number in the home, or from a file; its bytes, too.
+def load(home: str | None, owner: str, journal: str) -> tuple[bytes, Journal]:
+    """A journal of an owner by its number in the home, or from a file; its bytes, too.
 
     Raises:
         UsageError: there is none of this number, or the file is none.
@@ -98,7 +101,7 @@ def load(home: str | None, journal: str) -> tuple[bytes, Journal]:
     if number is None:
         data, _ = read_up_to("the journal", journal, MOST_BYTES)
         return data, read_journal(data, f"{journal[:200]!r}")
-    found = on_shelf(home, lambda shelf: shelf.get(number))
+    found = on_shelf(home, owner, lambda shelf: shelf.get(number))
     if found is None:
         raise UsageError(f"there is no journal {number}; `innkeeper journals` lists what there is")
     return found[1], read_journal(found[1], f"journal {number}")
@@ -113,13 +116,13 @@ def _number(journal: str) -> int | None:
 # --- what is done with them -----------------------------------------------------------------------------------------
 
 
-def _list(settings: Settings) -> None:
+def _list(settings: Settings, owner: str) -> None:
     from innkeeper.cli.journal_view import size_text
 
     async def look(shelf: Shelf) -> tuple[list[Any], tuple[int, int]]:
         return await shelf.list(_LISTED), await shelf.usage()
 
-    heads, (count, size) = on_shelf(settings.home, look)
+    heads, (count, size) = on_shelf(settings.home, owner, look)
     if settings.json:
         found = [
             {
@@ -154,7 +157,7 @@ def _list(settings: Settings) -> None:
     write_line(f"{counted(count, 'journal')}, {size_text(size)}")
 
 
-def _delete(settings: Settings, journal: str | None) -> None:
+def _delete(settings: Settings, owner: str, journal: str | None) -> None:
     number = None if journal is None else _number(journal)
     if journal is not None and number is None:
         raise UsageError(f"{journal[:100]!r} is not the number of a journal")
@@ -162,7 +165,7 @@ def _delete(settings: Settings, journal: str | None) -> None:
     async def delete(shelf: Shelf) -> int:
         return await shelf.erase() if number is None else int(await shelf.delete(number))
 
-    gone = on_shelf(settings.home, delete)
+    gone = on_shelf(settings.home, owner, delete)
     if number is not None and not gone:
         raise UsageError(f"there is no journal {number}; `innkeeper journals` lists what there is")
     if settings.json:

@@ -6,21 +6,22 @@ import click
 
 from innkeeper.cli.output import counted, json_bytes, write_line, write_out
 from innkeeper.cli.records import say_doubted
-from innkeeper.cli.settings import Settings, json_option, pass_settings
+from innkeeper.cli.settings import Settings, json_option, owner_option, pass_settings
 
 
 @click.command()
 @click.argument("action", type=click.Choice(["show", "erase"]), default="show")
+@owner_option
 @json_option
 @pass_settings
-def memo(settings: Settings, action: str) -> None:
+def memo(settings: Settings, action: str, owner: str) -> None:
     """Count the results of calls that are remembered on disk, or erase all of them."""
     import trio
 
-    trio.run(_memo, settings, action == "erase", restrict_keyboard_interrupt_to_checkpoints=True)
+    trio.run(_memo, settings, action == "erase", owner, restrict_keyboard_interrupt_to_checkpoints=True)
 
 
-async def _memo(settings: Settings, erase: bool) -> None:
+async def _memo(settings: Settings, erase: bool, owner: str) -> None:
     import trio
 
     from innkeeper.bridge.memo.stored import open_stored
@@ -28,7 +29,7 @@ async def _memo(settings: Settings, erase: bool) -> None:
 
     home = await trio.to_thread.run_sync(open_home, settings.home)
     await say_doubted(home)
-    async with open_stored(home) as stored:
+    async with open_stored(home, owner) as stored:
         if erase:
             count = await stored.erase()
             if settings.json:

@@ -25,8 +25,8 @@ def owner(settings: Settings, action: str, name: str, yes: bool) -> None:
     """Show how much is kept of the owner NAME, or erase all of it: what plugins stored, knowledge bases, events,
     schedules, runs with what they said and gave, journals and remembered results.
 
-    Today there are two owners: the runs and schedules that you queue are `default_user`'s, and `local` has what plugins
-    keep and start, the journals of all calls too.
+    NAME is a user's id; without users it is `default_user`. What plugins keep and start for a run is of whom the run
+    is, and the journals of its calls too.
 
     The audit log, the grants and the plugins' files are the operator's, and stay.
     """

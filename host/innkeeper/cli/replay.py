@@ -9,7 +9,7 @@ import click
 
 from innkeeper.cli.journals import load
 from innkeeper.cli.output import json_bytes, write_line, write_out
-from innkeeper.cli.settings import Settings, json_option, pass_settings
+from innkeeper.cli.settings import Settings, json_option, owner_option, pass_settings
 from innkeeper.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,9 +25,10 @@ DEPARTS = 1
 @click.command()
 @click.argument("journal")
 @click.option("--wasm", "file", metavar="FILE", help="Another module than the one that was recorded, to compare.")
+@owner_option
 @json_option
 @pass_settings
-def replay(settings: Settings, journal: str, file: str | None) -> int:
+def replay(settings: Settings, journal: str, file: str | None, owner: str) -> int:
     """Run a call again that was kept, and compare it bit for bit.
 
     JOURNAL is its number in the home (`innkeeper journals` lists them) or a file. No service, network, file or clock
@@ -39,7 +40,7 @@ def replay(settings: Settings, journal: str, file: str | None) -> int:
     from innkeeper.cli.progress import compiling_shown
     from innkeeper.plugins.home import open_home
 
-    _, found = load(settings.home, journal)
+    _, found = load(settings.home, owner, journal)
     home = open_home(settings.home)
     wasm = _module(home, found) if file is None else _read(home, file)
     with compiling_shown():

@@ -61,6 +61,24 @@ def journal_option(command: _Command) -> _Command:
     )(command)
 
 
+def owner_option(command: _Command) -> _Command:
+    """Adds --owner, the argument `owner`: the id of a user, by default the local one's."""
+
+    def checked(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str:
+        from innkeeper.storage.names import check_name
+        from innkeeper.storage.run_model import USER
+
+        try:
+            check_name(USER if value is None else value, "owner")
+        except ValueError as error:
+            raise UsageError(f"--owner: {error}") from None
+        return USER if value is None else value
+
+    return click.option(
+        "--owner", metavar="NAME", callback=checked, help="Of this user; without users, and by default, default_user."
+    )(command)
+
+
 def is_plugin_id(file: str) -> bool:
     """Whether an argument FILE means a plugin of the home (bool): it is an id, and no file."""
     from innkeeper.plugins.manifest import ID

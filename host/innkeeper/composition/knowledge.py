@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from innkeeper.bridge.bridge import OWNER, bridge_of
+from innkeeper.bridge.bridge import bridge_of
+from innkeeper.plugins.owner import present_owner
 
 if TYPE_CHECKING:
     from innkeeper.bridge.knowledge import KnowledgeBases, KnowledgeNeeds
@@ -59,12 +60,16 @@ async def project_bases(host: Host, graph: Graph, workflow: str) -> Mapping[str,
     return {} if folder is None else await bases_of_project(host, graph, folder)
 
 
-async def bases_of_project(host: Host, graph: Graph, folder: Path) -> Mapping[str, RunBase]:
-    """As `project_bases`, for the folder of a project."""
+async def bases_of_project(host: Host, graph: Graph, folder: Path, owner: str | None = None) -> Mapping[str, RunBase]:
+    """As `project_bases`, for the folder of a project.
+
+    Args:
+        owner: whose bases they are; None: of whom the present task works for.
+    """
     knowledge = bridge_of(host).knowledge
     if knowledge is None or not _asks_bases(graph):
         return {}
-    return await (await knowledge()).project(OWNER, folder)
+    return await (await knowledge()).project(present_owner() if owner is None else owner, folder)
 
 
 async def project_folder(workflow: str) -> Path | None:

@@ -7,9 +7,11 @@ as if there were none.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
+
+from innkeeper.plugins.owner import present_owner
 
 if TYPE_CHECKING:
     from innkeeper.errors import InnkeeperError
@@ -33,6 +35,7 @@ class PluginCall:
         options: what it is to be made with.
         run: what it belongs to, or None.
         shared: whether its guest has served calls before, or will serve more.
+        owner: whose data it works on.
     """
 
     version: Generation
@@ -41,6 +44,7 @@ class PluginCall:
     options: CallOptions
     run: RunContext | None
     shared: bool
+    owner: str = field(default_factory=present_owner)
 
 
 class Attendant(Protocol):
@@ -92,5 +96,5 @@ class Attendants:
         if position == len(self._attendants):
             return await proceed(options)
         if options is not call.options:
-            call = PluginCall(call.version, call.function, call.data, options, call.run, call.shared)
+            call = replace(call, options=options)
         return await self._attendants[position].attend(call, partial(self._attend, position + 1, call, proceed))

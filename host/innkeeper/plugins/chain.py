@@ -11,6 +11,7 @@ from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
 from innkeeper.errors import LimitError
+from innkeeper.plugins.owner import enter, leave, present_owner
 
 if TYPE_CHECKING:
     from innkeeper.plugins.runs import RunContext
@@ -26,11 +27,15 @@ class Frame:
         version: of the plugin that is called; may be set later, before the guest runs.
         run: what the call belongs to; by default what the call that this one is inside of belongs to.
 
+    Attributes:
+        user: whose data the call works on, once it is under way: the run's owner; without a run that of the call that
+            this one is inside of, and of whoever makes it else (`owner.acting_for`).
+
     Raises:
         LimitError: on entry: a call that this one is inside of may not have that many inside.
     """
 
-    __slots__ = ("_endings", "_notes", "_token", "nesting", "owner", "run", "version")
+    __slots__ = ("_acting", "_endings", "_notes", "_token", "nesting", "owner", "run", "user", "version")
 
     def __init__(
         self, owner: object, nesting: int, version: Version | None = None, run: RunContext | None = None
@@ -39,7 +44,9 @@ class Frame:
         self.nesting = nesting
         self.version = version
         self.run = run
+        self.user = present_owner() if run is None else run.run.owner
         self._token: Token[tuple[Frame, ...]] | None = None
+        self._acting: Token[str] | None = None
         self._notes: dict[object, Any] | None = None
         self._endings: list[Callable[[], None]] | None = None
 
@@ -82,12 +89,17 @@ class Frame:
                         used=depth,
                     )
         self._token = _chain.set((*frames, self))
+        if self.user != present_owner():
+            self._acting = enter(self.user)
         return self
 
     def __exit__(self, *_: object) -> None:
         token, self._token = self._token, None
         assert token is not None
         _chain.reset(token)
+        if self._acting is not None:
+            acting, self._acting = self._acting, None
+            leave(acting)
         if self._endings is not None:
             endings, self._endings = self._endings, None
             for function in endings:

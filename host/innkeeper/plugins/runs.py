@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from innkeeper.plugins.owner import present_owner
+
 
 @dataclass(frozen=True, slots=True)
 class RunBase:
@@ -26,13 +28,15 @@ class Run:
     Args:
         id: its id.
         bases: what the references of its project stand for.
+        owner: whose data its calls work on, whoever makes them; None: of whom the present task works for.
     """
 
-    __slots__ = ("__weakref__", "bases", "id")
+    __slots__ = ("__weakref__", "bases", "id", "owner")
 
-    def __init__(self, id: str, bases: Mapping[str, RunBase] | None = None) -> None:
+    def __init__(self, id: str, bases: Mapping[str, RunBase] | None = None, owner: str | None = None) -> None:
         self.id = id
         self.bases: Mapping[str, RunBase] = bases or {}
+        self.owner = present_owner() if owner is None else owner
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ RunStatus = Literal["queued", "running", "complete", "error", "cancelled", "inte
 AfterCrash = Literal["interrupt", "again"]
 
 USER: Final = "default_user"
-"""Whose runs and schedules are that no plugin made: there is one user today."""
+"""The local user: whose data it is where a home has one user, and whose everything is that nobody's run or request asks
+for."""
 
 MOST_RUNS: Final = 16
 """Runs of one plugin and owner that are queued or running."""

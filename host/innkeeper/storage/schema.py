@@ -12,7 +12,7 @@ from innkeeper.storage.columns import NUMBER
 from innkeeper.storage.columns import ORDERED as ORDERED
 from innkeeper.storage.columns import metadata as metadata
 
-REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0012")
 """Every revision of the schema, oldest first."""
 
 kv: Final = Table(

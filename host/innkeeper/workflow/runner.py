@@ -40,9 +40,9 @@ _PART: Final = 64
 """Bytes of a node or an edge, about."""
 
 
-Projects = Callable[[Graph, Path], Awaitable[Mapping[str, RunBase]]]
-"""Gives what the references of the project in a folder stand for, as far as a graph may use them. Raises UsageError
-where the project has mistakes, or cannot be read."""
+Projects = Callable[[Graph, Path, str], Awaitable[Mapping[str, RunBase]]]
+"""Gives what the references of the project in a folder stand for to an owner, as far as a graph may use them.
+Raises UsageError where the project has mistakes, or cannot be read."""
 
 
 class WorkflowRunner:
@@ -72,11 +72,11 @@ class WorkflowRunner:
 
     async def execute(self, task: Task, sink: EventSink) -> Report:
         """As `Executor.execute`."""
-        confined = bool(task.run.account.plugin)
+        owner, confined = task.run.account.owner, bool(task.run.account.plugin)
         graph, project = await trio.to_thread.run_sync(self._read, task.job, confined, limiter=self._checking)
         bases: Mapping[str, RunBase] = {}
         if project and self._projects is not None:
-            bases = await self._projects(graph, Path(project))
+            bases = await self._projects(graph, Path(project), owner)
         resume = _resume(task.known)
         streams = streams_of(self._host)
         # One that is not begun again needs not say that a node begins before it does: that is a commit for each.
@@ -86,6 +86,7 @@ class WorkflowRunner:
             graph,
             sink=sink,
             prompt_id=task.run.id,
+            owner=owner,
             bases=bases,
             streams=streams,
             resume=resume,

@@ -1,7 +1,8 @@
 """Which calls are kept, and that they are: recorded as they are made, written while nobody waits for it.
 
 Guarantees: a call neither waits for its journal nor fails because of it; what is kept was written once the host has
-closed; journals under way take no more memory than they may, and one that would is not kept, which is counted and said.
+closed; journals under way take no more memory than they may, and one that would is not kept, which is counted and said;
+each belongs to whom its call worked for.
 """
 
 from __future__ import annotations
@@ -65,14 +66,12 @@ class JournalKeeper:
         self,
         settings: JournalSettings,
         database: Callable[[], Awaitable[Database]],
-        owner: str,
         *,
         now: Callable[[], float] = time.time,
     ) -> None:
         """Args:
         settings: what is kept; not "never".
         database: opens where.
-        owner: whose journals they are.
         now: seconds since 1970.
         """
         self._everything = settings.keep == "all"
@@ -80,7 +79,6 @@ class JournalKeeper:
         self._most = min(settings.most_bytes, MOST_BYTES)
         self._room = Room(settings.memory)
         self._database = database
-        self._owner = owner
         self._now = now
         self._store: JournalStore | None = None
         self._queue: deque[_Waiting] = deque()
@@ -128,7 +126,7 @@ class JournalKeeper:
         if not whole:
             self._lose(f"a call of {call.version.id!r} asked and was answered more than journal.most_bytes")
         journal = _journal(call, at, recorder, ending, usage)
-        self._queue.append(_Waiting(journal, recorder.calls, size, share))
+        self._queue.append(_Waiting(call.owner, journal, recorder.calls, size, share))
         if self._idle is None:
             self._idle = trio.Event()
             trio.lowlevel.spawn_system_task(self._write_all, self._idle)
@@ -141,14 +139,16 @@ class JournalKeeper:
                 while self._queue and len(batch) < _BATCH and size + self._queue[0].size <= _BATCH_BYTES:
                     size += self._queue[0].size
                     batch.append(self._queue.popleft())
+                over: list[int] = []
                 try:
-                    await self._write(batch, size)
+                    await self._write(batch, size, over)
                 except Exception as error:
                     if self._closing:
                         # Whoever closes a host does not wait for each of them to fail.
                         batch += self._queue
                         self._queue.clear()
-                    self._lose(error.message if isinstance(error, InnkeeperError) else type(error).__name__, len(batch))
+                    why = error.message if isinstance(error, InnkeeperError) else type(error).__name__
+                    self._lose(why, len(batch) - sum(over))
                 finally:
                     for each in batch:
                         each.share.give(each.size)
@@ -156,7 +156,8 @@ class JournalKeeper:
             self._idle = None
             idle.set()
 
-    async def _write(self, batch: list[_Waiting], size: int) -> None:
+    async def _write(self, batch: list[_Waiting], size: int, over: list[int]) -> None:
+        """Writes journals, each owner's by itself; `over` gets how many of them are done with."""
         if self._store is None:
             database = await self._database()
             # Building statements takes a while: not on trio's thread.
@@ -167,13 +168,16 @@ class JournalKeeper:
             )
             await trio.to_thread.run_sync(_host)
         new = _coded(batch) if size <= _SMALL else await trio.to_thread.run_sync(_coded, batch)
-        for number in await self._store.append(self._owner, new):
-            if number is None:
-                self._lose(
-                    f"it has more bytes than all may have: raise journal.total_bytes ({self._settings.total_bytes})"
-                )
-            else:
-                self.kept += 1
+        for owner in dict.fromkeys(each.owner for each in batch):
+            own = [made for each, made in zip(batch, new, strict=True) if each.owner == owner]
+            for number in await self._store.append(owner, own):
+                if number is None:
+                    self._lose(
+                        f"it has more bytes than all may have: raise journal.total_bytes ({self._settings.total_bytes})"
+                    )
+                else:
+                    self.kept += 1
+            over.append(len(own))
 
     def _lose(self, why: str, count: int = 1) -> None:
         self.lost += count
@@ -191,8 +195,9 @@ class JournalKeeper:
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A journal to be written, with its calls, and the bytes that it has of its plugin's share."""
+    """A journal to be written: whose it is, its calls, and the bytes that it has of its plugin's share."""
 
+    owner: str
     journal: Journal
     calls: Sequence[HostCall | bytes]
     size: int

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from innkeeper.bridge.bridge import OWNER, location_of
+from innkeeper.bridge.bridge import location_of
 from innkeeper.plugins.home import Home
 from innkeeper.storage.database import open_database
 from innkeeper.storage.journals import JournalStore
+from innkeeper.storage.run_model import USER
 
 if TYPE_CHECKING:
     from innkeeper.storage.journals import JournalHead
@@ -47,16 +48,16 @@ class Shelf:
 
 
 @asynccontextmanager
-async def open_shelf(home: Home) -> AsyncIterator[Shelf]:
-    """The journals of a home for the time of an `async with`. Where nothing was ever kept, nothing is made.
+async def open_shelf(home: Home, owner: str = USER) -> AsyncIterator[Shelf]:
+    """An owner's journals of a home for the time of an `async with`. Where nothing was ever kept, nothing is made.
 
     Raises:
         RejectedError, BusyError, UsageError: as `storage.database.open_database`.
     """
     location = location_of(home.state, home.configuration)
     if not location.may_be_there():
-        yield Shelf(None, OWNER)
+        yield Shelf(None, owner)
         return
     settings = home.configuration.journal
     async with open_database(location, readers=1) as database:
-        yield Shelf(JournalStore(database, days=settings.days, total_bytes=settings.total_bytes), OWNER)
+        yield Shelf(JournalStore(database, days=settings.days, total_bytes=settings.total_bytes), owner)

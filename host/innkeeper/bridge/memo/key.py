@@ -14,7 +14,7 @@ import msgpack
 from innkeeper.plugins.attendant import PluginCall
 from innkeeper.sandbox.limits import Limits
 
-REVISION: Final = 1
+REVISION: Final = 2
 """Raised when the same parts come to mean something else."""
 
 _LIMITS: Final = tuple(each.name for each in fields(Limits))
@@ -25,8 +25,8 @@ _ROOMS: Final = ("sandbox", "bridge", "plugins")
 _PACKAGES: Final = ("innkeeper", "wasmtime", "msgpack", "pydantic")
 
 
-def basis_of(call: PluginCall, owner: str) -> bytes:
-    """Everything that a call depends on but its function and its input (bytes, 32).
+def basis_of(call: PluginCall) -> bytes:
+    """Everything that a call depends on but its function and its input (bytes, 32); whose result it is stands beside.
 
     All limits count: a guest can tell where its memory ends, and what is cut from its log.
     """
@@ -34,7 +34,6 @@ def basis_of(call: PluginCall, owner: str) -> bytes:
     manifest = version.manifest
     parts = [
         REVISION,
-        owner,
         version.code.fingerprint,
         version.digest,
         version.id,
@@ -45,17 +44,18 @@ def basis_of(call: PluginCall, owner: str) -> bytes:
     return hashlib.sha256(msgpack.packb(parts)).digest()
 
 
-def disk_key(basis: bytes, function: str, data: bytes, implementation: str) -> str:
+def disk_key(owner: str, basis: bytes, function: str, data: bytes, implementation: str) -> str:
     """Under what the result is kept on disk (str, 64 hexadecimal digits).
 
     Args:
+        owner: whose result it is: what is kept for one is no answer for another, wherever the row stands.
         basis: as `basis_of` gives it.
         function: of the guest.
         data: its input; takes 0.5 us for a KiB.
         implementation: as `implementation` gives it.
     """
-    named = function.encode()
-    digest = hashlib.sha256(f"{implementation} {len(named)} ".encode() + basis + named)
+    named, whose = function.encode(), owner.encode()
+    digest = hashlib.sha256(f"{implementation} {len(whose)} {len(named)} ".encode() + whose + basis + named)
     digest.update(data)
     return digest.hexdigest()
 

@@ -52,7 +52,7 @@ class _Making(NamedTuple):
         key: what it depends on.
         habit: the module's digest, and the function.
         make: makes it.
-        erasures: how often the owner's results had been erased when it began.
+        erasures: how often somebody's results had been erased when it began.
     """
 
     key: CallKey
@@ -62,7 +62,7 @@ class _Making(NamedTuple):
 
 
 class Memory:
-    """Remembers the pure calls of one owner. `attending` gives what sees them.
+    """Remembers pure calls, those of each owner by themselves. `attending` gives what sees them.
 
     Attributes:
         hits: calls whose result was remembered.
@@ -74,22 +74,19 @@ class Memory:
         self,
         settings: MemoSettings,
         database: Callable[[], Awaitable[Database]],
-        owner: str,
         *,
         now: Callable[[], float] = time.time,
     ) -> None:
         """Args:
         settings: how much is kept.
         database: opens where.
-        owner: whose results they are.
         now: seconds since 1970.
         """
         self._settings = settings
-        self._owner = owner
         self._now = now
         self._kept = settings.days * _DAY
         self._recent = Recent(settings.memory)
-        self._shelf = MemoShelf(settings, database, owner, now=now) if settings.disk else None
+        self._shelf = MemoShelf(settings, database, now=now) if settings.disk else None
         self._bases: WeakKeyDictionary[Generation, tuple[bytes, CallOptions]] = WeakKeyDictionary()
         # Seconds that calls of a function took lately, by the module's digest and its name.
         self._habits: dict[tuple[str, str], float] = {}
@@ -119,7 +116,7 @@ class Memory:
         ):
             return await proceed(call.options)
         basis, options = self._fixed(call)
-        key = CallKey(basis, call.function, call.data)
+        key = CallKey(call.owner, basis, call.function, call.data)
         entry = self._recent.get(key)
         if entry is not None:
             if entry.at >= self._now() - self._kept:
@@ -197,7 +194,7 @@ class Memory:
         if habit not in habits and len(habits) >= _HABITS:
             habits.clear()
         habits[habit] = max(result.usage.wall, habits.get(habit, 0.0) / 2)
-        # What was begun before the owner's data was erased is not kept.
+        # What was begun before an owner's data was erased is not kept.
         entry = Entry.of(result, self._now()) if making.erasures == self._erasures else None
         if entry is not None:
             self._recent.put(making.key, entry)
@@ -210,15 +207,15 @@ class Memory:
         is kept under the key is what was computed from it."""
         version, options = call.version, call.options
         if options.config is not version.config:
-            return basis_of(call, self._owner), options
+            return basis_of(call), options
         # A plugin's configuration is a dict that programs can reach.
         if options.limits is not version.limits or options.tape is not None:
             own = CallOptions(options.limits, dict(options.config), options.plugin, tape=options.tape)
-            return basis_of(call, self._owner), own
+            return basis_of(call), own
         known = self._bases.get(version)
         if known is None or known[1].config != options.config:
             own = CallOptions(options.limits, dict(options.config), options.plugin)
-            known = self._bases[version] = basis_of(call, self._owner), own
+            known = self._bases[version] = basis_of(call), own
         return known
 
     async def _give_way(self, size: int) -> None:
@@ -229,15 +226,15 @@ class Memory:
             self._debt = 0
             await trio.lowlevel.checkpoint()
 
-    async def erase(self) -> int:
-        """Forgets all of the owner's results, in memory and on disk; gives how many were on disk (int).
+    async def erase(self, owner: str) -> int:
+        """Forgets all of an owner's results, in memory and on disk; gives how many were on disk (int).
 
         Raises:
             InnkeeperError: the database could not be used.
         """
         self._erasures += 1
-        self._recent.clear()
-        return 0 if self._shelf is None else await self._shelf.erase()
+        self._recent.forget(owner)
+        return 0 if self._shelf is None else await self._shelf.erase(owner)
 
     async def aclose(self) -> None:
         """Waits until all is written. No call is made any more."""

@@ -13,11 +13,13 @@ class CallKey(NamedTuple):
     one could rely on.
 
     Attributes:
+        owner: whose result it is: nobody learns from the time that a call takes what others had computed.
         basis: sha256 of what does not change from call to call (`key.basis_of`).
         function: of the guest.
         data: its input.
     """
 
+    owner: str
     basis: bytes
     function: str
     data: bytes
@@ -28,7 +30,7 @@ class CallKey(NamedTuple):
         return len(self.data) + len(self.function)
 
 
-_Key = tuple[bytes, str, bytes]
+_Key = tuple[str, bytes, str, bytes]
 _Entry = tuple[bytes, tuple[float, ...], tuple[tuple[str, str], ...], float, int]
 
 
@@ -66,7 +68,7 @@ class Recent:
         if size > self._most:
             return
         plain = (entry.output, entry.numbers, entry.log, entry.at, entry.size)
-        self._entries[key.basis, key.function, key.data] = plain
+        self._entries[key.owner, key.basis, key.function, key.data] = plain
         self.size += size
         while self.size > self._most:
             old, gone = self._entries.popitem(last=False)
@@ -77,6 +79,11 @@ class Recent:
         gone = self._entries.pop(key, None)
         if gone is not None:
             self.size -= Entry._make(gone).size + key.size
+
+    def forget(self, owner: str) -> None:
+        """Forgets all of an owner."""
+        for key in [CallKey._make(each) for each in self._entries if each[0] == owner]:
+            self.drop(key)
 
     def clear(self) -> None:
         """Forgets all."""

@@ -36,7 +36,7 @@ _QUIET: Final = 60.0
 
 
 class MemoShelf:
-    """One owner's results on disk.
+    """Results on disk, each of one owner.
 
     Attributes:
         kept: results that were written.
@@ -47,19 +47,16 @@ class MemoShelf:
         self,
         settings: MemoSettings,
         database: Callable[[], Awaitable[Database]],
-        owner: str,
         *,
         now: Callable[[], float] = time.time,
     ) -> None:
         """Args:
         settings: how much is kept, and for how long; `disk` is not 0.
         database: opens where.
-        owner: whose results they are.
         now: seconds since 1970.
         """
         self._settings = settings
         self._database = database
-        self._owner = owner
         self._now = now
         self._store: MemoStore | None = None
         self._implementation = ""
@@ -67,7 +64,7 @@ class MemoShelf:
         # What is erased must not be written after that.
         self._writing = trio.Lock()
         self._queue: dict[CallKey, Entry] = {}
-        self._used: dict[str, None] = {}
+        self._used: dict[tuple[str, str], None] = {}
         self._waiting = 0
         self._idle: trio.Event | None = None
         self._closing = False
@@ -85,7 +82,7 @@ class MemoShelf:
         try:
             store = await self._opened()
             name = self._key(key)
-            row = await store.get(self._owner, name)
+            row = await store.get(key.owner, name)
             if row is None:
                 return None
             body, old = row
@@ -97,7 +94,7 @@ class MemoShelf:
             self._trouble(error)
             return None
         if entry is not None and old and len(self._used) < _BATCH:
-            self._used[name] = None
+            self._used[key.owner, name] = None
             self._start()
         return entry
 
@@ -147,19 +144,24 @@ class MemoShelf:
             self._idle = None
             idle.set()
 
-    async def _write(self, batch: dict[CallKey, Entry], used: list[str]) -> None:
+    async def _write(self, batch: dict[CallKey, Entry], used: list[tuple[str, str]]) -> None:
         store = await self._opened()
-        if used:
-            await store.touch(self._owner, used)
+        for owner in dict.fromkeys(owner for owner, _ in used):
+            await store.touch(owner, [name for whose, name in used if whose == owner])
         if batch:
             size = sum(entry.size + key.size for key, entry in batch.items())
             bodies = self._coded(batch) if size <= _SMALL else await trio.to_thread.run_sync(self._coded, batch)
             async with self._writing:
-                if all(self._queue.get(key) is entry for key, entry in batch.items()):
-                    self.kept += await store.put(self._owner, bodies)
+                for owner, own in bodies.items():
+                    if all(self._queue.get(key) is entry for key, entry in batch.items() if key.owner == owner):
+                        self.kept += await store.put(owner, own)
 
-    def _coded(self, batch: dict[CallKey, Entry]) -> dict[str, bytes]:
-        return {name: write_entry(name, entry) for key, entry in batch.items() for name in [self._key(key)]}
+    def _coded(self, batch: dict[CallKey, Entry]) -> dict[str, dict[str, bytes]]:
+        bodies: dict[str, dict[str, bytes]] = {}
+        for key, entry in batch.items():
+            name = self._key(key)
+            bodies.setdefault(key.owner, {})[name] = write_entry(name, entry)
+        return bodies
 
     def _key(self, key: CallKey) -> str:
         return disk_key(*key, self._implementation)
@@ -191,18 +193,18 @@ class MemoShelf:
             self._quiet_until = now + _QUIET
             logger.warning("results of pure calls are neither read from disk nor kept there for a minute: %s", why)
 
-    async def erase(self) -> int:
-        """Deletes the owner's results on disk, and those that wait to be written; gives how many were there (int).
+    async def erase(self, owner: str) -> int:
+        """Deletes an owner's results on disk, and those that wait to be written; gives how many were there (int).
 
         Raises:
             InnkeeperError: the database could not be used.
         """
-        self._queue.clear()
-        self._used.clear()
-        self._waiting = 0
+        for key in [each for each in self._queue if each.owner == owner]:
+            self._waiting -= self._queue.pop(key).size + key.size
+        self._used = {each: None for each in self._used if each[0] != owner}
         store = await self._opened()
         async with self._writing:
-            return await store.erase(self._owner)
+            return await store.erase(owner)
 
     async def aclose(self) -> None:
         """Waits until all is written. No call is made any more."""

@@ -41,11 +41,11 @@ def embed(settings: Settings, base: str, model: str | None) -> None:
 
 
 async def _embed(home: Home, known: Known, model: str | None, shown: bool) -> dict[str, Any]:
-    from innkeeper.bridge.bridge import OWNER
     from innkeeper.composition.knowledge import open_knowledge
     from innkeeper.knowledge.embedding.interface import EmbeddingError
     from innkeeper.knowledge.joined.keeper import keeper_of
     from innkeeper.knowledge.model.problems import KnowledgeError
+    from innkeeper.storage.run_model import USER
 
     async with open_knowledge(home) as knowledge:
         try:
@@ -56,7 +56,7 @@ async def _embed(home: Home, known: Known, model: str | None, shown: bool) -> di
         except EmbeddingError as error:
             raise KnowledgeError(str(error), source=known.name) from None
         key = embedder.identity.key
-        keeper = keeper_of(knowledge.bases, OWNER)
+        keeper = keeper_of(knowledge.bases, USER)
         with bar(f"embedding {known.name}", shown) as progress:
             made = await keeper.embed(known, key, progress=progress)
         vectors = sum(len(each.ids) for each in await keeper.vectors(known) if each.model == key)

@@ -92,10 +92,10 @@ def _without_file(home: Home) -> list[Known]:
     """The bases that only the store has; nothing is made where nothing was ever kept."""
     import trio
 
-    from innkeeper.bridge.bridge import OWNER
     from innkeeper.cli.records import open_kept
     from innkeeper.knowledge.files.known import Known
     from innkeeper.knowledge.store.values import BaseState
+    from innkeeper.storage.run_model import USER
 
     async def read() -> list[BaseState]:
         async with open_kept(home) as database:
@@ -103,7 +103,7 @@ def _without_file(home: Home) -> list[Known]:
                 return []
             from innkeeper.knowledge.opening import open_library
 
-            return await open_library(database).store.bases(OWNER)
+            return await open_library(database).store.bases(USER)
 
     if home.doubt:
         return []

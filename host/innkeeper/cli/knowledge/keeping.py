@@ -46,12 +46,12 @@ def writable_registry(home: str | None) -> tuple[Home, Registry]:
 @asynccontextmanager
 async def open_keeper(home: Home) -> AsyncIterator[Keeper]:
     """What keeps the bases of a home, for the time of an `async with`."""
-    from innkeeper.bridge.bridge import OWNER
     from innkeeper.composition.knowledge import open_knowledge
     from innkeeper.knowledge.joined.keeper import keeper_of
+    from innkeeper.storage.run_model import USER
 
     async with open_knowledge(home) as knowledge:
-        yield keeper_of(knowledge.bases, OWNER)
+        yield keeper_of(knowledge.bases, USER)
 
 
 @contextmanager

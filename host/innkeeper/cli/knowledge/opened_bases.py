@@ -37,21 +37,21 @@ async def open_bases(
     """
     import trio
 
-    from innkeeper.bridge.bridge import OWNER
     from innkeeper.composition.knowledge import open_knowledge
     from innkeeper.knowledge.joined.keeper import keeper_of
     from innkeeper.storage.knowledge_model import NoSuchError, Place
+    from innkeeper.storage.run_model import USER
 
     found = await trio.to_thread.run_sync(_all_known, home, texts)
     async with open_knowledge(home) as knowledge:
-        keeper = keeper_of(knowledge.bases, OWNER)
+        keeper = keeper_of(knowledge.bases, USER)
         places: list[Place] = []
         for text, (known, error) in zip(texts, found, strict=True):
             if known is not None:
                 await keeper.follow(known)
-            elif error is not None and not await _is_kept(knowledge, Place(OWNER, text)):
+            elif error is not None and not await _is_kept(knowledge, Place(USER, text)):
                 raise error
-            places.append(Place(OWNER, text if known is None else known.id))
+            places.append(Place(USER, text if known is None else known.id))
         try:
             yield knowledge, places
         finally:

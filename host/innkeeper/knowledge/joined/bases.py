@@ -27,6 +27,7 @@ from innkeeper.knowledge.retrieval.kept import KeptSearch, identity_of
 from innkeeper.knowledge.retrieval.retriever import Retriever
 from innkeeper.knowledge.store.values import Applied, Change, Origin
 from innkeeper.storage.knowledge_model import NoSuchError, Place
+from innkeeper.storage.run_model import USER
 
 _KNOWN: Final = 1000
 """Bases of which it is known that their vectors are there."""
@@ -247,7 +248,9 @@ class Bases:
             return None, str(error)
 
     async def _take_up(self, place: Place) -> bool:
-        if self._home is None or trio.current_time() < self._absent.get(place, 0.0):
+        # The home's folder is the local user's: what others' plugins write never reaches a file there, nor do they
+        # read one.
+        if self._home is None or place.owner != USER or trio.current_time() < self._absent.get(place, 0.0):
             return False
         # A large one is read for longer than whoever wants it first may wait.
         return await self._jobs.done(("file", place), lambda: self._taken_up(place), f"the base {place.base!r}")

@@ -12,6 +12,7 @@ import trio
 from innkeeper.bridge.run_streams import RunStreams
 from innkeeper.bridge.scan import CHUNK
 from innkeeper.errors import LimitError
+from innkeeper.plugins.owner import acting_for
 from innkeeper.plugins.runs import Run, RunBase
 from innkeeper.storage.names import new_id
 from innkeeper.workflow.checking.aside import checked
@@ -133,6 +134,7 @@ class WorkflowRun:
         slots: HostSlots | None = None,
         resume: Resume | None = None,
         again: bool = True,
+        owner: str | None = None,
     ) -> None:
         """Makes what executing a graph needs; may be called in a thread, where that of a large one belongs.
 
@@ -146,9 +148,10 @@ class WorkflowRun:
             streams: of the host (`streams_of`); without, its guests reach no stream.
             slots: places for the nodes of all runs of the host; by default those of this trio run.
             resume, again: what is known of earlier attempts; whether a further one may have to know what began.
+            owner: whose data its nodes work on; None: of whom the present task works for.
         """
         id = prompt_id if prompt_id is not None else new_id()
-        self.run = Run(id, bases)
+        self.run = Run(id, bases, owner)
         self.memo = memo
         self.streams = streams if streams is not None else RunStreams()
         self.told = Told(graph.hooks, id)
@@ -179,6 +182,11 @@ class WorkflowRun:
 
     async def execute(self) -> RunOutcome:
         """Runs it, once. Returns and raises as `run_workflow`, the check apart."""
+        # What is asked for it outside of its nodes, by a hook or for its bases, is its owner's too.
+        with acting_for(self.run.owner):
+            return await self._execute()
+
+    async def _execute(self) -> RunOutcome:
         outcome = self.outcome
         outcome.status = "running"
         self.pace = pace()
