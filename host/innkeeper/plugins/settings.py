@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from innkeeper.sandbox.limits import MIB
+from innkeeper.sandbox.limits import KIB, MIB
 
 if TYPE_CHECKING:
     # Whoever reads the types has the units; every command imports this module, and few read a setting.
@@ -237,8 +237,34 @@ class ServerSettings:
         host: address that it listens on; without users' passwords it must be one of the machine itself.
         port: its TCP port; 0: any free one.
         drain: seconds that runs have to end when the server is stopped.
+        connections: at one time; each has some 30 KB, and it is four times the 1,000 streams that are promised.
+        connections_per_address: of one address that is not this machine's own: an office behind one address fits, and
+            no single one can take all places.
+        head_timeout: seconds in which a request's head must be whole, and for which a connection may be idle between
+            two requests: people's clients send a head in one piece, and open another connection in no time.
+        body_size: of a request: pictures and archives fit; routes that take text have smaller bounds of their own.
+        body_timeout: seconds in all that a client may keep the server waiting for a body, with one more for each
+            32 KiB that came.
+        message_size: bytes of one message of a WebSocket, or characters of one of text: a workflow of thousands of
+            nodes fits.
+        ping_interval: seconds between two signs of life that a WebSocket's client is asked for: proxies end silent
+            connections after a minute.
+        ping_timeout: further seconds after which one that gave none is gone.
+        outbox: bytes that may wait for one client of a stream that reads slowly, here and once or twice more in the
+            system; then it is dropped, to come back and ask for what it missed.
+        stall_timeout: seconds after which a client that takes nothing of an answer is dropped.
     """
 
     host: str = "127.0.0.1"
     port: Port = 3233
     drain: Seconds = 30.0
+    connections: int = 4096
+    connections_per_address: int = 256
+    head_timeout: Seconds = 5.0
+    body_size: Size = 64 * MIB
+    body_timeout: Seconds = 10.0
+    message_size: Size = MIB
+    ping_interval: Seconds = 20.0
+    ping_timeout: Seconds = 20.0
+    outbox: Size = 64 * KIB
+    stall_timeout: Seconds = 10.0

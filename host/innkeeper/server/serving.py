@@ -7,8 +7,11 @@ from collections.abc import Sequence
 
 import trio
 from fastapi import FastAPI
-from hypercorn.config import Config
-from hypercorn.trio import serve
+
+from innkeeper.plugins.settings import ServerSettings
+from innkeeper.server.wire.bounds import Bounds
+from innkeeper.server.wire.selfcheck import check_hypercorn
+from innkeeper.server.wire.server import Server
 
 
 def listening(host: str, port: int) -> list[socket.socket]:
@@ -16,7 +19,9 @@ def listening(host: str, port: int) -> list[socket.socket]:
 
     Raises:
         OSError: it is taken, or none of this machine's.
+        UsageError: nothing could be served: hypercorn is another than the server was made for.
     """
+    check_hypercorn()
     found = []
     for family, kind, protocol, _, address in socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -39,9 +44,15 @@ def url_of(listener: socket.socket) -> str:
 
 
 async def serve_app(app: FastAPI, sockets: Sequence[socket.socket], stop: trio.Event) -> None:
-    """Serves an application on sockets that listen, until `stop` is set. Closes the sockets."""
-    config = Config()
-    config.bind = [f"fd://{each.detach()}" for each in sockets]
-    config.errorlog = config.accesslog = None
-    config.include_server_header = False
-    await serve(app, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
+    """Serves an application on sockets that listen, until `stop` is set. Closes the sockets.
+
+    `app.state.streams` counts what is open (`wire.direct.Streams`).
+
+    Raises:
+        UsageError: hypercorn is another than the server was made for.
+    """
+    parts = getattr(app.state, "parts", None)
+    settings = parts.settings if parts is not None else ServerSettings()
+    server = Server(app, Bounds(settings))
+    app.state.streams = server.streams
+    await server.serve(sockets, stop)
