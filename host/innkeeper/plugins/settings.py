@@ -237,8 +237,15 @@ class ServerSettings:
         host: address that it listens on; without users' passwords it must be one of the machine itself.
         port: its TCP port; 0: any free one.
         drain: seconds that runs have to end when the server is stopped.
+        user_bytes: that all files of one user may have, recycle bin included; each shared root may have as many. What a
+            folder may hold that plugins are granted.
+        user_entries: files and folders of one user: to count so many takes a disk about a second.
+        recycle: days for which a recycle bin keeps what was deleted: a month is time to miss something.
     """
 
     host: str = "127.0.0.1"
     port: Port = 3233
     drain: Seconds = 30.0
+    user_bytes: Size = 1024 * MIB
+    user_entries: int = 50_000
+    recycle: Days = 30.0

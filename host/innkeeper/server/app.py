@@ -9,9 +9,13 @@ from fastapi import APIRouter, FastAPI
 from innkeeper.server.answers import add_handlers
 from innkeeper.server.guards.bodies import BoundedRoute, refuse_unbounded
 from innkeeper.server.parts import Parts
-from innkeeper.server.routes import health
+from innkeeper.server.routes import files, health, recycle
 
-ROUTERS: tuple[APIRouter, ...] = (health.router,)
+ROUTERS: tuple[APIRouter, ...] = (
+    files.router,
+    health.router,
+    recycle.router,
+)
 
 
 def make_app(parts: Parts) -> FastAPI:
