@@ -13,6 +13,7 @@ from innkeeper.bridge.bridge import bridge_of
 from innkeeper.composition import open_host
 from innkeeper.errors import UsageError
 from innkeeper.plugins.changes import Listener
+from innkeeper.server.files.store import Files, bounds_of_files
 from innkeeper.server.identity import Identity
 from innkeeper.server.parts import Parts
 from innkeeper.server.plugins.desk import PluginDesk
@@ -39,15 +40,19 @@ async def open_parts(
             raise UsageError("this home's queue is not executed here")
         scheduler = await bridge.scheduler.get()
         assert isinstance(scheduler, HostScheduler)
+        settings = host.home.configuration.server
+        files = Files(host.home.path, bounds_of_files(settings))
+        tasks.start_soon(files.keep_tidy)
         yield Parts(
             host=host,
             home=host.home,
             database=await bridge.database(),
             scheduler=scheduler,
-            settings=host.home.configuration.server,
+            settings=settings,
             identify=_somebody_local,
             plugins=PluginDesk(),
             runs=RunDesk(),
+            files=files,
             tasks=tasks,
             stopping=trio.Event(),
         )

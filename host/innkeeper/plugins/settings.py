@@ -253,6 +253,10 @@ class ServerSettings:
         outbox: bytes that may wait for one client of a stream that reads slowly, here and once or twice more in the
             system; then it is dropped, to come back and ask for what it missed.
         stall_timeout: seconds after which a client that takes nothing of an answer is dropped.
+        user_bytes: that all files of one user may have, recycle bin included; each shared root may have as many. What a
+            folder may hold that plugins are granted.
+        user_entries: files and folders of one user: to count so many takes a disk about a second.
+        recycle: days for which a recycle bin keeps what was deleted: a month is time to miss something.
     """
 
     host: str = "127.0.0.1"
@@ -268,3 +272,6 @@ class ServerSettings:
     ping_timeout: Seconds = 20.0
     outbox: Size = 64 * KIB
     stall_timeout: Seconds = 10.0
+    user_bytes: Size = 1024 * MIB
+    user_entries: int = 50_000
+    recycle: Days = 30.0

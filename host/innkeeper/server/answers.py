@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from innkeeper.errors import InnkeeperError, Kind
+from innkeeper.server.files.problems import FileError
 
 logger = logging.getLogger("innkeeper.server")
 
@@ -60,6 +61,10 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(AnswerError)
     async def _answer(request: Request, error: AnswerError) -> JSONResponse:
         return answer(error.status, error.error, error.details, error.headers)
+
+    @app.exception_handler(FileError)
+    async def _file(request: Request, error: FileError) -> JSONResponse:
+        return answer(error.status, error.message, error.details)
 
     @app.exception_handler(InnkeeperError)
     async def _known(request: Request, error: InnkeeperError) -> JSONResponse:

@@ -8,15 +8,18 @@ from fastapi import APIRouter, FastAPI
 
 from innkeeper.server.answers import add_handlers
 from innkeeper.server.documenting import document
+from innkeeper.server.guards.bodies import BoundedRoute, refuse_unbounded
 from innkeeper.server.parts import Parts
-from innkeeper.server.routes import health, nodes, page, plugins, prompts, runs, system
+from innkeeper.server.routes import files, health, nodes, page, plugins, prompts, recycle, runs, system
 
 ROUTERS: tuple[APIRouter, ...] = (
+    files.router,
     health.router,
     nodes.router,
     page.router,
     plugins.router,
     prompts.router,
+    recycle.router,
     runs.router,
     system.router,
 )
@@ -38,8 +41,10 @@ def make_app(parts: Parts) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.parts = parts
+    app.router.route_class = BoundedRoute
     add_handlers(app)
     for router in ROUTERS:
+        refuse_unbounded(router)
         app.include_router(router)
     document(app)
     return app

@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 from innkeeper.plugins.home import Home
 from innkeeper.plugins.host import Host
 from innkeeper.plugins.settings import ServerSettings
+from innkeeper.server.files.store import Files
 from innkeeper.server.identity import Identify
 from innkeeper.server.plugins.desk import PluginDesk
 from innkeeper.server.runs.desk import RunDesk
@@ -32,6 +33,7 @@ class Parts:
         identify: recognises who asks.
         plugins: what the routes of plugins and nodes keep.
         runs: what the routes of runs keep.
+        files: of all users, behind logical paths.
         tasks: of the server; what is started there ends with it.
         stopping: set once the server takes no more requests.
     """
@@ -44,6 +46,7 @@ class Parts:
     identify: Identify
     plugins: PluginDesk
     runs: RunDesk
+    files: Files
     tasks: trio.Nursery
     stopping: trio.Event
 

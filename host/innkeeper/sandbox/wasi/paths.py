@@ -105,13 +105,14 @@ def walk(base: int, path: bytes) -> Iterator[Place]:
             _leave(folder)
 
 
-def open_beneath(root: bytes, path: bytes, *, make: bool) -> int:
+def open_beneath(root: bytes, path: bytes, *, make: bool, mode: int = 0o777) -> int:
     """Opens a folder below a folder of the operator's, through no link below that one. Gives its descriptor.
 
     Args:
         root: path of the operator's folder, which may lead through links.
         path: from there; b"" is `root` itself.
         make: whether folders that are missing below `root` are made.
+        mode: of those.
 
     Raises:
         WasiError: as `walk`.
@@ -124,7 +125,7 @@ def open_beneath(root: bytes, path: bytes, *, make: bool) -> int:
         parts = path.split(b"/")
         for count in range(1, len(parts) + 1) if make else ():
             with walk(base, b"/".join(parts[:count])) as place, suppress(FileExistsError):
-                os.mkdir(place.name, dir_fd=place.parent)
+                os.mkdir(place.name, mode, dir_fd=place.parent)
         with walk(base, path) as place:
             place.status(follow=True)
             return os.open(place.name, _OPENED | os.O_NOFOLLOW, dir_fd=place.parent)

@@ -88,6 +88,11 @@ class TreeQuota:
             self._full = False
             self._pending = self._pending[0] + size, self._pending[1] + entries
 
+    def ease(self) -> None:
+        """Something was removed: who finds no room measures again, whenever that was done last."""
+        with self._lock:
+            self._free_again = 0.0
+
     def settle(self, taken: Sizes, used: Sizes) -> None:
         """A block is over. Follows each `take`.
 
