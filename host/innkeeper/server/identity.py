@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
@@ -37,6 +37,15 @@ class Identity:
     def may(self, scope: str) -> bool:
         """Whether the key, if it is one, reaches a scope."""
         return self.scopes is None or scope in self.scopes
+
+    def require(self, scope: str) -> None:
+        """Refuses a key that does not reach a scope.
+
+        Raises:
+            AnswerError: 403.
+        """
+        if not self.may(scope):
+            raise AnswerError(403, f"the API key does not reach {scope!r}")
 
 
 class UnknownError(InnkeeperError):
@@ -71,6 +80,16 @@ async def administrator(identity: Annotated[Identity, Depends(current)]) -> Iden
     if not identity.is_admin or not identity.may("admin"):
         raise AnswerError(403, "only an administrator may do this")
     return identity
+
+
+def scoped(scope: str) -> Any:
+    """A dependency: the user who asks, whose key reaches the scope."""
+
+    async def reaching(caller: Annotated[Identity, Depends(current)]) -> Identity:
+        caller.require(scope)
+        return caller
+
+    return Depends(reaching)
 
 
 Caller = Annotated[Identity, Depends(current)]
