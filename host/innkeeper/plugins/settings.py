@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Url,
     )
 Keep = Literal["never", "errors", "all"]
+Mode = Literal["LocalNoPassword", "LocalWithPassword", "MultiUserShared", "SingleUser", "MultiUser"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +238,17 @@ class ServerSettings:
         host: address that it listens on; without users' passwords it must be one of the machine itself.
         port: its TCP port; 0: any free one.
         drain: seconds that runs have to end when the server is stopped.
+        mode: who may use it, and how they say who they are; as ComfyTavern calls it. Without a password by default, and
+            so for this machine alone.
+        https: whether browsers reach it through https, by a proxy in front: then cookies are for https alone.
+        session_idle: seconds after which a log-in ends that nobody uses: a week, so that who comes each weekend stays.
+        session_longest: seconds after which a log-in ends in any case: a stolen cookie is good for no longer.
     """
 
     host: str = "127.0.0.1"
     port: Port = 3233
     drain: Seconds = 30.0
+    mode: Mode = "LocalNoPassword"
+    https: bool = False
+    session_idle: Seconds = 604_800.0
+    session_longest: Seconds = 2_592_000.0

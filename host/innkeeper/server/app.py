@@ -8,9 +8,15 @@ from fastapi import APIRouter, FastAPI
 
 from innkeeper.server.answers import add_handlers
 from innkeeper.server.parts import Parts
-from innkeeper.server.routes import health
+from innkeeper.server.routes import admin_users, auth, health, user_secrets, users
 
-ROUTERS: tuple[APIRouter, ...] = (health.router,)
+ROUTERS: tuple[APIRouter, ...] = (
+    admin_users.router,
+    auth.router,
+    health.router,
+    user_secrets.router,
+    users.router,
+)
 
 
 def make_app(parts: Parts) -> FastAPI:

@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 from innkeeper.plugins.home import Home
 from innkeeper.plugins.host import Host
 from innkeeper.plugins.settings import ServerSettings
+from innkeeper.server.accounts.users import Accounts
 from innkeeper.server.identity import Identify
 from innkeeper.storage.database import Database
 from innkeeper.workflow.scheduling.host_scheduler import HostScheduler
@@ -28,6 +29,7 @@ class Parts:
         scheduler: executes the queue of the home.
         settings: what the operator decided of the server.
         identify: recognises who asks.
+        accounts: the users, and what lets them in.
         tasks: of the server; what is started there ends with it.
         stopping: set once the server takes no more requests.
     """
@@ -38,6 +40,7 @@ class Parts:
     scheduler: HostScheduler
     settings: ServerSettings
     identify: Identify
+    accounts: Accounts
     tasks: trio.Nursery
     stopping: trio.Event
 
