@@ -7,18 +7,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
-from starlette.requests import HTTPConnection
 
 from innkeeper.bridge.bridge import bridge_of
 from innkeeper.composition import open_host
 from innkeeper.errors import UsageError
 from innkeeper.plugins.changes import Listener
+from innkeeper.server.accounts.identifying import Identifying
+from innkeeper.server.accounts.users import accounts_of
 from innkeeper.server.files.store import Files, bounds_of_files
-from innkeeper.server.identity import Identity
 from innkeeper.server.parts import Parts
 from innkeeper.server.plugins.desk import PluginDesk
 from innkeeper.server.runs.desk import RunDesk
-from innkeeper.storage.run_model import USER
 from innkeeper.workflow.scheduling.host_scheduler import HostScheduler
 
 
@@ -40,24 +39,22 @@ async def open_parts(
             raise UsageError("this home's queue is not executed here")
         scheduler = await bridge.scheduler.get()
         assert isinstance(scheduler, HostScheduler)
-        settings = host.home.configuration.server
+        database, settings = await bridge.database(), host.home.configuration.server
+        accounts = await accounts_of(database, settings, host.home.state.absolute(), os.environ)
         files = Files(host.home.path, bounds_of_files(settings))
         tasks.start_soon(files.keep_tidy)
         yield Parts(
             host=host,
             home=host.home,
-            database=await bridge.database(),
+            database=database,
             scheduler=scheduler,
             settings=settings,
-            identify=_somebody_local,
             plugins=PluginDesk(),
             runs=RunDesk(),
             files=files,
+            identify=Identifying(accounts),
+            accounts=accounts,
             tasks=tasks,
             stopping=trio.Event(),
         )
         tasks.cancel_scope.cancel()
-
-
-async def _somebody_local(connection: HTTPConnection) -> Identity | None:
-    return Identity(USER, USER, True, "local")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Url,
     )
 Keep = Literal["never", "errors", "all"]
+Mode = Literal["LocalNoPassword", "LocalWithPassword", "MultiUserShared", "SingleUser", "MultiUser"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +258,11 @@ class ServerSettings:
             folder may hold that plugins are granted.
         user_entries: files and folders of one user: to count so many takes a disk about a second.
         recycle: days for which a recycle bin keeps what was deleted: a month is time to miss something.
+        mode: who may use it, and how they say who they are; as ComfyTavern calls it. Without a password by default, and
+            so for this machine alone.
+        https: whether browsers reach it through https, by a proxy in front: then cookies are for https alone.
+        session_idle: seconds after which a log-in ends that nobody uses: a week, so that who comes each weekend stays.
+        session_longest: seconds after which a log-in ends in any case: a stolen cookie is good for no longer.
     """
 
     host: str = "127.0.0.1"
@@ -275,3 +281,7 @@ class ServerSettings:
     user_bytes: Size = 1024 * MIB
     user_entries: int = 50_000
     recycle: Days = 30.0
+    mode: Mode = "LocalNoPassword"
+    https: bool = False
+    session_idle: Seconds = 604_800.0
+    session_longest: Seconds = 2_592_000.0

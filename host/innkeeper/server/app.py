@@ -10,9 +10,25 @@ from innkeeper.server.answers import add_handlers
 from innkeeper.server.documenting import document
 from innkeeper.server.guards.bodies import BoundedRoute, refuse_unbounded
 from innkeeper.server.parts import Parts
-from innkeeper.server.routes import files, health, nodes, page, plugins, prompts, recycle, runs, system
+from innkeeper.server.routes import (
+    admin_users,
+    auth,
+    files,
+    health,
+    nodes,
+    page,
+    plugins,
+    prompts,
+    recycle,
+    runs,
+    system,
+    user_secrets,
+    users,
+)
 
 ROUTERS: tuple[APIRouter, ...] = (
+    admin_users.router,
+    auth.router,
     files.router,
     health.router,
     nodes.router,
@@ -22,6 +38,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     recycle.router,
     runs.router,
     system.router,
+    user_secrets.router,
+    users.router,
 )
 
 

@@ -38,6 +38,15 @@ class Identity:
         """Whether the key, if it is one, reaches a scope."""
         return self.scopes is None or scope in self.scopes
 
+    def require(self, scope: str) -> None:
+        """Refuses a key that does not reach a scope.
+
+        Raises:
+            AnswerError: 403.
+        """
+        if not self.may(scope):
+            raise AnswerError(403, f"the API key does not reach {scope!r}")
+
 
 class UnknownError(InnkeeperError):
     """Nobody knows who asks."""
@@ -76,10 +85,9 @@ async def administrator(identity: Annotated[Identity, Depends(current)]) -> Iden
 def scoped(scope: str) -> Any:
     """A dependency: the user who asks, whose key reaches the scope."""
 
-    async def reaching(identity: Caller) -> Identity:
-        if not identity.may(scope):
-            raise AnswerError(403, f"the API key does not reach {scope!r}")
-        return identity
+    async def reaching(caller: Annotated[Identity, Depends(current)]) -> Identity:
+        caller.require(scope)
+        return caller
 
     return Depends(reaching)
 

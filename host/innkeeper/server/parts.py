@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 from innkeeper.plugins.home import Home
 from innkeeper.plugins.host import Host
 from innkeeper.plugins.settings import ServerSettings
+from innkeeper.server.accounts.users import Accounts
 from innkeeper.server.files.store import Files
 from innkeeper.server.identity import Identify
 from innkeeper.server.plugins.desk import PluginDesk
@@ -34,6 +35,7 @@ class Parts:
         plugins: what the routes of plugins and nodes keep.
         runs: what the routes of runs keep.
         files: of all users, behind logical paths.
+        accounts: the users, and what lets them in.
         tasks: of the server; what is started there ends with it.
         stopping: set once the server takes no more requests.
     """
@@ -47,6 +49,7 @@ class Parts:
     plugins: PluginDesk
     runs: RunDesk
     files: Files
+    accounts: Accounts
     tasks: trio.Nursery
     stopping: trio.Event
 

@@ -32,7 +32,7 @@ THROUGH: Final[Mapping[Table, tuple[str, Table, str]]] = {
 }
 """Tables without an owner of their own: their column, the table that it refers to, and the column there."""
 
-NOBODYS: Final = frozenset({"audit", "leaders"})
+NOBODYS: Final = frozenset({"audit", "leaders", "master_keys"})
 """Names of tables that hold what is the operator's or the hosts', and no owner's."""
 
 _ROWS: Final = 500

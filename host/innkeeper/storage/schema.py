@@ -6,13 +6,14 @@ from typing import Final
 
 from sqlalchemy import Boolean, Column, Float, Index, LargeBinary, Table, Text, false, text
 
+from innkeeper.storage import accounts_schema as accounts_schema
 from innkeeper.storage import knowledge_schema as knowledge_schema
 from innkeeper.storage import runs_schema as runs_schema
 from innkeeper.storage.columns import NUMBER
 from innkeeper.storage.columns import ORDERED as ORDERED
 from innkeeper.storage.columns import metadata as metadata
 
-REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0012")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012")
 """Every revision of the schema, oldest first."""
 
 kv: Final = Table(
