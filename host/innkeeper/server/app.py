@@ -7,6 +7,7 @@ from importlib.metadata import version
 from fastapi import APIRouter, FastAPI
 
 from innkeeper.server.answers import add_handlers
+from innkeeper.server.guards.bodies import BoundedRoute, refuse_unbounded
 from innkeeper.server.parts import Parts
 from innkeeper.server.routes import health
 
@@ -23,7 +24,9 @@ def make_app(parts: Parts) -> FastAPI:
         title="Innkeeper", version=version("innkeeper"), openapi_url="/openapi.json", docs_url=None, redoc_url=None
     )
     app.state.parts = parts
+    app.router.route_class = BoundedRoute
     add_handlers(app)
     for router in ROUTERS:
+        refuse_unbounded(router)
         app.include_router(router)
     return app

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
 from innkeeper.server.answers import AnswerError
+from innkeeper.server.guards.bodies import BoundedRouter
 from innkeeper.server.parts import PartsOf
 
-router = APIRouter(tags=["health"])
+router = BoundedRouter(tags=["health"])
 
 
 @router.get("/healthz")
