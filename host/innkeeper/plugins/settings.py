@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Size,
         Url,
     )
+    from innkeeper.plugins.web_units import Hosts, Networks, Origins
 Keep = Literal["never", "errors", "all"]
 
 
@@ -237,8 +238,27 @@ class ServerSettings:
         host: address that it listens on; without users' passwords it must be one of the machine itself.
         port: its TCP port; 0: any free one.
         drain: seconds that runs have to end when the server is stopped.
+        origins: pages of other sites that may speak to it, such as an editor's; by default none.
+        hosts: names under which it is reached, beside those of loopback. Where there are any, or on loopback, requests
+            for other names are refused: a foreign page can make its own name mean this machine.
+        proxies: addresses of reverse proxies, whose word counts for where a request comes from, and whether by https.
+        rate: requests a second of one user, ten seconds' worth at once; 0: any number. One takes about a millisecond
+            of a processor, so nobody takes more than a tenth of one by asking. Where nobody logs in, nobody is counted.
+        address_rate: requests a second of one address, before anybody knows whose they are; several users may share
+            one, so twice as many. This machine's own programs are not counted.
+        metrics: addresses that may read /metrics, which names plugins; administrators' API keys may from anywhere.
+        log_format: "console": for people; "json": an object a line.
+        log_level: the least that is logged; each request is "info".
     """
 
     host: str = "127.0.0.1"
     port: Port = 3233
     drain: Seconds = 30.0
+    origins: Origins = ()
+    hosts: Hosts = ()
+    proxies: Networks = ()
+    rate: int = 100
+    address_rate: int = 200
+    metrics: Networks = ("127.0.0.0/8", "::1")
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
