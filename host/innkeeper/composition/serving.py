@@ -13,8 +13,13 @@ from innkeeper.bridge.bridge import bridge_of
 from innkeeper.composition import open_host
 from innkeeper.errors import UsageError
 from innkeeper.plugins.changes import Listener
+from innkeeper.server.guards.guards import Guards
 from innkeeper.server.identity import Identity
 from innkeeper.server.parts import Parts
+from innkeeper.server.telemetry.collecting import Metrics
+from innkeeper.server.telemetry.counts import Counts
+from innkeeper.server.telemetry.lag import watch_lag
+from innkeeper.server.telemetry.probing import Probe
 from innkeeper.storage.run_model import USER
 from innkeeper.workflow.scheduling.host_scheduler import HostScheduler
 
@@ -37,15 +42,22 @@ async def open_parts(
             raise UsageError("this home's queue is not executed here")
         scheduler = await bridge.scheduler.get()
         assert isinstance(scheduler, HostScheduler)
+        database, settings, stopping = await bridge.database(), host.home.configuration.server, trio.Event()
+        counts = Counts()
+        scheduler.listeners.append(counts.step)
+        tasks.start_soon(watch_lag, counts.lag)
         yield Parts(
             host=host,
             home=host.home,
-            database=await bridge.database(),
+            database=database,
             scheduler=scheduler,
-            settings=host.home.configuration.server,
+            settings=settings,
             identify=_somebody_local,
             tasks=tasks,
-            stopping=trio.Event(),
+            stopping=stopping,
+            guards=Guards(
+                settings, counts, Metrics(counts, host, scheduler, database), Probe(database, tasks), stopping
+            ),
         )
         tasks.cancel_scope.cancel()
 

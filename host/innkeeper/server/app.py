@@ -5,13 +5,26 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from fastapi import APIRouter, FastAPI
+from starlette.types import ASGIApp
 
 from innkeeper.server.answers import add_handlers
 from innkeeper.server.guards.bodies import BoundedRoute, refuse_unbounded
 from innkeeper.server.parts import Parts
-from innkeeper.server.routes import health
+from innkeeper.server.routes import health, metrics
 
-ROUTERS: tuple[APIRouter, ...] = (health.router,)
+ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    metrics.router,
+)
+
+
+class Application(FastAPI):
+    """The routes of a server, with its guards around all else: what the framework answers by itself passes them too."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """As FastAPI's."""
+        parts: Parts = self.state.parts
+        return parts.guards.around(super().build_middleware_stack())
 
 
 def make_app(parts: Parts) -> FastAPI:
@@ -20,7 +33,7 @@ def make_app(parts: Parts) -> FastAPI:
     Args:
         parts: what it works with.
     """
-    app = FastAPI(
+    app = Application(
         title="Innkeeper", version=version("innkeeper"), openapi_url="/openapi.json", docs_url=None, redoc_url=None
     )
     app.state.parts = parts

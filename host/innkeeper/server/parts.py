@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 from innkeeper.plugins.home import Home
 from innkeeper.plugins.host import Host
 from innkeeper.plugins.settings import ServerSettings
+from innkeeper.server.guards.guards import Guards
 from innkeeper.server.identity import Identify
 from innkeeper.storage.database import Database
 from innkeeper.workflow.scheduling.host_scheduler import HostScheduler
@@ -30,6 +31,7 @@ class Parts:
         identify: recognises who asks.
         tasks: of the server; what is started there ends with it.
         stopping: set once the server takes no more requests.
+        guards: what stands before the routes, and what is counted.
     """
 
     host: Host
@@ -40,6 +42,7 @@ class Parts:
     identify: Identify
     tasks: trio.Nursery
     stopping: trio.Event
+    guards: Guards
 
 
 def parts_of(connection: HTTPConnection) -> Parts:

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from innkeeper.plugins.web_names import is_loopback, one_party
 from innkeeper.server.guards.answering import peer_of, refuse
+from innkeeper.server.guards.proxies import is_forwarded
 
 MOST: Final = 10_000
 """Buckets of one kind: 2 MB. Whoever comes when all are in use shares one with all others that do."""
@@ -94,7 +95,9 @@ class RateGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
             peer = peer_of(scope)
-            if not is_loopback(peer):
+            # What a proxy on this machine brings comes from elsewhere; all of it together, unless the operator named
+            # the proxy.
+            if not is_loopback(peer) or is_forwarded(scope):
                 late = self._rates.take(one_party(peer))
                 if late:
                     await refuse(scope, receive, send, 429, "too many requests: ask less often", retry_after(late))
