@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ import httpx
 import trio
 from fastapi import FastAPI, WebSocket
 from starlette.responses import HTMLResponse, Response, StreamingResponse
+from starlette.types import Message
 
 from innkeeper.composition.serving import open_parts
 from innkeeper.server.app import make_app
@@ -24,6 +25,7 @@ class Guarded:
     """A server that runs.
 
     Attributes:
+        app: the application.
         port: of 127.0.0.1.
         url: its URL.
         parts: what it works with.
@@ -31,11 +33,35 @@ class Guarded:
         release: ends its streams.
     """
 
+    app: FastAPI
     port: int
     url: str
     parts: Parts
     client: httpx.AsyncClient
     release: trio.Event
+
+    async def ask(self, method: str, path: str) -> int:
+        """The status of an answer, without the network between."""
+        found: list[Message] = []
+
+        async def send(message: Message) -> None:
+            found.append(message)
+
+        async def receive() -> Message:
+            return {"type": "http.request"}
+
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "query_string": b"",
+            "headers": [(b"host", b"localhost:1")],
+            "server": ("127.0.0.1", 1),
+            "client": ("127.0.0.1", 2),
+            "scheme": "http",
+        }
+        await self.app(scope, receive, send)
+        return int(found[0]["status"])
 
     async def raw(self, head: str, body: bytes = b"", *, host: str | None = None) -> tuple[int, dict[str, str], bytes]:
         """What the server answers to a head as it stands; with a Host unless `host` is "".
@@ -65,6 +91,15 @@ class Guarded:
         return int(first.split(" ")[1]), headers, rest
 
 
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Waits until something holds."""
+    with trio.fail_after(60):
+        while True:
+            if await holds():
+                return
+            await trio.sleep(0.01)
+
+
 UPGRADE = """GET /socket HTTP/1.1
     Connection: Upgrade
     Upgrade: websocket
@@ -89,7 +124,7 @@ async def guarded(
             url, port = url_of(sockets[0]), sockets[0].getsockname()[1]
             nursery.start_soon(serve_app, app, sockets, stop)
             async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
-                yield Guarded(port, url, parts, client, release)
+                yield Guarded(app, port, url, parts, client, release)
             release.set()
             stop.set()
 
@@ -123,6 +158,6 @@ def _routes(app: FastAPI, release: trio.Event) -> None:
     async def who(caller: Caller) -> dict[str, str]:
         return {"uid": caller.uid}
 
-    @app.api_route("/things/{name}", methods=["GET", "POST", "PUT", "DELETE"])
+    @app.api_route("/things/{name}", methods=["GET", "POST", "PUT", "DELETE"], include_in_schema=False)
     async def things(name: str) -> dict[str, str]:
         return {"name": name}
