@@ -9,7 +9,7 @@ import click
 
 from innkeeper.cli.output import json_bytes, write_error, write_line, write_out, write_table
 from innkeeper.cli.settings import Settings, json_option, pass_settings
-from innkeeper.errors import UsageError
+from innkeeper.errors import Kind, UsageError
 
 if TYPE_CHECKING:
     from innkeeper.plugins.effective import Row
@@ -26,6 +26,48 @@ def config(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         _show(context.ensure_object(Settings))
+
+
+@config.command()
+@json_option
+@pass_settings
+def show(settings: Settings) -> None:
+    """Show every setting, its value, and where it comes from; what `innkeeper config` alone does."""
+    _show(settings)
+
+
+@config.command()
+@json_option
+@pass_settings
+def check(settings: Settings) -> int:
+    """Check the home's innkeeper.toml and the variables, without starting anything.
+
+    A line for each problem and exit code 2, if there is one. What counts for nothing is a warning.
+    """
+    from innkeeper.plugins.configuration import FILE_NAME
+    from innkeeper.plugins.configuration_sources import strange_variables
+    from innkeeper.plugins.home import check_home, find_home
+    from innkeeper.plugins.listing import unused_decisions
+    from innkeeper.plugins.tables import problems_of
+
+    path, _ = find_home(settings.home)
+    file = path / FILE_NAME
+    problems: list[str] = []
+    warnings = strange_variables(os.environ)
+    try:
+        warnings += unused_decisions(check_home(settings.home, path))
+    except UsageError as error:
+        problems = problems_of(error)
+    there = file.exists()
+    if settings.json:
+        report = {"file": str(file) if there else None, "problems": problems, "warnings": warnings}
+        write_out(json_bytes(report, indent=2))
+    else:
+        for line in [*problems, *(f"warning: {warning}" for warning in warnings)]:
+            write_line(line)
+        if not problems:
+            write_line(f"{file}: " + ("in order" if there else "does not exist; every setting is built in"))
+    return Kind.USAGE.exit_code if problems else 0
 
 
 @config.command()

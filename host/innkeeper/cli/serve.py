@@ -48,8 +48,11 @@ def serve(settings: Settings, host: str | None, port: int | None, data: Path | N
     seconds = drain_seconds(drain, server.drain)
     lock = taken(home, shared=database_server(home))
     try:
+        from innkeeper.server.telemetry.logs import logging_to
+
         sockets = _listening(host if host is not None else server.host, port if port is not None else server.port)
-        return trio.run(_serve, settings, sockets, seconds, restrict_keyboard_interrupt_to_checkpoints=True)
+        with logging_to(None, server.log_format, server.log_level):
+            return trio.run(_serve, settings, sockets, seconds, restrict_keyboard_interrupt_to_checkpoints=True)
     finally:
         lock.release()
 
@@ -74,7 +77,9 @@ async def _serve(settings: Settings, sockets: list[socket.socket], drain: float)
     from innkeeper.server.serving import serve_app, url_of
 
     said = Said(settings.json)
-    async with open_parts(settings.home, on_change=said.change) as parts, trio.open_nursery() as serving:
+    # For people the log says what changed.
+    changed = said.change if settings.json else None
+    async with open_parts(settings.home, on_change=changed) as parts, trio.open_nursery() as serving:
         await say_unused(parts.home)
         parts.scheduler.told = said.step
         settle_interpreter()

@@ -15,9 +15,14 @@ from innkeeper.plugins.changes import Listener
 from innkeeper.server.accounts.identifying import Identifying
 from innkeeper.server.accounts.users import accounts_of
 from innkeeper.server.files.store import Files, bounds_of_files
+from innkeeper.server.guards.guards import Guards
 from innkeeper.server.parts import Parts
 from innkeeper.server.plugins.desk import PluginDesk
 from innkeeper.server.runs.desk import RunDesk
+from innkeeper.server.telemetry.collecting import Metrics
+from innkeeper.server.telemetry.counts import Counts
+from innkeeper.server.telemetry.lag import watch_lag
+from innkeeper.server.telemetry.probing import Probe
 from innkeeper.workflow.scheduling.host_scheduler import HostScheduler
 
 
@@ -39,10 +44,13 @@ async def open_parts(
             raise UsageError("this home's queue is not executed here")
         scheduler = await bridge.scheduler.get()
         assert isinstance(scheduler, HostScheduler)
-        database, settings = await bridge.database(), host.home.configuration.server
+        database, settings, stopping = await bridge.database(), host.home.configuration.server, trio.Event()
         accounts = await accounts_of(database, settings, host.home.state.absolute(), os.environ)
         files = Files(host.home.path, bounds_of_files(settings))
         tasks.start_soon(files.keep_tidy)
+        counts = Counts()
+        scheduler.listeners.append(counts.step)
+        tasks.start_soon(watch_lag, counts.lag)
         yield Parts(
             host=host,
             home=host.home,
@@ -55,6 +63,9 @@ async def open_parts(
             identify=Identifying(accounts),
             accounts=accounts,
             tasks=tasks,
-            stopping=trio.Event(),
+            stopping=stopping,
+            guards=Guards(
+                settings, counts, Metrics(counts, host, scheduler, database), Probe(database, tasks), stopping
+            ),
         )
         tasks.cancel_scope.cancel()

@@ -111,6 +111,22 @@ def open_home(chosen: str | os.PathLike[str] | None = None) -> Home:
     return Home(path, origin, configuration, places, open_folders(path, configuration, _PACKAGE, kept), doubt)
 
 
+def check_home(chosen: str | os.PathLike[str] | None, path: Path) -> Home:
+    """As `open_home`, for whoever looks at the configuration and uses nothing of it: that of a folder whose owner was
+    not accepted is read, too.
+
+    Args:
+        chosen: as of `open_home`.
+        path: what `find_home` found.
+
+    Raises:
+        UsageError: as `open_home`.
+    """
+    data = read_optional(path / FILE_NAME, most=MAX_BYTES, label=FILE_NAME)
+    read_configuration(data, environment=os.environ, options=OPTIONS.get())
+    return open_home(chosen)
+
+
 def doubt_of(path: Path, origin: str) -> str:
     """`Home.doubt` of a home that `find_home` found (str). Blocks on the disk; reads nothing in the home."""
     if origin != WORKING:

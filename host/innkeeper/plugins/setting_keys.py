@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
-from innkeeper.plugins import units
+from innkeeper.plugins import units, web_units
 from innkeeper.plugins.configuration import PREFIX
 from innkeeper.plugins.tables import Table, TableError, nearest, parse_toml, shown
 from innkeeper.plugins.units import Unit, read_text, unit_of
@@ -64,7 +64,7 @@ def shape_of(hint: Any) -> Shape:
         names, item = get_args(hint)
         return Named(unit_of(names), shape_of(item))
     if isinstance(hint, type) and is_dataclass(hint):
-        hints = get_type_hints(hint, localns=vars(units), include_extras=True)
+        hints = get_type_hints(hint, localns=vars(units) | vars(web_units), include_extras=True)
         required = {each.name for each in fields(hint) if each.default is MISSING and each.default_factory is MISSING}
         return Section({each.name: shape_of(hints[each.name]) for each in fields(hint)}, hint, frozenset(required))
     return Leaf(unit_of(hint))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Size,
         Url,
     )
+    from innkeeper.plugins.web_units import Hosts, Networks, Origins
 Keep = Literal["never", "errors", "all"]
 Mode = Literal["LocalNoPassword", "LocalWithPassword", "MultiUserShared", "SingleUser", "MultiUser"]
 
@@ -263,6 +264,17 @@ class ServerSettings:
         https: whether browsers reach it through https, by a proxy in front: then cookies are for https alone.
         session_idle: seconds after which a log-in ends that nobody uses: a week, so that who comes each weekend stays.
         session_longest: seconds after which a log-in ends in any case: a stolen cookie is good for no longer.
+        origins: pages of other sites that may speak to it, such as an editor's; by default none.
+        hosts: names under which it is reached, beside those of loopback. Where there are any, or on loopback, requests
+            for other names are refused: a foreign page can make its own name mean this machine.
+        proxies: addresses of reverse proxies, whose word counts for where a request comes from, and whether by https.
+        rate: requests a second of one user, ten seconds' worth at once; 0: any number. One takes about a millisecond
+            of a processor, so nobody takes more than a tenth of one by asking. Where nobody logs in, nobody is counted.
+        address_rate: requests a second of one address, before anybody knows whose they are; several users may share
+            one, so twice as many. This machine's own programs are not counted.
+        metrics: addresses that may read /metrics, which names plugins; administrators' API keys may from anywhere.
+        log_format: "console": for people; "json": an object a line.
+        log_level: the least that is logged; each request is "info".
     """
 
     host: str = "127.0.0.1"
@@ -285,3 +297,11 @@ class ServerSettings:
     https: bool = False
     session_idle: Seconds = 604_800.0
     session_longest: Seconds = 2_592_000.0
+    origins: Origins = ()
+    hosts: Hosts = ()
+    proxies: Networks = ()
+    rate: int = 100
+    address_rate: int = 200
+    metrics: Networks = ("127.0.0.0/8", "::1")
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"

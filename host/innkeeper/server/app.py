@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from fastapi import APIRouter, FastAPI
+from starlette.types import ASGIApp
 
 from innkeeper.server.answers import add_handlers
 from innkeeper.server.documenting import document
@@ -15,6 +16,7 @@ from innkeeper.server.routes import (
     auth,
     files,
     health,
+    metrics,
     nodes,
     page,
     plugins,
@@ -31,6 +33,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     auth.router,
     files.router,
     health.router,
+    metrics.router,
     nodes.router,
     page.router,
     plugins.router,
@@ -43,13 +46,22 @@ ROUTERS: tuple[APIRouter, ...] = (
 )
 
 
+class Application(FastAPI):
+    """The routes of a server, with its guards around all else: what the framework answers by itself passes them too."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """As FastAPI's."""
+        parts: Parts = self.state.parts
+        return parts.guards.around(super().build_middleware_stack())
+
+
 def make_app(parts: Parts) -> FastAPI:
     """The application of a server (FastAPI).
 
     Args:
         parts: what it works with.
     """
-    app = FastAPI(
+    app = Application(
         title="Innkeeper",
         version=version("innkeeper"),
         openapi_url="/openapi.json",

@@ -11,6 +11,8 @@ from starlette.requests import HTTPConnection
 
 from innkeeper.errors import InnkeeperError, Kind
 from innkeeper.server.answers import AnswerError
+from innkeeper.server.guards.rates import retry_after
+from innkeeper.server.telemetry.present import present
 
 How = Literal["local", "session", "key", "ticket"]
 """By what somebody was recognised: nobody else can be there; a session's cookie; an API key; a ticket."""
@@ -62,12 +64,20 @@ async def current(connection: HTTPConnection) -> Identity:
     """The user who asks.
 
     Raises:
-        AnswerError: 401: nobody knows.
+        AnswerError: 401: nobody knows; 429: the user asks too often.
     """
-    found = await connection.app.state.parts.identify(connection)
+    parts = connection.app.state.parts
+    found = await parts.identify(connection)
     if found is None:
         raise AnswerError(401, "nobody is logged in: log in, or send an API key as 'Authorization: Bearer ctsk_...'")
     identity: Identity = found
+    asking = present.get()
+    if asking is not None:
+        asking.user = identity.uid
+    if identity.how != "local":
+        late = parts.guards.users.take(identity.uid)
+        if late:
+            raise AnswerError(429, "too many requests: ask less often", headers=retry_after(late))
     return identity
 
 

@@ -14,6 +14,7 @@ from innkeeper.plugins.host import Host
 from innkeeper.plugins.settings import ServerSettings
 from innkeeper.server.accounts.users import Accounts
 from innkeeper.server.files.store import Files
+from innkeeper.server.guards.guards import Guards
 from innkeeper.server.identity import Identify
 from innkeeper.server.plugins.desk import PluginDesk
 from innkeeper.server.runs.desk import RunDesk
@@ -38,6 +39,7 @@ class Parts:
         accounts: the users, and what lets them in.
         tasks: of the server; what is started there ends with it.
         stopping: set once the server takes no more requests.
+        guards: what stands before the routes, and what is counted.
     """
 
     host: Host
@@ -52,6 +54,7 @@ class Parts:
     accounts: Accounts
     tasks: trio.Nursery
     stopping: trio.Event
+    guards: Guards
 
 
 def parts_of(connection: HTTPConnection) -> Parts:

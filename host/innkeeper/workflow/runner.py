@@ -23,6 +23,7 @@ from innkeeper.workflow.engine.events import EventSink
 from innkeeper.workflow.engine.outcome import RunOutcome
 from innkeeper.workflow.engine.resuming import Resume
 from innkeeper.workflow.engine.run import WorkflowRun, made
+from innkeeper.workflow.engine.times import NodeTimes
 from innkeeper.workflow.formats.payload import WorkflowPayload, payload_of
 from innkeeper.workflow.host import NodeHost, streams_of
 from innkeeper.workflow.scheduling.execution import Task
@@ -46,13 +47,18 @@ Raises UsageError where the project has mistakes, or cannot be read."""
 
 
 class WorkflowRunner:
-    """Implements `scheduling.execution.Executor` on a host."""
+    """Implements `scheduling.execution.Executor` on a host.
+
+    Attributes:
+        times: what the nodes of its runs took.
+    """
 
     def __init__(self, host: NodeHost, projects: Projects | None = None) -> None:
         """Args:
         host: has the nodes.
         projects: gives what the references of a project stand for; None: here they stand for nothing.
         """
+        self.times = NodeTimes()
         self._host = host
         self._projects = projects
         # Looking for what an unknown node type may have meant takes long: in a thread, one after another.
@@ -91,6 +97,7 @@ class WorkflowRunner:
             streams=streams,
             resume=resume,
             again=again,
+            times=self.times,
         )
         run = await made(graph, make)
         return _report(await run.execute(), task.most_outputs)

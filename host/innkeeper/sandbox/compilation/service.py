@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import trio
@@ -32,15 +33,34 @@ def open_compilation(engine: w.Engine, bounds: Bounds, folder: Path | None) -> C
     return Compilation(compiler, None if folder is None else Cache(folder, bounds.cache_size))
 
 
+@dataclass(slots=True)
+class Loads:
+    """How modules were loaded.
+
+    Attributes:
+        cached, compiled: how many of them from the cache; how many had to be compiled.
+        cached_seconds, compiled_seconds: what these took together, waiting included.
+    """
+
+    cached: int = 0
+    compiled: int = 0
+    cached_seconds: float = 0.0
+    compiled_seconds: float = 0.0
+
+
 class Compilation:
     """What an engine loads modules with. `aclose` ends it.
 
     Args:
         compiler: makes what is not there.
         cache: keeps it; None for none.
+
+    Attributes:
+        loads: how modules were loaded so far.
     """
 
     def __init__(self, compiler: Compiler, cache: Cache | None) -> None:
+        self.loads = Loads()
         self._compiler = compiler
         self._cache = cache
         self._trouble_told = False
@@ -74,6 +94,7 @@ class Compilation:
             InternalError: compiling is not possible here.
             BusyError: the system has no more of what it takes, such as open files.
         """
+        begun = time.perf_counter()
         try:
             if digest is None:
                 digest = await trio.to_thread.run_sync(_digest, wasm)
@@ -84,6 +105,11 @@ class Compilation:
                 label = Label(key, self._compiler.fingerprint, digest, len(wasm), int(time.time()), plugin or "")
                 modules = await trio.to_thread.run_sync(self._keep, artifact, label, engines)
                 self._tell_trouble()
+                self.loads.compiled += 1
+                self.loads.compiled_seconds += time.perf_counter() - begun
+            else:
+                self.loads.cached += 1
+                self.loads.cached_seconds += time.perf_counter() - begun
             return modules
         except OSError as error:
             raise BusyError(

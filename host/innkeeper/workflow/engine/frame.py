@@ -220,6 +220,8 @@ class Frame:
 
     def _used(self, outcome: NodeOutcome, usage: Usage) -> None:
         outcome.usage = usage
+        if self.run.times is not None and outcome.plugin is not None:
+            self.run.times.add(outcome.plugin, usage)
         self.budget.log(usage)
 
     async def _bypass(self, node: GraphNode) -> None:

@@ -39,6 +39,7 @@ from innkeeper.workflow.engine.pacing import pace
 from innkeeper.workflow.engine.plan import Plan
 from innkeeper.workflow.engine.resuming import Resume
 from innkeeper.workflow.engine.slots import HostSlots, RunSlots, host_slots
+from innkeeper.workflow.engine.times import NodeTimes
 from innkeeper.workflow.engine.told import Told
 from innkeeper.workflow.engine.turns import turns
 from innkeeper.workflow.formats.payload import WorkflowPayload
@@ -119,6 +120,7 @@ class WorkflowRun:
         turns: turns of its loops that go on.
         listening: whether anybody takes its events.
         builds: whether `prepare` may have something to do.
+        times: counts what its nodes take, or None.
     """
 
     def __init__(
@@ -135,6 +137,7 @@ class WorkflowRun:
         resume: Resume | None = None,
         again: bool = True,
         owner: str | None = None,
+        times: NodeTimes | None = None,
     ) -> None:
         """Makes what executing a graph needs; may be called in a thread, where that of a large one belongs.
 
@@ -149,6 +152,7 @@ class WorkflowRun:
             slots: places for the nodes of all runs of the host; by default those of this trio run.
             resume, again: what is known of earlier attempts; whether a further one may have to know what began.
             owner: whose data its nodes work on; None: of whom the present task works for.
+            times: counts what its nodes take; None: nobody does.
         """
         id = prompt_id if prompt_id is not None else new_id()
         self.run = Run(id, bases, owner)
@@ -157,6 +161,7 @@ class WorkflowRun:
         self.told = Told(graph.hooks, id)
         self.resume = resume
         self.again = again
+        self.times = times
         self.budgets = Budgets()
         self.turns = 0
         self._callback = CallbackSink(on_event, id) if on_event is not None and sink is None else None

@@ -19,6 +19,7 @@ from innkeeper.workflow.scheduling.directory import Directory, Executing
 from innkeeper.workflow.scheduling.dispatch import seconds_or_none
 from innkeeper.workflow.scheduling.execution import Executor, Task
 from innkeeper.workflow.scheduling.journal import Journal, Keeper
+from innkeeper.workflow.scheduling.present import present_run
 from innkeeper.workflow.scheduling.seams import Dispatch, Lease, LeaseLostError
 
 logger = logging.getLogger("innkeeper.workflow")
@@ -109,6 +110,8 @@ class Attempt:
 
     async def run(self) -> None:
         """Executes it. Where it is cancelled, what became of it is written down, if that can be done soon."""
+        # For the rest of its task, which is for this run alone.
+        present_run.set(self._run.id)
         self._tell("running")
         report: Report | None = None
         execution = Executing(self._lease)

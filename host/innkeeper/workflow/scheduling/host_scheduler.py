@@ -19,6 +19,7 @@ from innkeeper.storage.run_leases import RunLeases
 from innkeeper.storage.run_model import NewRun, QueueBounds, RunningBounds
 from innkeeper.storage.run_store import RunStore
 from innkeeper.storage.schedules import ScheduleStore
+from innkeeper.workflow.engine.times import NodeTimes
 from innkeeper.workflow.runner import Projects, WorkflowRunner
 from innkeeper.workflow.scheduling.dispatch import SqlDispatch
 from innkeeper.workflow.scheduling.events import SqlEvents
@@ -51,6 +52,8 @@ class HostScheduler:
         events: what runs say.
         worker: executes them.
         told: is told of each run that begins and ends here, on trio's thread; must not block or raise. None: nobody is.
+        listeners: are told of the same, before it.
+        times: what the nodes of its runs took.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class HostScheduler:
         everything: bool = True,
         now: Callable[[], float] = time.time,
         clock: Clock = database_now,
+        times: NodeTimes | None = None,
     ) -> None:
         """Args:
         db: where runs and schedules are kept.
@@ -74,12 +78,15 @@ class HostScheduler:
         everything: whether schedules fire, and runs begin that others submitted; else those that `wake` names.
         now: seconds since 1970; called on trio's thread.
         clock: the time that leases count by, as an expression.
+        times: where `executor` counts what nodes take.
         """
         # A host that says so more than three times a second would do little else.
         settings = replace(settings, lease=max(settings.lease, LEAST_LEASE))
         # No host has the id of another, nor of itself before it ended.
         self.holder = new_id()
         self.told: Callable[[Step], None] | None = None
+        self.listeners: list[Callable[[Step], None]] = []
+        self.times = times if times is not None else NodeTimes()
         bounds = queue_bounds(settings)
         self.store = RunStore(db, bounds=bounds)
         self.schedules = ScheduleStore(db, bounds=bounds)
@@ -142,6 +149,8 @@ class HostScheduler:
             await self.worker.run()
 
     def _told(self, step: Step) -> None:
+        for listener in self.listeners:
+            listener(step)
         if self.told is not None:
             self.told(step)
 
@@ -162,4 +171,5 @@ def make(needs: SchedulerNeeds, projects: Projects | None = None) -> HostSchedul
         permitted=needs.permitted,
         everything=needs.everything,
         now=needs.now,
+        times=runner.times,
     )
