@@ -13,6 +13,10 @@ from innkeeper.bridge.bridge import bridge_of
 from innkeeper.composition import open_host
 from innkeeper.errors import UsageError
 from innkeeper.plugins.changes import Listener
+from innkeeper.server.cache.caches import Caches
+from innkeeper.server.characters.characters import Characters
+from innkeeper.server.chats.local_folder import LocalFolders
+from innkeeper.server.chats.store import Chats
 from innkeeper.server.identity import Identity
 from innkeeper.server.parts import Parts
 from innkeeper.storage.run_model import USER
@@ -37,6 +41,7 @@ async def open_parts(
             raise UsageError("this home's queue is not executed here")
         scheduler = await bridge.scheduler.get()
         assert isinstance(scheduler, HostScheduler)
+        caches, folders = Caches(), LocalFolders(host.home.path.absolute() / "data" / "users")
         yield Parts(
             host=host,
             home=host.home,
@@ -46,6 +51,9 @@ async def open_parts(
             identify=_somebody_local,
             tasks=tasks,
             stopping=trio.Event(),
+            caches=caches,
+            chats=Chats(folders, caches),
+            characters=Characters(folders, caches),
         )
         tasks.cancel_scope.cancel()
 

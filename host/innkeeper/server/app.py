@@ -8,9 +8,15 @@ from fastapi import APIRouter, FastAPI
 
 from innkeeper.server.answers import add_handlers
 from innkeeper.server.parts import Parts
-from innkeeper.server.routes import health
+from innkeeper.server.routes import characters, chat_assets, chat_sessions, chat_trees, health
 
-ROUTERS: tuple[APIRouter, ...] = (health.router,)
+ROUTERS: tuple[APIRouter, ...] = (
+    characters.router,
+    chat_assets.router,
+    chat_sessions.router,
+    chat_trees.router,
+    health.router,
+)
 
 
 def make_app(parts: Parts) -> FastAPI:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import email.message
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
 import trio
@@ -90,7 +90,7 @@ def bounded_route(bounds: DataBounds) -> type[APIRoute]:
     return _Route
 
 
-async def pieces_of(data: bytes) -> AsyncIterator[bytes]:
+async def pieces_of(data: bytes) -> AsyncGenerator[bytes, None]:
     """Bytes as a stream, for parsers that want one."""
     for start in range(0, len(data), 64 * KIB):
         yield data[start : start + 64 * KIB]

@@ -12,6 +12,9 @@ from starlette.requests import HTTPConnection
 from innkeeper.plugins.home import Home
 from innkeeper.plugins.host import Host
 from innkeeper.plugins.settings import ServerSettings
+from innkeeper.server.cache.caches import Caches
+from innkeeper.server.characters.characters import Characters
+from innkeeper.server.chats.store import Chats
 from innkeeper.server.identity import Identify
 from innkeeper.storage.database import Database
 from innkeeper.workflow.scheduling.host_scheduler import HostScheduler
@@ -30,6 +33,9 @@ class Parts:
         identify: recognises who asks.
         tasks: of the server; what is started there ends with it.
         stopping: set once the server takes no more requests.
+        caches: what is kept in memory, by name; told what to forget.
+        chats: the chat trees of all users.
+        characters: the character cards of all users.
     """
 
     host: Host
@@ -40,6 +46,9 @@ class Parts:
     identify: Identify
     tasks: trio.Nursery
     stopping: trio.Event
+    caches: Caches
+    chats: Chats
+    characters: Characters
 
 
 def parts_of(connection: HTTPConnection) -> Parts:

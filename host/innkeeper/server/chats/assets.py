@@ -56,13 +56,16 @@ async def keep(chats: Chats, place: Place, data: bytes) -> ChatAsset:
     digest = await trio.to_thread.run_sync(lambda: hashlib.sha256(data).hexdigest(), limiter=chats.limiter)
     name = f"{digest[:32]}.{ending}"
     folder = chats.folders(place.uid)
-    stamp = await folder.stat(*place.assets, name)
-    if stamp is None:
-        items = await listed(chats, place)
-        if len(items) >= bounds.MOST_ASSETS or sum(item.size for item in items) + len(data) > bounds.MOST_ASSETS_SIZE:
-            said = f"a chat has at most {bounds.MOST_ASSETS} assets of {bounds.MOST_ASSETS_SIZE:,} bytes together"
-            raise AnswerError(413, said)
-        stamp = await folder.write_atomic(*place.assets, name, data=data)
+    # One at a time: what is counted is what there is.
+    async with chats.counting:
+        stamp = await folder.stat(*place.assets, name)
+        if stamp is None:
+            there = await listed(chats, place)
+            size = len(data) + sum(each.size for each in there)
+            if len(there) >= bounds.MOST_ASSETS or size > bounds.MOST_ASSETS_SIZE:
+                said = f"a chat has at most {bounds.MOST_ASSETS} assets of {bounds.MOST_ASSETS_SIZE:,} bytes together"
+                raise AnswerError(413, said)
+            stamp = await folder.write_atomic(*place.assets, name, data=data)
     return _asset(place, Item(name, stamp, False))
 
 

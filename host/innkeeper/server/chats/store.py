@@ -45,6 +45,8 @@ class Chats:
         self.folders = folders
         self.limiter = trio.CapacityLimiter(THREADS)
         """Of threads that compute."""
+        self.counting = trio.Lock()
+        """Held while sessions or assets are counted and one is added."""
         self._trees = caches.named("chats", entries=bounds.KEPT, size=bounds.KEPT_SIZE, ttl=bounds.KEPT_FOR)
         self._summaries = caches.named("chat-sessions", entries=5_000, size=16 << 20, ttl=bounds.KEPT_FOR)
 
@@ -132,6 +134,12 @@ class Chats:
         """
         folder = self.folders(uid)
         await self._project(folder, project)
+        async with self.counting:
+            return await self._created(folder, uid, project, tree, wanted)
+
+    async def _created(
+        self, folder: Folder, uid: str, project: str, tree: Callable[[str], ChatHistoryTree], wanted: str
+    ) -> Place:
         if len(await self._files(folder, project)) >= bounds.MOST_SESSIONS:
             raise AnswerError(413, f"the project has {bounds.MOST_SESSIONS:,} chat sessions; delete one first")
         for session in (wanted, new_session(), new_session()):
