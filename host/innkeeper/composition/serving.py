@@ -14,6 +14,10 @@ from innkeeper.errors import UsageError
 from innkeeper.plugins.changes import Listener
 from innkeeper.server.accounts.identifying import Identifying
 from innkeeper.server.accounts.users import accounts_of
+from innkeeper.server.cache.caches import Caches
+from innkeeper.server.characters.characters import Characters
+from innkeeper.server.chats.local_folder import LocalFolders
+from innkeeper.server.chats.store import Chats
 from innkeeper.server.files.store import Files, bounds_of_files
 from innkeeper.server.guards.guards import Guards
 from innkeeper.server.parts import Parts
@@ -51,6 +55,7 @@ async def open_parts(
         counts = Counts()
         scheduler.listeners.append(counts.step)
         tasks.start_soon(watch_lag, counts.lag)
+        caches, folders = Caches(), LocalFolders(host.home.path.absolute() / "data" / "users")
         yield Parts(
             host=host,
             home=host.home,
@@ -67,5 +72,8 @@ async def open_parts(
             guards=Guards(
                 settings, counts, Metrics(counts, host, scheduler, database), Probe(database, tasks), stopping
             ),
+            caches=caches,
+            chats=Chats(folders, caches),
+            characters=Characters(folders, caches),
         )
         tasks.cancel_scope.cancel()

@@ -14,6 +14,10 @@ from innkeeper.server.parts import Parts
 from innkeeper.server.routes import (
     admin_users,
     auth,
+    characters,
+    chat_assets,
+    chat_sessions,
+    chat_trees,
     files,
     health,
     metrics,
@@ -31,6 +35,10 @@ from innkeeper.server.routes import (
 ROUTERS: tuple[APIRouter, ...] = (
     admin_users.router,
     auth.router,
+    characters.router,
+    chat_assets.router,
+    chat_sessions.router,
+    chat_trees.router,
     files.router,
     health.router,
     metrics.router,

@@ -13,6 +13,9 @@ from innkeeper.plugins.home import Home
 from innkeeper.plugins.host import Host
 from innkeeper.plugins.settings import ServerSettings
 from innkeeper.server.accounts.users import Accounts
+from innkeeper.server.cache.caches import Caches
+from innkeeper.server.characters.characters import Characters
+from innkeeper.server.chats.store import Chats
 from innkeeper.server.files.store import Files
 from innkeeper.server.guards.guards import Guards
 from innkeeper.server.identity import Identify
@@ -40,6 +43,9 @@ class Parts:
         tasks: of the server; what is started there ends with it.
         stopping: set once the server takes no more requests.
         guards: what stands before the routes, and what is counted.
+        caches: what is kept in memory, by name; told what to forget.
+        chats: the chat trees of all users.
+        characters: the character cards of all users.
     """
 
     host: Host
@@ -55,6 +61,9 @@ class Parts:
     tasks: trio.Nursery
     stopping: trio.Event
     guards: Guards
+    caches: Caches
+    chats: Chats
+    characters: Characters
 
 
 def parts_of(connection: HTTPConnection) -> Parts:

@@ -1,0 +1,1 @@
+"""Character cards of users, as a gallery shows them."""
