@@ -8,9 +8,14 @@ from fastapi import APIRouter, FastAPI
 
 from innkeeper.server.answers import add_handlers
 from innkeeper.server.parts import Parts
-from innkeeper.server.routes import health
+from innkeeper.server.routes import health, run_events, stream, ws
 
-ROUTERS: tuple[APIRouter, ...] = (health.router,)
+ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    run_events.router,
+    stream.router,
+    ws.router,
+)
 
 
 def make_app(parts: Parts) -> FastAPI:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
@@ -71,6 +71,17 @@ async def administrator(identity: Annotated[Identity, Depends(current)]) -> Iden
     if not identity.is_admin or not identity.may("admin"):
         raise AnswerError(403, "only an administrator may do this")
     return identity
+
+
+def scoped(scope: str) -> Any:
+    """A dependency: the user who asks, whose key reaches the scope."""
+
+    async def reaching(identity: Caller) -> Identity:
+        if not identity.may(scope):
+            raise AnswerError(403, f"the API key does not reach {scope!r}")
+        return identity
+
+    return Depends(reaching)
 
 
 Caller = Annotated[Identity, Depends(current)]

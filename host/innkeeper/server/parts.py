@@ -13,6 +13,7 @@ from innkeeper.plugins.home import Home
 from innkeeper.plugins.host import Host
 from innkeeper.plugins.settings import ServerSettings
 from innkeeper.server.identity import Identify
+from innkeeper.server.live.live import Live
 from innkeeper.storage.database import Database
 from innkeeper.workflow.scheduling.host_scheduler import HostScheduler
 
@@ -30,6 +31,7 @@ class Parts:
         identify: recognises who asks.
         tasks: of the server; what is started there ends with it.
         stopping: set once the server takes no more requests.
+        live: runs as they go on, for those who watch them.
     """
 
     host: Host
@@ -40,6 +42,7 @@ class Parts:
     identify: Identify
     tasks: trio.Nursery
     stopping: trio.Event
+    live: Live
 
 
 def parts_of(connection: HTTPConnection) -> Parts:

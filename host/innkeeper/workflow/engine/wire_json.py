@@ -85,7 +85,9 @@ def _value(value: bytes) -> bytes:
         return _text(as_json(msgpack.unpackb(value)))
     try:
         # It was bounded before: of these bounds none can be reached.
-        return b"".join(json_from_msgpack(value, scan_msgpack(value, DataBounds(len(value), elements=len(value))).large))
+        return b"".join(
+            json_from_msgpack(value, scan_msgpack(value, DataBounds(len(value), elements=len(value))).large)
+        )
     except (UsageError, MalformedError):
         # NaN, or half of a surrogate pair, or deeper than a guest may answer: rare enough to be written at once.
         return _text(as_json(plain(value)))

@@ -51,6 +51,7 @@ class HostScheduler:
         events: what runs say.
         worker: executes them.
         told: is told of each run that begins and ends here, on trio's thread; must not block or raise. None: nobody is.
+        stirred: called as well, and where a run was submitted here: the queue is another now. On the same terms.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class HostScheduler:
         # No host has the id of another, nor of itself before it ended.
         self.holder = new_id()
         self.told: Callable[[Step], None] | None = None
+        self.stirred: Callable[[], None] | None = None
         bounds = queue_bounds(settings)
         self.store = RunStore(db, bounds=bounds)
         self.schedules = ScheduleStore(db, bounds=bounds)
@@ -133,6 +135,8 @@ class HostScheduler:
         self._dispatch.ring()
         self.worker.wake(submitted)
         self._firing.ring()
+        if self.stirred is not None:
+            self.stirred()
 
     async def run(self) -> None:
         """As `Scheduler.run`."""
@@ -144,6 +148,8 @@ class HostScheduler:
     def _told(self, step: Step) -> None:
         if self.told is not None:
             self.told(step)
+        if self.stirred is not None:
+            self.stirred()
 
 
 def make(needs: SchedulerNeeds, projects: Projects | None = None) -> HostScheduler:
