@@ -76,5 +76,5 @@ def quick(nodes: int = 1) -> dict[str, Any]:
 
 async def until_running(server: Served, run: str) -> None:
     """Waits until a run is executed."""
-    while run not in server.parts.scheduler.worker.active:
+    while run not in server.parts.scheduler.worker.active:  # noqa: ASYNC110 (nobody is told)
         await trio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""A client that speaks ComfyTavern's protocol: a WebSocket on a socket, and JSON. It knows nothing of the server's code.
+"""A client that speaks ComfyTavern's protocol: a WebSocket on a socket, and JSON. It knows nothing of the server.
 
 What it knows is how editors behave: frames `{"type", "payload"}`, the names of types, and that every message of a run
 has its promptId.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from live_homes import FLOWS, WHO, flow, many_users, quick, slow_served, sleeping, until_running
+from live_homes import FLOWS, WHO, flow, many_users, quick, sleeping, slow_served, until_running
 from protocol_client import Client, ClosedError, RefusedError, connected, is_final
 from work_homes import one
 
@@ -264,12 +264,12 @@ async def test_a_client_that_vanishes_leaves_nothing_behind(tmp_path: Path) -> N
             await other.of("NODE_EXECUTING")
             assert feeds.watchers == 2
             await client.vanish()
-        while feeds.watchers > 1:
+        while feeds.watchers > 1:  # noqa: ASYNC110 (nobody is told)
             await trio.sleep(0.01)
         # The run goes on, for the one who still watches.
         await other.send("INTERRUPT_REQUEST", {"promptId": prompt})
         assert await other.ended(prompt) == "interrupted"
-        while feeds.watchers:
+        while feeds.watchers:  # noqa: ASYNC110 (nobody is told)
             await trio.sleep(0.01)
         assert (feeds.reading, feeds.room.used) == (0, 0)
 

@@ -17,7 +17,7 @@ from innkeeper.server.answers import AnswerError
 from innkeeper.server.identity import Identity
 from innkeeper.server.live.messages import OURS, encoded_object
 from innkeeper.server.live.protocol import WATCHED, read_message
-from innkeeper.server.wire.outlets import Outlet
+from innkeeper.server.wire.outlets import OUTBOX_BYTES, Outlet
 from innkeeper.storage.run_model import StoredRun
 from innkeeper.workflow.engine.events import ACCEPTED
 
@@ -31,6 +31,11 @@ TOO_LARGE: Final = 1009
 
 UNSUPPORTED: Final = 1003
 """The same for bytes in place of text."""
+
+BATCH: Final = OUTBOX_BYTES // 2
+"""Bytes of messages that go together: with their frames they fit into an outbox."""
+
+_MANY: Final = 256
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -116,13 +121,16 @@ class Session:
         """Sends an error: a sentence, and plain data beside it."""
         await self.say("error", {"message": message} if details is None else {"message": message, "details": details})
 
-    async def send(self, text: bytes) -> None:
-        """Sends a message (JSON in UTF-8); returns when it has gone, or the client is lost."""
+    async def send(self, *texts: bytes) -> None:
+        """Sends messages (JSON in UTF-8), once what was sent before has gone; returns at once where the client is
+        lost. They have `BATCH` bytes together, or it is one."""
         async with self._sending:
             with trio.move_on_after(self.parts.settings.patience) as waiting:
-                await self._outlet.send(text)
+                await self._outlet.emptied()
             if waiting.cancelled_caught:
                 self._outlet.lose("slow")
+            for text in texts:
+                self._outlet.write(text)
 
     # --- watching ---------------------------------------------------------------------------------------------------
 
@@ -176,15 +184,19 @@ class Session:
     async def _events(self, run: StoredRun, after: int, submitted: bool) -> None:
         live = self.parts.live
         async with live.feeds.watch(run, after, who=self.identity.uid) as watcher:
-            async for message in watcher:
-                if message.kind in OURS and not self.ours:
-                    if message.upto:
+            async for first in watcher:
+                batch = [first, *watcher.ready(_MANY, BATCH - first.size)]
+                texts = [
+                    message.text
+                    for message in batch
+                    if (self.ours or message.kind not in OURS) and not (submitted and message.kind == ACCEPTED)
+                ]
+                if texts:
+                    await self.send(*texts)
+                for message in batch:
+                    if message.upto and not self.ours:
                         # Nobody takes for whole what is not.
                         about = {"promptId": run.id, "upto": message.upto}
                         await self.error("chunks of streams came faster than they were read, and are gone", about)
-                    continue
-                if submitted and message.kind == ACCEPTED:
-                    continue
-                await self.send(message.text)
-                if message.ends:
-                    await self.send(await live.board.queue())
+                    if message.ends:
+                        await self.send(await live.board.queue())

@@ -10,6 +10,8 @@ import trio
 from innkeeper.errors import BusyError
 from innkeeper.server.live.messages import Message
 from innkeeper.storage.run_model import StoredRun
+from innkeeper.workflow.scheduling.events import Missed
+from innkeeper.workflow.scheduling.seams import Gone
 
 if TYPE_CHECKING:
     from innkeeper.server.live.feeds import Feed, Feeds
@@ -38,6 +40,7 @@ class Watcher:
         self._told = after
         self._waiting: deque[Message] = deque()
         self._size = 0
+        self._page: Page | None = None
         self._feed: Feed | None = None
         self._over = False
         self._rung = trio.Event()
@@ -83,6 +86,7 @@ class Watcher:
         feed, self._feed = self._feed, None
         if feed is not None:
             feed.remove(self)
+        self._drop()
         self._feeds.room.give(self._size)
         self._waiting.clear()
         self._size = 0
@@ -130,26 +134,66 @@ class Watcher:
         """
         if self._waiting or self._over or self._feed is not None:
             return
-        feeds = self._feeds
-        missed = None
-        for tried in range(_TRIES):
+        page = self._page
+        if page is None:
+            missed = await self._missed()
+            if missed is None:
+                self._over = True
+                return
+            page = self._page = Page(missed)
+            # Where there is no room for the page, all but what is encoded now is read again later.
+            page.counted = page.size if self._feeds.room.take(page.size) else 0
+        try:
+            await self._encode(page)
+        finally:
+            if not page.items or not page.counted:
+                self._drop()
+        if not page.items:
+            self.after, self._told = max(self.after, page.missed.upto), max(self._told, page.missed.told)
+            self._over = page.missed.over
+
+    async def _missed(self) -> Missed | None:
+        for _ in range(_TRIES):
             try:
-                missed = await feeds.missed(self.run.number, self.after, self._told)
-                break
+                return await self._feeds.missed(self.run.number, self.after, self._told)
             except BusyError:
-                if tried == _TRIES - 1:
-                    raise
-            await trio.sleep(_PAUSE)
-        if missed is None:
-            self._over = True
-            return
-        for item in missed.items:
-            message = await feeds.encoder.message(self.run.id, item)
+                await trio.sleep(_PAUSE)
+        return await self._feeds.missed(self.run.number, self.after, self._told)
+
+    async def _encode(self, page: Page) -> None:
+        feeds = self._feeds
+        while page.items:
+            message = await feeds.encoder.message(self.run.id, page.items[0])
             if self._waiting and self._size + message.size > feeds.outbox:
-                # The rest of the page is read again once this is sent: it is not kept for who may never read it.
                 return
             if not feeds.room.take(message.size, anyhow=message.size <= feeds.outbox):
                 raise BusyError("too much waits to be sent to those who watch runs: try again later", bound="watching")
+            page.items.popleft()
             self._add(message)
-        self.after, self._told = max(self.after, missed.upto), max(self._told, missed.told)
-        self._over = missed.over
+
+    def _drop(self) -> None:
+        if self._page is not None:
+            self._feeds.room.give(self._page.counted)
+            self._page = None
+
+
+class Page:
+    """What was read, and is not encoded yet.
+
+    Attributes:
+        missed: as it was read.
+        items: what is left of it.
+        size: bytes that it takes, about.
+        counted: those that count among what waits in memory; 0: it is kept for a moment only.
+    """
+
+    __slots__ = ("counted", "items", "missed", "size")
+
+    def __init__(self, missed: Missed) -> None:
+        """Args:
+        missed: what was read.
+        """
+        self.missed = missed
+        self.items = deque(missed.items)
+        self.size = sum(0 if isinstance(item, Gone) else item.size for item in missed.items)
+        self.counted = 0

@@ -12,6 +12,7 @@ from innkeeper.errors import InnkeeperError
 from innkeeper.server.identity import Identity, scoped
 from innkeeper.server.live.access import MOST_ID, run_of
 from innkeeper.server.live.messages import Message, encoded_object
+from innkeeper.server.live.session import BATCH
 from innkeeper.server.live.watcher import Watcher
 from innkeeper.server.parts import Parts, PartsOf
 from innkeeper.server.routes.run_events import MISSING
@@ -24,6 +25,8 @@ router = APIRouter(tags=["live"])
 
 RETRY: Final = 3000
 """Milliseconds after which a client that lost the stream comes back."""
+
+_MANY: Final = 256
 
 _OPEN: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "Events", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
@@ -74,7 +77,9 @@ async def _feed(parts: Parts, identity: Identity, run: StoredRun, after: int, ou
 async def _next(watcher: Watcher, seconds: float) -> bytes | None:
     with trio.move_on_after(seconds):
         try:
-            return _event(await anext(watcher))
+            first = await anext(watcher)
+            # What waits already goes along.
+            return b"".join(map(_event, [first, *watcher.ready(_MANY, BATCH - first.size)]))
         except StopAsyncIteration:
             return None
     return event_text(b"{}", event="heartbeat")
