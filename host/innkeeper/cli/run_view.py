@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 import time
-from base64 import b64encode
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +23,7 @@ from innkeeper.cli.output import (
 )
 from innkeeper.cli.run_streams import Tails, chunk_text, show_counts
 from innkeeper.workflow.engine.events import INTERFACE_OUTPUTS
+from innkeeper.workflow.engine.wire_json import as_json as as_json
 
 if TYPE_CHECKING:
     from rich.progress import Task
@@ -44,19 +43,6 @@ _EACH = 0.1
 _ENDS = frozenset({"NODE_COMPLETE", "NODE_ERROR", "NODE_SKIPPED", "NODE_BYPASSED"})
 
 _COLUMNS = ("node", "type", "plugin", "time", "CPU", "memory", "host calls", "status")
-
-
-def as_json(value: Any) -> Any:
-    """A value as JSON has it: bytes become base64 text, NaN and the infinities null, as JavaScript writes them."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, bytes):
-        return b64encode(value).decode("ascii")
-    if isinstance(value, dict):
-        return {key: as_json(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [as_json(item) for item in value]
-    return value
 
 
 def event_object(event: Event) -> dict[str, Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import trio
 
 from innkeeper.bridge.bridge import bridge_of
 from innkeeper.composition import open_host
 from innkeeper.errors import UsageError
-from innkeeper.plugins.changes import Listener
+from innkeeper.plugins.changes import Change, Listener
 from innkeeper.server.accounts.identifying import Identifying
 from innkeeper.server.accounts.users import accounts_of
 from innkeeper.server.cache.caches import Caches
@@ -20,6 +21,9 @@ from innkeeper.server.chats.local_folder import LocalFolders
 from innkeeper.server.chats.store import Chats
 from innkeeper.server.files.store import Files, bounds_of_files
 from innkeeper.server.guards.guards import Guards
+from innkeeper.server.live.board import Board
+from innkeeper.server.live.feeds import Feeds
+from innkeeper.server.live.live import Live
 from innkeeper.server.parts import Parts
 from innkeeper.server.plugins.desk import PluginDesk
 from innkeeper.server.runs.desk import RunDesk
@@ -42,7 +46,13 @@ async def open_parts(
     Raises:
         UsageError: as `open_host`.
     """
-    async with open_host(home, watch=watch, on_change=on_change) as host, trio.open_nursery() as tasks:
+    heard: list[Listener] = [] if on_change is None else [on_change]
+
+    def changed(change: Change) -> None:
+        for listener in heard:
+            listener(change)
+
+    async with open_host(home, watch=watch, on_change=changed) as host, trio.open_nursery() as tasks:
         bridge = bridge_of(host)
         if bridge.scheduler is None:
             raise UsageError("this home's queue is not executed here")
@@ -56,6 +66,10 @@ async def open_parts(
         scheduler.listeners.append(counts.step)
         tasks.start_soon(watch_lag, counts.lag)
         caches, folders = Caches(), LocalFolders(host.home.path.absolute() / "data" / "users")
+        live = Live(Feeds(scheduler.events, tasks, watchers=settings.watchers), Board(database))
+        heard.append(partial(live.board.changed, host))
+        scheduler.stirred = live.board.stir
+        tasks.start_soon(live.board.run)
         yield Parts(
             host=host,
             home=host.home,
@@ -75,5 +89,6 @@ async def open_parts(
             caches=caches,
             chats=Chats(folders, caches),
             characters=Characters(folders, caches),
+            live=live,
         )
         tasks.cancel_scope.cancel()

@@ -247,8 +247,8 @@ class ServerSettings:
         body_size: of a request: pictures and archives fit; routes that take text have smaller bounds of their own.
         body_timeout: seconds in all that a client may keep the server waiting for a body, with one more for each
             32 KiB that came.
-        message_size: bytes of one message of a WebSocket, or characters of one of text: a workflow of thousands of
-            nodes fits.
+        message_size: bytes of one message of a WebSocket, or characters of one of text: as large as one value of a
+            node; a longer one closes it.
         ping_interval: seconds between two signs of life that a WebSocket's client is asked for: proxies end silent
             connections after a minute.
         ping_timeout: further seconds after which one that gave none is gone.
@@ -275,6 +275,11 @@ class ServerSettings:
         metrics: addresses that may read /metrics, which names plugins; administrators' API keys may from anywhere.
         log_format: "console": for people; "json": an object a line.
         log_level: the least that is logged; each request is "info".
+        watchers: runs that are watched at the same time, each by each connection; one user has half of them. Each may
+            take 64 KiB of memory, and one event.
+        heartbeat: seconds without an event after which a stream says that it lives: proxies close what is silent for a
+            minute, many after thirty seconds.
+        patience: seconds for which a client that reads nothing is waited for, before its connection is closed.
     """
 
     host: str = "127.0.0.1"
@@ -285,7 +290,7 @@ class ServerSettings:
     head_timeout: Seconds = 5.0
     body_size: Size = 64 * MIB
     body_timeout: Seconds = 10.0
-    message_size: Size = MIB
+    message_size: Size = 16 * MIB
     ping_interval: Seconds = 20.0
     ping_timeout: Seconds = 20.0
     outbox: Size = 64 * KIB
@@ -305,3 +310,6 @@ class ServerSettings:
     metrics: Networks = ("127.0.0.0/8", "::1")
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    watchers: int = 4096
+    heartbeat: Seconds = 15.0
+    patience: Seconds = 30.0

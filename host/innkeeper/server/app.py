@@ -26,10 +26,13 @@ from innkeeper.server.routes import (
     plugins,
     prompts,
     recycle,
+    run_events,
     runs,
+    stream,
     system,
     user_secrets,
     users,
+    ws,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -47,10 +50,13 @@ ROUTERS: tuple[APIRouter, ...] = (
     plugins.router,
     prompts.router,
     recycle.router,
+    run_events.router,
     runs.router,
+    stream.router,
     system.router,
     user_secrets.router,
     users.router,
+    ws.router,
 )
 
 

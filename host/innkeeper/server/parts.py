@@ -19,6 +19,7 @@ from innkeeper.server.chats.store import Chats
 from innkeeper.server.files.store import Files
 from innkeeper.server.guards.guards import Guards
 from innkeeper.server.identity import Identify
+from innkeeper.server.live.live import Live
 from innkeeper.server.plugins.desk import PluginDesk
 from innkeeper.server.runs.desk import RunDesk
 from innkeeper.storage.database import Database
@@ -46,6 +47,7 @@ class Parts:
         caches: what is kept in memory, by name; told what to forget.
         chats: the chat trees of all users.
         characters: the character cards of all users.
+        live: runs as they go on, for those who watch them.
     """
 
     host: Host
@@ -64,6 +66,7 @@ class Parts:
     caches: Caches
     chats: Chats
     characters: Characters
+    live: Live
 
 
 def parts_of(connection: HTTPConnection) -> Parts:

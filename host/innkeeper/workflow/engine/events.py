@@ -20,11 +20,12 @@ BYPASSED = "NODE_BYPASSED"
 INTERFACE_YIELD = "WORKFLOW_INTERFACE_YIELD"
 SKIPPED = "NODE_SKIPPED"
 RETRY = "NODE_RETRY"
+LOG = "NODE_LOG"
 
 INTERFACE_OUTPUTS = "__WORKFLOW_INTERFACE_OUTPUTS__"
 """Id of the pseudo node whose NODE_COMPLETE carries the workflow's own outputs."""
 
-_VALUES = {COMPLETE: "output", BYPASSED: "pseudoOutputs"}
+VALUES = {COMPLETE: "output", BYPASSED: "pseudoOutputs"}
 
 
 @dataclass(slots=True)
@@ -36,7 +37,8 @@ class RunEvent:
         kind: its type on the wire.
         fields: its payload besides the run's id and the values, as plain data that nobody changes.
         values: of NODE_COMPLETE and NODE_BYPASSED, the outputs by key.
-        chunk: of NODE_YIELD and WORKFLOW_INTERFACE_YIELD, the chunk's payload.
+        chunk: of NODE_YIELD and WORKFLOW_INTERFACE_YIELD, the chunk's payload; of NODE_LOG, level and text. Of these
+            the oldest may go while the run is still kept.
         at: when it was said, in seconds since 1970 by the clock of the host that said it; None where this was not kept.
     """
 
@@ -85,11 +87,13 @@ def wire_event(event: RunEvent, prompt_id: str, built: Mapping[str, Any] | None 
         built: its values as plain data, if somebody has built them already.
     """
     payload: dict[str, Any] = {"promptId": prompt_id, **event.fields}
-    if event.kind in _VALUES:
+    if event.kind in VALUES:
         if built is None:
             built = {key: plain(value) for key, value in event.values.items()}
-        payload[_VALUES[event.kind]] = built
-    if event.chunk is not None:
+        payload[VALUES[event.kind]] = built
+    if event.kind == LOG and event.chunk is not None:
+        payload["level"], payload["text"] = msgpack.unpackb(event.chunk)
+    elif event.chunk is not None:
         payload["yieldedContent"] = msgpack.unpackb(event.chunk)
     when = {} if event.at is None else {"timestamp": event.at}
     return {"type": event.kind, "seq": event.seq, **when, "payload": payload}

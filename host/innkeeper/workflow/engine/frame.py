@@ -15,7 +15,7 @@ from innkeeper.workflow.engine.budgets import Budget
 from innkeeper.workflow.engine.bypassing import pseudo_outputs
 from innkeeper.workflow.engine.call import InputValues
 from innkeeper.workflow.engine.control import branched, merged
-from innkeeper.workflow.engine.events import BYPASSED, COMPLETE, ERROR, EXECUTING, RETRY, SKIPPED
+from innkeeper.workflow.engine.events import BYPASSED, COMPLETE, ERROR, EXECUTING, LOG, RETRY, SKIPPED
 from innkeeper.workflow.engine.inputs import Skip, are_heavy, gathered, interface_values, new_bytes, skipped
 from innkeeper.workflow.engine.lanes import Lanes
 from innkeeper.workflow.engine.loops import run_loop
@@ -206,23 +206,33 @@ class Frame:
         while True:
             outcome.tries += 1
             try:
-                return await call_node(run, node, id, inputs, lambda usage: self._used(outcome, usage))
+                return await call_node(run, node, id, inputs, lambda usage: self._used(node, usage))
             except Exception as failure:
                 error = as_error(failure, node, id)
                 seconds = pause(node.policy.retry, error, outcome.tries)
                 if seconds is None:
                     raise error from error.__cause__
+            if isinstance(error.usage, Usage) and error.usage is not outcome.usage:
+                self._say_log(node, error.usage)
             details = {"message": error.message, "kind": error.kind.value}
             about = {"attempt": outcome.tries + 1, "delay": seconds, "errorDetails": details}
             self._say(node, RETRY, {**about, **marks(outcome)})
             assert self._lanes is not None
             await self._lanes.pause(seconds)
 
-    def _used(self, outcome: NodeOutcome, usage: Usage) -> None:
+    def _used(self, node: GraphNode, usage: Usage) -> None:
+        outcome = self.outcomes[node.id]
         outcome.usage = usage
         if self.run.times is not None and outcome.plugin is not None:
             self.run.times.add(outcome.plugin, usage)
-        self.budget.log(usage)
+        if usage.log:
+            self._say_log(node, usage)
+            self.budget.log(usage)
+
+    def _say_log(self, node: GraphNode, usage: Usage) -> None:
+        if self.run.listening:
+            for chunk in self.run.log.chunks(usage):
+                self.run.emit(LOG, {"nodeId": self.prefix + node.id}, chunk=chunk)
 
     async def _bypass(self, node: GraphNode) -> None:
         outcome = self.outcomes[node.id]
@@ -266,7 +276,7 @@ class Frame:
         error = outcome.error = as_error(failure, node, self.prefix + node.id)
         outcome.status = "error"
         if isinstance(error.usage, Usage) and error.usage is not outcome.usage:
-            self._used(outcome, error.usage)
+            self._used(node, error.usage)
         handled: dict[str, Any] = {}
         if node.policy.error_output:
             told = {"kind": error.kind.value, "message": error.message, "node": self.prefix + node.id}

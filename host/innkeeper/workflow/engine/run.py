@@ -34,6 +34,7 @@ from innkeeper.workflow.engine.events import (
 )
 from innkeeper.workflow.engine.frame import Frame
 from innkeeper.workflow.engine.interface import InterfaceOutputs
+from innkeeper.workflow.engine.logged import RunLog
 from innkeeper.workflow.engine.outcome import RunOutcome
 from innkeeper.workflow.engine.pacing import pace
 from innkeeper.workflow.engine.plan import Plan
@@ -117,6 +118,7 @@ class WorkflowRun:
         told: what native plugins hear of it.
         resume, again: what is known of earlier attempts, or None; whether there may be a further one.
         budgets: what it has in memory.
+        log: how much of its nodes' logs it has told.
         turns: turns of its loops that go on.
         listening: whether anybody takes its events.
         builds: whether `prepare` may have something to do.
@@ -163,6 +165,7 @@ class WorkflowRun:
         self.again = again
         self.times = times
         self.budgets = Budgets()
+        self.log = RunLog()
         self.turns = 0
         self._callback = CallbackSink(on_event, id) if on_event is not None and sink is None else None
         self._sink: EventSink | None = sink if sink is not None else self._callback

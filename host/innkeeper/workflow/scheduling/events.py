@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Final
 
 import trio
@@ -27,6 +28,23 @@ from innkeeper.workflow.scheduling.seams import Gone, Lease, LeaseLostError
 
 POLL: Final = 0.2
 """Seconds between two looks at runs of other processes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A page of what a run said.
+
+    Attributes:
+        items: events in order, and what is gone.
+        upto: the next page begins after this number.
+        told: up to which number it is said what is gone.
+        over: whether the run has ended and nothing comes behind this.
+    """
+
+    items: Sequence[RunEvent | Gone]
+    upto: int
+    told: int
+    over: bool
 
 
 class SqlEvents:
@@ -124,7 +142,7 @@ class SqlEvents:
         found = await self._store.find(run, 0.0, account)
         if found is None:
             raise UsageError(f"there is no run {run!r}")
-        subscription = Subscription(self, self._reader, found.number, after)
+        subscription = Subscription(self, found.number, after)
         subscribers = self._subscribers.setdefault(found.number, set())
         subscribers.add(subscription)
         try:
@@ -133,6 +151,30 @@ class SqlEvents:
             subscribers.discard(subscription)
             if not subscribers:
                 self._subscribers.pop(found.number, None)
+
+    async def missed(self, number: int, after: int, told: int) -> Missed | None:
+        """What is kept of a run now, a page of it.
+
+        Args:
+            number: the run's number.
+            after: number of the last event that the reader has.
+            told: number up to which the reader knows what is gone.
+
+        Returns:
+            None: the run is not kept any more.
+
+        Raises:
+            RejectedError: it is damaged; or as `Database.read`.
+        """
+        page = await self._reader.page(number, after)
+        if page is None:
+            return None
+        items: list[RunEvent | Gone] = []
+        if page.gone is not None and page.gone[1] > told:
+            items.append(Gone(max(page.gone[0], told + 1), page.gone[1]))
+            told = page.gone[1]
+        items.extend(map(_event, page.events))
+        return Missed(items, page.upto, told, page.ended and page.upto >= page.last)
 
     def _ring(self, number: int) -> None:
         for subscriber in self._subscribers.get(number, ()):
@@ -161,11 +203,10 @@ class SqlEvents:
 class Subscription:
     """The events of one run, in order, for one subscriber. It keeps one page of them at a time."""
 
-    def __init__(self, events: SqlEvents, reader: RunReader, number: int, after: int) -> None:
+    def __init__(self, events: SqlEvents, number: int, after: int) -> None:
         self.after = after
         """Number of the last event that was read."""
         self._events = events
-        self._reader = reader
         self._number = number
         self._told = after
         self._waiting: deque[RunEvent | Gone] = deque()
@@ -190,16 +231,12 @@ class Subscription:
         return self._waiting.popleft()
 
     async def _read(self) -> bool:
-        page = await self._reader.page(self._number, self.after)
-        if page is None:
+        missed = await self._events.missed(self._number, self.after, self._told)
+        if missed is None:
             self._over = True
             return True
-        if page.gone is not None and page.gone[1] > self._told:
-            self._waiting.append(Gone(max(page.gone[0], self._told + 1), page.gone[1]))
-            self._told = page.gone[1]
-        self._waiting.extend(map(_event, page.events))
-        self.after = page.upto
-        self._over = page.ended and page.upto >= page.last
+        self._waiting.extend(missed.items)
+        self.after, self._told, self._over = missed.upto, missed.told, missed.over
         return bool(self._waiting) or self._over
 
     async def _wait(self) -> None:

@@ -54,6 +54,7 @@ class HostScheduler:
         told: is told of each run that begins and ends here, on trio's thread; must not block or raise. None: nobody is.
         listeners: are told of the same, before it.
         times: what the nodes of its runs took.
+        stirred: called as well, and where a run was submitted here: the queue is another now. On the same terms.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class HostScheduler:
         self.told: Callable[[Step], None] | None = None
         self.listeners: list[Callable[[Step], None]] = []
         self.times = times if times is not None else NodeTimes()
+        self.stirred: Callable[[], None] | None = None
         bounds = queue_bounds(settings)
         self.store = RunStore(db, bounds=bounds)
         self.schedules = ScheduleStore(db, bounds=bounds)
@@ -140,6 +142,8 @@ class HostScheduler:
         self._dispatch.ring()
         self.worker.wake(submitted)
         self._firing.ring()
+        if self.stirred is not None:
+            self.stirred()
 
     async def run(self) -> None:
         """As `Scheduler.run`."""
@@ -153,6 +157,8 @@ class HostScheduler:
             listener(step)
         if self.told is not None:
             self.told(step)
+        if self.stirred is not None:
+            self.stirred()
 
 
 def make(needs: SchedulerNeeds, projects: Projects | None = None) -> HostScheduler:

@@ -1,0 +1,44 @@
+"""The WebSocket of editors and chat front ends, which speaks ComfyTavern's protocol."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import trio
+from fastapi import APIRouter, Query
+from starlette.websockets import WebSocket
+
+from innkeeper.server.answers import AnswerError, answer
+from innkeeper.server.identity import current
+from innkeeper.server.live.session import Session
+from innkeeper.server.parts import PartsOf
+from innkeeper.server.wire.sockets import messages_to
+
+router = APIRouter(tags=["live"])
+
+_TOO_SLOW = 1008
+_CLOSING = 1.0
+"""Seconds for the last frame of a client that may not read at all."""
+
+
+@router.websocket("/ws")
+async def ws(websocket: WebSocket, parts: PartsOf, events: Annotated[Literal["", "all"], Query()] = "") -> None:
+    """Submits, interrupts and watches runs; docs/live.md has the messages."""
+    try:
+        identity = await current(websocket)
+        if parts.stopping.is_set():
+            raise AnswerError(503, "the server is stopping")
+    except AnswerError as error:
+        await websocket.send_denial_response(answer(error.status, error.error, error.details, error.headers))
+        return
+    await websocket.accept()
+    code: int | None = None
+    async with messages_to(websocket) as outlet:
+        code = await Session(parts, identity, outlet, ours=events == "all").run(websocket.receive)
+        await outlet.emptied()
+    if outlet.loss == "slow":
+        code = _TOO_SLOW
+    if code is not None and outlet.loss != "gone":
+        with trio.move_on_after(_CLOSING):
+            reason = "it reads too slowly" if outlet.loss == "slow" else "the message is too large or no text"
+            await websocket.close(code, reason)

@@ -1,0 +1,368 @@
+"""An editor that knows only ComfyTavern's protocol, and one that knows ours: what each sees of the server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from live_homes import FLOWS, WHO, flow, many_users, quick, sleeping, slow_served, until_running
+from protocol_client import Client, ClosedError, RefusedError, connected, is_final
+from work_homes import one
+
+INTERFACE = "__WORKFLOW_INTERFACE_OUTPUTS__"
+COMFY = {
+    "PROMPT_ACCEPTED_RESPONSE",
+    "EXECUTION_STATUS_UPDATE",
+    "NODE_EXECUTING",
+    "NODE_COMPLETE",
+    "NODE_ERROR",
+    "NODE_YIELD",
+    "NODE_BYPASSED",
+    "WORKFLOW_INTERFACE_YIELD",
+    "SYSTEM_QUEUE_UPDATE",
+    "error",
+}
+
+
+def kinds(messages: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"{each['type']}:{each['payload']['status']}" if "status" in each["payload"] else each["type"]
+        for each in messages
+    ]
+
+
+def numbers(messages: list[dict[str, Any]]) -> list[int]:
+    return [each["seq"] for each in messages if "seq" in each]
+
+
+async def test_a_prompt_is_accepted_queued_run_and_ended_in_this_order(tmp_path: Path) -> None:
+    async with slow_served(tmp_path / "home") as server, connected(server.url) as client:
+        prompt = await client.submit(one("Quick"))
+        assert await client.ended(prompt) == "complete"
+        about = client.about(prompt)
+        assert kinds(about) == [
+            "PROMPT_ACCEPTED_RESPONSE",
+            "EXECUTION_STATUS_UPDATE:queued",
+            "EXECUTION_STATUS_UPDATE:running",
+            "NODE_EXECUTING",
+            "NODE_COMPLETE",
+            "NODE_COMPLETE",
+            "EXECUTION_STATUS_UPDATE:complete",
+        ]
+        assert [each["payload"]["nodeId"] for each in about[3:6]] == ["it", "it", INTERFACE]
+        assert about[5]["payload"]["output"] == {"out": "done"}
+        assert numbers(about) == [2, 3, 4, 5, 6]
+        # What everybody is told of the queue follows the end, and says that nothing goes on.
+        counts = (await client.of("SYSTEM_QUEUE_UPDATE"))["payload"]
+        assert counts == {"runningExecutions": 0, "pendingExecutions": 0}
+        assert {each["type"] for each in client.seen} <= COMFY
+
+
+async def test_a_failed_prompt_says_which_node_and_why(tmp_path: Path) -> None:
+    async with slow_served(tmp_path / "home") as server, connected(server.url) as client:
+        prompt = await client.submit(one("Fail"))
+        assert await client.ended(prompt) == "error"
+        [failed] = [each for each in client.about(prompt) if each["type"] == "NODE_ERROR"]
+        assert failed["payload"]["nodeId"] == "it"
+        assert "unreachable" in failed["payload"]["errorDetails"]["message"]
+        assert "it" in client.seen[-1]["payload"]["errorInfo"]["message"]
+
+
+async def test_an_interrupt_ends_what_runs_and_what_waits(tmp_path: Path) -> None:
+    settings = "[runs]\nparallel = 1\n"
+    async with slow_served(tmp_path / "home", settings) as server, connected(server.url) as client:
+        running = await client.submit(sleeping())
+        await client.of("NODE_EXECUTING")
+        waiting = await client.submit(sleeping())
+        for prompt in (waiting, running):
+            await client.send("INTERRUPT_REQUEST", {"promptId": prompt})
+            assert await client.ended(prompt) == "interrupted"
+        assert "NODE_EXECUTING" not in kinds(client.about(waiting))
+        # Nothing of a run follows the status that it ended with.
+        prompt = await client.submit(quick())
+        await client.ended(prompt)
+        for ended in (waiting, running):
+            assert is_final(client.about(ended)[-1], ended)
+
+
+async def test_two_prompts_of_one_socket_are_both_watched_to_their_ends(tmp_path: Path) -> None:
+    async with slow_served(tmp_path / "home") as server, connected(server.url) as client:
+        first = await client.submit(sleeping())
+        await client.of("NODE_EXECUTING")
+        second = await client.submit(quick())
+        assert await client.ended(second) == "complete"
+        await client.send("INTERRUPT_REQUEST", {"promptId": first})
+        assert await client.ended(first) == "interrupted"
+
+
+async def test_a_client_that_comes_back_gets_what_it_missed_once_and_goes_on(tmp_path: Path) -> None:
+    async with slow_served(tmp_path / "home") as server:
+        async with connected(server.url) as client:
+            prompt = await client.submit(sleeping())
+            last = (await client.of("NODE_EXECUTING"))["seq"]
+            await client.vanish()
+        async with connected(server.url) as client:
+            await client.send("SUBSCRIBE", {"promptId": prompt, "after": last - 1})
+            answer = await client.of("SUBSCRIBED")
+            assert answer["payload"] == {"promptId": prompt, "status": "running", "after": last - 1}
+            assert (await client.of("NODE_EXECUTING"))["seq"] == last
+            await client.send("INTERRUPT_REQUEST", {"promptId": prompt})
+            assert await client.ended(prompt) == "interrupted"
+            assert numbers(client.about(prompt)) == [last, last + 1]
+        # Once it has ended, all of it can be had again, by several at the same time.
+        async with connected(server.url) as client:
+            await client.send("RESUME", {"runs": {prompt: 0, "unknown": 3}})
+            error = await client.of("error")
+            assert error["payload"] == {"message": "there is no run 'unknown'", "details": {"promptId": "unknown"}}
+            await client.ended(prompt)
+            assert numbers(client.about(prompt)) == [1, 2, 3, 4]
+
+
+async def test_after_unsubscribing_nothing_more_of_a_run_comes(tmp_path: Path) -> None:
+    async with slow_served(tmp_path / "home") as server, connected(server.url) as client:
+        prompt = await client.submit(sleeping())
+        await client.of("NODE_EXECUTING")
+        await client.send("UNSUBSCRIBE", {"promptId": prompt})
+        await client.of("UNSUBSCRIBED")
+        await client.send("INTERRUPT_REQUEST", {"promptId": prompt})
+        other = await client.submit(quick())
+        await client.ended(other)
+        await client.of("SYSTEM_QUEUE_UPDATE")
+        assert client.about(prompt)[-1]["type"] == "UNSUBSCRIBED"
+
+
+async def test_streams_come_chunk_by_chunk_to_their_end(tmp_path: Path) -> None:
+    async with slow_served(tmp_path / "home") as server, connected(server.url) as client:
+        prompt = await client.submit(flow("read-aloud", text="the door opens"))
+        assert await client.ended(prompt) == "complete"
+        about = client.about(prompt)
+        spoken = [each["payload"] for each in about if each["type"] == "WORKFLOW_INTERFACE_YIELD"]
+        assert "".join(each["yieldedContent"]["content"] for each in spoken[:-1]) == "the · door · opens· "
+        assert [each["isLastChunk"] for each in spoken] == [False] * (len(spoken) - 1) + [True]
+        assert spoken[-1]["yieldedContent"] == {"type": "finish_reason_chunk", "content": "Stream ended"}
+        assert {"text_chunk", "finish_reason_chunk"} == {
+            each["payload"]["yieldedContent"]["type"] for each in about if each["type"] == "NODE_YIELD"
+        }
+        [outputs] = [each["payload"]["output"] for each in about if each["payload"].get("nodeId") == INTERFACE]
+        assert outputs["spoken"]["type"] == "stream_placeholder"
+        assert outputs["chunks"] == 3
+        assert {each["type"] for each in client.seen} <= COMFY
+
+
+async def test_lines_that_a_plugin_logs_reach_who_asks_for_all_events(tmp_path: Path) -> None:
+    async with slow_served(tmp_path / "home") as server, connected(server.url, "/ws?events=all") as client:
+        prompt = await client.submit(flow("read-aloud", text="the door opens"))
+        await client.ended(prompt)
+        lines = [each["payload"] for each in client.about(prompt) if each["type"] == "NODE_LOG"]
+        assert [(line["nodeId"], line["level"]) for line in lines] == [("log", "info")] * 3
+        assert ["the" in lines[0]["text"], "door" in lines[1]["text"]] == [True, True]
+        assert [each["seq"] for each in client.about(prompt) if "seq" in each] == list(
+            range(2, len(client.about(prompt)))
+        )
+
+
+async def test_groups_loops_and_branches_say_which_inner_node_it_is(tmp_path: Path) -> None:
+    evening = flow("evening", guests=["Ada", "Bo"], hour=9.5)
+    evening["innkeeper"] = {"workflows": {name: json.loads((FLOWS / f"{name}.json").read_text()) for name in ["greet"]}}
+    async with slow_served(tmp_path / "home") as server, connected(server.url) as client:
+        prompt = await client.submit(evening)
+        assert await client.ended(prompt) == "complete"
+        about = client.about(prompt)
+        [outputs] = [each["payload"]["output"] for each in about if each["payload"].get("nodeId") == INTERFACE]
+        assert outputs["greetings"] == ["Welcome, Ada", "Welcome, Bo"]
+        begun = {each["payload"]["nodeId"] for each in about if each["type"] == "NODE_EXECUTING"}
+        assert any("[1]/" in node for node in begun)
+        assert any("/" in node and "[" not in node for node in begun)
+
+
+async def test_a_bypassed_node_says_what_it_passes_on(tmp_path: Path) -> None:
+    greet = flow("greet", item="Bo", hour=8)
+    for node in greet["nodes"]:
+        if node["type"] == "core:ApplyRegex":
+            node["data"] = {"bypassed": True}
+    async with slow_served(tmp_path / "home") as server, connected(server.url) as client:
+        prompt = await client.submit(greet)
+        await client.ended(prompt)
+        bypassed = [each["payload"] for each in client.about(prompt) if each["type"] == "NODE_BYPASSED"]
+        assert bypassed
+        assert all({"promptId", "nodeId", "pseudoOutputs"} <= each.keys() for each in bypassed)
+
+
+WRONG: list[tuple[str, str]] = [
+    ('{"type": "NO_SUCH_THING", "payload": {}}', "Unknown message type: NO_SUCH_THING"),
+    ('{"type": "x\\u001b[31m"}', "Unknown message type: x"),
+    ("{", "Error processing message: it is not JSON"),
+    ("[" * 100 + "]" * 100, "Error processing message: it is not JSON"),
+    ('{"type": "SUBSCRIBE", "payload": {"promptId": "p", "after": NaN}}', "Error processing message: it is not JSON"),
+    ("[1, 2]", "Error processing message: it is not an object"),
+    ('{"payload": {}}', "Error processing message: it is not an object"),
+    ('{"type": 7}', "Error processing message: it is not an object"),
+    ('{"type": "PROMPT_REQUEST", "payload": 3}', "Error processing message: the payload is not a workflow"),
+    ('{"type": "PROMPT_REQUEST", "payload": {"nodes": [{}], "edges": []}}', ""),
+    ('{"type": "INTERRUPT_REQUEST", "payload": {}}', "Error processing message: the payload does not fit"),
+    ('{"type": "INTERRUPT_REQUEST", "payload": {"promptId": "nobody"}}', "there is no run 'nobody'"),
+    ('{"type": "INTERRUPT_REQUEST", "payload": {"promptId": "\\u0000"}}', "there is no run"),
+    ('{"type": "SUBSCRIBE", "payload": {"promptId": "p", "after": -1}}', "Error processing message: the payload"),
+    ('{"type": "SUBSCRIBE", "payload": {"promptId": "p", "after": true}}', "Error processing message: the payload"),
+    ('{"type": "RESUME", "payload": {"runs": [1]}}', "Error processing message: the payload"),
+    ('{"type": "UNSUBSCRIBE", "payload": {"promptId": "p"}}', "this socket does not watch that run"),
+    ('{"type": "button_click", "payload": {"nodeId": ""}}', "Error processing message: the payload"),
+    ('{"type": "load_workflow", "payload": {"projectId": "p", "workflowId": "w"}}', "this server keeps no projects"),
+    ('{"type": "get_node_definitions"}', "this server keeps no projects"),
+]
+
+
+async def test_wrong_messages_are_answered_with_an_error_and_the_socket_goes_on(tmp_path: Path) -> None:
+    async with slow_served(tmp_path / "home") as server, connected(server.url) as client:
+        for text, message in WRONG:
+            await client.send_text(text)
+            answer = await client.of("error")
+            assert answer["payload"]["message"].startswith(message), text
+            assert "\x1b" not in answer["payload"]["message"]
+        cyclic = quick(2)
+        cyclic["edges"] = [
+            {"id": f"{a}{b}", "sourceNodeId": a, "sourceHandle": "out", "targetNodeId": b, "targetHandle": "text"}
+            for a, b in (("it", "more0"), ("more0", "it"))
+        ]
+        await client.send("PROMPT_REQUEST", cyclic)
+        assert "cycle" in json.dumps(await client.of("error"))
+        await client.send("button_click", {"nodeId": "n", "buttonName": "b"})
+        prompt = await client.submit(quick())
+        assert await client.ended(prompt) == "complete"
+
+
+async def test_a_message_that_is_too_large_closes_its_socket_and_no_other(tmp_path: Path) -> None:
+    async with slow_served(tmp_path / "home", '[server]\nmessage = "64KiB"\n') as server:
+        async with connected(server.url) as other, connected(server.url) as client:
+            await client.send("PROMPT_REQUEST", {"nodes": [], "edges": [], "more": "x" * (64 << 10)})
+            with pytest.raises(ClosedError) as closed:
+                await client.receive()
+            assert closed.value.code == 1009
+            prompt = await other.submit(quick())
+            assert await other.ended(prompt) == "complete"
+
+
+async def test_bytes_in_place_of_text_close_the_socket(tmp_path: Path) -> None:
+    async with slow_served(tmp_path / "home") as server, connected(server.url) as client:
+        await client.send_text(b'{"type": "SUBSCRIBE"}')
+        with pytest.raises(ClosedError) as closed:
+            await client.receive()
+        assert closed.value.code == 1003
+
+
+async def test_a_client_that_vanishes_leaves_nothing_behind(tmp_path: Path) -> None:
+    async with slow_served(tmp_path / "home") as server, connected(server.url) as other:
+        feeds = server.parts.live.feeds
+        async with connected(server.url) as client:
+            prompt = await client.submit(sleeping())
+            await client.of("NODE_EXECUTING")
+            await other.send("SUBSCRIBE", {"promptId": prompt})
+            await other.of("NODE_EXECUTING")
+            assert feeds.watchers == 2
+            await client.vanish()
+        while feeds.watchers > 1:  # noqa: ASYNC110 (nobody is told)
+            await trio.sleep(0.01)
+        # The run goes on, for the one who still watches.
+        await other.send("INTERRUPT_REQUEST", {"promptId": prompt})
+        assert await other.ended(prompt) == "interrupted"
+        while feeds.watchers:  # noqa: ASYNC110 (nobody is told)
+            await trio.sleep(0.01)
+        assert (feeds.reading, feeds.room.used) == (0, 0)
+
+
+async def test_a_slow_reader_is_closed_and_the_others_get_all(tmp_path: Path) -> None:
+    settings = '[server]\npatience = "500ms"\n[runs]\nchunks = "64MiB"\n'
+    words = " ".join(["word" * 250] * 3000)
+    async with slow_served(tmp_path / "home", settings) as server:
+        async with connected(server.url, room=4096) as slow, connected(server.url) as client:
+            prompt = await client.submit(flow("read-aloud", text=words))
+            await slow.send("SUBSCRIBE", {"promptId": prompt})
+            assert await client.ended(prompt) == "complete"
+            spoken = [each["payload"] for each in client.seen if each["type"] == "WORKFLOW_INTERFACE_YIELD"]
+            assert len(spoken) == 3001
+            feeds = server.parts.live.feeds
+            while feeds.watchers:
+                # What waited for the one that reads nothing was bounded all the while.
+                assert feeds.room.used <= 2 * feeds.outbox
+                await trio.sleep(0.01)
+            with pytest.raises(ClosedError) as closed:
+                await _read_all(slow)
+            assert closed.value.code in (None, 1006, 1008)
+            assert not any(is_final(each, prompt) for each in slow.about(prompt))
+
+
+async def _read_all(client: Client) -> None:
+    while True:
+        await client.receive()
+
+
+async def test_only_own_runs_are_watched_and_interrupted_and_an_administrator_reaches_all(tmp_path: Path) -> None:
+    async with slow_served(tmp_path / "home") as server:
+        many_users(server)
+        async with (
+            connected(server.url, headers={WHO: "ada"}) as ada,
+            connected(server.url, headers={WHO: "bo"}) as bo,
+            connected(server.url, headers={WHO: "root"}) as root,
+        ):
+            prompt = await ada.submit(sleeping())
+            await until_running(server, prompt)
+            for type in ("SUBSCRIBE", "INTERRUPT_REQUEST"):
+                await bo.send(type, {"promptId": prompt})
+                # The same words as of a run that nobody has.
+                assert (await bo.of("error"))["payload"]["message"] == f"there is no run {prompt!r}"
+            assert bo.about(prompt) == []
+            await bo.send("reload_backend")
+            assert (await bo.of("error"))["payload"]["message"] == "only an administrator may do this"
+            await root.send("SUBSCRIBE", {"promptId": prompt})
+            await root.of("NODE_EXECUTING")
+            await root.send("INTERRUPT_REQUEST", {"promptId": prompt})
+            assert await root.ended(prompt) == "interrupted"
+            assert await ada.ended(prompt) == "interrupted"
+
+
+async def test_a_key_without_the_scope_of_runs_can_neither_submit_nor_watch(tmp_path: Path) -> None:
+    async with slow_served(tmp_path / "home") as server:
+        many_users(server, {"key": frozenset({"files"})})
+        async with connected(server.url, headers={WHO: "key"}) as client:
+            for type, payload in [
+                ("PROMPT_REQUEST", quick()),
+                ("SUBSCRIBE", {"promptId": "p"}),
+                ("RESUME", {"runs": {}}),
+                ("INTERRUPT_REQUEST", {"promptId": "p"}),
+                ("button_click", {"nodeId": "n", "buttonName": "b"}),
+            ]:
+                await client.send(type, payload)
+                assert (await client.of("error"))["payload"]["message"] == "the API key does not reach 'runs'"
+
+
+async def test_nobody_gets_a_socket(tmp_path: Path) -> None:
+    async with slow_served(tmp_path / "home") as server:
+        many_users(server)
+        with pytest.raises(RefusedError) as refused:
+            async with connected(server.url):
+                pass
+        assert refused.value.status == 401
+        assert "error" in json.loads(refused.value.body)
+
+
+async def test_everybody_hears_of_the_queue_and_of_plugins(tmp_path: Path) -> None:
+    async with slow_served(tmp_path / "home") as server:
+        async with connected(server.url) as other, connected(server.url) as client:
+            prompt = await client.submit(sleeping())
+            await other.until(lambda message: message["payload"] == {"runningExecutions": 1, "pendingExecutions": 0})
+            await client.send("INTERRUPT_REQUEST", {"promptId": prompt})
+            await other.until(lambda message: message["payload"] == {"runningExecutions": 0, "pendingExecutions": 0})
+            (tmp_path / "home/plugins/slow.wasm").unlink()
+            (tmp_path / "home/plugins/slow.toml").unlink()
+            await client.send("reload_backend")
+            answer = (await client.of("backend_reloaded"))["payload"]
+            assert (answer["success"], answer["plugins"]) == (True, ["slow"])
+            assert (await other.of("plugin-disabled"))["payload"] == {"pluginName": "slow"}
+            reloaded = (await other.of("NODES_RELOADED"))["payload"]
+            assert reloaded["success"] is True
+            assert reloaded["count"] == answer["count"] > 0
+            assert other.about(prompt) == []
