@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from http_users import Users, ended, running, sent, slow_home, users_of
 from innkeeper.bridge.codec import encode, parse_json
 from innkeeper.bridge.runner import Job
+from innkeeper.sandbox.limits import MIB
 from innkeeper.server.runs.plain_json import json_text
+from innkeeper.server.runs.submitting import MOST_BYTES
 from innkeeper.storage.database import open_database
 from innkeeper.storage.location import Location
 from innkeeper.storage.names import new_id
@@ -119,12 +121,10 @@ async def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_read(hom
         await stream.aclose()
 
 
-async def test_a_body_without_a_length_is_cut_off_at_the_bound(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("innkeeper.server.routes.prompts.MOST_BYTES", 1000)
-
+async def test_a_body_without_a_length_is_cut_off_at_the_bound(home: Path) -> None:
     async def endless() -> Any:
-        for _ in range(100):
-            yield b" " * 100
+        for _ in range(MOST_BYTES // MIB + 2):
+            yield b" " * MIB
 
     async with users_of(home) as users:
         assert (await users.ann.post("/api/prompt", content=endless())).status_code == 413

@@ -236,7 +236,7 @@ async def test_wrong_messages_are_answered_with_an_error_and_the_socket_goes_on(
 
 
 async def test_a_message_that_is_too_large_closes_its_socket_and_no_other(tmp_path: Path) -> None:
-    async with slow_served(tmp_path / "home", '[server]\nmessage = "64KiB"\n') as server:
+    async with slow_served(tmp_path / "home", '[server]\nmessage_size = "64KiB"\n') as server:
         async with connected(server.url) as other, connected(server.url) as client:
             await client.send("PROMPT_REQUEST", {"nodes": [], "edges": [], "more": "x" * (64 << 10)})
             with pytest.raises(ClosedError) as closed:

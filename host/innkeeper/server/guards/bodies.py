@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import trio
 from fastapi import APIRouter
@@ -57,9 +57,9 @@ def takes(
     return mark
 
 
-def bounds_of(endpoint: Callable[..., Any]) -> DataBounds:
+def bounds_of(endpoint: Callable[..., Any], otherwise: DataBounds = BODY_BOUNDS) -> DataBounds:
     """What the body of a route may be."""
-    found: DataBounds = getattr(endpoint, _ATTRIBUTE, BODY_BOUNDS)
+    found: DataBounds = getattr(endpoint, _ATTRIBUTE, otherwise)
     return found
 
 
@@ -99,11 +99,17 @@ class BoundedRequest(Request):
 
 
 class BoundedRoute(APIRoute):
-    """A route whose request is a `BoundedRequest`."""
+    """A route whose request is a `BoundedRequest`.
+
+    Attributes:
+        bounds: of a body, where the route says nothing else.
+    """
+
+    bounds: ClassVar[DataBounds] = BODY_BOUNDS
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
-        bounds = bounds_of(self.endpoint)
+        bounds = bounds_of(self.endpoint, self.bounds)
 
         async def bounded(request: Request) -> Response:
             return await handle(BoundedRequest(request, bounds))
@@ -113,6 +119,15 @@ class BoundedRoute(APIRoute):
 
 BoundedRouter = partial(APIRouter, route_class=BoundedRoute)
 """A router of such routes."""
+
+
+def bounded_route(most: DataBounds) -> type[BoundedRoute]:
+    """A class of such routes with bounds of their own."""
+
+    class Route(BoundedRoute):
+        bounds = most
+
+    return Route
 
 
 def refuse_unbounded(router: APIRouter) -> None:

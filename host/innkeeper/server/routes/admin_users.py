@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import Path, Query, Response
 
 from innkeeper.server.accounts.shapes import (
     InvitationInfo,
@@ -17,12 +17,13 @@ from innkeeper.server.accounts.shapes import (
 )
 from innkeeper.server.accounts.signing_in import invite
 from innkeeper.server.answers import AnswerError
+from innkeeper.server.guards.bodies import BoundedRouter
 from innkeeper.server.identity import Administrator
 from innkeeper.server.parts import PartsOf
 from innkeeper.server.routes.auth import NOT_KEPT, by_person
 from innkeeper.server.routes.problems import problems
 
-router = APIRouter(tags=["administration"])
+router = BoundedRouter(tags=["administration"])
 
 Id = Annotated[str, Path(max_length=64)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
@@ -16,12 +16,13 @@ from innkeeper.server.accounts.tickets import LIFE
 from innkeeper.server.accounts.tokens import TOKEN, hash_of
 from innkeeper.server.accounts.users import Accounts
 from innkeeper.server.answers import AnswerError
+from innkeeper.server.guards.bodies import BoundedRouter
 from innkeeper.server.identity import Caller, Identity
 from innkeeper.server.parts import Parts, PartsOf
 from innkeeper.server.routes.problems import problems
 from innkeeper.storage.accounts_model import User
 
-router = APIRouter(tags=["auth"])
+router = BoundedRouter(tags=["auth"])
 
 NOT_KEPT: Final = {"Cache-Control": "no-store"}
 """Of answers that hold a secret."""

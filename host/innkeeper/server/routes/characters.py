@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 
 from innkeeper.server.cache.etags import conditional, etag_of_file, is_known, kept_headers
 from innkeeper.server.characters.entry import ApiCharacterEntry
 from innkeeper.server.chats.wire import Problem
+from innkeeper.server.guards.bodies import BoundedRouter
 from innkeeper.server.identity import Identity, scoped
 from innkeeper.server.parts import PartsOf
 
-router = APIRouter(tags=["characters"], prefix="/api/characters")
+router = BoundedRouter(tags=["characters"], prefix="/api/characters")
 
 Reader = Annotated[Identity, scoped("files")]
 

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from innkeeper.server.answers import AnswerError
-from innkeeper.server.bounded import bounded_body, pieces_of
 from innkeeper.server.cache.etags import conditional
 from innkeeper.server.chats import assets, bounds
 from innkeeper.server.chats.assets import ChatAsset
 from innkeeper.server.chats.media import KINDS
 from innkeeper.server.chats.wire import ProjectAsked
+from innkeeper.server.guards.bodies import BoundedRouter, takes
 from innkeeper.server.parts import PartsOf
 from innkeeper.server.routes.chat_sessions import Reader, responses
 
-router = APIRouter(tags=["chats"], prefix="/api/chat/{session}/assets")
+router = BoundedRouter(tags=["chats"], prefix="/api/chat/{session}/assets")
 
 _FORM: Final = 16 * 1024
+_PIECE: Final = 64 * 1024
 """Bytes of a form beside its file."""
 
 _NOTHING_RUNS: Final = {
@@ -48,12 +50,13 @@ async def listed(parts: PartsOf, identity: Reader, session: str, project_id: Pro
 
 
 @router.post("", status_code=201, responses=responses(400, 404, 409, 413, 415, 422, 503), openapi_extra=_UPLOAD)
+@takes(bounds.MOST_ASSET + _FORM)
 async def added(
     request: Request, parts: PartsOf, identity: Reader, session: str, project_id: ProjectAsked = None
 ) -> ChatAsset:
     """Keeps a picture or a sound: the body itself, or the one file of a form. What it is, its bytes say."""
     place = await parts.chats.place(identity.uid, session, project_id)
-    data = await bounded_body(request, bounds.MOST_ASSET + _FORM)
+    data = await request.body()
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         data = await _file(request, data)
     if len(data) > bounds.MOST_ASSET:
@@ -97,8 +100,13 @@ async def deleted(
     await assets.delete(parts.chats, await parts.chats.place(identity.uid, session, project_id), name)
 
 
+async def _pieces(data: bytes) -> AsyncGenerator[bytes, None]:
+    for start in range(0, len(data), _PIECE):
+        yield data[start : start + _PIECE]
+
+
 async def _file(request: Request, data: bytes) -> bytes:
-    parser = MultiPartParser(request.headers, pieces_of(data), max_files=1, max_fields=8, max_part_size=_FORM)
+    parser = MultiPartParser(request.headers, _pieces(data), max_files=1, max_fields=8, max_part_size=_FORM)
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError, ValueError) as error:

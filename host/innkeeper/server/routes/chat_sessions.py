@@ -8,7 +8,6 @@ import trio
 from fastapi import APIRouter, Query, Request, Response
 
 from innkeeper.server.answers import AnswerError
-from innkeeper.server.bounded import bounded_body, bounded_json, bounded_route
 from innkeeper.server.chats import bounds
 from innkeeper.server.chats.edits import describe
 from innkeeper.server.chats.exports import exported
@@ -29,6 +28,7 @@ from innkeeper.server.chats.wire import (
     check_extra,
     version_of,
 )
+from innkeeper.server.guards.bodies import bounded_route, parsed, takes
 from innkeeper.server.identity import Identity, scoped
 from innkeeper.server.parts import PartsOf
 
@@ -86,11 +86,12 @@ async def created(parts: PartsOf, identity: Reader, asked: NewSession) -> ChatSe
     responses=responses(400, 404, 413, 422, 503),
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}},
 )
+@takes(bounds.FILE.size, bounds.FILE.depth, bounds.FILE.elements)
 async def imported(request: Request, parts: PartsOf, identity: Reader, project_id: ProjectAsked = None) -> ChatSession:
     """Takes a chat in that was exported as JSON: by itself with the query's `projectId`, or as `tree` beside
     `projectId`. All of it is kept, fields that are not known here as well; only a session's id that is taken is
     another one afterwards."""
-    body = await bounded_json(await bounded_body(request, bounds.FILE.size), bounds.FILE, parts.chats.limiter)
+    body = await parsed(await request.body(), bounds.FILE)
     named, wanted, made = brought(body)
     project = project_id or named
     if project is None or not is_project(project):

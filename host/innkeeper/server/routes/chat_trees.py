@@ -7,7 +7,6 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Path, Request, Response
 
 from innkeeper.server.answers import AnswerError
-from innkeeper.server.bounded import bounded_route
 from innkeeper.server.cache.etags import conditional
 from innkeeper.server.chats import bounds, edits
 from innkeeper.server.chats.model import ChatHistoryTree, ChatMessageNode
@@ -25,6 +24,7 @@ from innkeeper.server.chats.wire import (
     check_extra,
     version_of,
 )
+from innkeeper.server.guards.bodies import bounded_route
 from innkeeper.server.parts import PartsOf
 from innkeeper.server.routes.chat_sessions import Reader, responses
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import Path, Request
 from starlette.responses import Response
 
 from innkeeper.server.answers import AnswerError
 from innkeeper.server.etags import conditional
+from innkeeper.server.guards.bodies import BoundedRouter
 from innkeeper.server.identity import Administrator, Identity, scoped
 from innkeeper.server.models import ASKED, Model, problems
 from innkeeper.server.parts import PartsOf
 from innkeeper.server.plugins.describing import is_off
 
-router = APIRouter(tags=["nodes"])
+router = BoundedRouter(tags=["nodes"])
 
 Reader = Annotated[Identity, scoped("nodes")]
 Named = Annotated[str, Path(min_length=1, max_length=64)]

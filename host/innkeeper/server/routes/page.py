@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
 from starlette.responses import HTMLResponse
 
+from innkeeper.server.guards.bodies import BoundedRouter
 from innkeeper.server.parts import PartsOf
 
-router = APIRouter(tags=["health"])
+router = BoundedRouter(tags=["health"])
 
 _PAGE = """<!doctype html>
 <html lang="en">

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import trio
-from fastapi import APIRouter, Path, Request
+from fastapi import Path, Request
 from pydantic import Field, RootModel
 from starlette.responses import Response
 
@@ -13,6 +13,7 @@ from innkeeper.bridge.bridge import bridge_of
 from innkeeper.plugins.plugin import Plugin
 from innkeeper.server.answers import AnswerError
 from innkeeper.server.etags import conditional, etag_of
+from innkeeper.server.guards.bodies import BoundedRouter
 from innkeeper.server.identity import Administrator, Identity, scoped
 from innkeeper.server.models import ASKED, Model, problems
 from innkeeper.server.parts import Parts, PartsOf
@@ -20,7 +21,7 @@ from innkeeper.server.plugins.assets import HEADERS, front_end_of, media_of, plu
 from innkeeper.server.plugins.describing import PluginInfo, is_off, plugin_info, plugins_of
 from innkeeper.server.plugins.settings import MOST_KEY, MOST_KEYS, MOST_VALUE, withheld, write_settings
 
-router = APIRouter(tags=["plugins"])
+router = BoundedRouter(tags=["plugins"])
 
 Reader = Annotated[Identity, scoped("nodes")]
 Name = Annotated[str, Path(min_length=1, max_length=64, description="a plugin's id")]

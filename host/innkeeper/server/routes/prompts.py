@@ -5,20 +5,21 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
+from innkeeper.server.guards.bodies import BoundedRouter, takes
 from innkeeper.server.identity import Identity, scoped
 from innkeeper.server.models import ASKED, Model, problems
 from innkeeper.server.parts import PartsOf
 from innkeeper.server.runs.describing import PromptInfo, PromptResult, info_of, result_text
 from innkeeper.server.runs.finding import RunId, find_ended, find_run, unknown
 from innkeeper.server.runs.outcomes import outcomes_of
-from innkeeper.server.runs.submitting import MOST_BYTES, read_workflow, submit, too_large
+from innkeeper.server.runs.submitting import MOST_BYTES, read_workflow, submit
 from innkeeper.storage.run_model import MOST_LISTED
 from innkeeper.storage.run_reading import RunReader
 
-router = APIRouter(tags=["runs"])
+router = BoundedRouter(tags=["runs"])
 
 Runner = Annotated[Identity, scoped("runs")]
 
@@ -95,23 +96,12 @@ class Interrupted(Model):
         _503="the queue is full, or the server is stopping",
     ),
 )
+@takes(MOST_BYTES)
 async def post_prompt(request: Request, parts: PartsOf, identity: Runner) -> Accepted:
     """Checks a workflow and queues it. Its `metadata` may say `priority`, `deadline` (seconds), `afterCrash`, `name`
     and `projectId`."""
-    workflow = await read_workflow(parts, await _body(request))
+    workflow = await read_workflow(parts, await request.body())
     return Accepted(prompt_id=await submit(parts, identity, workflow))
-
-
-async def _body(request: Request) -> bytes:
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and (len(announced) > 18 or int(announced) > MOST_BYTES):
-        raise too_large()
-    data = bytearray()
-    async for chunk in request.stream():
-        if len(data) + len(chunk) > MOST_BYTES:
-            raise too_large()
-        data += chunk
-    return bytes(data)
 
 
 @router.get(

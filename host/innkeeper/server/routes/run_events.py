@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 import trio
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from pydantic import Field
 from starlette.responses import Response
 
+from innkeeper.server.guards.bodies import BoundedRouter
 from innkeeper.server.identity import Identity, scoped
 from innkeeper.server.live.access import MOST_ID, run_of, wire_status
 from innkeeper.server.live.messages import Message, compact
@@ -16,7 +17,7 @@ from innkeeper.server.models import ASKED, Model, problems
 from innkeeper.server.parts import Parts, PartsOf
 from innkeeper.storage.run_model import StoredRun
 
-router = APIRouter(tags=["live"])
+router = BoundedRouter(tags=["live"])
 
 MOST_WAIT: Final = 60.0
 """Seconds: proxies give up after a minute."""

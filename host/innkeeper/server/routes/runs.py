@@ -6,9 +6,10 @@ import time
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from innkeeper.server.answers import AnswerError
+from innkeeper.server.guards.bodies import BoundedRouter
 from innkeeper.server.identity import Identity, scoped
 from innkeeper.server.models import ASKED, Model, problems
 from innkeeper.server.parts import PartsOf
@@ -18,7 +19,7 @@ from innkeeper.server.runs.submitting import queue
 from innkeeper.storage.names import new_id
 from innkeeper.storage.run_model import MOST_LISTED, NewRun, RunStatus, TooManyError
 
-router = APIRouter(tags=["runs"])
+router = BoundedRouter(tags=["runs"])
 
 Runner = Annotated[Identity, scoped("runs")]
 

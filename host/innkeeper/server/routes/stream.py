@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 import trio
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import Header, Path, Query
 from starlette.responses import Response
 
 from innkeeper.errors import InnkeeperError
+from innkeeper.server.guards.bodies import BoundedRouter
 from innkeeper.server.identity import Identity, scoped
 from innkeeper.server.live.access import MOST_ID, run_of
 from innkeeper.server.live.messages import Message, encoded_object
@@ -21,7 +22,7 @@ from innkeeper.server.wire.frames import event_text
 from innkeeper.server.wire.outlets import Outlet
 from innkeeper.storage.run_model import StoredRun
 
-router = APIRouter(tags=["live"])
+router = BoundedRouter(tags=["live"])
 
 RETRY: Final = 3000
 """Milliseconds after which a client that lost the stream comes back."""

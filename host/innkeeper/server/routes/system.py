@@ -6,14 +6,13 @@ import time
 from importlib.metadata import version
 from typing import Annotated
 
-from fastapi import APIRouter
-
 from innkeeper.sandbox.engine import FiberEngine
+from innkeeper.server.guards.bodies import BoundedRouter
 from innkeeper.server.identity import Identity, scoped
 from innkeeper.server.models import ASKED, Model
 from innkeeper.server.parts import PartsOf
 
-router = APIRouter(tags=["system"])
+router = BoundedRouter(tags=["system"])
 
 
 class Guests(Model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import Path, Response
 
 from innkeeper.server.accounts.keys import new_api_key
 from innkeeper.server.accounts.master_key import MasterKeyError
@@ -19,13 +19,14 @@ from innkeeper.server.accounts.shapes import (
     key_info,
 )
 from innkeeper.server.answers import AnswerError
+from innkeeper.server.guards.bodies import BoundedRouter
 from innkeeper.server.identity import Caller
 from innkeeper.server.parts import PartsOf
 from innkeeper.server.routes.auth import NOT_KEPT, by_person
 from innkeeper.server.routes.problems import problems
 from innkeeper.storage.run_model import TooManyError
 
-router = APIRouter(tags=["keys"])
+router = BoundedRouter(tags=["keys"])
 
 Id = Annotated[str, Path(max_length=64)]
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import Path, Response
 from starlette.requests import Request
 
-from innkeeper.server.accounts.pictures import picture_of
+from innkeeper.server.accounts.pictures import FORM, picture_of
 from innkeeper.server.accounts.shapes import Avatar, NameBody, avatar_url
 from innkeeper.server.answers import AnswerError
+from innkeeper.server.guards.bodies import BoundedRouter, takes
 from innkeeper.server.identity import Caller
 from innkeeper.server.parts import Parts, PartsOf
 from innkeeper.server.routes.problems import problems
 from innkeeper.storage.accounts_model import TakenError, checked_name
 from innkeeper.storage.run_model import USER
 
-router = APIRouter(tags=["users"])
+router = BoundedRouter(tags=["users"])
 
 _FORM = {
     "required": True,
@@ -54,6 +55,7 @@ async def rename(body: NameBody, parts: PartsOf, caller: Caller) -> NameBody:
     responses=problems(400, 401, 403, 408, 413, 415, 503),
     openapi_extra={"requestBody": _FORM},
 )
+@takes(FORM)
 async def put_avatar(request: Request, parts: PartsOf, caller: Caller) -> Avatar:
     """Takes a picture (PNG, JPEG, WebP or GIF, 5 MB at most) of whoever asks, in place of the one before."""
     caller.require("account")

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import trio
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.websockets import WebSocket
 
 from innkeeper.server.answers import AnswerError, answer
+from innkeeper.server.guards.bodies import BoundedRouter
 from innkeeper.server.identity import current
 from innkeeper.server.live.session import Session
 from innkeeper.server.parts import PartsOf
 from innkeeper.server.wire.sockets import messages_to
 
-router = APIRouter(tags=["live"])
+router = BoundedRouter(tags=["live"])
 
 _TOO_SLOW = 1008
 _CLOSING = 1.0
