@@ -9,7 +9,9 @@ from fastapi import APIRouter, FastAPI
 from innkeeper.server.answers import add_handlers
 from innkeeper.server.documenting import document
 from innkeeper.server.parts import Parts
-from innkeeper.server.routes import health, nodes, page, plugins, prompts, runs, system
+from innkeeper.server.plugins.native_around import NativeAround
+from innkeeper.server.plugins.native_web import NativeWeb
+from innkeeper.server.routes import health, nodes, page, plugins, prompts, runs, served, system
 
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,
@@ -18,6 +20,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     plugins.router,
     prompts.router,
     runs.router,
+    served.router,
     system.router,
 )
 
@@ -41,5 +44,8 @@ def make_app(parts: Parts) -> FastAPI:
     add_handlers(app)
     for router in ROUTERS:
         app.include_router(router)
+    app.mount("/n", NativeWeb(parts), name="native")
+    # What is added after it stands outside of it: no plugin takes away what guards the server.
+    app.add_middleware(NativeAround, parts=parts)
     document(app)
     return app
