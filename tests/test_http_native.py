@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,17 @@ async def test_a_middleware_that_fails_lets_nothing_through_and_the_server_goes_
         (house.path / "manifests/trust/bad.toml").unlink()
         await users.parts.host.reload()
         assert (await users.ann.get("/healthz")).status_code == 200
+
+
+async def test_the_plugin_of_the_page_answers_as_it_stands_there(house: House) -> None:
+    page = (Path(__file__).parent.parent / "docs/native-plugins.md").read_text(encoding="utf-8")
+    [code] = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "api.route" in block]
+    house.native("page", code)
+    async with users_of(house.path) as users:
+        assert (await users.ann.get("/n/page/rooms/a")).json() == {"room": "a", "user": "ann"}
+        socket = await opened(users.url)
+        await socket.begin("/n/page/talk", "ann")
+        assert (await socket.say("hello")).data == "hello"
 
 
 # --- what can be added ------------------------------------------------------------------------------------------------
