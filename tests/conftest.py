@@ -60,3 +60,13 @@ async def sandbox() -> AsyncIterator[Sandbox]:
         taken = places.taken
         yield made
     assert places.taken <= taken, "a guest's place in the pool was not given back"
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is a capability `later.thing`, which this version does not have."""
+    from innkeeper.plugins import capabilities, risk
+
+    kind = capabilities.Kind("do what comes later", "none", "later.thing")
+    monkeypatch.setitem(capabilities.KINDS, "later.thing", kind)
+    monkeypatch.setitem(risk._RISKS, "later.thing", lambda capability: risk.Risk("medium", "it comes later"))

@@ -15,7 +15,7 @@ from innkeeper.plugins import scopes
 from innkeeper.plugins.capabilities import FREE, KINDS, MAX_TEXT, Capability, parse_capability
 from innkeeper.plugins.grant import Grant
 from innkeeper.plugins.manifest import CapabilityRequest
-from innkeeper.plugins.rights import NONE, WASI, Rights, effective
+from innkeeper.plugins.rights import NONE, SERVED, WASI, Rights, effective
 from innkeeper.plugins.risk import LEVELS, risk, risk_of_all
 from innkeeper.plugins.urls import Url, parse_url
 
@@ -160,7 +160,7 @@ def test_the_page_of_capabilities_says_what_the_code_does() -> None:
 
 def test_only_what_the_host_has_is_available_and_what_reaches_nobody_is_free() -> None:
     offered = {each.capability for each in operations()}
-    assert {name for name, kind in KINDS.items() if kind.available} == WASI | offered
+    assert {name for name, kind in KINDS.items() if kind.available} == WASI | SERVED | offered
     assert sorted(FREE) == sorted(name for name, kind in KINDS.items() if kind.free) == ["config", "log", "stream"]
     assert all(KINDS[name].scope == "none" for name in FREE)
 

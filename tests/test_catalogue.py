@@ -14,6 +14,8 @@ from innkeeper.plugins import listing as listing_module
 from innkeeper.plugins.catalogue import Catalogue, read_catalogue
 from innkeeper.plugins.home import open_home
 
+pytestmark = pytest.mark.usefixtures("later")
+
 
 def manifest(plugin_id: str, *types: str, more: str = "") -> str:
     nodes = "".join(f'[[nodes]]\ntype = "{name}"\nfunction = "run"\n' for name in types)
@@ -109,9 +111,9 @@ def test_a_node_type_of_two_plugins_is_refused_and_both_are_named(home: Path, mo
         (
             module(
                 "run",
-                manifest=manifest("bad", more="[[capabilities]]\nname='http.serve'\nreason='r'\noptional=false"),
+                manifest=manifest("bad", more="[[capabilities]]\nname='later.thing'\nreason='r'\noptional=false"),
             ),
-            "needs the capability 'http.serve', which is not available in this version",
+            "needs the capability 'later.thing', which is not available in this version",
         ),
     ],
 )
@@ -146,7 +148,7 @@ def test_each_problem_of_a_file_is_one_text_that_names_the_file_once(home: Path)
 
 
 def test_what_keeps_a_plugin_away_is_known_by_its_id_and_by_its_file(home: Path) -> None:
-    needs = manifest("needy", more="[[capabilities]]\nname='http.serve'\nreason='r'\noptional=false")
+    needs = manifest("needy", more="[[capabilities]]\nname='later.thing'\nreason='r'\noptional=false")
     put(home, "plugins/file.wasm", module("run", manifest=needs))
     put(home, "plugins/a/two.wasm", module("run"))
     put(home, "plugins/b/two.wasm", module("run"))
@@ -155,14 +157,14 @@ def test_what_keeps_a_plugin_away_is_known_by_its_id_and_by_its_file(home: Path)
     found = read(home)
     assert sorted(found.causes) == ["broken", "file", "needy", "two"]
     assert found.causes["needy"] == found.causes["file"]
-    assert "needs the capability 'http.serve'" in found.causes["needy"][0]
+    assert "needs the capability 'later.thing'" in found.causes["needy"][0]
     assert "have the same id 'two'" in found.causes["two"][0]
     # The grant of a plugin that is not loaded is not looked at.
     assert len(found.problems) == 3
 
 
 def test_a_capability_that_is_only_wished_for_keeps_no_plugin_away(home: Path) -> None:
-    wish = manifest("wish", more="[[capabilities]]\nname='http.serve'\nreason='r'")
+    wish = manifest("wish", more="[[capabilities]]\nname='later.thing'\nreason='r'")
     put(home, "plugins/wish.wasm", module("run", manifest=wish))
     found = read(home)
     assert found.problems == []

@@ -20,6 +20,8 @@ from innkeeper.cli.main import invoke
 from innkeeper.cli.output import MOST_ERROR, innkeeper_error, json_bytes, printable
 from innkeeper.errors import CancelledError, InternalError, UsageError
 
+pytestmark = pytest.mark.usefixtures("later")
+
 GUEST = r"""
 (module
   (import "extism:host/env" "input_length" (func $input_length (result i64)))
@@ -403,12 +405,12 @@ def test_inspect_knows_the_functions_that_a_manifest_requests(run: Any, folder: 
 
 def test_inspect_and_call_agree_whether_a_file_runs(run: Any, folder: Path) -> None:
     (folder / "guest.toml").write_text(
-        'id = "demo"\nversion = "1"\n[[capabilities]]\nname = "http.serve"\nreason = "r"\noptional = false\n'
+        'id = "demo"\nversion = "1"\n[[capabilities]]\nname = "later.thing"\nreason = "r"\noptional = false\n'
     )
     for command in (("inspect", "guest.wasm"), ("call", "guest.wasm", "echo")):
         ended = run(*command)
         assert ended.code == 3
-        assert "guest.wasm: needs the capability 'http.serve', which is not available in this version" in ended.err
+        assert "guest.wasm: needs the capability 'later.thing', which is not available in this version" in ended.err
 
 
 def test_json_is_one_object_with_output_usage_and_log(run: Any, folder: Path) -> None:
@@ -461,7 +463,7 @@ def test_a_plugin_of_the_home_is_called_by_its_id_under_its_grant(run: Any, fold
 def test_inspect_shows_what_a_file_is_wants_and_offers(run: Any, folder: Path) -> None:
     (folder / "guest.toml").write_text(
         'id = "demo"\nversion = "1.0"\ncodec = "json"\ninstance = "shared"\nlimits.memory = "1MiB"\n'
-        '[[capabilities]]\nname = "http.serve"\nreason = "to know\\u001b[31m"\n'
+        '[[capabilities]]\nname = "later.thing"\nreason = "to know\\u001b[31m"\n'
         '[[nodes]]\ntype = "Echo"\nfunction = "echo"\n'
     )
     found = run("inspect", "guest.wasm", "--json").json()
@@ -472,7 +474,7 @@ def test_inspect_shows_what_a_file_is_wants_and_offers(run: Any, folder: Path) -
     assert found["manifest"]["id"] == "demo"
     assert found["manifest"]["nodes"][0]["type"] == "Echo"
     text = run("inspect", "guest.wasm").out.decode()
-    assert "asks for    http.serve (not available in this version): to know\\x1b[31m" in text
+    assert "asks for    later.thing (not available in this version): to know\\x1b[31m" in text
     assert "would like  memory = 1,048,576" in text
     assert text.endswith("runs      yes\n")
 
@@ -487,11 +489,11 @@ def test_inspect_of_a_file_that_does_not_run_shows_it_and_says_what_is_missing(r
     assert (ended.code, ended.err) == (3, "")
     assert "'env' 'nothing'" in ended.json()["reason"]
     (folder / "guest.toml").write_text(
-        'id = "demo"\nversion = "1.0"\n[[capabilities]]\nname = "http.serve"\nreason = "r"\noptional = false\n'
+        'id = "demo"\nversion = "1.0"\n[[capabilities]]\nname = "later.thing"\nreason = "r"\noptional = false\n'
     )
     ended = run("inspect", "guest.wasm", "--json")
     assert (ended.code, ended.json()["runs"]) == (3, False)
-    assert "needs the capability 'http.serve'" in ended.json()["reason"]
+    assert "needs the capability 'later.thing'" in ended.json()["reason"]
 
 
 def test_plugins_lists_what_is_there_and_every_problem(run: Any, folder: Path) -> None:

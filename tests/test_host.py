@@ -22,6 +22,8 @@ from innkeeper.plugins import home as home_module
 from innkeeper.plugins.manifest import Instance
 from innkeeper.sandbox.interface import Handler
 
+pytestmark = pytest.mark.usefixtures("later")
+
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -165,9 +167,9 @@ async def test_the_manifest_beside_a_file_counts_wherever_the_file_lies(home: Pa
     async with opened(home, engine) as host:
         assert (await host.load(home / "x.wasm")).id == "own"
         (home / "x.toml").write_text(
-            'id = "own"\nversion = "1"\n[[capabilities]]\nname = "http.serve"\nreason = "r"\noptional = false\n'
+            'id = "own"\nversion = "1"\n[[capabilities]]\nname = "later.thing"\nreason = "r"\noptional = false\n'
         )
-        with pytest.raises(RejectedError, match=r"x\.wasm: needs the capability 'http.serve'"):
+        with pytest.raises(RejectedError, match=r"x\.wasm: needs the capability 'later.thing'"):
             await host.load(home / "x.wasm")
         (home / "x.toml").write_text("id = 1\n")
         with pytest.raises(RejectedError, match=r"x\.toml: id is 1: .*\n.*x\.toml: version is missing"):

@@ -12,6 +12,8 @@ from innkeeper.plugins.manifest import Manifest, parse_manifest, read_manifest
 from innkeeper.plugins.nodes import NodeDefinition
 from innkeeper.plugins.tables import MAX_BYTES, TableError
 
+pytestmark = pytest.mark.usefixtures("later")
+
 HEAD = 'id = "demo"\nversion = "1.0"\n'
 NODE = HEAD + '[[nodes]]\ntype = "Shout"\nfunction = "shout"\n'
 
@@ -72,7 +74,7 @@ def test_all_wrong_capabilities_are_found_at_once() -> None:
 
 
 def test_only_what_this_version_has_is_available() -> None:
-    text = "".join(f'[[capabilities]]\nname = "{name}"\nreason = "r"\n' for name in ("log", "kv:x", "http.serve"))
+    text = "".join(f'[[capabilities]]\nname = "{name}"\nreason = "r"\n' for name in ("log", "kv:x", "later.thing"))
     assert [each.available for each in parse(HEAD + text).capabilities] == [True, True, False]
 
 

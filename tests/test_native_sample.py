@@ -100,7 +100,8 @@ def test_every_part_of_the_api_and_every_figure_is_on_its_page() -> None:
 
 async def test_the_plugin_of_the_page_runs_as_it_stands_there(house: House) -> None:
     page = (DOCS / "native-plugins.md").read_text()
-    blocks = dict(re.findall(r"```(yaml|python)\n(.*?)```", page, re.DOTALL))
+    # The first of each language.
+    blocks = dict(reversed(re.findall(r"```(yaml|python)\n(.*?)```", page, re.DOTALL)))
     house.put("weather-station/plugin.yaml", blocks["yaml"])
     house.put("weather-station/main.py", blocks["python"])
     house.trust("weather-station")

@@ -30,6 +30,8 @@ from innkeeper.plugins.native.trust import Trust, format_trust, parse_trust, rea
 from innkeeper.plugins.tables import ManifestError, TableError
 from native_homes import House, node, run
 
+pytestmark = pytest.mark.usefixtures("later")
+
 MARK = 'open({path!r}, "w").close()\n'
 
 
@@ -200,9 +202,9 @@ async def test_an_entry_that_is_none_of_the_folder_is_refused(house: House, entr
 
 
 async def test_what_needs_a_capability_that_is_not_there_does_not_run(house: House, mark: Path) -> None:
-    needs = [{"name": "http.serve", "reason": "serves", "optional": False}]
+    needs = [{"name": "later.thing", "reason": "serves", "optional": False}]
     house.native("p", marking(mark), capabilities=needs)
-    assert "plugins/p: needs the capability 'http.serve'" in (await problems(house))[0]
+    assert "plugins/p: needs the capability 'later.thing'" in (await problems(house))[0]
     assert not ran(mark)
 
 

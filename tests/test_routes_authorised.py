@@ -13,7 +13,7 @@ from typing import Any, Literal
 import httpx
 import pytest
 from fastapi import FastAPI
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Mount
 
 from http_users import Users, ended, sent, slow_home, users_of
 from innkeeper.composition.serving import open_parts
@@ -73,6 +73,13 @@ RULES: dict[str, Rule] = {
     "GET /api/plugins/{name}/settings": Rule("admin", values={"name": "slow"}),
     "POST /api/plugins/{name}/settings": Rule("admin", values={"name": "slow"}, body={}),
     "GET /plugins/{name}/{file:path}": Rule("user", "nodes", {"name": "slow", "file": "a.js"}, right=(404,)),
+    # what plugins answer
+    "MOUNT /n": Rule("elsewhere", test="test_http_native.py"),
+    "GET /x/{plugin_id}/{path:path}": Rule("elsewhere", test="test_http_serve.py"),
+    "POST /x/{plugin_id}/{path:path}": Rule("elsewhere", test="test_http_serve.py"),
+    "PUT /x/{plugin_id}/{path:path}": Rule("elsewhere", test="test_http_serve.py"),
+    "PATCH /x/{plugin_id}/{path:path}": Rule("elsewhere", test="test_http_serve.py"),
+    "DELETE /x/{plugin_id}/{path:path}": Rule("elsewhere", test="test_http_serve.py"),
 }
 
 
@@ -89,6 +96,9 @@ def routes_of(app: FastAPI) -> Iterator[str]:
     """Every route as the table names it."""
     for route in leaves(app.routes):
         path = getattr(route, "path", "?")
+        if isinstance(route, Mount):
+            yield f"MOUNT {path}"
+            continue
         methods = getattr(route, "methods", None)
         for method in sorted(methods - {"HEAD"}) if methods else ["WS" if "WebSocket" in type(route).__name__ else "?"]:
             yield f"{method} {path}"

@@ -23,7 +23,7 @@ from innkeeper.plugins.changes import Change, Listener, say
 from innkeeper.plugins.configuration import Configuration
 from innkeeper.plugins.manifest import Manifest
 from innkeeper.plugins.paused import Paused, read_paused
-from innkeeper.plugins.rights import WASI, Rights
+from innkeeper.plugins.rights import SERVED, WASI, Rights
 from innkeeper.sandbox.interface import HostFunction
 from innkeeper.storage.location import Location
 
@@ -327,7 +327,9 @@ def bridge_of(host: Host) -> Bridge:
 def _wanted(manifest: Manifest | None, imports: Collection[str]) -> list[str]:
     """Names of the capabilities whose functions a plugin may import."""
     requests = () if manifest is None else manifest.capabilities
-    wanted = [name for each in requests if each.available and (name := each.capability.name) not in FREE | WASI]
+    wanted = [
+        name for each in requests if each.available and (name := each.capability.name) not in FREE | WASI | SERVED
+    ]
     return wanted + free_services(manifest, imports)
 
 

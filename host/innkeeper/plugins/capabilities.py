@@ -16,6 +16,7 @@ from innkeeper.plugins.scopes import (
     WebScope,
     names,
     no_scope,
+    read_audience,
     read_call,
     read_files,
     read_topics,
@@ -102,7 +103,13 @@ KINDS: Final[dict[str, Kind]] = {
     "random": Kind("get real random numbers", "none", "random", available=True),
     "vars": Kind("share variables with the other nodes of a run", "none", "vars", available=True),
     "stream": Kind("use the streams that a run connects to its nodes", "none", "stream", available=True, free=True),
-    "http.serve": Kind("answer HTTP requests to the host", "none", "http.serve"),
+    "http.serve": Kind(
+        "answer HTTP requests of users; `:public`: of anybody",
+        "optional",
+        "http.serve:public",
+        read_audience,
+        available=True,
+    ),
 }
 """Every capability by name. What is not available yet can be requested and granted, and is said to be so."""
 

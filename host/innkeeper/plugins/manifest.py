@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from innkeeper.plugins.capabilities import Capability
     from innkeeper.plugins.config_schema import ConfigSchema
     from innkeeper.plugins.nodes import NodeDefinition
+    from innkeeper.plugins.serving import Serve
 
 SECTION = "innkeeper.manifest"
 """Name of the custom section that carries a manifest."""
@@ -95,6 +96,7 @@ class Manifest:
         readme: what its author tells users, or the name of a file beside the module (`readme`).
         config_schema: what its configuration may be, or None for anything.
         unused: what a plugin.json or plugin.yaml has for other parts than this host has yet, as it was written.
+        serve: which HTTP requests it answers, or None.
     """
 
     id: str
@@ -121,6 +123,7 @@ class Manifest:
     readme: str | None = None
     config_schema: ConfigSchema | None = None
     unused: Mapping[str, Any] = field(default_factory=dict)
+    serve: Serve | None = None
 
     @property
     def has_streams(self) -> bool:

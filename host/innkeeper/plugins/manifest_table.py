@@ -17,11 +17,12 @@ from innkeeper.plugins.trees import not_plain, tree_of
 if TYPE_CHECKING:
     from innkeeper.plugins.config_schema import ConfigSchema
     from innkeeper.plugins.nodes import NodeDefinition
+    from innkeeper.plugins.serving import Serve
 
 KEYS: Final = (
     "id", "version", "name", "description", "author", "license", "homepage", "namespace", "abi", "codec", "instance",
     "limits", "nodes", "capabilities", "innkeeper", "keywords", "category", "repository", "readme", "config_schema",
-    "dependencies",
+    "dependencies", "serve",
 )  # fmt: skip
 """Top-level keys of a manifest."""
 
@@ -85,7 +86,10 @@ def read_table(data: dict[str, Any], *, where: str, exports: Collection[str] | N
         readme=table.text("readme", most=_MAX_README),
         config_schema=_config_schema(table),
         dependencies=_dependencies(table, plugin_id),
+        serve=_serve(table, exports),
     )
+    if manifest.serve is not None and not any(each.capability.name == "http.serve" for each in manifest.capabilities):
+        table.problem("serve", "needs the capability 'http.serve': request it in [[capabilities]]")
     if manifest.nodes and manifest.codec == "raw":
         table.problem("codec", "is 'raw': a plugin with nodes needs 'msgpack' or 'json'")
     if problems:
@@ -127,6 +131,14 @@ def _config_schema(table: Table) -> ConfigSchema | None:
         inner.problem(odd, "holds what JSON cannot: use text, numbers of up to 64 bits, true, false, lists, tables")
         return None
     return read_schema(inner)
+
+
+def _serve(table: Table, exports: Collection[str] | None) -> Serve | None:
+    if "serve" not in table.data:
+        return None
+    from innkeeper.plugins.serving import read_serve
+
+    return read_serve(table.table("serve"), exports)
 
 
 def _dependencies(table: Table, plugin_id: str) -> tuple[Dependency, ...]:

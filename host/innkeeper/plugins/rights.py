@@ -22,6 +22,9 @@ FREE: Final = frozenset({"log", "config", "stream"})
 WASI: Final = frozenset({"clock", "random", "files.read", "files.write"})
 """Names of the capabilities that a guest uses through WASI, without a function of the bridge."""
 
+SERVED: Final = frozenset({"http.serve"})
+"""Names of the capabilities that are exercised by being called, without a function of the bridge."""
+
 MODELS: Final = frozenset({"llm.chat", "llm.embed"})
 """Names of the capabilities to ask language models."""
 

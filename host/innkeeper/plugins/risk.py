@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from innkeeper.plugins.capabilities import Capability
-from innkeeper.plugins.scopes import CallScope, FileScope, NameScope, TopicScope, WebScope
+from innkeeper.plugins.scopes import AudienceScope, CallScope, FileScope, NameScope, TopicScope, WebScope
 from innkeeper.plugins.urls import is_loopback
 
 Level = Literal["none", "low", "medium", "high", "highest"]
@@ -135,6 +135,14 @@ def _is_local(host: str) -> bool:
         return host in _LOCAL or host.endswith(_LOCAL[1:]) or "." not in host
 
 
+def _serve(capability: Capability) -> Risk:
+    scope = capability.parsed
+    assert isinstance(scope, AudienceScope)
+    if scope.public:
+        return Risk("high", "whoever reaches the host can have it work, and talk to it")
+    return Risk("medium", "whoever may use the host can talk to it")
+
+
 def _read_knowledge(capability: Capability) -> Risk:
     scope = capability.parsed
     assert isinstance(scope, NameScope)
@@ -187,6 +195,6 @@ _RISKS: Final[dict[str, Callable[[Capability], Risk]]] = {
     "clock": _always("low", "it can behave otherwise on another day, and its results cannot be remembered"),
     "random": _always("low", "it can behave otherwise at each call, and its results cannot be remembered"),
     "vars": _always("low", "it can change what other nodes of the same run read"),
-    "http.serve": _always("medium", "whoever reaches the host can talk to it"),
+    "http.serve": _serve,
 }
 """By name of a capability; the tests hold it to `KINDS`."""

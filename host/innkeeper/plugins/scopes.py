@@ -59,6 +59,30 @@ def no_scope(text: str) -> NoScope:
     return NoScope()
 
 
+@dataclass(frozen=True, slots=True)
+class AudienceScope(Scope):
+    """Who is answered: whoever is logged in, or anybody."""
+
+    public: bool
+
+    @property
+    def text(self) -> str:
+        return "public" if self.public else ""
+
+    def allows(self, use: str) -> bool:
+        return use == "" or (use == "public" and self.public)
+
+    def meet(self, other: Self) -> Self | None:
+        return self if other.public else other
+
+
+def read_audience(text: str) -> AudienceScope:
+    """Nothing, or "public"."""
+    if text not in ("", "public"):
+        raise ValueError("it must be public, or be left out")
+    return AudienceScope(text == "public")
+
+
 # --- names ----------------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,8 @@ from innkeeper.server.answers import add_handlers
 from innkeeper.server.documenting import document
 from innkeeper.server.guards.bodies import BoundedRoute, refuse_unbounded
 from innkeeper.server.parts import Parts
+from innkeeper.server.plugins.native_around import NativeAround
+from innkeeper.server.plugins.native_web import NativeWeb
 from innkeeper.server.routes import (
     admin_users,
     auth,
@@ -28,6 +30,7 @@ from innkeeper.server.routes import (
     recycle,
     run_events,
     runs,
+    served,
     stream,
     system,
     user_secrets,
@@ -52,6 +55,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     recycle.router,
     run_events.router,
     runs.router,
+    served.router,
     stream.router,
     system.router,
     user_secrets.router,
@@ -90,5 +94,8 @@ def make_app(parts: Parts) -> FastAPI:
     for router in ROUTERS:
         refuse_unbounded(router)
         app.include_router(router)
+    app.mount("/n", NativeWeb(parts), name="native")
+    # What is added after it stands outside of it: no plugin takes away what guards the server.
+    app.add_middleware(NativeAround, parts=parts)
     document(app)
     return app

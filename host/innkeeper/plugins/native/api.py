@@ -9,7 +9,7 @@ def setup(api):
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,7 @@ import trio
 
 from innkeeper.plugins.native.contain import logger
 from innkeeper.plugins.native.hooks import HookName
+from innkeeper.plugins.native.web import Middleware
 from innkeeper.plugins.tables import visible
 from innkeeper.sandbox.usage import Usage
 
@@ -121,7 +122,7 @@ class Log:
 
 
 class Api:
-    """What `setup(api)` is given. Nodes and hooks are registered while `setup` runs, and not later; all else may be
+    """What `setup(api)` is given. Nodes, hooks and routes are registered while `setup` runs, not later; all else may be
     used at any time.
 
     Attributes:
@@ -187,6 +188,47 @@ class Api:
     def on_stop(self, function: F) -> F:
         """Decorates a function without arguments, called when the plugin goes out of service or the host closes."""
         return self._hook("on_stop", function)
+
+    def route(self, path: str, *, methods: Sequence[str] = ("GET",), public: bool = False) -> Callable[[F], F]:
+        """Makes the function below answer requests at /n/ID and a path, where the host has a server.
+
+        The function gets Starlette's Request and returns its Response, or a dict or list for JSON. `request.state.user`
+        is the id of the user who asks, or None, `request.state.admin` whether it is an administrator.
+
+        Args:
+            path: such as "/rooms/{room}".
+            methods: of HTTP.
+            public: whether it answers anybody; else users whose key reaches `runs`.
+
+        Raises:
+            ValueError: the path or a method is none, or there are too many.
+            RuntimeError: `setup` is over.
+        """
+        return self._route(path, tuple(methods), public)
+
+    def websocket(self, path: str, *, public: bool = False) -> Callable[[F], F]:
+        """Makes the function below, which gets Starlette's WebSocket, speak at /n/ID and a path; as `route`."""
+        return self._route(path, (), public)
+
+    def middleware(self, make: Middleware) -> Middleware:
+        """Puts an ASGI middleware around the whole server: `make` gets the application and returns another one. It sees
+        each request and each answer of everybody.
+
+        Raises:
+            ValueError: there are too many.
+            RuntimeError: `setup` is over.
+        """
+        self._version.adding().around(make)
+        return make
+
+    def _route(self, path: str, methods: tuple[str, ...], public: bool) -> Callable[[F], F]:
+        web = self._version.adding()
+
+        def register(function: F) -> F:
+            web.route(path, function, methods, public=public)
+            return function
+
+        return register
 
     def _hook(self, name: HookName, function: F) -> F:
         self._version.hook(name, function)

@@ -19,6 +19,7 @@ from innkeeper.plugins.native.api import ServiceRefusedError
 from innkeeper.plugins.native.entry import NativeEntry
 from innkeeper.plugins.native.hooks import Hook, HookName
 from innkeeper.plugins.native.importing import TrustedModules
+from innkeeper.plugins.native.web import Web
 from innkeeper.plugins.nodes import NodeDefinition
 from innkeeper.plugins.rights import Rights
 from innkeeper.plugins.services import Services
@@ -40,6 +41,7 @@ class NativeVersion:
     Attributes:
         functions: what nodes run, by the node's type.
         hooks: what was registered, with its name.
+        web: what it adds to a server.
         calls: calls that are in it.
         retired: whether it is out of service: its modules go with its last call.
     """
@@ -60,6 +62,7 @@ class NativeVersion:
         self.threads = trio.CapacityLimiter(THREADS)
         self.functions: dict[str, Callable[..., Any]] = {}
         self.hooks: list[tuple[HookName, Hook]] = []
+        self.web = Web()
         self.calls = 0
         self.retired = False
         self._files = entry.folder.snapshot.files
@@ -149,6 +152,15 @@ class NativeVersion:
             raise ValueError(f"a plugin has at most {MAX_HOOKS} hooks")
         self.hooks.append((name, Hook(self.id, function, self.threads)))
 
+    def adding(self) -> Web:
+        """What the plugin adds to a server, to be added to.
+
+        Raises:
+            RuntimeError: `setup` is over.
+        """
+        self._open()
+        return self.web
+
     def seal(self) -> list[str]:
         """Nothing more is registered. Gives the types of nodes that the manifest declares and nobody registered."""
         self._sealed = True
@@ -156,7 +168,7 @@ class NativeVersion:
 
     def _open(self) -> None:
         if self._sealed:
-            raise RuntimeError("nodes and hooks are registered while setup(api) runs, and not later")
+            raise RuntimeError("nodes, hooks and routes are registered while setup(api) runs, and not later")
 
     # --- while it is in service -------------------------------------------------------------------------------------
 
