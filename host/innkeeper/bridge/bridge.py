@@ -54,8 +54,8 @@ def location_of(folder: Path, configuration: Configuration) -> Location:
         folder: `Home.state`.
         configuration: what the operator decided; its URL was checked as it was read.
     """
-    url = configuration.database.url
-    return Location.of(folder / FILE) if url is None else Location.of(url, folder)
+    said = configuration.database
+    return Location.of(folder / FILE) if said.url is None else Location.of(said.url, folder, said.upgrade)
 
 
 class Bridge:

@@ -27,6 +27,7 @@ from innkeeper.plugins.tables import MAX_BYTES
 from innkeeper.storage.backup.names import why_not
 from innkeeper.storage.backup.snapshot import Progress, snapshot
 from innkeeper.storage.backup.writing import ArchiveWriter, writing
+from innkeeper.storage.copies import FOLDER as COPIES
 from innkeeper.storage.schema import REVISIONS
 
 FOLDERS: Final = ("plugins", "manifests", "knowledge", INSIDE)
@@ -193,8 +194,8 @@ class _Taking:
 
 def _is_host_own(name: str) -> bool:
     """Whether a file of `state` is nothing that a backup wants: the database itself, of which there is a copy, what
-    lies beside it, and locks."""
-    return name == FILE or name.startswith(f"{FILE}-") or name.endswith(_LOCK)
+    lies beside it, copies of it from before upgrades, and locks."""
+    return name in (FILE, COPIES) or name.startswith(f"{FILE}-") or name.endswith(_LOCK)
 
 
 def _status(path: str | os.PathLike[str] | None) -> list[os.stat_result]:

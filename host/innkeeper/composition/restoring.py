@@ -37,7 +37,7 @@ def put_in_place(made: Staged, home: Path, *, force: bool = False) -> Restored:
                 f"{home} has {', '.join(there)} already, and nothing was changed: restore into an empty folder, or "
                 "with --force, which moves these aside"
             )
-        for lock in _locks(home / STATE):
+        for lock in locks_of(home / STATE):
             stack.callback(lock.release)
         if os.path.lexists(home / DATABASE):
             alone(home / DATABASE)
@@ -58,7 +58,7 @@ def _holds_something(path: Path) -> bool:
         return True
 
 
-def _locks(state: Path) -> list[ProcessLock]:
+def locks_of(state: Path) -> list[ProcessLock]:
     """The locks of a home, held until they are let go of.
 
     Raises:
@@ -115,10 +115,12 @@ def upgraded(made: Staged) -> None:
     import trio
 
     from innkeeper.storage.database import open_database
+    from innkeeper.storage.location import Location
     from innkeeper.storage.schema import REVISIONS
 
     async def open_it() -> None:
-        async with open_database(made.folder / DATABASE, readers=1):
+        # The backup itself is the copy.
+        async with open_database(Location.of(made.folder / DATABASE, upgrade="yes"), readers=1):
             pass
 
     trio.run(open_it, restrict_keyboard_interrupt_to_checkpoints=True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Seconds,
         SecretName,
         Size,
+        Upgrade,
         Url,
     )
     from innkeeper.plugins.web_units import Hosts, Networks, Origins
@@ -93,9 +94,13 @@ class DatabaseSettings:
     Attributes:
         url: of a PostgreSQL database, which several hosts can share; it may hold a password, and is never shown whole.
             None: a file of SQLite in the home.
+        upgrade: to which schema a host may bring a PostgreSQL database that has data; "yes": to whichever it needs;
+            "no": to none, since only its server's operator can copy it first. A file in the home is copied, and
+            upgraded without being asked.
     """
 
     url: DatabaseUrl | None = field(default=None, repr=False)
+    upgrade: Upgrade = "no"
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,6 +200,12 @@ def _url(value: object) -> str:
     return text
 
 
+def _upgrade(value: object) -> str:
+    if not isinstance(value, str) or re.fullmatch(r"no|yes|[0-9]{4}", value) is None:
+        raise ValueError
+    return value
+
+
 def _database_url(value: object) -> str:
     from innkeeper.storage.location import check_url
 
@@ -305,6 +311,10 @@ DatabaseUrl = Annotated[
     ),
 ]
 """Where a database is, perhaps with a password."""
+
+
+Upgrade = Annotated[str, Unit('"no", "yes", or the four digits of a schema, such as "0012"', _upgrade)]
+"""To which schema a database may be brought."""
 
 
 def unit_of(hint: Any) -> Unit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,14 +15,18 @@ from sqlalchemy import Connection, Engine
 
 from innkeeper.errors import BusyError, UsageError
 from innkeeper.storage import engines, postgres
+from innkeeper.storage.copies import make_copy, prune
 from innkeeper.storage.faults import translated
 from innkeeper.storage.file import private_file
 from innkeeper.storage.jobs import Jobs
 from innkeeper.storage.lanes import Reader, Writer
 from innkeeper.storage.location import Location
+from innkeeper.storage.schema import REVISIONS
 from innkeeper.storage.upgrade import upgrade
 
 T = TypeVar("T")
+
+logger = logging.getLogger("innkeeper.storage")
 
 READERS: Final = 4
 """Threads that read: a slow query holds up one of them."""
@@ -106,7 +111,8 @@ class Database:
 async def open_database(
     where: Path | str | Location, *, readers: int = READERS, queue: int = QUEUE
 ) -> AsyncIterator[Database]:
-    """A database, brought to the newest schema; `async with open_database(path) as database`.
+    """A database, brought to the newest schema; `async with open_database(path) as database`. One that has rows is
+    copied before (`copies.make_copy`); a server's is not upgraded unless `Location.upgrade` allows it.
 
     The end of the block finishes the writes that are queued; it may be in another task than the beginning. Several
     processes, and with a server several machines, may have the same database open.
@@ -121,9 +127,10 @@ async def open_database(
 
     Raises:
         RejectedError: the database is damaged, another program's, or has a schema of a newer version.
-        BusyError: another process held the database for too long, the server cannot be reached, or the system starts
-            no thread.
-        UsageError: file or folder is not ours alone, or cannot be used; the URL is none, or the server refuses us.
+        BusyError: another process held the database for too long, the server cannot be reached, the system starts no
+            thread, or the disk has no room for a copy.
+        UsageError: file or folder is not ours alone, or cannot be used; the URL is none, or the server refuses us; it
+            is to be upgraded, and nobody said so.
     """
     if readers < 1 or queue < 1:
         raise UsageError("a database needs at least one reader and a queue of at least one")
@@ -160,23 +167,50 @@ def _engines(location: Location) -> tuple[Engine, Engine]:
 
 def _prepared(location: Location, readers: int, queue: int) -> Database:
     if location.path is not None:
-        _prepare_file(location.path)
+        _prepare_file(location.path, copied=location.upgrade != "yes")
     else:
         try:
-            postgres.prepare(location.url, location.name)
+            had = postgres.prepare(location.url, location.name, location.upgrade)
         except Exception as error:
             raise translated(error, location.name) from None
+        if had is not None:
+            logger.warning("the database %r was upgraded from schema %s to %s", location.name, had, REVISIONS[-1])
     return Database(location, readers=readers, queue=queue)
 
 
-def _prepare_file(path: Path) -> None:
+def _prepare_file(path: Path, *, copied: bool) -> None:
     name = path.name
+    made: list[Path] = []
+    changed = False
+
+    def before(revision: str) -> None:
+        if copied:
+            made.append(make_copy(path, revision))
+
     with private_file(path):
         engine = engines.writing_engine(path)
         try:
             if not engines.turn_on_wal(engine):
                 raise UsageError(f"the database {name!r} lies on a disk that cannot hold one: choose another folder")
             with engine.begin() as connection:
-                upgrade(connection, name)
+                # The transaction may write from here on, so nobody else does until it has ended: what is copied is
+                # what is upgraded.
+                had = upgrade(connection, name, before)
+                changed = True
         except Exception as error:
+            for copy in made:
+                # One that fails again and again does not fill the disk. Where the commit failed, nobody knows more than
+                # that the file is whole.
+                prune(path, copy)
+                if not changed:
+                    copy.unlink(missing_ok=True)
             raise translated(error, name) from None
+        for copy in made:
+            prune(path, copy)
+            logger.warning(
+                "the database %r was upgraded from schema %s to %s; as it was before, it is kept as %s",
+                name,
+                had,
+                REVISIONS[-1],
+                f"{copy.parent.name}/{copy.name}",
+            )

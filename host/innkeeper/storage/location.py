@@ -42,18 +42,22 @@ class Location:
         path: the file, absolute or not; None where a server keeps it.
         folder: the folder for files that belong beside it, such as locks; None where nobody said one.
         url: of the server, "" for a file; has a password perhaps.
+        upgrade: to which schema a server's database that has rows may be brought; "yes": to the newest, and of a file
+            that no copy is made before: there is one. "no": a file is copied, a server's database stays as it is.
     """
 
     name: str
     path: Path | None = None
     folder: Path | None = None
     url: str = field(default="", repr=False)
+    upgrade: str = "no"
 
     @classmethod
-    def of(cls, where: Path | str | Location, folder: Path | None = None) -> Location:
+    def of(cls, where: Path | str | Location, folder: Path | None = None, upgrade: str = "no") -> Location:
         """Args:
             where: a file (Path), the URL of a server (str), or a location.
             folder: for what belongs beside a server's database.
+            upgrade: as the attribute.
 
         Raises:
             ValueError: the URL is none.
@@ -61,8 +65,8 @@ class Location:
         if isinstance(where, Location):
             return where
         if isinstance(where, Path):
-            return cls(where.name, path=where, folder=where.parent)
-        return cls(check_url(where), folder=folder, url=where)
+            return cls(where.name, path=where, folder=where.parent, upgrade=upgrade)
+        return cls(check_url(where), folder=folder, url=where, upgrade=upgrade)
 
     def may_be_there(self) -> bool:
         """Whether something may have been kept (bool): False where there is no file. Blocks on the disk."""

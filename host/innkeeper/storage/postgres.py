@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 
 from innkeeper.errors import UsageError
 from innkeeper.storage.postgres_text import adapted
+from innkeeper.storage.schema import REVISIONS
 from innkeeper.storage.upgrade import upgrade
 
 OLDEST: Final = 130000
@@ -92,12 +93,19 @@ def _upgrading_engine(url: str) -> Engine:
     return engine
 
 
-def prepare(url: str, name: str) -> None:
+def prepare(url: str, name: str, allowed: str) -> str | None:
     """Brings a database to the newest schema; hosts that do so at the same time take turns.
+
+    Args:
+        allowed: to which schema one that has rows may be brought; "yes": to the newest.
+
+    Returns:
+        The schema that it had (str) where it was upgraded, or None.
 
     Raises:
         RejectedError: it is another program's, or has a schema of a newer version.
-        UsageError: the server is too old, or the database is not one that keeps text as UTF-8.
+        UsageError: the server is too old, or the database is not one that keeps text as UTF-8; it has rows and is to be
+            upgraded, which nobody allowed.
         sqlalchemy.exc.SQLAlchemyError, psycopg.Error: as `faults.translated` knows them.
     """
     engine = _upgrading_engine(url)
@@ -105,7 +113,17 @@ def prepare(url: str, name: str) -> None:
         encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
         if encoding != "UTF8":
             raise UsageError(f"the database {name!r} keeps text as {encoding}: make one with ENCODING 'UTF8'")
-        upgrade(connection, name)
+
+        def before(revision: str) -> None:
+            # Copying it is its server's business, and hosts of the version before may still use it.
+            if allowed not in ("yes", REVISIONS[-1]):
+                raise UsageError(
+                    f"the database {name!r} has schema {revision!r}, and this version of Innkeeper needs "
+                    f"{REVISIONS[-1]!r}: end all hosts that use it, copy it (pg_dump), and set [database] upgrade = "
+                    f'"{REVISIONS[-1]}"; docs/upgrading.md says more'
+                )
+
+        return upgrade(connection, name, before)
 
 
 def vacuum(url: str, tables: list[str]) -> None:
