@@ -401,7 +401,12 @@ async def test_a_websocket_without_a_sign_of_life_is_gone_and_one_with_it_stays(
 
 _PIECES = [
     *(PING, STREAM, HANDSHAKE, POST, text("x"), b"\r\n", b"\r\n\r\n", b"\0", b"0\r\n\r\n", b"5\r\nhello\r\n"),
-    *(b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Connection: close\r\n", b"Expect: 100-continue\r\n"),
+    *(
+        b"Content-Length: 5\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Connection: close\r\n",
+        b"Expect: 100-continue\r\n",
+    ),
     *(b"GET /hang HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /fails HTTP/1.1\r\nHost: x\r\n\r\n", b"HEAD /ping HTTP/1.1\r\n"),
     *(bytes(FrameProtocol(True, []).close(1000)), bytes(FrameProtocol(True, [])._serialize_frame(Opcode.PONG, b"a"))),
 ]
@@ -412,7 +417,7 @@ _SENT = st.lists(st.one_of(st.sampled_from(_PIECES), st.binary(max_size=20)), ma
 @given(st.lists(st.tuples(_SENT, st.booleans()), min_size=10, max_size=20))
 def test_whatever_is_sent_the_server_lives_and_nothing_is_left(clients: list[tuple[list[bytes], bool]]) -> None:
     async def attack() -> None:
-        async with wired(head_timeout=0.3, body_timeout=0.3, stall_timeout=0.3) as server:
+        async with wired(seconds=15, head_timeout=0.3, body_timeout=0.3, stall_timeout=0.3) as server:
             async with trio.open_nursery() as nursery:
                 for pieces, at_once in clients:
                     nursery.start_soon(_attack, server, pieces, at_once)
