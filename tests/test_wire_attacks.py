@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import trio
-from hypothesis import given, settings
+import trio.testing
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol, Opcode
 
@@ -413,7 +414,8 @@ _PIECES = [
 _SENT = st.lists(st.one_of(st.sampled_from(_PIECES), st.binary(max_size=20)), max_size=8)
 
 
-@settings(max_examples=15, deadline=None)
+# What fails here takes its whole time limit: made smaller a hundred times, it would take hours.
+@settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(st.lists(st.tuples(_SENT, st.booleans()), min_size=10, max_size=20))
 def test_whatever_is_sent_the_server_lives_and_nothing_is_left(clients: list[tuple[list[bytes], bool]]) -> None:
     async def attack() -> None:
@@ -427,6 +429,32 @@ def test_whatever_is_sent_the_server_lives_and_nothing_is_left(clients: list[tup
             assert +server.server.streams.opened == {}
 
     trio.run(attack)
+
+
+async def test_who_leaves_behind_a_pipelined_request_is_seen_to_leave() -> None:
+    async with wired() as server:
+        client = await server.connect(b"GET /hang HTTP/1.1\r\nHost: x\r\n\r\n" + PING)
+        await until(lambda: server.server.streams.connections == 1)
+        await client.close()
+        await server.alone()
+        assert server.shown.ended == ["hang"]
+
+
+async def test_requests_behind_one_that_takes_its_time_wait_bounded_and_are_answered_in_turn() -> None:
+    count = 2000
+    async with wired() as server:
+        client = await server.connect(STREAM.replace(b"events", b"slow"))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.send, PING * count)
+            await until(lambda: server.shown.got == ["slow"])
+            await trio.testing.wait_all_tasks_blocked()
+            server.shown.go.set()
+            # One connection has 1,000 requests; this one's last answer says so.
+            answers = await client.rest()
+            nursery.cancel_scope.cancel()
+        assert answers.index(b"at last") < answers.index(b"pong")
+        assert answers.count(b"pong") == 999
+        assert answers.lower().count(b"connection: close") == 1
 
 
 async def _attack(server: Wired, pieces: list[bytes], at_once: bool) -> None:

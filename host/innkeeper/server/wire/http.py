@@ -14,7 +14,7 @@ from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import HTTPStream
 
-from innkeeper.server.wire.bounds import Bounds
+from innkeeper.server.wire.bounds import HEAD_BYTES, Bounds
 from innkeeper.server.wire.direct import Answered, DirectOutlet
 from innkeeper.server.wire.frames import chunk, text_frame
 from innkeeper.server.wire.outlets import Outlet
@@ -29,6 +29,9 @@ class HttpProtocol(H11Protocol):
     Attributes:
         refused: whether a request was refused: nothing more is read or answered then.
         requests: how many came.
+        paused: whether a request waits for the answer to another.
+        resumed: whether one that waited can be read: `go_on`.
+        on_resume: called as it can.
     """
 
     def __init__(self, *arguments: Any, wire: Wire, bounds: Bounds) -> None:
@@ -40,6 +43,9 @@ class HttpProtocol(H11Protocol):
         super().__init__(*arguments)
         self.refused = False
         self.requests = 0
+        self.paused = False
+        self.resumed = False
+        self.on_resume: Callable[[], object] = lambda: None
         self._wire = wire
         self._bounds = bounds
         self._answered = Answered()
@@ -52,6 +58,11 @@ class HttpProtocol(H11Protocol):
     def body_expected(self) -> bool:
         """Whether the client owes bytes of a request's body."""
         return self.connection.their_state is h11.SEND_BODY
+
+    @property
+    def full(self) -> bool:
+        """Whether as much waits for the answer to a request as may."""
+        return self.paused and len(self.connection.trailing_data[0]) >= HEAD_BYTES
 
     @property
     def socket(self) -> SocketStream | None:
@@ -146,11 +157,9 @@ class HttpProtocol(H11Protocol):
                 await self.send(Updated(idle=False))
                 await self._create_stream(event)
             elif event is h11.PAUSED:
-                # Another request waits for the answer to this one.
-                await self.can_read.clear()
-                await self.can_read.wait()
-                if self._last:
-                    return
+                # A request waits for the answer to another. Reading goes on: else nobody would see the client leave.
+                self.paused = True
+                return
             elif self.stream is None or event is h11.NEED_DATA or isinstance(event, h11.ConnectionClosed):
                 return
             elif isinstance(event, h11.Data):
@@ -164,10 +173,27 @@ class HttpProtocol(H11Protocol):
             elif isinstance(event, Data):
                 await self.stream.handle(event)
 
+    async def go_on(self) -> None:
+        """Reads the requests that waited for an answer."""
+        self.resumed = False
+        await self._handle_events()
+
+    def end(self) -> None:
+        """No further request is taken: the one under way is the last."""
+        self._last = True
+
     async def _maybe_recycle(self) -> None:
+        await self._close_stream()
         both = {self.connection.our_state, self.connection.their_state}
-        self._last = both != {h11.DONE} or self.context.terminated.is_set()
-        await super()._maybe_recycle()
+        if self._last or both != {h11.DONE} or self.context.terminated.is_set():
+            self._last = True
+            await self.send(Closed())
+            return
+        self.connection.start_next_cycle()
+        await self.send(Updated(idle=True))
+        if self.paused:
+            self.paused, self.resumed = False, True
+            self.on_resume()
 
     async def _create_stream(self, request: h11.Request) -> None:
         self._request = request
