@@ -1,4 +1,4 @@
-"""Streams past the server keep their order, find that a client has left, bear slow readers and end in an orderly way."""
+"""Streams past the server keep their order, notice who has left, bear slow readers and end in an orderly way."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Shown:
         losses: of each that was closed.
         got: messages that WebSockets sent, and lengths of bodies.
         ended: requests of `/hang` that were told that their client is gone.
-        go: until it is set, `/later` does not answer.
+        go: until it is set, `/later` and `/slow` do not answer.
     """
 
     watchers: Watchers = field(default_factory=Watchers)
@@ -62,6 +62,7 @@ class Shown:
                 WebSocketRoute("/late", self._late),
                 WebSocketRoute("/deaf", self._deaf),
                 Route("/later", self._later),
+                Route("/slow", self._slow),
                 Route("/ping", self._ping),
                 Route("/echo", self._echo, methods=["POST"]),
                 Route("/ignore", self._ignore, methods=["POST"]),
@@ -92,6 +93,11 @@ class Shown:
         self.got.append("later")
         await self.go.wait()
         return EventStream(self._feed)
+
+    async def _slow(self, request: Request) -> Response:
+        self.got.append("slow")
+        await self.go.wait()
+        return PlainTextResponse("at last")
 
     async def _messages(self, websocket: WebSocket) -> None:
         await websocket.accept()
@@ -256,7 +262,7 @@ async def wired(
 
 async def until(condition: Any) -> None:
     """Returns once a condition holds; the test's own time limit is the bound."""
-    while not condition():
+    while not condition():  # noqa: ASYNC110 - what is waited for has no event
         await trio.sleep(0.005)
 
 

@@ -58,6 +58,7 @@ class Connection(TCPServer):
         self._streams = streams
         self._outlet: Outlet | None = None
         self._reading = trio.CancelScope()
+        self._waiting = trio.CancelScope()
         self._closing = False
         self._stopping = False
         # Seconds for which a client may still keep the server waiting for a body.
@@ -97,6 +98,7 @@ class Connection(TCPServer):
                 wire=self.wire,
                 bounds=self._bounds,
             )
+            self.protocol.on_resume = self._wake
             await self.idle_task.restart(tasks, self._idle_timeout)
             await self._read_data()
             # Else it would hold the connection for its whole time after the client has left.
@@ -106,21 +108,30 @@ class Connection(TCPServer):
 
     async def _read_data(self) -> None:
         with self._reading:
-            while (data := await self._receive()) is not None:
-                if self._closing:
-                    # Nothing of it is for anybody; the reading ends with its deadline.
-                    if not data:
-                        return
+            while True:
+                if self.protocol.resumed:
+                    await self.protocol.go_on()
                     continue
-                await self.protocol.handle(RawData(data))
+                with trio.CancelScope() as self._waiting:
+                    data = await self._receive()
+                if self._waiting.cancelled_caught:
+                    continue
+                if data is None:
+                    break
+                if not self._closing:
+                    await self.protocol.handle(RawData(data))
+                # Else nothing of it is for anybody; the reading ends with its deadline.
                 if not data:
                     break
+        self.protocol.end()
         await self.protocol.handle(Closed())
 
     async def _receive(self) -> bytes | None:
         try:
             if self._closing or not self.protocol.body_expected:
                 self._patience = self._most_patience
+                if self.protocol.full and not self._closing:
+                    await trio.sleep_forever()
                 return await self.wire.receive_some(HEAD_READ)
             # Only waiting counts: an application that takes a body slowly is no client that sends it slowly.
             began = trio.current_time()
@@ -134,11 +145,16 @@ class Connection(TCPServer):
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             return None
 
+    def _wake(self) -> None:
+        self._waiting.cancel()
+
     async def _close(self) -> None:
         """The client gets nothing more; what it still sends is read and thrown away for a moment."""
         if not self._closing:
             self._closing = True
             await self.wire.send_eof()
+            # A reader that waits for room goes on, and finds the end.
+            self._wake()
             self._reading.deadline = min(self._reading.deadline, trio.current_time() + LINGER)
 
     # --- past the server --------------------------------------------------------------------------------------------

@@ -8,13 +8,13 @@ from http import HTTPStatus
 from typing import Any, cast
 
 import h11
-from hypercorn.events import Closed
-from hypercorn.protocol.events import Body, EndBody, Request, Response
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.events import Body, Data, EndBody, Request, Response
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import HTTPStream
 
-from innkeeper.server.wire.bounds import Bounds
+from innkeeper.server.wire.bounds import HEAD_BYTES, Bounds
 from innkeeper.server.wire.direct import Answered, DirectOutlet
 from innkeeper.server.wire.frames import chunk, text_frame
 from innkeeper.server.wire.outlets import Outlet
@@ -29,6 +29,9 @@ class HttpProtocol(H11Protocol):
     Attributes:
         refused: whether a request was refused: nothing more is read or answered then.
         requests: how many came.
+        paused: whether a request waits for the answer to another.
+        resumed: whether one that waited can be read: `go_on`.
+        on_resume: called as it can.
     """
 
     def __init__(self, *arguments: Any, wire: Wire, bounds: Bounds) -> None:
@@ -40,16 +43,26 @@ class HttpProtocol(H11Protocol):
         super().__init__(*arguments)
         self.refused = False
         self.requests = 0
+        self.paused = False
+        self.resumed = False
+        self.on_resume: Callable[[], object] = lambda: None
         self._wire = wire
         self._bounds = bounds
         self._answered = Answered()
         self._request: h11.Request | None = None
         self._past: DirectOutlet | None = None
+        # Whether no further request is taken.
+        self._last = False
 
     @property
     def body_expected(self) -> bool:
         """Whether the client owes bytes of a request's body."""
         return self.connection.their_state is h11.SEND_BODY
+
+    @property
+    def full(self) -> bool:
+        """Whether as much waits for the answer to a request as may."""
+        return self.paused and len(self.connection.trailing_data[0]) >= HEAD_BYTES
 
     @property
     def socket(self) -> SocketStream | None:
@@ -102,17 +115,13 @@ class HttpProtocol(H11Protocol):
         """Answers with an error where no answer has begun, and closes the connection."""
         if self.refused:
             return
-        if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            await self._error(refusal)
+        # First: an application that answers meanwhile must not come between.
         self.refused = True
+        if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            await self.send(RawData(self._error(refusal)))
         await self.send(Closed())
 
-    async def _send_error_response(self, status_code: int) -> None:
-        # What h11 itself finds wrong with a request; `Closed` follows.
-        await self._error(Refusal(status_code, HTTPStatus(status_code).phrase.lower()))
-        self.refused = True
-
-    async def _error(self, refusal: Refusal) -> None:
+    def _error(self, refusal: Refusal) -> bytes:
         body = json.dumps({"error": refusal.sentence}).encode()
         headers = [
             (b"content-type", b"application/json"),
@@ -120,15 +129,71 @@ class HttpProtocol(H11Protocol):
             (b"connection", b"close"),
             *self.config.response_headers("h11"),
         ]
-        await self._send_h11_event(h11.Response(status_code=refusal.status, headers=headers))
-        if self._request is None or self._request.method != b"HEAD":
-            await self._send_h11_event(h11.Data(data=body))
-        await self._send_h11_event(h11.EndOfMessage())
+        connection = cast(h11.Connection, self.connection)
+        head = connection.send(h11.Response(status_code=refusal.status, headers=headers)) or b""
+        asked_for_head = self._request is not None and self._request.method == b"HEAD"
+        return head if asked_for_head else head + (connection.send(h11.Data(data=body)) or b"")
 
     # --- as hypercorn calls it --------------------------------------------------------------------------------------
 
-    async def _check_protocol(self, event: h11.Request) -> None:
-        """An upgrade to HTTP/2 is ignored, as a server may."""
+    async def handle(self, event: Event) -> None:
+        """As `H11Protocol`; what follows a refused request, or a last one, is read by nobody."""
+        if not (isinstance(event, RawData) and (self.refused or self._last)):
+            await super().handle(event)
+
+    async def _handle_events(self) -> None:
+        while not self.refused:
+            if self.connection.they_are_waiting_for_100_continue:
+                await self._send_h11_event(
+                    h11.InformationalResponse(status_code=100, headers=self.config.response_headers("h11"))
+                )
+            try:
+                event = self.connection.next_event()
+            except h11.RemoteProtocolError as error:
+                status = HTTPStatus(error.error_status_hint)
+                await self.refuse(Refusal(status, status.phrase.lower()))
+                return
+            if isinstance(event, h11.Request):
+                await self.send(Updated(idle=False))
+                await self._create_stream(event)
+            elif event is h11.PAUSED:
+                # A request waits for the answer to another. Reading goes on: else nobody would see the client leave.
+                self.paused = True
+                return
+            elif self.stream is None or event is h11.NEED_DATA or isinstance(event, h11.ConnectionClosed):
+                return
+            elif isinstance(event, h11.Data):
+                await self.stream.handle(Body(stream_id=STREAM_ID, data=bytes(event.data)))
+            elif isinstance(event, h11.EndOfMessage):
+                await self.stream.handle(EndBody(stream_id=STREAM_ID))
+                if self.connection.their_state is h11.MUST_CLOSE:
+                    # It asked for a close: a request behind it is none, and must not spoil its answer.
+                    self._last = True
+                    return
+            elif isinstance(event, Data):
+                await self.stream.handle(event)
+
+    async def go_on(self) -> None:
+        """Reads the requests that waited for an answer."""
+        self.resumed = False
+        await self._handle_events()
+
+    def end(self) -> None:
+        """No further request is taken: the one under way is the last."""
+        self._last = True
+
+    async def _maybe_recycle(self) -> None:
+        await self._close_stream()
+        both = {self.connection.our_state, self.connection.their_state}
+        if self._last or both != {h11.DONE} or self.context.terminated.is_set():
+            self._last = True
+            await self.send(Closed())
+            return
+        self.connection.start_next_cycle()
+        await self.send(Updated(idle=True))
+        if self.paused:
+            self.paused, self.resumed = False, True
+            self.on_resume()
 
     async def _create_stream(self, request: h11.Request) -> None:
         self._request = request
