@@ -36,6 +36,8 @@ _COMPLETE = "_INNKEEPER_COMPLETE"
 _COMMANDS = {
     "run": "Run a workflow.",
     "serve": "Serve HTTP and WebSocket for editors and chat front ends.",
+    "user": "List and invite users, change passwords and roles.",
+    "key": "List, make and revoke API keys, rotate the master key.",
     "work": "Execute the queue and fire schedules, in the foreground.",
     "runs": "List, show, cancel or retry runs of the queue.",
     "watch": "Show a run of the queue as it goes on.",

@@ -110,6 +110,15 @@ class Said:
         else:
             write_error(f"innkeeper: {text}; Ctrl-C ends it")
 
+    def setup(self, token: str, url: str, several: bool) -> None:
+        """Nobody can log in yet; whoever reads this can make the first administrator, or set the access password."""
+        if self._json:
+            self._object({"event": "setup", "token": token, "url": url})
+            return
+        what = "make the first administrator" if several else "set the access password"
+        route = "register" if several else "setup-password"
+        write_error(f"innkeeper: nobody can log in yet; to {what}, send this token to {url}/api/auth/{route}: {token}")
+
     def closing(self, running: int, drain: float) -> None:
         """So many runs have so many seconds to end."""
         if self._json:

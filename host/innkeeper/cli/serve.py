@@ -73,6 +73,8 @@ async def _serve(settings: Settings, sockets: list[socket.socket], drain: float)
 
     from innkeeper.composition.interpreter import settle_interpreter
     from innkeeper.composition.serving import open_parts
+    from innkeeper.server.accounts.modes import addresses_of, check_listening
+    from innkeeper.server.accounts.signing_in import setup_token
     from innkeeper.server.app import make_app
     from innkeeper.server.serving import serve_app, url_of
 
@@ -80,12 +82,17 @@ async def _serve(settings: Settings, sockets: list[socket.socket], drain: float)
     # For people the log says what changed.
     changed = said.change if settings.json else None
     async with open_parts(settings.home, on_change=changed) as parts, trio.open_nursery() as serving:
+        accounts = parts.accounts
+        check_listening(accounts.mode, addresses_of(sockets), password=not accounts.open)
         await say_unused(parts.home)
         parts.scheduler.told = said.step
         settle_interpreter()
         stop = trio.Event()
         url = url_of(sockets[0])
         serving.start_soon(serve_app, make_app(parts), sockets, stop)
+        token = await setup_token(accounts)
+        if token is not None:
+            said.setup(token, url, accounts.several)
         said.ready(f"serving {url} from {parts.home.path}", url=url, home=str(parts.home.path))
         await until_told(parts.scheduler, drain, said, parts.stopping.set)
         stop.set()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from fastapi import Path
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic.alias_generators import to_camel
 
 from innkeeper.server.accounts.passwords import LONGEST as LONGEST_PASSWORD
@@ -21,7 +22,17 @@ GIVEN = ("runs", "files", "nodes")
 Scope = Literal["runs", "files", "nodes", "account", "admin"]
 Secret = Annotated[SecretStr, Field(min_length=1, max_length=LONGEST_PASSWORD)]
 Token = Annotated[SecretStr, Field(min_length=1, max_length=64)]
+Id = Annotated[str, Path(max_length=64, pattern=r"^[0-9A-Za-z_-]+$")]
 UserName = Annotated[str, Field(min_length=1, max_length=MOST_NAME)]
+
+
+def _shown(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("it has a character that is not shown")
+    return text
+
+
+Label = Annotated[str, Field(max_length=100), AfterValidator(_shown)]
 
 
 class Wire(BaseModel):
@@ -192,15 +203,15 @@ class NameBody(Body):
 
 
 class KeyBody(Body):
-    name: Annotated[str, Field(max_length=100)] | None = None
+    name: Label | None = None
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(SCOPES))] | None = None
     expires_in: Annotated[float, Field(gt=0, le=3.2e9, description="seconds from now")] | None = None
 
 
 class CredentialBody(Body):
-    service_name: Annotated[str, Field(min_length=1, max_length=100)]
+    service_name: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_shown)]
     credential: Annotated[SecretStr, Field(min_length=1, max_length=LONGEST_CREDENTIAL)]
-    display_name: Annotated[str, Field(max_length=100)] | None = None
+    display_name: Label | None = None
 
 
 class InviteBody(Body):

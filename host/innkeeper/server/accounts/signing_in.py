@@ -35,7 +35,7 @@ async def log_in(accounts: Accounts, username: str, password: str, address: str)
     name = name_key(username) if accounts.several else USER
     tried = accounts.tries.begin(address, name)
     try:
-        user = await (accounts.users.find(username) if accounts.several else accounts.users.get(USER))
+        user = await (_found(accounts, username) if accounts.several else accounts.users.get(USER))
         # Of who may not come in the password is compared all the same.
         right = await accounts.passwords.fits(None if user is None else user.password, _text(password))
     except BaseException:
@@ -165,6 +165,14 @@ async def setup_token(accounts: Accounts) -> str | None:
     token, now = new_token(), accounts.now()
     await accounts.invitations.add(Invitation(SETUP, USER, True, now, now + SETUP_LIFE), hash_of(token))
     return token
+
+
+async def _found(accounts: Accounts, username: str) -> User | None:
+    try:
+        return await accounts.users.find(checked_name(username))
+    except ValueError:
+        # Nobody has it; no database is asked for what it could not keep.
+        return None
 
 
 def _hash(token: str) -> str:

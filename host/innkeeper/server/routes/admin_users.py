@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Path, Query, Response
+from fastapi import Query, Response
 
 from innkeeper.server.accounts.shapes import (
+    Id,
     InvitationInfo,
     InvitationWithToken,
     InviteBody,
@@ -25,12 +26,10 @@ from innkeeper.server.routes.problems import problems
 
 router = BoundedRouter(tags=["administration"])
 
-Id = Annotated[str, Path(max_length=64)]
-
 
 @router.get("/api/admin/users", responses=problems(401, 403, 503))
 async def list_users(
-    parts: PartsOf, caller: Administrator, after: Annotated[str, Query(max_length=64)] = ""
+    parts: PartsOf, caller: Administrator, after: Annotated[str, Query(max_length=64, pattern="^[0-9A-Za-z_-]*$")] = ""
 ) -> list[UserInfo]:
     """Users in the order of their ids, 200 at most; `after` is the last id of the page before."""
     return [user_info(user) for user in await parts.accounts.users.list(after=after)]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import Path, Response
+from fastapi import Response
 from starlette.requests import Request
 
 from innkeeper.server.accounts.pictures import FORM, picture_of
-from innkeeper.server.accounts.shapes import Avatar, NameBody, avatar_url
+from innkeeper.server.accounts.shapes import Avatar, Id, NameBody, avatar_url
 from innkeeper.server.answers import AnswerError
 from innkeeper.server.guards.bodies import BoundedRouter, takes
 from innkeeper.server.identity import Caller
@@ -87,9 +85,7 @@ async def delete_avatar(parts: PartsOf, caller: Caller) -> Response:
         304: {"description": "Not Modified"},
     },
 )
-async def avatar(
-    uid: Annotated[str, Path(max_length=64)], request: Request, parts: PartsOf, caller: Caller
-) -> Response:
+async def avatar(uid: Id, request: Request, parts: PartsOf, caller: Caller) -> Response:
     """A user's picture, for whoever is logged in."""
     # "me" is no id of a user.
     user = await parts.accounts.users.get(caller.uid if uid == "me" else uid)
