@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
 
 from innkeeper.server.answers import add_handlers
-from innkeeper.server.guards.bodies import BoundedRoute, refuse_unbounded
+from innkeeper.server.guards.bodies import BoundedRoute, bound
 from innkeeper.server.parts import Parts
 from innkeeper.server.routes import health, metrics
 
@@ -19,7 +20,13 @@ ROUTERS: tuple[APIRouter, ...] = (
 
 
 class Application(FastAPI):
-    """The routes of a server, with its guards around all else: what the framework answers by itself passes them too."""
+    """The routes of a server, with its guards around all else: what the framework answers by itself passes them too. No
+    route of it reads a body without an end."""
+
+    def include_router(self, router: APIRouter, **more: Any) -> None:
+        """As FastAPI's."""
+        bound(router)
+        super().include_router(router, **more)
 
     def build_middleware_stack(self) -> ASGIApp:
         """As FastAPI's."""
@@ -40,6 +47,5 @@ def make_app(parts: Parts) -> FastAPI:
     app.router.route_class = BoundedRoute
     add_handlers(app)
     for router in ROUTERS:
-        refuse_unbounded(router)
         app.include_router(router)
     return app
