@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from guarded import guarded
 from innkeeper.bridge.scan import DataBounds
 from innkeeper.server.answers import add_handlers
-from innkeeper.server.guards.bodies import BODY_BOUNDS, BoundedRouter, parsed, takes
+from innkeeper.server.guards.bodies import BODY_BOUNDS, BoundedRouter, parsed, refuse_unbounded, takes
 
 router = BoundedRouter()
 
@@ -123,6 +123,17 @@ async def test_what_fits_is_taken_however_it_is_read() -> None:
         assert (await server.post("/bytes", content=b"a" * 100)).json() == {"length": 100}
         assert (await server.post("/stream", content=b"a" * 100)).json() == {"length": 100}
         assert (await server.post("/form", data={"a": "1"}, files={"b": b"2"})).json() == {"keys": ["a", "b"]}
+
+
+def test_a_router_of_ours_without_bounds_is_refused_before_it_serves() -> None:
+    bare = APIRouter()
+
+    @bare.post("/anything")
+    async def anything(thing: Thing) -> None: ...
+
+    with pytest.raises(TypeError, match="/anything has no bounds"):
+        refuse_unbounded(bare)
+    refuse_unbounded(router)
 
 
 async def test_a_router_that_knows_nothing_of_bounds_has_them_all_the_same(tmp_path: Path) -> None:

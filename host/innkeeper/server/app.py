@@ -9,7 +9,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
 
 from innkeeper.server.answers import add_handlers
-from innkeeper.server.guards.bodies import BoundedRoute, bound
+from innkeeper.server.guards.bodies import BoundedRoute, bound, refuse_unbounded
 from innkeeper.server.parts import Parts
 from innkeeper.server.routes import health, metrics
 
@@ -47,5 +47,6 @@ def make_app(parts: Parts) -> FastAPI:
     app.router.route_class = BoundedRoute
     add_handlers(app)
     for router in ROUTERS:
+        refuse_unbounded(router)
         app.include_router(router)
     return app

@@ -115,16 +115,15 @@ BoundedRouter = partial(APIRouter, route_class=BoundedRoute)
 """A router of such routes."""
 
 
-def bound(router: APIRouter) -> None:
-    """Makes each route of a router a `BoundedRoute`, those of the routers in it as well, whoever made them."""
+def refuse_unbounded(router: APIRouter) -> None:
+    """Makes sure that every route of a router is bounded.
+
+    Raises:
+        TypeError: one is not; the message names it.
+    """
     for route in router.routes:
         if isinstance(route, APIRoute) and not isinstance(route, BoundedRoute):
-            # FastAPI makes the handler of a route that is included by asking the route for it, or a new route of its
-            # class; a test asks such a route for too much.
-            route.__class__ = BoundedRoute
-        inner = getattr(route, "original_router", None)
-        if isinstance(inner, APIRouter):
-            bound(inner)
+            raise TypeError(f"the body of {route.path} has no bounds: its router must be a BoundedRouter")
 
 
 async def parsed(data: bytes, bounds: DataBounds = BODY_BOUNDS) -> Any:
@@ -153,3 +152,16 @@ def _limiter() -> trio.CapacityLimiter:
         made = trio.CapacityLimiter(_PARSERS)
         _limit.set(made)
         return made
+
+
+def bound(router: APIRouter) -> None:
+    """Makes each route of a router a `BoundedRoute`, those of the routers in it as well: of routers that others
+    bring, as native plugins do."""
+    for route in router.routes:
+        if isinstance(route, APIRoute) and not isinstance(route, BoundedRoute):
+            # FastAPI makes the handler of a route that is included by asking the route for it, or a new route of its
+            # class; a test asks such a route for too much.
+            route.__class__ = BoundedRoute
+        inner = getattr(route, "original_router", None)
+        if isinstance(inner, APIRouter):
+            bound(inner)
