@@ -144,7 +144,10 @@ def test_the_log_is_as_its_operator_wants_it(
     serve: Callable[..., Serving], house: House, queue: Callable[..., str]
 ) -> None:
     (house.path / "innkeeper.toml").write_text('[server]\nlog_format = "json"\n')
+    good, bad = queue("Quick"), queue("Fail")
     serving = serve()
+    serving.run(good, "complete")
+    serving.run(bad, "error")
     serving.get("/nothing?token=very-secret")
     serving.get("/healthz")
     assert serving.ended() == 0
@@ -153,3 +156,9 @@ def test_the_log_is_as_its_operator_wants_it(
     assert [(line["path"], line["status"], line["level"]) for line in asked] == [("/nothing", 404, "info")]
     assert asked[0]["request"]
     assert "very-secret" not in "".join(serving.log)
+    said = [(line["run"], line["status"]) for line in lines if line["logger"] == "innkeeper.runs"]
+    assert sorted(said) == sorted([(good, "running"), (good, "complete"), (bad, "running"), (bad, "error")])
+    [failed] = [line for line in lines if line.get("kind") == "guest"]
+    assert (failed["run"], failed["user"], failed["node"], failed["plugin"]) == (bad, "default_user", "it", "slow")
+    assert failed["seconds"] >= 0
+    assert failed["error"]

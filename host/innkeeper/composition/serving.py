@@ -20,6 +20,7 @@ from innkeeper.server.telemetry.collecting import Metrics
 from innkeeper.server.telemetry.counts import Counts
 from innkeeper.server.telemetry.lag import watch_lag
 from innkeeper.server.telemetry.probing import Probe
+from innkeeper.server.telemetry.run_log import RunLog
 from innkeeper.storage.run_model import USER
 from innkeeper.workflow.scheduling.host_scheduler import HostScheduler
 
@@ -44,7 +45,7 @@ async def open_parts(
         assert isinstance(scheduler, HostScheduler)
         database, settings, stopping = await bridge.database(), host.home.configuration.server, trio.Event()
         counts = Counts()
-        scheduler.listeners.append(counts.step)
+        scheduler.listeners += (counts.step, RunLog().step)
         tasks.start_soon(watch_lag, counts.lag)
         yield Parts(
             host=host,
