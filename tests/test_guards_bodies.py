@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from guarded import guarded
 from innkeeper.bridge.scan import DataBounds
 from innkeeper.server.answers import add_handlers
 from innkeeper.server.guards.bodies import BODY_BOUNDS, BoundedRouter, parsed, refuse_unbounded, takes
@@ -123,7 +125,7 @@ async def test_what_fits_is_taken_however_it_is_read() -> None:
         assert (await server.post("/form", data={"a": "1"}, files={"b": b"2"})).json() == {"keys": ["a", "b"]}
 
 
-def test_a_router_without_bounds_is_refused_before_it_serves() -> None:
+def test_a_router_of_ours_without_bounds_is_refused_before_it_serves() -> None:
     bare = APIRouter()
 
     @bare.post("/anything")
@@ -132,6 +134,34 @@ def test_a_router_without_bounds_is_refused_before_it_serves() -> None:
     with pytest.raises(TypeError, match="/anything has no bounds"):
         refuse_unbounded(bare)
     refuse_unbounded(router)
+
+
+async def test_a_router_that_knows_nothing_of_bounds_has_them_all_the_same(tmp_path: Path) -> None:
+    bare, inner = APIRouter(), APIRouter()
+
+    @bare.post("/outer")
+    async def outer(thing: Thing) -> None: ...
+
+    @inner.post("/raw")
+    async def raw(request: Request) -> Any:
+        return await request.json()
+
+    bare.include_router(inner, prefix="/inner")
+
+    def add(app: FastAPI) -> None:
+        app.include_router(bare, prefix="/plugin")
+
+        @app.post("/own")
+        async def own(thing: Thing) -> None: ...
+
+    deep = b'{"name": "a", "inner": ' + b"[" * 64 + b"]" * 64 + b"}"
+    async with guarded(tmp_path, change=add) as server:
+        for path in ("/plugin/outer", "/plugin/inner/raw", "/own"):
+            answer = await server.client.post(path, content=deep, headers=JSON)
+            assert (answer.status_code, "64 deep" in answer.text) == (400, True)
+            answer = await server.client.post(path, content=b" " * (BODY_BOUNDS.size + 1), headers=JSON)
+            assert answer.status_code == 413
+            assert (await server.client.post(path, json={"name": "a"})).status_code == 200
 
 
 plain = st.recursive(
@@ -154,20 +184,22 @@ async def test_what_was_written_is_what_is_read(value: Any) -> None:
 
 
 @given(plain, st.integers(0, 6), st.integers(1, 12))
-async def test_no_value_beyond_its_bounds_is_ever_given(value: Any, depth: int, elements: int) -> None:
+async def test_a_value_is_given_if_and_only_if_it_is_within_its_bounds(value: Any, depth: int, elements: int) -> None:
     def deep(value: Any) -> int:
         inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
         return 0 if inner is None else 1 + max(map(deep, inner), default=0)
 
     def count(value: Any) -> int:
+        # An empty container counts as if it had something in it.
         if isinstance(value, dict):
-            return 1 + len(value) + sum(map(count, value.values()))
-        return 1 + sum(map(count, value)) if isinstance(value, list) else 1
+            return 1 + (sum(1 + count(each) for each in value.values()) or 1)
+        return 1 + (sum(map(count, value)) or 1) if isinstance(value, list) else 1
 
-    beyond = deep(value) > depth or count(value) >= elements
     try:
         found = await parsed(json.dumps(value).encode(), DataBounds(1 << 20, depth, elements))
     except HTTPException:
-        found = None
-        assert beyond
-    assert deep(found) <= depth
+        taken = False
+    else:
+        taken = True
+        assert found == value
+    assert taken == (deep(value) <= depth and count(value) <= elements)

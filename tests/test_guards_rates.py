@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Message
@@ -135,19 +134,36 @@ async def test_a_client_cannot_choose_its_address_and_a_named_proxy_can() -> Non
     assert seen == ["192.0.2.1", "https 192.0.2.7", "192.0.2.8", "10.1.1.1", "10.1.1.1"]
 
 
-async def test_a_user_has_one_rate_whatever_he_asks_and_others_have_their_own(tmp_path: Path) -> None:
+async def test_a_user_has_one_rate_and_each_key_a_part_of_it(tmp_path: Path) -> None:
     async def identify(connection: Any) -> Identity | None:
-        return Identity(connection.headers["who"], "name", False, "key")
+        return Identity(connection.headers["who"], "name", False, connection.headers.get("how", "key"))
 
-    async with guarded(tmp_path, "[server]\nrate = 1\n") as server:
+    async with guarded(tmp_path, "[server]\nrate = 10\nkey_rate = 3\n") as server:
         object.__setattr__(server.parts, "identify", identify)
-        statuses = [(await server.client.get("/who", headers={"who": "anna"})).status_code for _ in range(30)]
-        assert statuses[:10] == [200] * 10
-        late = [status for status in statuses if status == 429]
-        assert late
-        answer = await server.client.get("/who", headers={"who": "anna"})
-        if answer.status_code == 429:
-            assert int(answer.headers["retry-after"]) >= 1
-            assert answer.json()["error"].startswith("too many requests")
-        assert (await server.client.get("/who", headers={"who": "bert"})).status_code == 200
-        await trio.lowlevel.checkpoint()
+        clock = Clock()
+        server.parts.guards._users._now = server.parts.guards._keys._now = clock
+
+        async def taken(who: str, key: str, how: str = "key") -> int:
+            """How many of 60 requests are answered."""
+            about = {"who": who, "authorization": f"Bearer {key}", "how": how}
+            answers = [await server.client.get("/who", headers=about) for _ in range(60)]
+            late = [answer for answer in answers if answer.status_code == 429]
+            assert all(int(answer.headers["retry-after"]) >= 1 for answer in late)
+            assert all(answer.json()["error"].startswith("too many requests") for answer in late)
+            return 60 - len(late)
+
+        assert await taken("anna", "one") == 30
+        # What a key was refused does not count for its user.
+        assert await taken("anna", "two") == 30
+        assert await taken("anna", "none", "session") == 40
+        assert await taken("anna", "three") == 0
+        # One user's key says nothing of another's, though it were the same.
+        assert await taken("bert", "one") == 30
+        clock.now += 1
+        assert await taken("anna", "one") == 3
+        assert await taken("anna", "none", "session") == 7
+
+
+async def test_where_nobody_logs_in_nobody_is_counted(tmp_path: Path) -> None:
+    async with guarded(tmp_path, "[server]\nrate = 1\nkey_rate = 1\n") as server:
+        assert {(await server.client.get("/who")).status_code for _ in range(30)} == {200}

@@ -77,6 +77,18 @@ async def test_an_id_is_given_back_unless_it_could_break_a_line(tmp_path: Path) 
         assert headers["x-request-id"]
 
 
+async def test_a_client_whose_body_is_not_read_is_told_that_its_connection_ends(tmp_path: Path) -> None:
+    async with guarded(tmp_path) as server:
+        asked = f"POST /things/a HTTP/1.1\nConnection: keep-alive\nContent-Length: {1 << 30}"
+        status, headers, _ = await server.raw(asked + "\nOrigin: http://evil.example", b"x")
+        assert (status, headers["connection"]) == (403, "close")
+        _, headers, _ = await server.raw("POST /things/a HTTP/1.1\nConnection: keep-alive\nContent-Length: 0")
+        assert "connection" not in headers
+        # Again and again on one connection, if it can be kept.
+        for _ in range(5):
+            assert (await server.client.post("/things/a", content=b"x" * 100)).status_code == 200
+
+
 async def test_ten_thousand_paths_that_nobody_knows_are_one_series(tmp_path: Path) -> None:
     async with guarded(tmp_path) as server:
         for method, path in (("GET", "/unknown"), ("GET", "/things/a"), ("STRANGE", "/things/a"), ("STRANGE", "/x")):

@@ -97,8 +97,13 @@ class Said:
         interrupted: whether a run was broken off.
     """
 
-    def __init__(self, json: bool) -> None:
+    def __init__(self, json: bool, *, logs: bool = False) -> None:
+        """Args:
+        json: whether programs read it.
+        logs: whether people read a log, which says what becomes of runs and plugins.
+        """
         self._json = json
+        self._logs = logs and not json
         self._began: dict[str, float] = {}
         self._failing = False
         self.interrupted = False
@@ -131,7 +136,7 @@ class Said:
         """A plugin's files are others now. On trio's thread."""
         if self._json:
             self._object({"event": "change", "kind": change.kind, "plugin": change.plugin, "text": change.text})
-        elif change.kind not in ("problem", "paused"):
+        elif change.kind not in ("problem", "paused") and not self._logs:
             # Those two are warnings, which the log says.
             write_error(f"innkeeper: {change.text}")
 
@@ -160,6 +165,8 @@ class Said:
                     else {"kind": failure.kind, "message": failure.message, "node": failure.node},
                 }
             )
+            return
+        if self._logs:
             return
         name = f" {run.name}" if run.name else ""
         whose = f" ({run.account.plugin})" if run.account.plugin else ""

@@ -78,10 +78,8 @@ async def _serve(settings: Settings, sockets: list[socket.socket], drain: float)
     from innkeeper.server.app import make_app
     from innkeeper.server.serving import serve_app, url_of
 
-    said = Said(settings.json)
-    # For people the log says what changed.
-    changed = said.change if settings.json else None
-    async with open_parts(settings.home, on_change=changed) as parts, trio.open_nursery() as serving:
+    said = Said(settings.json, logs=True)
+    async with open_parts(settings.home, on_change=said.change) as parts, trio.open_nursery() as serving:
         accounts = parts.accounts
         check_listening(accounts.mode, addresses_of(sockets), password=not accounts.open)
         await say_unused(parts.home)

@@ -31,6 +31,7 @@ from innkeeper.server.telemetry.collecting import Metrics
 from innkeeper.server.telemetry.counts import Counts
 from innkeeper.server.telemetry.lag import watch_lag
 from innkeeper.server.telemetry.probing import Probe
+from innkeeper.server.telemetry.run_log import RunLog
 from innkeeper.workflow.scheduling.host_scheduler import HostScheduler
 
 
@@ -63,7 +64,7 @@ async def open_parts(
         files = Files(host.home.path, bounds_of_files(settings))
         tasks.start_soon(files.keep_tidy)
         counts = Counts()
-        scheduler.listeners.append(counts.step)
+        scheduler.listeners += (counts.step, RunLog().step)
         tasks.start_soon(watch_lag, counts.lag)
         caches, folders = Caches(), LocalFolders(host.home.path.absolute() / "data" / "users")
         live = Live(Feeds(scheduler.events, tasks, watchers=settings.watchers), Board(database))

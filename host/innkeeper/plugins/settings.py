@@ -275,6 +275,8 @@ class ServerSettings:
         proxies: addresses of reverse proxies, whose word counts for where a request comes from, and whether by https.
         rate: requests a second of one user, ten seconds' worth at once; 0: any number. One takes about a millisecond
             of a processor, so nobody takes more than a tenth of one by asking. Where nobody logs in, nobody is counted.
+        key_rate: requests a second of one API key: half of its user's, so that a program that runs wild leaves its user
+            room for others.
         address_rate: requests a second of one address, before anybody knows whose they are; several users may share
             one, so twice as many. This machine's own programs are not counted.
         metrics: addresses that may read /metrics, which names plugins; administrators' API keys may from anywhere.
@@ -311,6 +313,7 @@ class ServerSettings:
     hosts: Hosts = ()
     proxies: Networks = ()
     rate: int = 100
+    key_rate: int = 50
     address_rate: int = 200
     metrics: Networks = ("127.0.0.0/8", "::1")
     log_format: Literal["console", "json"] = "console"

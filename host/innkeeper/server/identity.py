@@ -75,7 +75,7 @@ async def current(connection: HTTPConnection) -> Identity:
     if asking is not None:
         asking.user = identity.uid
     if identity.how != "local":
-        late = parts.guards.users.take(identity.uid)
+        late = parts.guards.asks(identity.uid, connection, by_key=identity.how == "key")
         if late:
             raise AnswerError(429, "too many requests: ask less often", headers=retry_after(late))
     return identity

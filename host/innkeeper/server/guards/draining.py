@@ -11,7 +11,7 @@ from innkeeper.server.guards.answering import refuse
 
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
-_AGAIN: Final = {"retry-after": "5", "connection": "close"}
+_AGAIN: Final = {"retry-after": "5"}
 """Soon: another server, or this one after its start, takes it."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import blake2b
 
 import trio
 from starlette.requests import HTTPConnection
@@ -27,7 +28,6 @@ class Guards:
 
     Attributes:
         origins: who may speak to it.
-        users: how often one user may ask; whoever finds out who asks takes of it.
         counts: what the server counts.
         metrics: what it says to Prometheus.
         probe: asks the database.
@@ -50,10 +50,11 @@ class Guards:
         now: seconds of a monotonic clock.
         """
         self.origins = Origins(settings.origins, settings.hosts)
-        self.users = Rates(settings.rate, now=now)
         self.counts = counts
         self.metrics = metrics
         self.probe = probe
+        self._users = Rates(settings.rate, now=now)
+        self._keys = Rates(settings.key_rate, now=now)
         self._addresses = Rates(settings.address_rate, now=now)
         self._proxies = networks(settings.proxies)
         self._readers = networks(settings.metrics)
@@ -67,6 +68,24 @@ class Guards:
         app = SecurityHeaders(app)
         app = Watch(app, self.counts)
         return Forwarded(app, self._proxies)
+
+    def asks(self, user: str, connection: HTTPConnection, *, by_key: bool) -> float:
+        """Counts a request of a user who was recognised.
+
+        Args:
+            user: the user's id.
+            connection: the request.
+            by_key: whether an API key said who it is.
+
+        Returns:
+            float: 0.0: it may go on; else the seconds until one may.
+        """
+        late = 0.0
+        if by_key:
+            # By its hash: the key itself is kept nowhere.
+            shown = connection.headers.get("authorization", "").encode("latin-1", "replace")
+            late = self._keys.take(f"{user} {blake2b(shown, digest_size=16).hexdigest()}")
+        return late or self._users.take(user)
 
     def reads_metrics(self, connection: HTTPConnection) -> bool:
         """Whether a request's address alone lets it read the metrics (bool). What a proxy brings that the operator did

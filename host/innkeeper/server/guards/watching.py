@@ -26,8 +26,8 @@ QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
 UNMATCHED: Final = "unmatched"
 
-USER: Final = "innkeeper.user"
-"""Where a request's scope has the id of whoever asks, once that is known."""
+STREAMS: Final = "innkeeper.streams"
+"""Where a request's scope has the `StreamCounts`: whoever writes messages past the application counts them there."""
 
 
 def route_of(scope: Scope) -> str:
@@ -48,10 +48,11 @@ class Watch:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        asked = _Asked(scope, send, self._counts)
+        asked = _Asked(scope, receive, send, self._counts)
+        scope[STREAMS] = self._counts.streams
         token = present.set(asked.present)
         try:
-            await self._app(scope, receive, asked.send)
+            await self._app(scope, asked.receive, asked.send)
         finally:
             asked.end()
             present.reset(token)
@@ -60,12 +61,15 @@ class Watch:
 class _Asked:
     """One request."""
 
-    def __init__(self, scope: Scope, send: Send, counts: Counts) -> None:
-        given = Headers(scope=scope).get("x-request-id", "")
+    def __init__(self, scope: Scope, receive: Receive, send: Send, counts: Counts) -> None:
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
         # A proxy in front may have given it one, by which its own log names it.
         self.present = Present(given if _ID.fullmatch(given) else secrets.token_hex(8))
         self._scope = scope
+        self._receive = receive
         self._send = send
+        self._unread = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
         self._counts = counts
         self._begun = trio.current_time()
         self._headed: float | None = None
@@ -73,11 +77,21 @@ class _Asked:
         self._sent = 0
         self._stream: Stream | None = None
 
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            self._unread = False
+        return message
+
     async def send(self, message: Message) -> None:
         kind = message["type"]
         if kind in ("http.response.start", "websocket.http.response.start", "websocket.accept"):
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self.present.request
+            if self._unread and self._scope.get("http_version", "1.1") in ("1.0", "1.1"):
+                # The server reads no body that nobody wants: it closes the connection, and a client that was not told
+                # would lose its next request.
+                headers["connection"] = "close"
             self._status = message.get("status", 101)
             self._headed = trio.current_time() - self._begun
             if kind == "websocket.accept":

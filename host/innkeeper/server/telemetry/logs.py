@@ -29,6 +29,8 @@ Level = Literal["debug", "info", "warning", "error"]
 QUEUE: Final = 10_000
 """Lines that wait to be written: some megabytes."""
 
+_GATHERED: Final = 0.05
+_TOGETHER: Final = 1000
 _CLOSING: Final = 2.0
 _TRACE: Final = 60
 
@@ -84,19 +86,39 @@ class LogHandler(logging.Handler):
         super().close()
 
     def _write(self) -> None:
-        while (event := self._queue.get()) is not None:
+        more = True
+        while more:
+            events = [self._queue.get()]
+            if events[0] is not None:
+                # What comes in this time is written together: each line by itself would wake this thread, which then
+                # takes the interpreter from trio's.
+                time.sleep(_GATHERED)
+            while events[-1] is not None and len(events) < _TOGETHER:
+                try:
+                    events.append(self._queue.get_nowait())
+                except queue.Empty:
+                    break
+            more = events[-1] is not None
+            self._put([event for event in events if event is not None])
+
+    def _put(self, events: list[Event]) -> None:
+        written: list[str] = []
+        for event in events:
             try:
-                text = self._line(event)
-                if self.dropped > self._told:
-                    lost, self._told = self.dropped - self._told, self.dropped
-                    said: Event = {"time": time.time(), "level": "warning", "logger": "innkeeper.server"}
-                    text += self._line({**said, "event": f"{lost:,} lines of the log were dropped"})
-                self._stream.write(text)
-                if self._queue.empty():
-                    self._stream.flush()
+                written.append(self._line(event))
             except Exception:
-                # Nobody reads it any more, or one line cannot be written: the server goes on.
+                # One that cannot be shown.
                 self.dropped += 1
+        try:
+            if self.dropped > self._told:
+                lost, self._told = self.dropped - self._told, self.dropped
+                said: Event = {"time": time.time(), "level": "warning", "logger": "innkeeper.server"}
+                written.append(self._line({**said, "event": f"lines of the log were dropped: {lost:,}"}))
+            self._stream.write("".join(written))
+            self._stream.flush()
+        except Exception:
+            # Nobody reads it any more, or its disk is full: the server goes on.
+            self.dropped += len(events)
 
     def _line(self, event: Event) -> str:
         for process in _PROCESSORS:
