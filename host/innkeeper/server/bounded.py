@@ -19,6 +19,11 @@ from innkeeper.sandbox.limits import KIB
 _AT_ONCE = 16 * KIB
 """Bytes that are parsed on trio's thread: well under a millisecond."""
 
+_THREADS = 2
+"""Threads that parse bodies: they compute, and more would only take turns."""
+
+_limiter: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("innkeeper.server.bodies")
+
 
 async def bounded_body(request: Request, most: int) -> bytes:
     """The body of a request.
@@ -45,7 +50,7 @@ async def bounded_body(request: Request, most: int) -> bytes:
     return b"".join(pieces)
 
 
-async def bounded_json(data: bytes, bounds: DataBounds, limiter: trio.CapacityLimiter | None = None) -> Any:
+async def bounded_json(data: bytes, bounds: DataBounds) -> Any:
     """JSON as plain data; a long one is parsed in a thread.
 
     Raises:
@@ -54,7 +59,7 @@ async def bounded_json(data: bytes, bounds: DataBounds, limiter: trio.CapacityLi
     try:
         if len(data) <= _AT_ONCE:
             return parse_json(data, bounds)
-        return await trio.to_thread.run_sync(parse_json, data, bounds, limiter=limiter)
+        return await trio.to_thread.run_sync(parse_json, data, bounds, limiter=_threads())
     except MalformedError as error:
         raise HTTPException(400, f"the body is not JSON that can be read: {error}") from None
 
@@ -94,6 +99,15 @@ async def pieces_of(data: bytes) -> AsyncGenerator[bytes, None]:
     """Bytes as a stream, for parsers that want one."""
     for start in range(0, len(data), 64 * KIB):
         yield data[start : start + 64 * KIB]
+
+
+def _threads() -> trio.CapacityLimiter:
+    try:
+        return _limiter.get()
+    except LookupError:
+        made = trio.CapacityLimiter(_THREADS)
+        _limiter.set(made)
+        return made
 
 
 def _is_json(said: str | None) -> bool:

@@ -90,7 +90,7 @@ async def imported(request: Request, parts: PartsOf, identity: Reader, project_i
     """Takes a chat in that was exported as JSON: by itself with the query's `projectId`, or as `tree` beside
     `projectId`. All of it is kept, fields that are not known here as well; only a session's id that is taken is
     another one afterwards."""
-    body = await bounded_json(await bounded_body(request, bounds.FILE.size), bounds.FILE, parts.chats.limiter)
+    body = await bounded_json(await bounded_body(request, bounds.FILE.size), bounds.FILE)
     named, wanted, made = brought(body)
     project = project_id or named
     if project is None or not is_project(project):
