@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 from innkeeper import InnkeeperError, open_host
 from innkeeper.bench import (
+    cache,
+    cache_mix,
     chunks,
     epochs,
     flows,
@@ -275,6 +277,14 @@ def test_rows_are_measured_in_the_order_of_the_table() -> None:
         runner.chosen(["warm", "warmer"])
 
 
+def test_what_several_rows_begin_with_means_all_of_them() -> None:
+    assert runner.chosen(["cache"]) == ["cache-misses", "cache-read", "cache-invalidation"]
+    # One that is a row itself means that alone.
+    assert "warm-1m" not in runner.chosen(["warm"])
+    with pytest.raises(UsageError):
+        runner.chosen(["cach"])
+
+
 @pytest.mark.parametrize("name", ["chunk-single", "chunk-many"])
 def test_chunks_are_timed_from_guest_to_guest(name: str, workspace: Workspace) -> None:
     measured = chunks.measure(name, workspace)
@@ -288,6 +298,33 @@ def test_nodes_of_a_large_workflow_are_timed_beside_the_same_calls(name: str, wo
     assert set(measured.figures) == {INNKEEPER}
     assert measured.extra["whole_ms"] > 0
     assert measured.extra["guests_ms"] > 0
+
+
+@pytest.mark.parametrize("name", ["cache-misses", "cache-read", "cache-invalidation"])
+def test_the_cache_of_the_server_is_timed_on_the_recorded_mix(
+    name: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "ACCESSES", 2000)
+    monkeypatch.setattr(cache, "_INVALIDATIONS", 200)
+    measured = cache.measure(name, workspace)
+    assert measured.figures[INNKEEPER].median > 0
+    assert ROWS[name].tells.format(**measured.extra)
+
+
+def test_the_recorded_mix_is_the_same_in_every_run() -> None:
+    found = list(cache_mix.steps(20_000))
+    assert found == list(cache_mix.steps(20_000))
+    said = hashlib.sha256("\n".join(f"{step.kind} {step.key} {step.said}" for step in found).encode())
+    assert said.hexdigest() == "19cd0bcc255f1aaad84a3293f821300dc9c2b331684f782fb7160cb6f5489859"
+    assert {step.key for step in found if step.kind == "read"} <= set(cache_mix.every_key())
+    kinds = [step.said.kind for step in found if step.said is not None]
+    assert set(kinds) == {"key", "prefix", "pattern"}
+
+
+def test_most_reads_of_the_recorded_mix_are_hits(workspace: Workspace) -> None:
+    # Which they are depends on no clock: nothing is kept for so long that it ends meanwhile.
+    measured = cache.measure("cache-misses", workspace)
+    assert measured.figures[INNKEEPER].median < 20
 
 
 @pytest.mark.parametrize("shape", [graphs.chain, graphs.fan])

@@ -24,6 +24,7 @@ CASES = {
     "bases": 400,
     "behaviour": 60,
     "cards": 300,
+    "chats": 400,
     "codec": 3000,
     "lorebooks": 500,
     "macros": 2000,

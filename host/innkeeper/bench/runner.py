@@ -18,13 +18,19 @@ LONGEST = 150.0
 def chosen(names: Sequence[str]) -> list[str]:
     """The rows that are meant, in the table's order; all of them for no name.
 
+    Args:
+        names: of rows, or what several begin with, before a dash: "cache" for all of the cache.
+
     Raises:
         UsageError: there is no such row; the message lists all.
     """
+    meant: set[str] = set()
     for name in names:
-        if name not in ROWS:
+        found = {name} & ROWS.keys() or {row for row in ROWS if row.startswith(f"{name}-")}
+        if not found:
             raise UsageError(f"there is no row {name!r}; the rows are: {', '.join(ROWS)}")
-    return [name for name in ROWS if not names or name in names]
+        meant |= found
+    return [name for name in ROWS if not names or name in meant]
 
 
 def run(names: Sequence[str], progress: Callable[[str], None]) -> Report:

@@ -82,15 +82,26 @@ async def listed(chats: Chats, place: Place) -> list[ChatAsset]:
     return [_asset(place, item) for item in found]
 
 
+async def modified(chats: Chats, place: Place, name: str) -> int:
+    """When an asset came, in nanoseconds since 1970.
+
+    Raises:
+        AnswerError: 404: there is none.
+    """
+    stamp = await chats.folders(place.uid).stat(*place.assets, name) if NAME.fullmatch(name) else None
+    if stamp is None:
+        raise AnswerError(404, "there is no such asset")
+    return stamp.modified
+
+
 async def read(chats: Chats, place: Place, name: str) -> tuple[bytes, str, int]:
     """The bytes of an asset, its media type, and when it came, in nanoseconds since 1970.
 
     Raises:
         AnswerError: 404: there is none.
     """
-    found = None
-    if NAME.fullmatch(name):
-        found = await chats.folders(place.uid).read(*place.assets, name, most=bounds.MOST_ASSET)
+    await modified(chats, place, name)
+    found = await chats.folders(place.uid).read(*place.assets, name, most=bounds.MOST_ASSET)
     if found is None:
         raise AnswerError(404, "there is no such asset")
     return found[0], KINDS[name.rpartition(".")[2]], found[1].modified
@@ -102,10 +113,8 @@ async def delete(chats: Chats, place: Place, name: str) -> None:
     Raises:
         AnswerError: 404: there is none.
     """
-    folder = chats.folders(place.uid)
-    if not NAME.fullmatch(name) or await folder.stat(*place.assets, name) is None:
-        raise AnswerError(404, "there is no such asset")
-    await folder.delete(*place.assets, name)
+    await modified(chats, place, name)
+    await chats.folders(place.uid).delete(*place.assets, name)
 
 
 async def _there(chats: Chats, place: Place) -> None:

@@ -29,7 +29,7 @@ def check(tree: ChatHistoryTree) -> None:
         raise BrokenTreeError(f"the chat has {len(nodes):,} messages; at most {bounds.MOST_NODES:,} are kept")
     for name, node in nodes.items():
         if name != node.id:
-            raise BrokenTreeError(f"the message {name!r} calls itself {node.id!r}")
+            raise BrokenTreeError(f"the message {name[:128]!r} calls itself {node.id!r}")
         if node.parent_id is not None and node.parent_id not in nodes:
             raise BrokenTreeError(f"the message {name!r} answers {node.parent_id!r}, which is not there")
     named: set[str] = set()

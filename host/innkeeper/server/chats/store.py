@@ -29,8 +29,8 @@ Edit = Callable[[ChatHistoryTree], ChatHistoryTree]
 THREADS: Final = 2
 """Threads that parse, check and encode: as many as help beside a thread that serves."""
 
-_TWICE: Final = 4
-"""The memory of a tree, by the size of its file."""
+_TIMES, _EACH = 3, 2_200
+"""Bytes of memory that a tree takes for each byte of its file and for each message, as measured, with room."""
 
 
 class Chats:
@@ -253,7 +253,7 @@ class Chats:
 
 
 def _loaded(kept: Kept) -> Loaded:
-    return Loaded(kept, _TWICE * len(kept.data) + 1_000)
+    return Loaded(kept, _TIMES * len(kept.data) + _EACH * len(kept.tree.nodes))
 
 
 def _missing() -> AnswerError:

@@ -15,7 +15,6 @@ from innkeeper.server.chats import bounds
 from innkeeper.server.chats.exports import Format
 from innkeeper.server.chats.model import ChatMessageNode, Content, Description, Role, SessionType, Status, Tags, Title
 from innkeeper.server.chats.names import NodeId, ProjectId
-from innkeeper.server.chats.sessions import ChatSession
 
 Version = Annotated[int, Field(ge=0, le=2**53 - 1, strict=True)]
 _MATCH: Final = re.compile(r'"(\d{1,16})(?:\.[0-9a-f.]{1,64})?"')
@@ -70,18 +69,6 @@ class SessionChange(Change):
     settings: dict[str, Any] | None = None
     type: SessionType | None = None
     token_count: Annotated[int, Field(ge=0, le=2**53 - 1)] | None = None
-
-
-class SessionPage(Wire):
-    """Sessions of a project, the one that changed last first.
-
-    Attributes:
-        sessions: of this page.
-        total: how many there are.
-    """
-
-    sessions: list[ChatSession]
-    total: int
 
 
 class NewMessage(Change):

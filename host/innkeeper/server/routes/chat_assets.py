@@ -10,7 +10,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from innkeeper.server.answers import AnswerError
-from innkeeper.server.cache.etags import conditional
+from innkeeper.server.cache.etags import conditional, is_known, kept_headers
 from innkeeper.server.chats import assets, bounds
 from innkeeper.server.chats.assets import ChatAsset
 from innkeeper.server.chats.media import KINDS
@@ -83,9 +83,13 @@ async def shown(
 ) -> Response:
     """An asset."""
     place = await parts.chats.place(identity.uid, session, project_id)
-    data, kind, modified = await assets.read(parts.chats, place, name)
     # Its name is a digest of its bytes.
-    return conditional(request.headers, data, f'"{name}"', media_type=kind, modified=modified, headers=_NOTHING_RUNS)
+    tag, modified = f'"{name}"', await assets.modified(parts.chats, place, name)
+    if is_known(request.headers, tag, modified):
+        # Not read for that.
+        return Response(status_code=304, headers={**kept_headers(tag, modified), **_NOTHING_RUNS})
+    data, kind, modified = await assets.read(parts.chats, place, name)
+    return conditional({}, data, tag, media_type=kind, modified=modified, headers=_NOTHING_RUNS)
 
 
 @router.delete("/{name}", status_code=204, responses=responses(404, 409, 422, 503))

@@ -23,7 +23,6 @@ from innkeeper.server.chats.wire import (
     Problem,
     ProjectAsked,
     SessionChange,
-    SessionPage,
     Version,
     check_extra,
     version_of,
@@ -58,17 +57,28 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 _CHANGES: Final = responses(400, 404, 409, 413, 415, 422, 428, 503)
 
 
-@router.get("", responses=responses(404, 422, 503))
+@router.get(
+    "",
+    responses={
+        **responses(404, 422, 503),
+        200: {
+            "description": "Sessions of the project.",
+            "headers": {"X-Total-Count": {"description": "How many there are.", "schema": {"type": "integer"}}},
+        },
+    },
+)
 async def listed(
     parts: PartsOf,
     identity: Reader,
+    response: Response,
     project_id: Annotated[ProjectId, Query(alias="projectId")],
     offset: Annotated[int, Query(ge=0, le=bounds.MOST_SESSIONS)] = 0,
     limit: Annotated[int, Query(ge=1, le=200)] = 100,
-) -> SessionPage:
+) -> list[ChatSession]:
     """Sessions of a project, the one that changed last first. One whose file is no chat has an `error`."""
     found, total = await parts.chats.sessions(identity.uid, project_id, offset, limit)
-    return SessionPage(sessions=found, total=total)
+    response.headers["X-Total-Count"] = str(total)
+    return found
 
 
 @router.post("", status_code=201, responses=responses(400, 404, 413, 415, 422, 503))
