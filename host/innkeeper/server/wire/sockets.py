@@ -17,8 +17,8 @@ async def messages_to(websocket: WebSocket, bound: int = OUTBOX_BYTES) -> AsyncI
     """An outlet for the text messages of a WebSocket, for the time of the block.
 
     The block reads what the client sends (`websocket.receive()`), and is cancelled as the client is lost or the server
-    stops; what follows it runs on, and `outlet.loss` says why. A client that leaves is found by reading alone. While the
-    block runs, nothing is sent with `websocket.send_text`: it may overtake what waits in the outlet.
+    stops; what follows it runs on, and `outlet.loss` says why. A client that leaves is found by reading alone. In the
+    block nothing is sent with `websocket.send_text`: it may overtake what waits in the outlet.
 
     Args:
         websocket: accepted.
