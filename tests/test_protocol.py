@@ -237,7 +237,7 @@ async def test_wrong_messages_are_answered_with_an_error_and_the_socket_goes_on(
 
 async def test_a_message_that_is_too_large_closes_its_socket_and_no_other(tmp_path: Path) -> None:
     async with (
-        slow_served(tmp_path / "home", '[server]\nmessage = "64KiB"\n') as server,
+        slow_served(tmp_path / "home", '[server]\nmessage_size = "64KiB"\n') as server,
         connected(server.url) as other,
         connected(server.url) as client,
     ):
@@ -278,32 +278,29 @@ async def test_a_client_that_vanishes_leaves_nothing_behind(tmp_path: Path) -> N
 
 
 async def test_a_slow_reader_is_closed_and_the_others_get_all(tmp_path: Path) -> None:
-    settings = '[server]\npatience = "500ms"\n[runs]\nchunks = "64MiB"\n'
-    words = " ".join(["word" * 250] * 3000)
+    settings = '[server]\nstall_timeout = "500ms"\nmessage_size = "8MiB"\n[runs]\nchunks = "64MiB"\n'
+    words = " ".join(["word" * 250] * 2000)
     async with (
         slow_served(tmp_path / "home", settings) as server,
         connected(server.url, room=4096) as slow,
         connected(server.url) as client,
     ):
         prompt = await client.submit(flow("read-aloud", text=words))
-        await slow.send("SUBSCRIBE", {"promptId": prompt})
+        # Behind the whole text, for which it would have as long as the slowest network needs.
+        await slow.send("SUBSCRIBE", {"promptId": prompt, "after": 4})
         assert await client.ended(prompt) == "complete"
         spoken = [each["payload"] for each in client.seen if each["type"] == "WORKFLOW_INTERFACE_YIELD"]
-        assert len(spoken) == 3001
+        assert len(spoken) == 2001
         feeds = server.parts.live.feeds
         while feeds.watchers:
             # What waited for the one that reads nothing was bounded all the while.
             assert feeds.room.used <= 2 * feeds.outbox
             await trio.sleep(0.01)
-        with pytest.raises(ClosedError) as closed:
-            await _read_all(slow)
-        assert closed.value.code in (None, 1006, 1008)
+        # Of what the system had taken for it by then it reads as much as it likes: the end is not among it.
+        with pytest.raises((ClosedError, OSError)), trio.fail_after(60):
+            while True:
+                await slow.receive()
         assert not any(is_final(each, prompt) for each in slow.about(prompt))
-
-
-async def _read_all(client: Client) -> None:
-    while True:
-        await client.receive()
 
 
 async def test_only_own_runs_are_watched_and_interrupted_and_an_administrator_reaches_all(tmp_path: Path) -> None:

@@ -237,18 +237,19 @@ class ServerSettings:
         host: address that it listens on; without users' passwords it must be one of the machine itself.
         port: its TCP port; 0: any free one.
         drain: seconds that runs have to end when the server is stopped.
-        message: bytes of one message of a WebSocket; a longer one closes it. As large as one value of a node.
+        message_size: bytes of one message of a WebSocket, or characters of one of text: a workflow of thousands of
+            nodes fits.
+        stall_timeout: seconds after which a client that takes nothing of an answer is dropped.
         watchers: runs that are watched at the same time, each by each connection; one user has half of them. Each may
             take 64 KiB of memory, and one event.
         heartbeat: seconds without an event after which a stream says that it lives: proxies close what is silent for a
             minute, many after thirty seconds.
-        patience: seconds for which a client that reads nothing is waited for, before its connection is closed.
     """
 
     host: str = "127.0.0.1"
     port: Port = 3233
     drain: Seconds = 30.0
-    message: Size = 16 * MIB
+    message_size: Size = MIB
+    stall_timeout: Seconds = 10.0
     watchers: int = 4096
     heartbeat: Seconds = 15.0
-    patience: Seconds = 30.0
