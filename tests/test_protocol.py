@@ -115,7 +115,7 @@ async def test_a_client_that_comes_back_gets_what_it_missed_once_and_goes_on(tmp
             assert numbers(client.about(prompt)) == [last, last + 1]
         # Once it has ended, all of it can be had again, by several at the same time.
         async with connected(server.url) as client:
-            await client.send("RESUME", {"runs": {prompt: 0, "unknown": 3}})
+            await client.send("RESUME", {"runs": {"unknown": 3, prompt: 0}})
             error = await client.of("error")
             assert error["payload"] == {"message": "there is no run 'unknown'", "details": {"promptId": "unknown"}}
             await client.ended(prompt)
@@ -236,14 +236,17 @@ async def test_wrong_messages_are_answered_with_an_error_and_the_socket_goes_on(
 
 
 async def test_a_message_that_is_too_large_closes_its_socket_and_no_other(tmp_path: Path) -> None:
-    async with slow_served(tmp_path / "home", '[server]\nmessage_size = "64KiB"\n') as server:
-        async with connected(server.url) as other, connected(server.url) as client:
-            await client.send("PROMPT_REQUEST", {"nodes": [], "edges": [], "more": "x" * (64 << 10)})
-            with pytest.raises(ClosedError) as closed:
-                await client.receive()
-            assert closed.value.code == 1009
-            prompt = await other.submit(quick())
-            assert await other.ended(prompt) == "complete"
+    async with (
+        slow_served(tmp_path / "home", '[server]\nmessage_size = "64KiB"\n') as server,
+        connected(server.url) as other,
+        connected(server.url) as client,
+    ):
+        await client.send("PROMPT_REQUEST", {"nodes": [], "edges": [], "more": "x" * (64 << 10)})
+        with pytest.raises(ClosedError) as closed:
+            await client.receive()
+        assert closed.value.code == 1009
+        prompt = await other.submit(quick())
+        assert await other.ended(prompt) == "complete"
 
 
 async def test_bytes_in_place_of_text_close_the_socket(tmp_path: Path) -> None:
@@ -274,30 +277,34 @@ async def test_a_client_that_vanishes_leaves_nothing_behind(tmp_path: Path) -> N
         assert (feeds.reading, feeds.room.used) == (0, 0)
 
 
-async def test_a_slow_reader_is_closed_and_the_others_get_all(tmp_path: Path) -> None:
-    settings = '[server]\npatience = "500ms"\n[runs]\nchunks = "64MiB"\n'
-    words = " ".join(["word" * 250] * 3000)
-    async with slow_served(tmp_path / "home", settings) as server:
-        async with connected(server.url, room=4096) as slow, connected(server.url) as client:
-            prompt = await client.submit(flow("read-aloud", text=words))
-            await slow.send("SUBSCRIBE", {"promptId": prompt})
-            assert await client.ended(prompt) == "complete"
-            spoken = [each["payload"] for each in client.seen if each["type"] == "WORKFLOW_INTERFACE_YIELD"]
-            assert len(spoken) == 3001
-            feeds = server.parts.live.feeds
-            while feeds.watchers:
-                # What waited for the one that reads nothing was bounded all the while.
-                assert feeds.room.used <= 2 * feeds.outbox
-                await trio.sleep(0.01)
-            with pytest.raises(ClosedError) as closed:
-                await _read_all(slow)
-            assert closed.value.code in (None, 1006, 1008)
-            assert not any(is_final(each, prompt) for each in slow.about(prompt))
-
-
-async def _read_all(client: Client) -> None:
+async def read_all(client: Client) -> None:
     while True:
         await client.receive()
+
+
+async def test_a_slow_reader_is_closed_and_the_others_get_all(tmp_path: Path) -> None:
+    settings = '[server]\nstall_timeout = "500ms"\nmessage_size = "8MiB"\n[runs]\nchunks = "64MiB"\n'
+    words = " ".join(["word" * 250] * 2000)
+    async with (
+        slow_served(tmp_path / "home", settings) as server,
+        connected(server.url, room=4096) as slow,
+        connected(server.url) as client,
+    ):
+        prompt = await client.submit(flow("read-aloud", text=words))
+        # Behind the whole text, for which it would have as long as the slowest network needs.
+        await slow.send("SUBSCRIBE", {"promptId": prompt, "after": 4})
+        assert await client.ended(prompt) == "complete"
+        spoken = [each["payload"] for each in client.seen if each["type"] == "WORKFLOW_INTERFACE_YIELD"]
+        assert len(spoken) == 2001
+        feeds = server.parts.live.feeds
+        while feeds.watchers:
+            # What waited for the one that reads nothing was bounded all the while.
+            assert feeds.room.used <= 2 * feeds.outbox
+            await trio.sleep(0.01)
+        # Of what the system had taken for it by then it reads as much as it likes: the end is not among it.
+        with pytest.raises((ClosedError, OSError)):
+            await read_all(slow)
+        assert not any(is_final(each, prompt) for each in slow.about(prompt))
 
 
 async def test_only_own_runs_are_watched_and_interrupted_and_an_administrator_reaches_all(tmp_path: Path) -> None:
@@ -350,19 +357,22 @@ async def test_nobody_gets_a_socket(tmp_path: Path) -> None:
 
 
 async def test_everybody_hears_of_the_queue_and_of_plugins(tmp_path: Path) -> None:
-    async with slow_served(tmp_path / "home") as server:
-        async with connected(server.url) as other, connected(server.url) as client:
-            prompt = await client.submit(sleeping())
-            await other.until(lambda message: message["payload"] == {"runningExecutions": 1, "pendingExecutions": 0})
-            await client.send("INTERRUPT_REQUEST", {"promptId": prompt})
-            await other.until(lambda message: message["payload"] == {"runningExecutions": 0, "pendingExecutions": 0})
-            (tmp_path / "home/plugins/slow.wasm").unlink()
-            (tmp_path / "home/plugins/slow.toml").unlink()
-            await client.send("reload_backend")
-            answer = (await client.of("backend_reloaded"))["payload"]
-            assert (answer["success"], answer["plugins"]) == (True, ["slow"])
-            assert (await other.of("plugin-disabled"))["payload"] == {"pluginName": "slow"}
-            reloaded = (await other.of("NODES_RELOADED"))["payload"]
-            assert reloaded["success"] is True
-            assert reloaded["count"] == answer["count"] > 0
-            assert other.about(prompt) == []
+    async with (
+        slow_served(tmp_path / "home") as server,
+        connected(server.url) as other,
+        connected(server.url) as client,
+    ):
+        prompt = await client.submit(sleeping())
+        await other.until(lambda message: message["payload"] == {"runningExecutions": 1, "pendingExecutions": 0})
+        await client.send("INTERRUPT_REQUEST", {"promptId": prompt})
+        await other.until(lambda message: message["payload"] == {"runningExecutions": 0, "pendingExecutions": 0})
+        (tmp_path / "home/plugins/slow.wasm").unlink()
+        (tmp_path / "home/plugins/slow.toml").unlink()
+        await client.send("reload_backend")
+        answer = (await client.of("backend_reloaded"))["payload"]
+        assert (answer["success"], answer["plugins"]) == (True, ["slow"])
+        assert (await other.of("plugin-disabled"))["payload"] == {"pluginName": "slow"}
+        reloaded = (await other.of("NODES_RELOADED"))["payload"]
+        assert reloaded["success"] is True
+        assert reloaded["count"] == answer["count"] > 0
+        assert other.about(prompt) == []

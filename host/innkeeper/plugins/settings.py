@@ -286,7 +286,6 @@ class ServerSettings:
             take 64 KiB of memory, and one event.
         heartbeat: seconds without an event after which a stream says that it lives: proxies close what is silent for a
             minute, many after thirty seconds.
-        patience: seconds for which a client that reads nothing is waited for, before its connection is closed.
     """
 
     host: str = "127.0.0.1"
@@ -320,4 +319,3 @@ class ServerSettings:
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     watchers: int = 4096
     heartbeat: Seconds = 15.0
-    patience: Seconds = 30.0

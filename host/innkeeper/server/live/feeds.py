@@ -66,6 +66,11 @@ class Feeds:
         """How many runs are read for them."""
         return len(self._feeds)
 
+    @property
+    def sharing(self) -> int:
+        """How many of those who watch have caught up, and read nothing for themselves."""
+        return sum(len(feed) for feed in self._feeds.values())
+
     @asynccontextmanager
     async def watch(self, run: StoredRun, after: int = 0, *, who: str) -> AsyncIterator[Watcher]:
         """Watches a run; whether one may, the caller has made sure of.
@@ -135,6 +140,9 @@ class Feed:
         self._recent: deque[Message] = deque()
         self._size = 0
         self._floor = after
+
+    def __len__(self) -> int:
+        return len(self._watchers)
 
     def add(self, watcher: Watcher) -> bool:
         """Hands a watcher all from now on, and what it has missed of late; False where that is too much."""

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic.alias_generators import to_camel
 
 from innkeeper.bridge.codec import parse_json
-from innkeeper.bridge.scan import CHUNK, DataBounds, MalformedError
+from innkeeper.bridge.scan import CHUNK, MalformedError
 from innkeeper.printable import printable
 from innkeeper.server.answers import AnswerError
 from innkeeper.server.live.access import MOST_ID
@@ -113,22 +113,17 @@ class Received:
 _parsing: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("innkeeper_parsing_messages")
 
 
-async def read_message(text: str, most: int) -> Received:
-    """What a client sent.
-
-    Args:
-        text: of the message.
-        most: bytes that it may have.
+async def read_message(text: str) -> Received:
+    """What a client sent (the text of a message, whose length somebody has bounded).
 
     Raises:
         AnswerError: 400: it is no JSON, or beyond a bound, or not `{"type": ..., "payload": ...}`.
     """
-    bounds = DataBounds(min(most, PAYLOAD_BOUNDS.size), PAYLOAD_BOUNDS.depth, PAYLOAD_BOUNDS.elements)
     try:
         if len(text) <= CHUNK:
-            found = _parsed(text, bounds)
+            found = _parsed(text)
         else:
-            found = await trio.to_thread.run_sync(_parsed, text, bounds, limiter=_limiter(), abandon_on_cancel=True)
+            found = await trio.to_thread.run_sync(_parsed, text, limiter=_limiter(), abandon_on_cancel=True)
     except MalformedError as error:
         raise AnswerError(400, f"Error processing message: it is not JSON that can be read: {error}") from None
     if not isinstance(found, dict) or not isinstance(found.get("type"), str):
@@ -136,12 +131,12 @@ async def read_message(text: str, most: int) -> Received:
     return Received(found["type"], found.get("payload"))
 
 
-def _parsed(text: str, bounds: DataBounds) -> Any:
+def _parsed(text: str) -> Any:
     try:
         data = text.encode()
     except UnicodeEncodeError:
         raise MalformedError("it has half of a surrogate pair") from None
-    return parse_json(data, bounds)
+    return parse_json(data, PAYLOAD_BOUNDS)
 
 
 def _limiter() -> trio.CapacityLimiter:

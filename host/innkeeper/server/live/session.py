@@ -35,9 +35,30 @@ UNSUPPORTED: Final = 1003
 BATCH: Final = OUTBOX_BYTES // 2
 """Bytes of messages that go together: with their frames they fit into an outbox."""
 
+SLOWEST: Final = 32 * 1024
+"""Bytes a second that a client which is not slow reads: less than the slowest mobile network gives."""
+
 _MANY: Final = 256
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+async def taken(outlet: Outlet, seconds: float, size: int) -> bool:
+    """Waits until a client has taken what waits for it; one that takes too long is lost.
+
+    Args:
+        outlet: where messages for it go.
+        seconds: for which one waits, besides what the slowest network needs for so many bytes; 0: for ever.
+        size: bytes that were sent last.
+
+    Returns:
+        False: it is lost.
+    """
+    with trio.move_on_after(seconds + size / SLOWEST if seconds else float("inf")) as waiting:
+        await outlet.emptied()
+    if waiting.cancelled_caught:
+        outlet.lose("slow")
+    return outlet.loss is None
 
 
 class Session:
@@ -61,6 +82,7 @@ class Session:
         self.ours = ours
         self._outlet = outlet
         self._sending = trio.Lock()
+        self._sent = 0
         self._watching: dict[str, trio.CancelScope] = {}
         self._tasks: trio.Nursery | None = None
 
@@ -97,11 +119,10 @@ class Session:
             text = message.get("text")
             if text is None:
                 return UNSUPPORTED
-            # A character has a byte at least: what is far too long need not be encoded to be counted.
-            if len(text) > most or (len(text) > most // 4 and len(text.encode("utf-8", "replace")) > most):
+            if len(text) > most:
                 return TOO_LARGE
             try:
-                await handle(self, await read_message(text, most))
+                await handle(self, await read_message(text))
             except AnswerError as error:
                 await self.error(error.error, error.details)
             except InnkeeperError as error:
@@ -125,10 +146,9 @@ class Session:
         """Sends messages (JSON in UTF-8), once what was sent before has gone; returns at once where the client is
         lost. They have `BATCH` bytes together, or it is one."""
         async with self._sending:
-            with trio.move_on_after(self.parts.settings.patience) as waiting:
-                await self._outlet.emptied()
-            if waiting.cancelled_caught:
-                self._outlet.lose("slow")
+            if not await taken(self._outlet, self.parts.settings.stall_timeout, self._sent):
+                return
+            self._sent = sum(map(len, texts))
             for text in texts:
                 self._outlet.write(text)
 

@@ -13,7 +13,7 @@ from innkeeper.server.guards.bodies import BoundedRouter
 from innkeeper.server.identity import Identity, scoped
 from innkeeper.server.live.access import MOST_ID, run_of
 from innkeeper.server.live.messages import Message, encoded_object
-from innkeeper.server.live.session import BATCH
+from innkeeper.server.live.session import BATCH, taken
 from innkeeper.server.live.watcher import Watcher
 from innkeeper.server.parts import Parts, PartsOf
 from innkeeper.server.routes.run_events import MISSING
@@ -62,14 +62,13 @@ async def _feed(parts: Parts, identity: Identity, run: StoredRun, after: int, ou
     settings = parts.settings
     try:
         async with parts.live.feeds.watch(run, after, who=identity.uid) as watcher:
-            while not watcher.over and outlet.loss is None:
+            sent = 0
+            while await taken(outlet, settings.stall_timeout, sent):
                 text = await _next(watcher, settings.heartbeat)
                 if text is None:
                     return
-                with trio.move_on_after(settings.patience) as waiting:
-                    await outlet.send(text)
-                if waiting.cancelled_caught:
-                    outlet.lose("slow")
+                sent = len(text)
+                outlet.write(text)
     except InnkeeperError as error:
         payload = {"promptId": run.id, "message": error.message}
         outlet.write(event_text(encoded_object("error", payload), event="error"))

@@ -43,8 +43,8 @@ def event_text(event: RunEvent, prompt_id: str, most: int = MOST_VALUES) -> byte
     Args:
         event: the event.
         prompt_id: the run's id.
-        most: bytes of its outputs, and of the text. Beyond, the payload has `outputOmitted`: true and `outputBytes`
-            in their place.
+        most: bytes of its outputs, and of the text. Beyond, they are left out: the payload has no output, but
+            `outputOmitted`: true and `outputBytes`.
 
     Raises:
         ValueError: what the database kept of it is damaged.
