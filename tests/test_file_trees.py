@@ -1,4 +1,4 @@
-"""Trees of files: no name of a client's leads elsewhere, whatever links are planted; files are whole, room is bounded."""
+"""Trees of files: no name of a client leads elsewhere, whatever links are planted; files are whole, room is bounded."""
 
 from __future__ import annotations
 
