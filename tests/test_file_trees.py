@@ -16,7 +16,7 @@ from file_trees import a_tree, all_below, at
 from innkeeper.server.files.bin import RecycleBin
 from innkeeper.server.files.logical import MOST_DEPTH, LogicalPath, logical_path
 from innkeeper.server.files.problems import FileError
-from innkeeper.server.files.staging import Staged
+from innkeeper.server.files.staging import Staged, tidy
 from innkeeper.server.files.tree import STAGING, Tree
 
 NOW = 1_800_000_000.0
@@ -210,9 +210,9 @@ def test_leftovers_of_processes_that_ended_are_removed_when_they_are_old(tmp_pat
     (staging / "folder").mkdir()
     (staging / "folder/f").touch()
     written = max(each.stat().st_ctime for each in staging.iterdir())
-    tree.tidy(written + 3600)
+    tidy(tree, written + 3600)
     assert len(list(staging.iterdir())) == 2
-    tree.tidy(written + 25 * 3600)
+    tidy(tree, written + 25 * 3600)
     assert list(staging.iterdir()) == []
 
 

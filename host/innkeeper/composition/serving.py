@@ -16,6 +16,7 @@ from innkeeper.plugins.changes import Listener
 from innkeeper.server.files.store import Files, bounds_of_files
 from innkeeper.server.identity import Identity
 from innkeeper.server.parts import Parts
+from innkeeper.server.projects.desk import ProjectDesk
 from innkeeper.storage.run_model import USER
 from innkeeper.workflow.scheduling.host_scheduler import HostScheduler
 
@@ -49,6 +50,7 @@ async def open_parts(
             settings=settings,
             identify=_somebody_local,
             files=files,
+            projects=ProjectDesk(files),
             tasks=tasks,
             stopping=trio.Event(),
         )

@@ -9,12 +9,14 @@ from fastapi import APIRouter, FastAPI
 from innkeeper.server.answers import add_handlers
 from innkeeper.server.guards.bodies import BoundedRoute, refuse_unbounded
 from innkeeper.server.parts import Parts
-from innkeeper.server.routes import files, health, recycle
+from innkeeper.server.routes import files, health, projects, recycle, workflows
 
 ROUTERS: tuple[APIRouter, ...] = (
     files.router,
     health.router,
+    projects.router,
     recycle.router,
+    workflows.router,
 )
 
 

@@ -14,6 +14,7 @@ from innkeeper.plugins.host import Host
 from innkeeper.plugins.settings import ServerSettings
 from innkeeper.server.files.store import Files
 from innkeeper.server.identity import Identify
+from innkeeper.server.projects.desk import ProjectDesk
 from innkeeper.storage.database import Database
 from innkeeper.workflow.scheduling.host_scheduler import HostScheduler
 
@@ -30,6 +31,7 @@ class Parts:
         settings: what the operator decided of the server.
         identify: recognises who asks.
         files: of all users, behind logical paths.
+        projects: of all users, with their workflows.
         tasks: of the server; what is started there ends with it.
         stopping: set once the server takes no more requests.
     """
@@ -41,6 +43,7 @@ class Parts:
     settings: ServerSettings
     identify: Identify
     files: Files
+    projects: ProjectDesk
     tasks: trio.Nursery
     stopping: trio.Event
 

@@ -13,10 +13,11 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
+from innkeeper.server.files.entries import Entry
 from innkeeper.server.files.logical import MOST_DEPTH, USER, LogicalPath, logical_path
 from innkeeper.server.files.problems import FileError
 from innkeeper.server.files.roots import BIN
-from innkeeper.server.files.tree import Entry, Tree
+from innkeeper.server.files.tree import Tree
 
 _ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}")
 _ORIGIN = "origin.json"

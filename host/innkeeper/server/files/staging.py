@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import suppress
+from typing import Final
 
+from innkeeper.server.files.entries import Entry, entry_of
 from innkeeper.server.files.logical import LogicalPath
+from innkeeper.server.files.moving import move_file, sync
 from innkeeper.server.files.problems import FileError, said
-from innkeeper.server.files.tree import Entry, Tree, entry_of, move_file, sync
+from innkeeper.server.files.tree import Tree
 
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+LEFT: Final = 24 * 3600.0
+"""Seconds after which something without a name is a rest of a process that ended: no upload takes so long."""
+
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Staged:
@@ -120,3 +127,28 @@ class Staged:
         if self._quota is not None and self._taken != (0, 0):
             self._quota.settle(self._taken, used)
             self._taken = 0, 0
+
+
+def tidy(tree: Tree, now: float) -> None:
+    """Removes what processes that ended left behind. Blocks.
+
+    Args:
+        tree: where.
+        now: seconds since 1970.
+
+    Raises:
+        FileError: it cannot be looked at.
+    """
+    with said(tree.beneath.decode()):
+        staging = tree.staging()
+        try:
+            with os.scandir(staging) as entries:
+                old = [each for each in entries if now - each.stat(follow_symlinks=False).st_ctime > LEFT]
+            for each in old:
+                if each.is_dir(follow_symlinks=False):
+                    shutil.rmtree(each.name, ignore_errors=True, dir_fd=staging)
+                else:
+                    with suppress(FileNotFoundError):
+                        os.unlink(each.name, dir_fd=staging)
+        finally:
+            os.close(staging)

@@ -19,6 +19,7 @@ from innkeeper.server.files.bin import RecycleBin
 from innkeeper.server.files.logical import USER, LogicalPath
 from innkeeper.server.files.problems import FileError
 from innkeeper.server.files.roots import folder_of
+from innkeeper.server.files.staging import tidy
 from innkeeper.server.files.tree import Tree
 
 Result = TypeVar("Result")
@@ -101,7 +102,7 @@ class Files:
         now = self.now()
         for tree in self._all():
             try:
-                tree.tidy(now)
+                tidy(tree, now)
                 RecycleBin(tree).purge_before(now - self.bounds.recycled)
             except FileError:
                 # Of one user: the others' are looked after all the same, and this one the next time.
