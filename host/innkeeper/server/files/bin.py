@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from innkeeper.server.files.entries import Entry
@@ -19,12 +19,11 @@ from innkeeper.server.files.problems import FileError
 from innkeeper.server.files.roots import BIN
 from innkeeper.server.files.tree import Tree
 
-_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}")
+_ID = re.compile(r"[0-9]{8}T[0-9]{12}Z-[0-9a-f]{16}")
 _ORIGIN = "origin.json"
 _ITEM = "item"
 _DEEPER = 3
 _MOST_ORIGIN = 64 * 1024
-_FORMAT = "%Y%m%dT%H%M%SZ"
 _HERE: Final = LogicalPath(USER, (BIN,))
 
 
@@ -61,8 +60,7 @@ class RecycleBin:
             now: seconds since 1970.
         """
         self._tree.status(path)
-        moment = time.strftime(_FORMAT, time.gmtime(now))
-        found = f"{moment}-{os.urandom(8).hex()}"
+        found = f"{_stamp(now)}-{os.urandom(8).hex()}"
         entry = _HERE.child(found)
         self._tree.make(entry.child(_ITEM), parents=True)
         origin = {"logicalPath": str(path), "deletedAt": now}
@@ -129,7 +127,7 @@ class RecycleBin:
         Args:
             moment: seconds since 1970.
         """
-        first = time.strftime(_FORMAT, time.gmtime(moment))
+        first = _stamp(moment)
         old = [each for each in self._ids() if each < first]
         for each in old:
             self.purge(each)
@@ -167,3 +165,8 @@ class RecycleBin:
 def _inside(entry: LogicalPath, name: str) -> LogicalPath:
     # Not `child`: its name is one of the disk, and was checked as it was deleted.
     return LogicalPath(USER, (*entry.parts, _ITEM, name))
+
+
+def _stamp(moment: float) -> str:
+    # Texts in the order of their times.
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y%m%dT%H%M%S%fZ")
