@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import trio
 from starlette.requests import HTTPConnection
 
 from file_trees import all_below
@@ -220,6 +222,66 @@ async def test_a_form_that_is_broken_or_has_no_end_leaves_nothing(
         assert "error" in answer.json()
         assert not list((tmp_path / "files").glob("users/*/.innkeeper-staging/*"))
         assert not list((tmp_path / "files").glob("users/*/d"))
+
+
+async def test_of_many_who_send_one_name_at_once_one_does(tmp_path: Path) -> None:
+    async with served(tmp_path) as server:
+        found: list[int] = []
+
+        async def send(number: int) -> None:
+            found.append((await put(server, "user://", "same", b"%d" % number * 100_000)).status_code)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(6):
+                nursery.start_soon(send, number)
+        assert sorted(found) == [201, 409, 409, 409, 409, 409]
+        data = (await server.client.get("/api/fam/download/user://same")).content
+        assert (len(data), len(set(data))) == (100_000, 1)
+
+
+async def test_a_client_that_vanishes_leaves_nothing_and_is_no_hindrance(tmp_path: Path) -> None:
+    async with served(tmp_path) as server:
+        staging = tmp_path / "files/users/default_user/.innkeeper-staging"
+        url = httpx.URL(server.url)
+        head = (
+            f"POST /api/fam/upload/user:// HTTP/1.1\r\nHost: {url.host}:{url.port}\r\nContent-Length: 9000000\r\n"
+            "Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+            '--b\r\nContent-Disposition: form-data; name="files"; filename="half"\r\n\r\n'
+        )
+        async with await trio.open_tcp_stream(str(url.host), url.port or 0) as stream:
+            await stream.send_all(head.encode() + b"x" * 3_000_000)
+            await until(lambda: any(size >= 1 << 20 for size in sizes(staging)))
+        await until(lambda: sizes(staging) == [])
+        assert names(await server.client.get("/api/fam/list/user://")) == []
+        # Whoever asks for a file and goes away in the midst of it leaves no descriptor open.
+        await put(server, "user://", "large", b"x" * 5_000_000)
+        for _ in range(20):
+            async with server.client.stream("GET", "/api/fam/download/user://large") as answer:
+                async for _chunk in answer.aiter_raw(1000):
+                    break
+        await until(lambda: not any(_leads_to(each, "large") for each in open_here()))
+
+
+async def until(true: Callable[[], bool]) -> None:
+    while not true():  # noqa: ASYNC110 (the disk sends no event)
+        await trio.sleep(0.01)
+
+
+def sizes(folder: Path) -> list[int]:
+    return [each.stat().st_size for each in folder.iterdir()] if folder.is_dir() else []
+
+
+def open_here() -> list[Path]:
+    """The descriptors of this process, where the system lists them."""
+    listed = Path("/proc/self/fd")
+    return list(listed.iterdir()) if listed.is_dir() else []
+
+
+def _leads_to(descriptor: Path, name: str) -> bool:
+    try:
+        return descriptor.readlink().name == name
+    except OSError:
+        return False
 
 
 async def test_a_user_has_so_much_room_and_no_more(tmp_path: Path) -> None:

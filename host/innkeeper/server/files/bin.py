@@ -81,7 +81,7 @@ class RecycleBin:
             before: the id of an entry: only what comes after it in that order; "": all.
             most: entries.
         """
-        ids = sorted((each for each in self._ids() if not before or each < before), reverse=True)
+        ids = [each for each in reversed(self._ids()) if not before or each < before]
         rows = [found for each in ids[:most] if (found := self._deleted(each)) is not None]
         return rows, len(ids) > most
 
@@ -134,19 +134,7 @@ class RecycleBin:
         return len(old)
 
     def _ids(self) -> list[str]:
-        found: list[str] = []
-        after, more = "", True
-        while more:
-            try:
-                rows, more = self._tree.page(_HERE, after)
-            except FileError as problem:
-                if problem.reason == "missing":
-                    return []
-                raise
-            found += [row.name for row in rows if row.kind == "directory" and _ID.fullmatch(row.name)]
-            after = rows[-1].name if rows else after
-            more = more and bool(rows)
-        return found
+        return sorted(name for name, folder in self._tree.names(_HERE) if folder and _ID.fullmatch(name))
 
     def _deleted(self, id: str) -> Deleted | None:
         """An entry; None where it is none, as a crash may leave it."""

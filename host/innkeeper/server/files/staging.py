@@ -87,11 +87,14 @@ class Staged:
         with said(path), self._tree.place(path) as place:
             folder = self._tree.staging()
             try:
-                entry = entry_of(path.name, os.stat(self._name, dir_fd=folder, follow_symlinks=False))
                 instead = 0, 0
                 if replace:
                     with suppress(FileNotFoundError):
-                        instead = os.stat(place.name, dir_fd=place.parent, follow_symlinks=False).st_size, 1
+                        old = os.stat(place.name, dir_fd=place.parent, follow_symlinks=False)
+                        instead = old.st_size, 1
+                        self._make_later(folder, old.st_mtime_ns)
+                entry = entry_of(path.name, os.stat(self._name, dir_fd=folder, follow_symlinks=False))
+                if replace:
                     os.rename(self._name, place.name, src_dir_fd=folder, dst_dir_fd=place.parent)
                 else:
                     move_file(folder, self._name, place.parent, place.name)
@@ -117,6 +120,12 @@ class Staged:
                     os.close(folder)
             self._name = b""
         self._settle((0, 0))
+
+    def _make_later(self, folder: int, old: int) -> None:
+        # Clocks of file systems tick every few milliseconds, and numbers of files are used again: without this a file
+        # could have the stamp of one that it follows.
+        if os.stat(self._name, dir_fd=folder, follow_symlinks=False).st_mtime_ns <= old:
+            os.utime(self._name, ns=(old + 1, old + 1), dir_fd=folder, follow_symlinks=False)
 
     def _take(self, size: int, entries: int) -> None:
         if self._quota is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import OrderedDict
@@ -21,6 +22,8 @@ from innkeeper.server.files.problems import FileError
 from innkeeper.server.files.roots import folder_of
 from innkeeper.server.files.staging import tidy
 from innkeeper.server.files.tree import Tree
+
+logger = logging.getLogger("innkeeper.server.files")
 
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
@@ -94,7 +97,11 @@ class Files:
     async def keep_tidy(self) -> None:
         """Looks after recycle bins and leftovers, for ever."""
         while True:
-            await self.run(self.tidy)
+            try:
+                await self.run(self.tidy)
+            except Exception:
+                # What lies on a disk must not end the server that shows it.
+                logger.exception("recycle bins could not be looked after")
             await trio.sleep(_ROUND)
 
     def tidy(self) -> None:

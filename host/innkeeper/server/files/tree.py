@@ -7,7 +7,6 @@ the midst of it, leads out. All of it blocks, for a thread, and raises FileError
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import stat
@@ -21,19 +20,16 @@ from typing import Final
 from innkeeper.sandbox.wasi.paths import Place, open_beneath, walk
 from innkeeper.sandbox.wasi.tree_quota import TreeQuota
 from innkeeper.server.files.entries import Entry, entry_of, is_own, shown_name
+from innkeeper.server.files.locking import lock
 from innkeeper.server.files.logical import MOST_DEPTH, LogicalPath
 from innkeeper.server.files.moving import check_depth, move_file, sync
-from innkeeper.server.files.names import OWN
+from innkeeper.server.files.names import OWN, why_no_name
 from innkeeper.server.files.problems import FileError, said
 from innkeeper.storage.folder import make_folders
 
 STAGING: Final = f"{OWN}-staging"
 """The folder of a tree in which files are written before they get their names, and folders go to be removed."""
 
-PATIENCE: Final = 10.0
-"""Seconds to wait for somebody else who changes the same folder, which takes milliseconds."""
-
-_PAUSE: Final = 0.005
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -117,6 +113,24 @@ class Tree:
                 return rows, len(found) > most
             finally:
                 os.close(folder)
+
+    def names(self, path: LogicalPath) -> Iterator[tuple[str, bool]]:
+        """Names in a folder that a path can have, and whether each is a folder's (bool), in no order. Looks at each
+        once, whatever there is; a folder that is missing has none."""
+        try:
+            with self.place(path) as place:
+                folder = os.open(place.name, _FOLDER, dir_fd=place.parent)
+        except FileError as problem:
+            if problem.reason == "missing":
+                return
+            raise
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if not entry.is_symlink() and not why_no_name(entry.name):
+                        yield entry.name, entry.is_dir(follow_symlinks=False)
+        finally:
+            os.close(folder)
 
     def make(self, path: LogicalPath, *, parents: bool = False) -> bool:
         """Makes a folder. Gives whether it was made (bool); False only with `parents`, where it was there.
@@ -241,20 +255,12 @@ class Tree:
         in it and write it again, neither undoes what the other did.
 
         Raises:
-            FileError: "busy": somebody else is in one for longer than `PATIENCE`.
+            FileError: "busy": somebody else is in one for longer than `locking.PATIENCE`.
         """
         with self.place(path) as place:
             folder = os.open(place.name, _FOLDER, dir_fd=place.parent)
         try:
-            ends = time.monotonic() + PATIENCE
-            while True:
-                try:
-                    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() >= ends:
-                        raise FileError("busy", f"{path}: somebody else changes it: try again") from None
-                    time.sleep(_PAUSE)
+            lock(folder, path)
             yield
         finally:
             os.close(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from innkeeper.errors import UsageError
@@ -30,8 +31,6 @@ MOST_TITLE: Final = 200
 
 MOST_NEW: Final = 64 * MIB
 """Bytes of files that one search reads because they changed. What it has read is known to the next."""
-
-_DEEP = 2
 
 
 class Workflows:
@@ -165,30 +164,21 @@ class Workflows:
             return None
 
     def _files(self) -> Iterator[tuple[LogicalPath, Entry]]:
-        """Files that may be workflows."""
+        """Files that may be workflows, in the order of folders and names; no more than `MOST_FILES`."""
         folders = [self._folder]
-        count = 0
-        while folders:
-            folder = folders.pop(0)
-            after, more = "", True
-            while more:
-                try:
-                    rows, more = self._tree.page(folder, after)
-                except FileError as problem:
-                    if problem.reason != "missing":
-                        raise
-                    break
-                after = rows[-1].name if rows else after
-                more = more and bool(rows)
-                for row in rows:
-                    path = LogicalPath(folder.root, (*folder.parts, row.name))
-                    if row.kind == "directory" and len(path.parts) - len(self._folder.parts) < _DEEP:
-                        folders.append(path)
-                    elif row.kind == "file" and row.name.endswith(END) and row.size <= PAYLOAD_BOUNDS.size:
-                        count += 1
-                        if count > MOST_FILES:
-                            return
-                        yield path, row
+        found: list[LogicalPath] = []
+        for folder in folders:
+            for name, is_folder in sorted(self._tree.names(folder)):
+                path = LogicalPath(folder.root, (*folder.parts, name))
+                if is_folder and folder == self._folder:
+                    folders.append(path)
+                elif not is_folder and name.endswith(END):
+                    found.append(path)
+        for path in found[:MOST_FILES]:
+            with suppress(FileError):
+                entry = self._tree.status(path)
+                if entry.kind == "file" and entry.size <= PAYLOAD_BOUNDS.size:
+                    yield path, entry
 
 
 def checked(value: Mapping[str, Any]) -> str:
