@@ -1,11 +1,15 @@
-"""Trees of files: no name of a client's leads elsewhere, whatever links are planted; files are whole, room is bounded."""
+"""Trees of files: no name of a client leads elsewhere, whatever links are planted; files are whole, room is bounded."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 
 import pytest
@@ -16,7 +20,7 @@ from file_trees import a_tree, all_below, at
 from innkeeper.server.files.bin import RecycleBin
 from innkeeper.server.files.logical import MOST_DEPTH, LogicalPath, logical_path
 from innkeeper.server.files.problems import FileError
-from innkeeper.server.files.staging import Staged
+from innkeeper.server.files.staging import Staged, tidy
 from innkeeper.server.files.tree import STAGING, Tree
 
 NOW = 1_800_000_000.0
@@ -210,9 +214,9 @@ def test_leftovers_of_processes_that_ended_are_removed_when_they_are_old(tmp_pat
     (staging / "folder").mkdir()
     (staging / "folder/f").touch()
     written = max(each.stat().st_ctime for each in staging.iterdir())
-    tree.tidy(written + 3600)
+    tidy(tree, written + 3600)
     assert len(list(staging.iterdir())) == 2
-    tree.tidy(written + 25 * 3600)
+    tidy(tree, written + 25 * 3600)
     assert list(staging.iterdir()) == []
 
 
@@ -242,6 +246,44 @@ def test_of_two_who_write_at_once_one_file_is_there_whole(tmp_path: Path) -> Non
         thread.join()
     assert len(wins) == 25
     assert len(tree.page(at("d"))[0]) == 26
+
+
+def test_a_file_that_is_replaced_at_once_has_another_stamp_each_time(tmp_path: Path) -> None:
+    tree = a_tree(tmp_path)
+    stamps = [tree.write(at("f"), b"%03d" % number).stamp for number in range(300)]
+    assert len(set(stamps)) == 300
+    assert tree.status(at("f")).stamp == stamps[-1]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from file_trees import a_tree, at
+tree = a_tree(Path(sys.argv[1]))
+tree.write(at("f"), b"0" * 300_000)
+print("ready", flush=True)
+while True:
+    for digit in b"123456789":
+        tree.write(at("f"), bytes([digit]) * 300_000)
+"""
+
+
+def test_whoever_writes_may_be_killed_at_any_moment(tmp_path: Path) -> None:
+    random = Random(7)
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    for _ in range(5):
+        command = [sys.executable, "-c", WRITER, str(tmp_path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": paths}) as child:
+            assert child.stdout is not None
+            child.stdout.readline()
+            time.sleep(random.uniform(0, 0.05))
+            child.kill()
+        data = a_tree(tmp_path).read(at("f"), 1_000_000)
+        assert len(data) == 300_000
+        assert len(set(data)) == 1
+    left = tmp_path / "files/users/ada" / STAGING
+    tidy(a_tree(tmp_path), time.time() + 25 * 3600)
+    assert list(left.iterdir()) == []
 
 
 def test_nothing_gets_deeper_than_a_path_may_be(tmp_path: Path) -> None:
@@ -301,7 +343,7 @@ def test_deleting_works_where_there_is_no_room(tmp_path: Path) -> None:
     tree.write(at("b"), b"x" * 50)
 
 
-@pytest.mark.parametrize("id", ["", ".", "..", "../..", "20270115T080000Z-0123456789abcdef", "x" * 1000, "a/b"])
+@pytest.mark.parametrize("id", ["", ".", "..", "../..", "20270115T080000000000Z-0123456789abcdef", "x" * 1000, "a/b"])
 def test_an_entry_of_the_bin_that_is_none_is_not_there(tmp_path: Path, id: str) -> None:
     tree = a_tree(tmp_path)
     tree.write(at("kept"), b"")

@@ -45,6 +45,7 @@ _COMMANDS = {
     "graph": "Draw a workflow as SVG.",
     "call": "Call one function of a plugin.",
     "inspect": "Show what a .wasm file is, wants and offers.",
+    "project": "Make, list or show projects.",
     "kb": "Make, search, explain and exchange knowledge bases.",
     "card": "Show, import and export character cards.",
     "preset": "Make a workflow of a preset of SillyTavern.",

@@ -26,6 +26,7 @@ from innkeeper.server.live.feeds import Feeds
 from innkeeper.server.live.live import Live
 from innkeeper.server.parts import Parts
 from innkeeper.server.plugins.desk import PluginDesk
+from innkeeper.server.projects.desk import ProjectDesk
 from innkeeper.server.runs.desk import RunDesk
 from innkeeper.server.telemetry.collecting import Metrics
 from innkeeper.server.telemetry.counts import Counts
@@ -82,6 +83,7 @@ async def open_parts(
             files=files,
             identify=Identifying(accounts),
             accounts=accounts,
+            projects=ProjectDesk(files),
             tasks=tasks,
             stopping=stopping,
             guards=Guards(

@@ -26,6 +26,7 @@ from innkeeper.server.routes import (
     nodes,
     page,
     plugins,
+    projects,
     prompts,
     recycle,
     run_events,
@@ -35,6 +36,7 @@ from innkeeper.server.routes import (
     system,
     user_secrets,
     users,
+    workflows,
     ws,
 )
 
@@ -51,6 +53,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     nodes.router,
     page.router,
     plugins.router,
+    projects.router,
     prompts.router,
     recycle.router,
     run_events.router,
@@ -60,6 +63,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     system.router,
     user_secrets.router,
     users.router,
+    workflows.router,
     ws.router,
 )
 

@@ -21,6 +21,7 @@ from innkeeper.server.guards.guards import Guards
 from innkeeper.server.identity import Identify
 from innkeeper.server.live.live import Live
 from innkeeper.server.plugins.desk import PluginDesk
+from innkeeper.server.projects.desk import ProjectDesk
 from innkeeper.server.runs.desk import RunDesk
 from innkeeper.storage.database import Database
 from innkeeper.workflow.scheduling.host_scheduler import HostScheduler
@@ -41,6 +42,7 @@ class Parts:
         runs: what the routes of runs keep.
         files: of all users, behind logical paths.
         accounts: the users, and what lets them in.
+        projects: of all users, with their workflows.
         tasks: of the server; what is started there ends with it.
         stopping: set once the server takes no more requests.
         guards: what stands before the routes, and what is counted.
@@ -60,6 +62,7 @@ class Parts:
     runs: RunDesk
     files: Files
     accounts: Accounts
+    projects: ProjectDesk
     tasks: trio.Nursery
     stopping: trio.Event
     guards: Guards

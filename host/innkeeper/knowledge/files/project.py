@@ -95,6 +95,19 @@ def read_project(path: str | os.PathLike[str]) -> Project:
     if folder.name == FILE and not folder.is_dir():
         folder = folder.parent
     document = decode_object(read_bounded(folder / FILE, FILE, most=MOST_PROJECT), FILE, most=MOST_PROJECT)
+    return project_of_document(folder, document)
+
+
+def project_of_document(folder: Path, document: dict[str, Any]) -> Project:
+    """A project with a project.json that is read already, or is to be written. Looks at no disk.
+
+    Args:
+        folder: of the project, absolute.
+        document: what its project.json holds.
+
+    Raises:
+        KnowledgeError: every mistake of its references at once.
+    """
     raw = document.get(REFERENCES)
     problems: list[Problem] = []
     references: list[Reference] = []

@@ -9,21 +9,21 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
+from innkeeper.server.files.entries import Entry
 from innkeeper.server.files.logical import MOST_DEPTH, USER, LogicalPath, logical_path
 from innkeeper.server.files.problems import FileError
 from innkeeper.server.files.roots import BIN
-from innkeeper.server.files.tree import Entry, Tree
+from innkeeper.server.files.tree import Tree
 
-_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}")
+_ID = re.compile(r"[0-9]{8}T[0-9]{12}Z-[0-9a-f]{16}")
 _ORIGIN = "origin.json"
 _ITEM = "item"
 _DEEPER = 3
 _MOST_ORIGIN = 64 * 1024
-_FORMAT = "%Y%m%dT%H%M%SZ"
 _HERE: Final = LogicalPath(USER, (BIN,))
 
 
@@ -60,8 +60,7 @@ class RecycleBin:
             now: seconds since 1970.
         """
         self._tree.status(path)
-        moment = time.strftime(_FORMAT, time.gmtime(now))
-        found = f"{moment}-{os.urandom(8).hex()}"
+        found = f"{_stamp(now)}-{os.urandom(8).hex()}"
         entry = _HERE.child(found)
         self._tree.make(entry.child(_ITEM), parents=True)
         origin = {"logicalPath": str(path), "deletedAt": now}
@@ -82,7 +81,7 @@ class RecycleBin:
             before: the id of an entry: only what comes after it in that order; "": all.
             most: entries.
         """
-        ids = sorted((each for each in self._ids() if not before or each < before), reverse=True)
+        ids = [each for each in reversed(self._ids()) if not before or each < before]
         rows = [found for each in ids[:most] if (found := self._deleted(each)) is not None]
         return rows, len(ids) > most
 
@@ -128,26 +127,14 @@ class RecycleBin:
         Args:
             moment: seconds since 1970.
         """
-        first = time.strftime(_FORMAT, time.gmtime(moment))
+        first = _stamp(moment)
         old = [each for each in self._ids() if each < first]
         for each in old:
             self.purge(each)
         return len(old)
 
     def _ids(self) -> list[str]:
-        found: list[str] = []
-        after, more = "", True
-        while more:
-            try:
-                rows, more = self._tree.page(_HERE, after)
-            except FileError as problem:
-                if problem.reason == "missing":
-                    return []
-                raise
-            found += [row.name for row in rows if row.kind == "directory" and _ID.fullmatch(row.name)]
-            after = rows[-1].name if rows else after
-            more = more and bool(rows)
-        return found
+        return sorted(name for name, folder in self._tree.names(_HERE) if folder and _ID.fullmatch(name))
 
     def _deleted(self, id: str) -> Deleted | None:
         """An entry; None where it is none, as a crash may leave it."""
@@ -166,3 +153,8 @@ class RecycleBin:
 def _inside(entry: LogicalPath, name: str) -> LogicalPath:
     # Not `child`: its name is one of the disk, and was checked as it was deleted.
     return LogicalPath(USER, (*entry.parts, _ITEM, name))
+
+
+def _stamp(moment: float) -> str:
+    # Texts in the order of their times.
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y%m%dT%H%M%S%fZ")

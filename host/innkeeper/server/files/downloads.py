@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from email.utils import formatdate
@@ -12,11 +11,12 @@ from urllib.parse import quote
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from innkeeper.server.files.entries import Entry
 from innkeeper.server.files.kinds import served_as
 from innkeeper.server.files.logical import LogicalPath
-from innkeeper.server.files.problems import FileError
 from innkeeper.server.files.store import Files
-from innkeeper.server.files.tree import Entry, Tree
+from innkeeper.server.files.tree import Tree
+from innkeeper.server.files.versions import etag_of, matches
 
 _CHUNK: Final = 256 * 1024
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
@@ -114,37 +114,6 @@ def safe_headers(name: str) -> dict[str, str]:
         "content-security-policy": "default-src 'none'; sandbox",
         "cross-origin-resource-policy": "same-origin",
     }
-
-
-def etag_of(entry: Entry) -> str:
-    """The strong ETag of a file (str): files are replaced, not written into, and then their stamp is another."""
-    return f'"{hashlib.sha256(entry.stamp.encode()).hexdigest()[:32]}"'
-
-
-def matches(header: str | None, etag: str) -> bool:
-    """Whether If-None-Match names an ETag (bool)."""
-    if header is None:
-        return False
-    names = [each.strip().removeprefix("W/") for each in header.split(",")]
-    return "*" in names or etag in names
-
-
-def check_match(header: str | None, etag: str | None) -> None:
-    """Makes sure that If-Match, where it was sent, names the ETag that something has now.
-
-    Args:
-        header: If-Match.
-        etag: of what is there; None: nothing is.
-
-    Raises:
-        FileError: "stale": somebody changed it since.
-    """
-    if header is None:
-        return
-    names = [each.strip() for each in header.split(",")]
-    if etag is None or ("*" not in names and etag not in names):
-        sentence = "somebody changed this since you read it: read it again, and then change it"
-        raise FileError("stale", sentence, None if etag is None else {"etag": etag})
 
 
 def part_of(asked: str, size: int) -> tuple[int, int] | None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import suppress
+from typing import Final
 
+from innkeeper.server.files.entries import Entry, entry_of
 from innkeeper.server.files.logical import LogicalPath
+from innkeeper.server.files.moving import move_file, sync
 from innkeeper.server.files.problems import FileError, said
-from innkeeper.server.files.tree import Entry, Tree, entry_of, move_file, sync
+from innkeeper.server.files.tree import Tree
 
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+LEFT: Final = 24 * 3600.0
+"""Seconds after which something without a name is a rest of a process that ended: no upload takes so long."""
+
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Staged:
@@ -80,11 +87,14 @@ class Staged:
         with said(path), self._tree.place(path) as place:
             folder = self._tree.staging()
             try:
-                entry = entry_of(path.name, os.stat(self._name, dir_fd=folder, follow_symlinks=False))
                 instead = 0, 0
                 if replace:
                     with suppress(FileNotFoundError):
-                        instead = os.stat(place.name, dir_fd=place.parent, follow_symlinks=False).st_size, 1
+                        old = os.stat(place.name, dir_fd=place.parent, follow_symlinks=False)
+                        instead = old.st_size, 1
+                        self._make_later(folder, old.st_mtime_ns)
+                entry = entry_of(path.name, os.stat(self._name, dir_fd=folder, follow_symlinks=False))
+                if replace:
                     os.rename(self._name, place.name, src_dir_fd=folder, dst_dir_fd=place.parent)
                 else:
                     move_file(folder, self._name, place.parent, place.name)
@@ -111,6 +121,12 @@ class Staged:
             self._name = b""
         self._settle((0, 0))
 
+    def _make_later(self, folder: int, old: int) -> None:
+        # Clocks of file systems tick every few milliseconds, and numbers of files are used again: without this a file
+        # could have the stamp of one that it follows.
+        if os.stat(self._name, dir_fd=folder, follow_symlinks=False).st_mtime_ns <= old:
+            os.utime(self._name, ns=(old + 1, old + 1), dir_fd=folder, follow_symlinks=False)
+
     def _take(self, size: int, entries: int) -> None:
         if self._quota is not None:
             self._quota.take(size, entries)
@@ -120,3 +136,28 @@ class Staged:
         if self._quota is not None and self._taken != (0, 0):
             self._quota.settle(self._taken, used)
             self._taken = 0, 0
+
+
+def tidy(tree: Tree, now: float) -> None:
+    """Removes what processes that ended left behind. Blocks.
+
+    Args:
+        tree: where.
+        now: seconds since 1970.
+
+    Raises:
+        FileError: it cannot be looked at.
+    """
+    with said(tree.beneath.decode()):
+        staging = tree.staging()
+        try:
+            with os.scandir(staging) as entries:
+                old = [each for each in entries if now - each.stat(follow_symlinks=False).st_ctime > LEFT]
+            for each in old:
+                if each.is_dir(follow_symlinks=False):
+                    shutil.rmtree(each.name, ignore_errors=True, dir_fd=staging)
+                else:
+                    with suppress(FileNotFoundError):
+                        os.unlink(each.name, dir_fd=staging)
+        finally:
+            os.close(staging)

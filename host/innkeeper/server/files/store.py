@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import OrderedDict
@@ -19,7 +20,10 @@ from innkeeper.server.files.bin import RecycleBin
 from innkeeper.server.files.logical import USER, LogicalPath
 from innkeeper.server.files.problems import FileError
 from innkeeper.server.files.roots import folder_of
+from innkeeper.server.files.staging import tidy
 from innkeeper.server.files.tree import Tree
+
+logger = logging.getLogger("innkeeper.server.files")
 
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
@@ -93,7 +97,11 @@ class Files:
     async def keep_tidy(self) -> None:
         """Looks after recycle bins and leftovers, for ever."""
         while True:
-            await self.run(self.tidy)
+            try:
+                await self.run(self.tidy)
+            except Exception:
+                # What lies on a disk must not end the server that shows it.
+                logger.exception("recycle bins could not be looked after")
             await trio.sleep(_ROUND)
 
     def tidy(self) -> None:
@@ -101,7 +109,7 @@ class Files:
         now = self.now()
         for tree in self._all():
             try:
-                tree.tidy(now)
+                tidy(tree, now)
                 RecycleBin(tree).purge_before(now - self.bounds.recycled)
             except FileError:
                 # Of one user: the others' are looked after all the same, and this one the next time.

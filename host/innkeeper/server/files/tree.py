@@ -7,54 +7,31 @@ the midst of it, leads out. All of it blocks, for a thread, and raises FileError
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from heapq import nsmallest
 from pathlib import Path
 from typing import Final
 
 from innkeeper.sandbox.wasi.paths import Place, open_beneath, walk
 from innkeeper.sandbox.wasi.tree_quota import TreeQuota
+from innkeeper.server.files.entries import Entry, entry_of, is_own, shown_name
+from innkeeper.server.files.locking import lock
 from innkeeper.server.files.logical import MOST_DEPTH, LogicalPath
-from innkeeper.server.files.names import OWN
+from innkeeper.server.files.moving import check_depth, move_file, sync
+from innkeeper.server.files.names import OWN, why_no_name
 from innkeeper.server.files.problems import FileError, said
 from innkeeper.storage.folder import make_folders
 
 STAGING: Final = f"{OWN}-staging"
 """The folder of a tree in which files are written before they get their names, and folders go to be removed."""
 
-LEFT: Final = 24 * 3600.0
-"""Seconds after which something in there is a rest of a process that ended: no upload takes so long."""
-
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-_NO_LINKS: Final = frozenset((errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS))
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What lies at a path.
-
-    Attributes:
-        name: as it is on the disk; what is no UTF-8 has U+FFFD there.
-        kind: "file", "directory", "link", or "other": a device, a pipe, a socket.
-        size: bytes of a file.
-        modified: nanoseconds since 1970.
-        stamp: changes with the file (str), as long as it is replaced and not written into.
-    """
-
-    name: str
-    kind: str
-    size: int
-    modified: int
-    stamp: str
 
 
 class Tree:
@@ -136,6 +113,24 @@ class Tree:
                 return rows, len(found) > most
             finally:
                 os.close(folder)
+
+    def names(self, path: LogicalPath) -> Iterator[tuple[str, bool]]:
+        """Names in a folder that a path can have, and whether each is a folder's (bool), in no order. Looks at each
+        once, whatever there is; a folder that is missing has none."""
+        try:
+            with self.place(path) as place:
+                folder = os.open(place.name, _FOLDER, dir_fd=place.parent)
+        except FileError as problem:
+            if problem.reason == "missing":
+                return
+            raise
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if not entry.is_symlink() and not why_no_name(entry.name):
+                        yield entry.name, entry.is_dir(follow_symlinks=False)
+        finally:
+            os.close(folder)
 
     def make(self, path: LogicalPath, *, parents: bool = False) -> bool:
         """Makes a folder. Gives whether it was made (bool); False only with `parents`, where it was there.
@@ -221,7 +216,7 @@ class Tree:
         with self.place(source) as there, self.place(target) as new:
             status = os.stat(there.name, dir_fd=there.parent, follow_symlinks=False)
             if stat.S_ISDIR(status.st_mode):
-                _check_depth(there, source, deepest - len(target.parts))
+                check_depth(there, source, deepest - len(target.parts))
                 with suppress(FileNotFoundError):
                     os.stat(new.name, dir_fd=new.parent, follow_symlinks=False)
                     raise FileError("taken", f"{target}: something of this name is there already")
@@ -254,6 +249,22 @@ class Tree:
         if self._quota is not None:
             self._quota.ease()
 
+    @contextmanager
+    def locked(self, path: LogicalPath) -> Iterator[None]:
+        """While the block runs, nobody else is in such a block for this folder, in any process: of two that read a file
+        in it and write it again, neither undoes what the other did.
+
+        Raises:
+            FileError: "busy": somebody else is in one for longer than `locking.PATIENCE`.
+        """
+        with self.place(path) as place:
+            folder = os.open(place.name, _FOLDER, dir_fd=place.parent)
+        try:
+            lock(folder, path)
+            yield
+        finally:
+            os.close(folder)
+
     def staging(self) -> int:
         """A descriptor (int) of the folder for what has no name yet. Raises OSError and WasiError."""
         root = self.opened()
@@ -263,26 +274,6 @@ class Tree:
             return os.open(STAGING, _FOLDER, dir_fd=root)
         finally:
             os.close(root)
-
-    def tidy(self, now: float) -> None:
-        """Removes what processes that ended left behind.
-
-        Args:
-            now: seconds since 1970.
-        """
-        with said(self.beneath.decode()):
-            staging = self.staging()
-            try:
-                with os.scandir(staging) as entries:
-                    old = [each for each in entries if now - each.stat(follow_symlinks=False).st_ctime > LEFT]
-                for each in old:
-                    if each.is_dir(follow_symlinks=False):
-                        shutil.rmtree(each.name, ignore_errors=True, dir_fd=staging)
-                    else:
-                        with suppress(FileNotFoundError):
-                            os.unlink(each.name, dir_fd=staging)
-            finally:
-                os.close(staging)
 
     @contextmanager
     def charged(self, size: int, entries: int) -> Iterator[None]:
@@ -297,64 +288,3 @@ class Tree:
             used = size, entries
         finally:
             self._quota.settle((size, entries), used)
-
-
-def move_file(source: int, name: bytes, target: int, new_name: bytes) -> None:
-    """Moves a file where nothing is yet, in one step that replaces nothing. Raises OSError.
-
-    Args:
-        source, target: descriptors of folders.
-        name, new_name: of the file there.
-    """
-    try:
-        os.link(name, new_name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        # Such a disk, or such a file, has no second names: looking first is all that can be done.
-        with suppress(FileNotFoundError):
-            os.stat(new_name, dir_fd=target, follow_symlinks=False)
-            raise FileExistsError(errno.EEXIST, "exists") from None
-        os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
-    else:
-        os.unlink(name, dir_fd=source)
-
-
-def sync(folder: int) -> None:
-    """Makes sure that the names of a folder outlive a crash. Raises OSError.
-
-    Args:
-        folder: a descriptor, which may be one that only names the folder.
-    """
-    own = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
-    try:
-        os.fsync(own)
-    finally:
-        os.close(own)
-
-
-def entry_of(name: str, status: os.stat_result) -> Entry:
-    """What the system says of a file, as an Entry."""
-    kind = "other"
-    for test, found in ((stat.S_ISREG, "file"), (stat.S_ISDIR, "directory"), (stat.S_ISLNK, "link")):
-        if test(status.st_mode):
-            kind = found
-    stamp = f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
-    return Entry(shown_name(name), kind, status.st_size if kind == "file" else 0, status.st_mtime_ns, stamp)
-
-
-def shown_name(name: str) -> str:
-    """A name of the disk as text (str)."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def is_own(name: str) -> bool:
-    """Whether a name is one of the server's own (bool)."""
-    return name.casefold().startswith(OWN)
-
-
-def _check_depth(there: Place, source: LogicalPath, deepest: int) -> None:
-    base = os.fsdecode(there.name)
-    for above, folders, files, _ in os.fwalk(base, dir_fd=there.parent, follow_symlinks=False):
-        if (folders or files) and above[len(base) :].count("/") + 1 > deepest:
-            raise FileError("name", f"{source}: there would be too many folders inside of each other")

@@ -10,11 +10,12 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from innkeeper.server.answers import AnswerError
+from innkeeper.server.files.entries import Entry
 from innkeeper.server.files.logical import LogicalPath
 from innkeeper.server.files.problems import FileError
 from innkeeper.server.files.staging import Staged
 from innkeeper.server.files.store import Files
-from innkeeper.server.files.tree import Entry, Tree
+from innkeeper.server.files.tree import Tree
 
 FIELD: Final = "files"
 """The field of the form that has the files. Others are passed over."""

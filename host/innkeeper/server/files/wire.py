@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from innkeeper.server.files.entries import Entry
 from innkeeper.server.files.kinds import mime_type
 from innkeeper.server.files.logical import MOST_PATH, LogicalPath
 from innkeeper.server.files.names import MOST_NAME, why_no_name
-from innkeeper.server.files.tree import Entry
 
 MOST_AT_ONCE = 1000
 """Paths in one request, and entries in one answer."""

@@ -16,10 +16,11 @@ from innkeeper.server.answers import AnswerError
 from innkeeper.server.files.access import Access
 from innkeeper.server.files.deleting import delete_path
 from innkeeper.server.files.downloads import download
+from innkeeper.server.files.entries import Entry
 from innkeeper.server.files.logical import LogicalPath
 from innkeeper.server.files.names import MOST_NAME
 from innkeeper.server.files.problems import FileError
-from innkeeper.server.files.tree import Entry, Tree
+from innkeeper.server.files.tree import Tree
 from innkeeper.server.files.uploads import FIELD, Upload
 from innkeeper.server.files.wire import (
     MOST_AT_ONCE,
