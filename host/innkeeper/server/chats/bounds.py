@@ -46,8 +46,8 @@ MOST_ASSETS_SIZE: Final = 64 * MIB
 KEPT: Final = 20
 """Trees that are kept in memory, of all users."""
 
-KEPT_SIZE: Final = 320 * MIB
-"""Bytes that they take together: the largest, of some 70 MiB, must be one that a cache still keeps."""
+KEPT_SIZE: Final = 384 * MIB
+"""Bytes that they take together: the largest, of some 90 MiB, must be one that a cache still keeps."""
 
 KEPT_FOR: Final = 3600.0
 """Seconds for which one is kept that nobody changes."""

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
 from innkeeper.bridge.codec import parse_json
-from innkeeper.bridge.scan import MalformedError, scan_json
+from innkeeper.bridge.scan import DataBounds, MalformedError, scan_json
 from innkeeper.server.chats import bounds
 from innkeeper.server.chats.invariants import BrokenTreeError, check
 from innkeeper.server.chats.model import ChatHistoryTree, ChatMessageNode
+
+_SHELL: Final = 50_000
+"""Values that all but the messages may be."""
+
+_ABOVE: Final = 2
+"""Containers in which each message lies: the tree, and its messages."""
+
+_MESSAGE: Final = DataBounds(bounds.FILE.size, bounds.FILE.depth - _ABOVE, bounds.FILE.elements)
+_AROUND: Final = DataBounds(bounds.FILE.size, bounds.FILE.depth, _SHELL)
 
 
 def decoded(data: bytes) -> ChatHistoryTree:
@@ -50,37 +59,36 @@ def tree_of(value: Any) -> ChatHistoryTree:
 
 
 def encoded(tree: ChatHistoryTree) -> bytes:
-    """The bytes of a tree's file.
+    """The bytes of a tree's file. What a message is as text is made once for all trees that share it.
 
     Raises:
-        BrokenTreeError: they are more than a file may have.
+        BrokenTreeError: they are more than could be read again.
     """
     shell = tree.model_dump(by_alias=True, exclude_unset=True, exclude={"nodes"})
-    head = json.dumps(shell, ensure_ascii=False, allow_nan=False, separators=(",", ":"))[:-1].encode()
-    pieces, size = [head, b',"nodes":{'], len(head)
-    comma = b""
-    for name, node in tree.nodes.items():
-        text = encoded_node(node)
-        size += len(text) + len(name) + 4
-        if size > bounds.FILE.size:
-            break
-        pieces += (comma, json.dumps(name, ensure_ascii=False).encode(), b":", text)
-        comma = b","
-    pieces.append(b"}}")
-    data = b"".join(pieces)
-    if size > bounds.FILE.size or len(data) > bounds.FILE.size:
-        raise BrokenTreeError(f"the chat would have more than {bounds.FILE.size:,} bytes; begin another, or prune it")
+    head = json.dumps(shell, ensure_ascii=False, allow_nan=False, separators=(",", ":"))[:-1]
+    pieces = [head.encode(), b',"nodes":{']
+    size, values, comma = len(pieces[0]) + 12, 0, b""
     try:
-        # What could not be read again is not written.
-        scan_json(data.decode(), bounds.FILE)
+        scan_json(head + "}", _AROUND)
+        for name, node in tree.nodes.items():
+            written = node.written()
+            key = json.dumps(name, ensure_ascii=False).encode()
+            size += len(written.text) + len(key) + 2
+            # Its name is a value, too.
+            values += written.values + 1
+            if size > bounds.FILE.size:
+                raise MalformedError(f"it has more than {bounds.FILE.size:,} bytes")
+            if values > bounds.FILE.elements - _SHELL:
+                raise MalformedError(f"it has more than {bounds.FILE.elements:,} values")
+            if written.values > bounds.FILE.depth - _ABOVE:
+                # Only what has so many values can lie so deep.
+                scan_json(written.text.decode(), _MESSAGE)
+            pieces += (comma, key, b":", written.text)
+            comma = b","
     except MalformedError as error:
         raise BrokenTreeError(f"the chat would be too much: {error}; begin another, or prune it") from None
-    return data
-
-
-def encoded_node(node: ChatMessageNode) -> bytes:
-    """The bytes of one message."""
-    return node.model_dump_json(by_alias=True, exclude_unset=True).encode()
+    pieces.append(b"}}")
+    return b"".join(pieces)
 
 
 def _said(error: ValidationError) -> str:

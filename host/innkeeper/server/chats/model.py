@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from innkeeper.server.chats import bounds
@@ -23,10 +25,28 @@ Time = str | int | float
 """A date as ISO 8601; milliseconds since 1970 are left as they are."""
 
 
-class FilePart(BaseModel):
-    """A part of the file. Strict: what was read is what is written again."""
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
 
-    model_config = ConfigDict(extra="allow", strict=True, alias_generator=to_camel)
+
+class FilePart(BaseModel):
+    """A part of the file. Strict: what was read is what is written again. Frozen: trees share their parts."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True, alias_generator=to_camel)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A message as its file has it.
+
+    Attributes:
+        of: identity of the message whose text it is.
+        text: JSON in UTF-8.
+        values: in it, containers and keys included.
+    """
+
+    of: int
+    text: bytes
+    values: int
 
 
 class ChatMessageNode(FilePart):
@@ -56,6 +76,16 @@ class ChatMessageNode(FilePart):
     children: Annotated[list[NodeId], Field(max_length=bounds.MOST_NODES)] = Field(default_factory=list)
     error: Any = None
     attachments: Annotated[list[Any], Field(max_length=1_000)] | None = None
+    _written: Written | None = PrivateAttr(None)
+
+    def written(self) -> Written:
+        """It as JSON, which is made once. It computes, and blocks."""
+        found = self._written
+        # A copy with other fields takes the private ones along: it is no more the one whose text that is.
+        if found is None or found.of != id(self):
+            text = self.model_dump_json(by_alias=True, exclude_unset=True).encode()
+            found = self._written = Written(id(self), text, _values(text))
+        return found
 
 
 class TreeMetadata(FilePart):
@@ -100,3 +130,9 @@ class ChatHistoryTree(FilePart):
     active_leaf_id: NodeId | None = None
     metadata: TreeMetadata = Field(default_factory=TreeMetadata)
     assets: Any = None
+
+
+def _values(text: bytes) -> int:
+    """How many values JSON has: each follows a bracket, a comma or a colon, or is the outermost."""
+    marks = _STRING.sub(b"", text)
+    return 1 + sum(marks.count(mark) for mark in (b"[", b"{", b",", b":"))

@@ -29,7 +29,7 @@ Edit = Callable[[ChatHistoryTree], ChatHistoryTree]
 THREADS: Final = 2
 """Threads that parse, check and encode: as many as help beside a thread that serves."""
 
-_TIMES, _EACH = 3, 2_200
+_TIMES, _EACH = 4, 2_500
 """Bytes of memory that a tree takes for each byte of its file and for each message, as measured, with room."""
 
 
