@@ -176,12 +176,29 @@ def test_the_upgrade_copies_first_and_says_so_in_one_line(path: Path, caplog: py
 
 def test_what_others_wrote_last_is_in_the_copy(path: Path) -> None:
     make(Location.of(path), "0010", each=1)
+    place = path.parent.parent / "died" / FILE
+    place.parent.mkdir(mode=0o700)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        # It is in the log beside the file alone, and this connection keeps it there.
+        # It is in the log beside the file alone, as a process leaves it that dies.
         other.execute("INSERT INTO kv_usage VALUES ('late', 'p', 1, 1, 1)")
-        open_once(path)
-    (copy,) = copies(path)
+        for ending in ("", "-wal"):
+            shutil.copyfile(f"{path}{ending}", f"{place}{ending}")
+            Path(f"{place}{ending}").chmod(0o600)
+    open_once(place)
+    (copy,) = copies(place)
     assert any("'late'" in line for line in dumped(copy))
+
+
+def test_while_somebody_has_it_open_nothing_is_upgraded(path: Path) -> None:
+    make(Location.of(path), "0010", each=1)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        # A host of the version before, which would go on writing as the older schema has it.
+        other.execute("SELECT count(*) FROM kv").fetchone()
+        message = refused(path, BusyError)
+        assert "another process has the database 'innkeeper.db' open: end the host" in message
+        other.execute("INSERT INTO kv_usage VALUES ('late', 'p', 1, 1, 1)")
+    open_once(path)
+    assert any("'late'" in line for line in dumped(path))
 
 
 def test_a_database_with_nothing_in_it_is_not_copied(path: Path) -> None:
