@@ -151,8 +151,8 @@ def _seen(row: tuple[tuple[str, Any], ...], columns: Mapping[str, str]) -> tuple
 
 
 def dumped(path: Path) -> list[str]:
-    """All that a file of SQLite holds: its tables, its rows and its indexes. What a process left half done in it is taken
-    back, as whoever opens it next does."""
+    """All that a file of SQLite holds: its tables, its rows and its indexes. What a process left half done is
+    taken back, as whoever opens it next does."""
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         return sorted(connection.iterdump())

@@ -1,8 +1,8 @@
 """Opens a database, which upgrades it, in processes that die in the midst: the program of `test_upgrade_killed.py`.
 
 Reads lines of JSON, {path, call, seconds}: a child of its own opens the database and is ended with signal 9 at its
-call with this number, counting every call that Python makes, or after this many seconds. Answers with a line
-{killed, calls, seconds}.
+call with this number (0: they are counted alone), counting every call that Python makes, or after this many seconds.
+Answers with a line {killed, calls, seconds}.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def child(path: Path, call: int | None, told: int) -> None:
         if calls == call:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    sys.setprofile(count)
+    if call is not None:
+        sys.setprofile(count)
     database._prepare_file(path, copied=True)
     sys.setprofile(None)
     os.write(told, str(calls).encode())
