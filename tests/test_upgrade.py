@@ -400,6 +400,28 @@ def test_a_copy_is_put_back_only_where_nothing_is_or_is_moved_aside(
     assert dumped(other / STATE / FILE) == dumped(copy)
 
 
+@pytest.mark.parametrize(
+    "harm", [lambda data: b"garbage" * 1000, lambda data: data[:100] + b"\xff" * (len(data) - 100)]
+)
+def test_a_damaged_database_goes_aside_for_a_copy(
+    commands: Commands, path: Path, harm: Callable[[bytes], bytes]
+) -> None:
+    make(Location.of(path), "0010", seed=7)
+    before = dumped(path)
+    open_once(path)
+    (copy,) = copies(path)
+    damaged = harm(path.read_bytes())
+    path.write_bytes(damaged)
+    wal = Path(f"{path}-wal")
+    wal.write_bytes(b"what a process left")
+    wal.chmod(0o600)
+    said = commands.json("--home", str(path.parent.parent), "restore", str(copy), "--force")
+    assert dumped(path) == before
+    assert (Path(said["aside"]) / FILE).read_bytes()[:50] == damaged[:50]
+    assert not wal.exists()
+    open_once(path)
+
+
 def test_a_home_in_use_keeps_its_database(commands: Commands, path: Path) -> None:
     make(Location.of(path), "0010", seed=8)
     open_once(path)

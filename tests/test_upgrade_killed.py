@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from databases import Server
 from innkeeper.storage.copies import FOLDER, KEPT
 from innkeeper.storage.location import Location
 from innkeeper.storage.schema import REVISIONS
-from old_databases import dumped, make, revision_of
+from old_databases import dumped, make, revision_of, rows_of
 
 OLD = "0008"
 """The oldest tables of knowledge bases and of runs: two migrations carry rows over."""
@@ -30,11 +31,11 @@ class Opening:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parent, text=True
         )
 
-    def open(self, path: Path, *, call: int | None = None, seconds: float | None = None) -> dict[str, Any]:
+    def open(self, place: Path | str, *, call: int | None = None, seconds: float | None = None) -> dict[str, Any]:
         """As `upgrade_killed`."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"path": str(path), "call": call, "seconds": seconds}) + "\n")
+        self._process.stdin.write(json.dumps({"place": str(place), "call": call, "seconds": seconds}) + "\n")
         self._process.stdin.flush()
         found: dict[str, Any] = json.loads(self._process.stdout.readline())
         return found
@@ -140,3 +141,22 @@ def test_one_that_is_ended_again_and_again_does_not_fill_the_disk(old: Old, open
     assert not opening.open(path)["killed"]
     assert dumped(path) == old.after
     assert len(copies(path)) <= KEPT
+
+
+def test_a_servers_database_is_what_it_was_or_what_it_becomes(postgres_server: Server, opening: Opening) -> None:
+    points = 4
+    calls = 0
+    for point in range(points + 1):
+        with postgres_server.database("template1") as url:
+            place = Location.of(url)
+            make(place, OLD, each=1)
+            before = rows_of(place)
+            # The first is not ended, and says how many calls there are.
+            found = opening.open(url, call=1 + (calls - 2) * (point - 1) // (points - 1) if point else 0)
+            assert found["killed"] == bool(point)
+            if not point:
+                calls, after = found["calls"], rows_of(place)
+                assert after != before
+            assert rows_of(place) in (before, after)
+            assert not opening.open(url)["killed"]
+            assert rows_of(place) == after
