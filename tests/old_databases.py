@@ -32,7 +32,8 @@ _DERIVED: Final = frozenset({"knowledge_terms"})
 
 _MOVED: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "submitted_runs": ("runs", {}),
-    "knowledge_bases": ("kb_bases", {"version": "revision", "bytes": ""}),
+    # What a base holds is counted anew.
+    "knowledge_bases": ("kb_bases", {"version": "revision", "entries": "", "bytes": ""}),
     "knowledge_entries": (
         "kb_entries",
         dict.fromkeys(("title", "content", "keywords", "metadata", "priority", "size"), ""),
@@ -150,15 +151,16 @@ def _seen(row: tuple[tuple[str, Any], ...], columns: Mapping[str, str]) -> tuple
 
 
 def dumped(path: Path) -> list[str]:
-    """All that a file of SQLite holds: its tables, its rows and its indexes."""
-    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+    """All that a file of SQLite holds: its tables, its rows and its indexes. What a process left half done is
+    taken back, as whoever opens it next does."""
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         return sorted(connection.iterdump())
 
 
 def revision_of(path: Path) -> str:
     """The revision that a file of SQLite says."""
-    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as connection:
         ((revision,),) = connection.execute("SELECT version_num FROM alembic_version").fetchall()
         return str(revision)
 

@@ -507,7 +507,7 @@ async def test_entries_of_the_older_schema_are_kept_as_documents(
             engine = writing_engine(tmp_path / "private" / "inn.db")
             turn_on_wal(engine)
     else:
-        place = Location.of(request.getfixturevalue("empty_postgres_url"), tmp_path / "private")
+        place = Location.of(request.getfixturevalue("empty_postgres_url"), tmp_path / "private", "yes")
         engine = postgres.writing_engine(place.url)
     with engine.begin() as connection:
         config = Config()

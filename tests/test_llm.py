@@ -12,6 +12,7 @@ import trio
 
 from event_homes import until
 from innkeeper.bridge.inference import limits as llm_limits
+from innkeeper.plugins.owner import acting_for
 from innkeeper.plugins.settings import LlmEndpoint, LlmSettings
 from innkeeper.sandbox.limits import CEILING, DEFAULTS
 from llm_homes import (
@@ -288,6 +289,23 @@ async def test_a_plugin_has_so_many_tokens_a_day_across_restarts(home: Path, mon
             assert "ok" in await chat(host, "other", max_tokens=500), "each plugin has its own"
         assert len(server.asked) == 2
     assert used(home) == (700, 0, 1)
+
+
+async def test_each_user_of_a_plugin_has_a_budget_and_answers_of_his_own(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin(home)
+    usage = {"prompt_tokens": 300, "completion_tokens": 400}
+    async with serving(says(answer(usage=usage))) as server:
+        use_models(monkeypatch, home, models(server, tokens_per_day=1000, cache=300.0))
+        async with opened(home) as host:
+            for owner in ("ada", "bob"):
+                with acting_for(owner):
+                    # What another one asked is not to be found out.
+                    assert (await chat(host, max_tokens=500))["ok"]["cached"] is False
+                    assert (await chat(host, max_tokens=500))["ok"]["cached"] is True
+                    assert refused(await chat(host, max_tokens=500, seed=1), "quota")["left"] == 300
+        assert len(server.asked) == 2
 
 
 async def test_what_is_under_way_counts_so_a_flood_at_once_gets_no_more(

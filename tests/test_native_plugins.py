@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from fakes import FakeEngine, module
 from innkeeper import GuestError, LimitError
+from innkeeper.bridge.bridge import bridge_of
 from innkeeper.bridge.codec import decode
 from innkeeper.bridge.host import open_host
 from innkeeper.bridge.native import NativeBridge
@@ -29,6 +30,8 @@ from innkeeper.plugins.native import tier as tier_module
 from innkeeper.plugins.native.contain import PluginError, contained
 from innkeeper.storage.audit import AuditKind, AuditLog
 from innkeeper.storage.database import open_database
+from innkeeper.storage.kv import KvStore
+from innkeeper.storage.run_model import USER, Account
 from innkeeper.workflow.engine.run import run_workflow
 from innkeeper.workflow.formats.payload import read_payload
 from innkeeper.workflow.runner import WorkflowRunner
@@ -385,6 +388,25 @@ async def test_two_plugins_do_not_see_each_others_values(house: House) -> None:
     async with house.host() as host:
         await run(host, a="p:N")
         assert (await run(host, a="q:N")).nodes["a"].outputs() == {"out": None}
+
+
+async def test_what_native_code_keeps_for_a_run_is_its_owners(house: House) -> None:
+    hook = (
+        "@api.on_run_start\nasync def started(run): await api.service('kv.put', key='hook', value=b'')\n"
+        "@api.before_node\ndef before(node): api.service_from_thread('kv.put', key='thread', value=b'')"
+    )
+    body = "await api.service('kv.put', key='node', value=b'')\nreturn {}"
+    house.native("p", node(body, after=hook), capabilities=KV)
+    async with house.host() as host:
+        job = msgpack.packb({"workflow": {"nodes": [{"id": "a", "fullType": "p:N"}], "edges": []}, "inputs": {}})
+        for owner in ("ada", "bob"):
+            task = Task(stored_run(owner, account=Account(owner)), job, 1000)
+            report = await WorkflowRunner(host).execute(task, NoSink())
+            assert report.failure is None
+        kv = KvStore(await bridge_of(host).database())
+        for owner in ("ada", "bob"):
+            assert await kv.list(owner, "p", "default") == ["hook", "node", "thread"]
+        assert await kv.list(USER, "p", "default") == []
 
 
 # --- hooks ----------------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
     """Where no table is."""
     if request.param == "sqlite":
         return Location.of(tmp_path / "state" / "inn.db")
-    return Location.of(request.getfixturevalue("empty_postgres_url"))
+    return Location.of(request.getfixturevalue("empty_postgres_url"), upgrade="yes")
 
 
 def older(place: Location, *runs: dict[str, Any], schedules: int = 0) -> None:

@@ -383,7 +383,7 @@ async def test_what_is_another_programs_or_of_a_newer_version_is_refused(empty_p
         connection.execute("DROP TABLE theirs")
         connection.execute("CREATE TABLE alembic_version (version_num text)")
         connection.execute("INSERT INTO alembic_version VALUES ('9999')")
-    assert "a newer version wrote it" in await refusal(empty_postgres_url, RejectedError)
+    assert "which a newer version of Innkeeper wrote" in await refusal(empty_postgres_url, RejectedError)
 
 
 async def test_a_database_that_does_not_keep_every_text_is_refused(postgres_server: Server) -> None:

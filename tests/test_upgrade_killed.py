@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from databases import Server
 from innkeeper.storage.copies import FOLDER, KEPT
 from innkeeper.storage.location import Location
 from innkeeper.storage.schema import REVISIONS
-from old_databases import dumped, make, revision_of
+from old_databases import dumped, make, revision_of, rows_of
 
 OLD = "0008"
 """The oldest tables of knowledge bases and of runs: two migrations carry rows over."""
@@ -30,11 +31,11 @@ class Opening:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parent, text=True
         )
 
-    def open(self, path: Path, *, call: int | None = None, seconds: float | None = None) -> dict[str, Any]:
+    def open(self, place: Path | str, *, call: int | None = None, seconds: float | None = None) -> dict[str, Any]:
         """As `upgrade_killed`."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"path": str(path), "call": call, "seconds": seconds}) + "\n")
+        self._process.stdin.write(json.dumps({"place": str(place), "call": call, "seconds": seconds}) + "\n")
         self._process.stdin.flush()
         found: dict[str, Any] = json.loads(self._process.stdout.readline())
         return found
@@ -64,9 +65,10 @@ class Old:
         make(Location.of(self.path), OLD, each=12)
         self.before = dumped(self.path)
         whole = self.copied(folder / "whole")
-        found = opening.open(whole)
+        found = opening.open(whole, call=0)
         assert not found["killed"]
-        self.after, self.calls, self.seconds = dumped(whole), found["calls"], found["seconds"]
+        self.after, self.calls = dumped(whole), found["calls"]
+        self.seconds = opening.open(self.copied(folder / "timed"))["seconds"]
         assert (revision_of(whole), self.before != self.after) == (REVISIONS[-1], True)
 
     def copied(self, folder: Path) -> Path:
@@ -92,7 +94,7 @@ def copies(path: Path) -> list[Path]:
 def test_it_may_end_at_any_call(old: Old, opening: Opening, tmp_path: Path) -> None:
     found = {OLD: 0, REVISIONS[-1]: 0}
     with_a_copy = 0
-    points = 24
+    points = 18
     for point in range(points):
         path = old.copied(tmp_path / str(point))
         call = 1 + (old.calls - 1) * point // (points - 1)
@@ -110,12 +112,12 @@ def test_it_may_end_at_any_call(old: Old, opening: Opening, tmp_path: Path) -> N
         assert 1 <= len(copies(path)) <= KEPT
         assert {each.name for each in (path.parent / FOLDER).iterdir()} == {each.name for each in copies(path)}
     # It was ended before, between and after what matters.
-    assert found[OLD] > 8
+    assert found[OLD] > 5
     assert with_a_copy > 0
 
 
 def test_it_may_end_at_any_time(old: Old, opening: Opening, tmp_path: Path) -> None:
-    points = 12
+    points = 10
     for point in range(points):
         path = old.copied(tmp_path / str(point))
         opening.open(path, seconds=old.seconds * point / points)
@@ -139,3 +141,22 @@ def test_one_that_is_ended_again_and_again_does_not_fill_the_disk(old: Old, open
     assert not opening.open(path)["killed"]
     assert dumped(path) == old.after
     assert len(copies(path)) <= KEPT
+
+
+def test_a_servers_database_is_what_it_was_or_what_it_becomes(postgres_server: Server, opening: Opening) -> None:
+    points = 4
+    calls = 0
+    for point in range(points + 1):
+        with postgres_server.database("template1") as url:
+            place = Location.of(url)
+            make(place, OLD, each=1)
+            before = rows_of(place)
+            # The first is not ended, and says how many calls there are.
+            found = opening.open(url, call=1 + (calls - 2) * (point - 1) // (points - 1) if point else 0)
+            assert found["killed"] == bool(point)
+            if not point:
+                calls, after = found["calls"], rows_of(place)
+                assert after != before
+            assert rows_of(place) in (before, after)
+            assert not opening.open(url)["killed"]
+            assert rows_of(place) == after

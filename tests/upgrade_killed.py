@@ -1,8 +1,8 @@
 """Opens a database, which upgrades it, in processes that die in the midst: the program of `test_upgrade_killed.py`.
 
-Reads lines of JSON, {path, call, seconds}: a child of its own opens the database and is ended with signal 9 at its
-call with this number, counting every call that Python makes, or after this many seconds. Answers with a line
-{killed, calls, seconds}.
+Reads lines of JSON, {place, call, seconds}, where a place is a file or the URL of a server: a child of its own opens
+the database and is ended with signal 9 at its call with this number (0: they are counted alone), counting every call
+that Python makes, or after this many seconds. Answers with a line {killed, calls, seconds}.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Any
 
 from alembic import command  # noqa: F401 (the children find it imported)
 
-from innkeeper.storage import database
+from innkeeper.storage import database, postgres
 
 
-def child(path: Path, call: int | None, told: int) -> None:
+def child(place: str, call: int | None, told: int) -> None:
     """Opens the database; says how many calls that took."""
     calls = 0
 
@@ -32,13 +32,17 @@ def child(path: Path, call: int | None, told: int) -> None:
         if calls == call:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    sys.setprofile(count)
-    database._prepare_file(path, copied=True)
+    if call is not None:
+        sys.setprofile(count)
+    if place.startswith("postgresql:"):
+        postgres.prepare(place, "it", "yes")
+    else:
+        database._prepare_file(Path(place), copied=True)
     sys.setprofile(None)
     os.write(told, str(calls).encode())
 
 
-def attempt(path: Path, call: int | None, seconds: float | None) -> dict[str, Any]:
+def attempt(place: str, call: int | None, seconds: float | None) -> dict[str, Any]:
     """One child, from its beginning to its end."""
     reading, writing = os.pipe()
     began = time.monotonic()
@@ -46,7 +50,7 @@ def attempt(path: Path, call: int | None, seconds: float | None) -> dict[str, An
     if not process:
         status = 1
         try:
-            child(path, call, writing)
+            child(place, call, writing)
             status = 0
         finally:
             os._exit(status)
@@ -64,7 +68,7 @@ def main() -> None:
     logging.getLogger("innkeeper").setLevel(logging.ERROR)
     for line in sys.stdin:
         wanted = json.loads(line)
-        found = attempt(Path(wanted["path"]), wanted["call"], wanted["seconds"])
+        found = attempt(wanted["place"], wanted["call"], wanted["seconds"])
         sys.stdout.write(json.dumps(found) + "\n")
         sys.stdout.flush()
 

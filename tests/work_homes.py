@@ -76,6 +76,13 @@ class House:
         (path / "innkeeper.toml").write_text('[runs]\nlease = "3s"\n')
         self._working: list[Working] = []
 
+    @classmethod
+    def there(cls, path: Path) -> House:
+        """A home that is there."""
+        house = cls.__new__(cls)
+        house.path, house._working = path, []
+        return house
+
     def workflow(self, type_: str = "Quick", **more: Any) -> str:
         """A file with a workflow of one node (its name)."""
         file = self.path / f"{type_}.json"
@@ -84,6 +91,13 @@ class House:
 
     def work(self, *arguments: str) -> Working:
         """Starts a process, which is ready when this returns."""
+        return self._started("work", *arguments)
+
+    def serve(self, *arguments: str) -> Working:
+        """As `work`, with a server on any free port of loopback."""
+        return self._started("serve", "--port", "0", *arguments)
+
+    def _started(self, *arguments: str) -> Working:
         working = Working(self.path, arguments)
         self._working.append(working)
         working.until(lambda said: said["event"] == "ready")
@@ -96,11 +110,11 @@ class House:
 
 
 class Working:
-    """`innkeeper work --json` as a process."""
+    """`innkeeper work --json`, or `serve`, as a process."""
 
     def __init__(self, home: Path, arguments: tuple[str, ...]) -> None:
         self.said: list[dict[str, Any]] = []
-        command = [sys.executable, "-m", "innkeeper", "--home", str(home), "work", "--json", *arguments]
+        command = [sys.executable, "-m", "innkeeper", "--home", str(home), *arguments, "--json"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import shutil
 import stat
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,7 @@ from typing import Final
 from innkeeper.bridge.bridge import FILE
 from innkeeper.composition.restoring import locks_of
 from innkeeper.composition.staging import ROOM, home_written
-from innkeeper.errors import BusyError, UsageError
+from innkeeper.errors import BusyError, RejectedError, UsageError
 from innkeeper.plugins.home import STATE
 from innkeeper.storage import engines
 from innkeeper.storage.backup.snapshot import alone, sound
@@ -29,6 +29,7 @@ MAGIC: Final = b"SQLite format 3\0"
 """What every database of SQLite begins with."""
 
 _PIECE: Final = 1 << 20
+_BESIDE: Final = ("-wal", "-shm", "-journal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +97,17 @@ def put_back(file: Path, home: Path, *, force: bool = False) -> PutBack:
         schema = _schema(copy, file.name)
         aside = None
         if there:
-            alone(target)
+            with suppress(RejectedError):
+                # A damaged one is a reason to be here. Hosts hold a lock, so none has it open.
+                alone(target)
             aside = home / f".before-restore-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
             aside.mkdir(mode=0o700)
-            # The old one has both names for a moment: there is never none, whenever this ends.
+            # The old one has both names for a moment: there is never none, whenever this ends. What lies beside a
+            # damaged one must not be taken for the copy's.
             os.link(target, aside / FILE)
+            for beside in [Path(f"{target}{ending}") for ending in _BESIDE]:
+                if os.path.lexists(beside):
+                    os.rename(beside, aside / beside.name)
         os.replace(copy, target)
         _synced(state)
         return PutBack(schema, REVISIONS[-1], size, aside)

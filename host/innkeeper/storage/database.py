@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 
 from innkeeper.errors import BusyError, UsageError
 from innkeeper.storage import engines, postgres
+from innkeeper.storage.backup.snapshot import alone
 from innkeeper.storage.copies import make_copy, prune
 from innkeeper.storage.faults import translated
 from innkeeper.storage.file import private_file
@@ -180,6 +181,42 @@ def _prepared(location: Location, readers: int, queue: int) -> Database:
 
 def _prepare_file(path: Path, *, copied: bool) -> None:
     name = path.name
+    with private_file(path):
+        engine = engines.writing_engine(path)
+        try:
+            if not engines.turn_on_wal(engine):
+                raise UsageError(f"the database {name!r} lies on a disk that cannot hold one: choose another folder")
+            try:
+                with engine.begin() as connection:
+                    upgrade(connection, name, _not_yet)
+            except _ToBeUpgradedError as wanted:
+                # Who opens it takes turns with us; who has it open is of the version before, and would go on writing
+                # as the older schema has it.
+                alone(path)
+                engines.turn_on_wal(engine)
+                copy = _upgraded(engine, path, copied)
+                kept = "" if copy is None else f"; as it was before, it is kept as {copy.parent.name}/{copy.name}"
+                logger.warning(
+                    "the database %r was upgraded from schema %s to %s%s", name, wanted.revision, REVISIONS[-1], kept
+                )
+        except Exception as error:
+            raise translated(error, name) from None
+
+
+class _ToBeUpgradedError(Exception):
+    """A database has rows and an older schema. Nothing was changed."""
+
+    def __init__(self, revision: str) -> None:
+        super().__init__(revision)
+        self.revision = revision
+
+
+def _not_yet(revision: str) -> None:
+    raise _ToBeUpgradedError(revision)
+
+
+def _upgraded(engine: Engine, path: Path, copied: bool) -> Path | None:
+    """Upgrades a file that nobody else has open; gives the copy that was made before."""
     made: list[Path] = []
     changed = False
 
@@ -187,30 +224,20 @@ def _prepare_file(path: Path, *, copied: bool) -> None:
         if copied:
             made.append(make_copy(path, revision))
 
-    with private_file(path):
-        engine = engines.writing_engine(path)
-        try:
-            if not engines.turn_on_wal(engine):
-                raise UsageError(f"the database {name!r} lies on a disk that cannot hold one: choose another folder")
-            with engine.begin() as connection:
-                # The transaction may write from here on, so nobody else does until it has ended: what is copied is
-                # what is upgraded.
-                had = upgrade(connection, name, before)
-                changed = True
-        except Exception as error:
-            for copy in made:
-                # One that fails again and again does not fill the disk. Where the commit failed, nobody knows more than
-                # that the file is whole.
-                prune(path, copy)
-                if not changed:
-                    copy.unlink(missing_ok=True)
-            raise translated(error, name) from None
+    try:
+        with engine.begin() as connection:
+            # The transaction may write from here on, so nobody else does until it has ended: what is copied is what
+            # is upgraded.
+            upgrade(connection, path.name, before)
+            changed = True
+    except Exception:
         for copy in made:
+            # One that fails again and again does not fill the disk. Where the commit failed, nobody knows more than
+            # that the file is whole.
             prune(path, copy)
-            logger.warning(
-                "the database %r was upgraded from schema %s to %s; as it was before, it is kept as %s",
-                name,
-                had,
-                REVISIONS[-1],
-                f"{copy.parent.name}/{copy.name}",
-            )
+            if not changed:
+                copy.unlink(missing_ok=True)
+        raise
+    for copy in made:
+        prune(path, copy)
+    return made[0] if made else None
