@@ -41,6 +41,8 @@ class Outlet(ABC):
     def write(self, message: bytes) -> bool:
         """Gives the client a message. Never waits: a client for whom too much waits already is lost.
 
+        One message may be longer than the bound where nothing else waits; for several such, `send`.
+
         Returns:
             False: it is lost.
         """
@@ -79,7 +81,7 @@ class QueuedOutlet(Outlet):
         """Args:
         on_loss: as of `Outlet`.
         put: gives one message to the server.
-        bound: bytes that may wait; a longer message may when nothing else does.
+        bound: bytes that may wait behind the message that the server is taking, which may be longer.
         """
         super().__init__(on_loss)
         self._put = put
@@ -94,7 +96,7 @@ class QueuedOutlet(Outlet):
         """As `Outlet.write_framed`."""
         if self.loss is not None:
             return False
-        if self._bytes and self._bytes + len(data) > self._bound:
+        if self._waiting and self._bytes - len(self._waiting[0]) + len(data) > self._bound:
             self.lose("slow")
             return False
         if data:
