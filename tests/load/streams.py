@@ -38,8 +38,8 @@ class Measured:
     memory: float
 
 
-def measure(which: str, request: bytes, clients: int, seconds: float) -> Measured:
-    """Starts a server, connects clients, and counts for so long."""
+def measure(which: str, request: bytes, clients: int, seconds: float, warm: float = WARM) -> Measured:
+    """Starts a server, connects clients, and counts for so long, after some seconds that do not count."""
     command = [sys.executable, "-m", "tests.load.stream_server", which]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": _path()}) as server:
         try:
@@ -50,7 +50,7 @@ def measure(which: str, request: bytes, clients: int, seconds: float) -> Measure
             first.connect(1)
             before = _resident(server.pid)
             crowd.connect(clients)
-            crowd.run(WARM, count=False)
+            crowd.run(warm, count=False)
             began = _cpu(server.pid)
             crowd.run(seconds, count=True)
             cpu = _cpu(server.pid) - began
