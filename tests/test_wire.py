@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from collections import Counter
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -405,6 +407,28 @@ async def test_the_system_gives_up_on_peers_that_vanished() -> None:
         assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 14_000
         await client.close()
+
+
+async def test_messages_that_go_past_the_server_are_counted_where_the_scope_says() -> None:
+    counts = SimpleNamespace(sent=Counter(), dropped=Counter())
+    shown = Shown()
+    inner = shown.app()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["innkeeper.streams"] = counts
+        await inner(scope, receive, send)
+
+    async with wired(app) as server:
+        clients = [await server.connect(request, receive_buffer=4096) for request in (STREAM, HANDSHAKE)]
+        await shown.opened(2)
+        for _ in range(3):
+            shown.watchers.write(b"data: x\n\n")
+        assert counts.sent == {"sse": 3, "websocket": 3}
+        while shown.watchers:
+            shown.watchers.write(b"data: " + b"x" * 10_000)
+        assert counts.dropped == {"sse": 1, "websocket": 1}
+        for each in clients:
+            await each.close()
 
 
 def test_another_hypercorn_is_refused_in_one_sentence() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol, Opcode
 
 from innkeeper.server.wire.admission import Admission
+from innkeeper.server.wire.bounds import LOOPBACK
 from wired import HANDSHAKE, PING, STREAM, Client, Wired, frames, text, until, wired
 
 POST = b"POST /echo HTTP/1.1\r\nHost: x\r\n"
@@ -286,7 +287,7 @@ async def test_connections_are_bounded_in_all() -> None:
 
 
 async def test_connections_of_one_address_are_bounded() -> None:
-    async with wired(connections_per_address=2, exempt_loopback=False) as server:
+    async with wired(connections_per_address=2, exempt=()) as server:
         kept = [await server.connect(PING) for _ in range(2)]
         for each in kept:
             await each.until(b"pong")
@@ -301,7 +302,7 @@ async def test_connections_of_one_address_are_bounded() -> None:
 def test_admission_never_lets_in_more_than_it_says_and_forgets_who_left(steps: list[tuple[int, bool]]) -> None:
     addresses = ["127.0.0.1", "10.0.0.1", "10.0.0.2", "2001:db8::1", "2001:db8::2", "::ffff:10.0.0.1"]
     networks = ["", "10.0.0.1", "10.0.0.2", "2001:db8::/64", "2001:db8::/64", "10.0.0.1"]
-    admission = Admission(6, 2)
+    admission = Admission(6, 2, LOOPBACK)
     inside: list[str] = []
     for which, enters in steps:
         if enters:

@@ -19,7 +19,7 @@ from wsproto.frame_protocol import FrameProtocol
 
 from innkeeper.plugins.settings import ServerSettings
 from innkeeper.server.serving import listening
-from innkeeper.server.wire.bounds import GRACE, Bounds
+from innkeeper.server.wire.bounds import GRACE, LOOPBACK, Bounds
 from innkeeper.server.wire.events import EventStream
 from innkeeper.server.wire.outlets import Outlet, Watchers
 from innkeeper.server.wire.server import Server
@@ -245,11 +245,11 @@ class Client:
 
 @asynccontextmanager
 async def wired(
-    app: Any = None, *, exempt_loopback: bool = True, grace: float = GRACE, seconds: float = 60, **settings: Any
+    app: Any = None, *, exempt: tuple[str, ...] = LOOPBACK, grace: float = GRACE, seconds: float = 60, **settings: Any
 ) -> AsyncIterator[Wired]:
     """Serves an application, by default that of `Shown`, for the time of the block."""
     shown = Shown()
-    server = Server(app or shown.app(), Bounds(ServerSettings(**settings), exempt_loopback, grace))
+    server = Server(app or shown.app(), Bounds(ServerSettings(**settings), exempt, grace))
     stop = trio.Event()
     with trio.fail_after(seconds):
         async with trio.open_nursery() as nursery:

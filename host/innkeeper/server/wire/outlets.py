@@ -27,8 +27,10 @@ class Outlet(ABC):
 
     Attributes:
         loss: why the client gets nothing more, or None.
+        count: told of each message whether it was sent past the server (True), or dropped (False); None: nobody counts.
     """
 
+    count: Callable[[bool], object] | None = None
     framing: Framing = staticmethod(plain)
 
     def __init__(self, on_loss: Callable[[], object]) -> None:
@@ -98,6 +100,8 @@ class QueuedOutlet(Outlet):
             return False
         if self._waiting and self._bytes - len(self._waiting[0]) + len(data) > self._bound:
             self.lose("slow")
+            if self.count is not None:
+                self.count(False)
             return False
         if data:
             self._waiting.append(data)
