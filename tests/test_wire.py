@@ -12,6 +12,8 @@ import httpx
 import pytest
 import trio
 import trio.testing
+from h2.connection import H2Connection
+from h2.events import DataReceived
 from hypercorn.config import Config
 from hypercorn.trio import serve
 from starlette.applications import Starlette
@@ -302,6 +304,36 @@ async def test_streams_work_under_a_server_that_knows_nothing_of_them() -> None:
                 shown.watchers.write(event_text(b"one"))
                 while await anext(lines) != "data: one":
                     pass
+            await until(lambda: shown.losses == ["gone"])
+            stop.set()
+
+
+async def test_streams_work_over_http2() -> None:
+    shown = Shown()
+    stop = trio.Event()
+    config = Config()
+    config.errorlog = None
+    (listener,) = listening("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    config.bind = [f"fd://{listener.detach()}"]
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: serve(shown.app(), config, shutdown_trigger=stop.wait))  # type: ignore[arg-type]
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+            client = H2Connection()
+            client.initiate_connection()
+            names = {":method": "GET", ":path": "/events", ":authority": "x", ":scheme": "http"}
+            client.send_headers(1, list(names.items()), end_stream=True)
+            await stream.send_all(client.data_to_send())
+            await shown.opened(1)
+            assert isinstance(shown.outlets[0], QueuedOutlet)
+            shown.watchers.write(event_text(b"one"))
+            body = b""
+            while b"data: one" not in body:
+                for event in client.receive_data(await stream.receive_some(65536)):
+                    body += event.data if isinstance(event, DataReceived) else b""
+                await stream.send_all(client.data_to_send())
+            await stream.aclose()
             await until(lambda: shown.losses == ["gone"])
             stop.set()
 

@@ -399,6 +399,26 @@ async def test_a_websocket_without_a_sign_of_life_is_gone_and_one_with_it_stays(
         await living.close()
 
 
+async def test_who_floods_an_application_that_does_not_read_waits_and_is_dropped_when_it_is_silent() -> None:
+    async with wired(seconds=8, ping_interval=0.1, ping_timeout=0.4) as server:
+        client = await server.connect(HANDSHAKE.replace(b"/ws", b"/stuck"))
+        await client.until(b"\r\n\r\n")
+        async with trio.open_nursery() as nursery:
+
+            async def flood() -> None:
+                while True:
+                    await client.send(text("") * 1000)
+                    await trio.lowlevel.checkpoint()
+
+            nursery.start_soon(flood)
+            await client.rest()
+            nursery.cancel_scope.cancel()
+        # Its application hears of it although nobody reads any more.
+        server.shown.go.set()
+        await until(lambda: server.shown.got == ["websocket.disconnect"])
+        await server.alone()
+
+
 # --- any bytes ------------------------------------------------------------------------------------------------------
 
 _PIECES = [

@@ -47,6 +47,9 @@ class Outlet(ABC):
 
         Returns:
             False: it is lost.
+
+        Raises:
+            UnicodeDecodeError: a WebSocket's message that is no UTF-8.
         """
         return self.write_framed(self.framing(message))
 
