@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
+from collections import Counter
+from types import SimpleNamespace
 
 import httpx
 import pytest
 import trio
 import trio.testing
+from h2.connection import H2Connection
+from h2.events import DataReceived
 from hypercorn.config import Config
 from hypercorn.trio import serve
 from starlette.applications import Starlette
@@ -19,13 +24,17 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from innkeeper.errors import UsageError
+from innkeeper.plugins.settings import ServerSettings
 from innkeeper.server.serving import listening
+from innkeeper.server.wire.bounds import Bounds
 from innkeeper.server.wire.direct import DirectOutlet
 from innkeeper.server.wire.events import EventStream
 from innkeeper.server.wire.frames import event_text
+from innkeeper.server.wire.http import HttpProtocol
 from innkeeper.server.wire.outlets import QueuedOutlet
 from innkeeper.server.wire.selfcheck import check_hypercorn
-from wired import HANDSHAKE, PING, STREAM, Shown, frames, text, unchunked, until, wired
+from innkeeper.server.wire.server import Server
+from wired import HANDSHAKE, PING, STREAM, Shown, Wired, frames, text, unchunked, until, wired
 
 
 async def test_events_go_past_the_server_in_order_and_end_with_the_last_chunk() -> None:
@@ -299,6 +308,36 @@ async def test_streams_work_under_a_server_that_knows_nothing_of_them() -> None:
             stop.set()
 
 
+async def test_streams_work_over_http2() -> None:
+    shown = Shown()
+    stop = trio.Event()
+    config = Config()
+    config.errorlog = None
+    (listener,) = listening("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    config.bind = [f"fd://{listener.detach()}"]
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: serve(shown.app(), config, shutdown_trigger=stop.wait))  # type: ignore[arg-type]
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+            client = H2Connection()
+            client.initiate_connection()
+            names = {":method": "GET", ":path": "/events", ":authority": "x", ":scheme": "http"}
+            client.send_headers(1, list(names.items()), end_stream=True)
+            await stream.send_all(client.data_to_send())
+            await shown.opened(1)
+            assert isinstance(shown.outlets[0], QueuedOutlet)
+            shown.watchers.write(event_text(b"one"))
+            body = b""
+            while b"data: one" not in body:
+                for event in client.receive_data(await stream.receive_some(65536)):
+                    body += event.data if isinstance(event, DataReceived) else b""
+                await stream.send_all(client.data_to_send())
+            await stream.aclose()
+            await until(lambda: shown.losses == ["gone"])
+            stop.set()
+
+
 async def test_a_stop_lets_requests_end_and_closes_what_is_idle() -> None:
     async with wired() as server:
         idle = await server.connect(PING)
@@ -332,6 +371,96 @@ async def test_an_application_that_does_not_end_is_ended_after_the_grace() -> No
         server.stop.set()
         # Its client is told all the same.
         assert frames(await client.rest())[-1][0] == "CLOSE"
+
+
+async def test_a_message_longer_than_the_bound_does_not_lose_a_client_that_reads() -> None:
+    async with wired(outbox=16 * 1024) as server:
+        client = await server.connect(HANDSHAKE)
+        await client.until(b"\r\n\r\n")
+        await server.shown.opened(1)
+        assert server.shown.watchers.write(b"x" * 5_000_000) == 1
+        assert server.shown.watchers.write(b"and how it ended") == 1
+        got = len(client.had)
+        while got < 5_000_010 + 18:
+            got += len(await client.stream.receive_some(1 << 20))
+        assert server.shown.outlets[0].loss is None
+        await client.close()
+
+
+async def test_a_defect_in_one_connection_ends_that_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def defect(self: HttpProtocol, request: object) -> None:
+        if request.target == b"/defect":  # type: ignore[attr-defined]
+            raise RuntimeError("a defect")
+        await create(self, request)  # type: ignore[arg-type]
+
+    create = HttpProtocol._create_stream
+    monkeypatch.setattr(HttpProtocol, "_create_stream", defect)
+    async with wired() as server:
+        watching = await server.connect(STREAM)
+        await server.shown.opened(1)
+        for _ in range(10):
+            assert await server.ask(PING.replace(b"ping", b"defect")) == b""
+        await server.lives()
+        server.shown.watchers.write(event_text(b"undisturbed"))
+        await watching.until(b"undisturbed")
+        await watching.close()
+
+
+async def test_a_process_without_descriptors_goes_on_once_there_are_some() -> None:
+    class Full(socket.socket):
+        times = 3
+
+        def accept(self) -> tuple[socket.socket, object]:
+            if self.times:
+                self.times -= 1
+                raise OSError(errno.EMFILE, "Too many open files")
+            return super().accept()
+
+    (listener,) = listening("127.0.0.1", 0)
+    full = Full(fileno=listener.detach())
+    full.setblocking(False)
+    server = Server(Shown().app(), Bounds(ServerSettings()))
+    stop = trio.Event()
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.serve, [full], stop)
+            await Wired(full.getsockname()[1], Shown(), server, stop).lives()
+            assert full.times == 0
+            stop.set()
+    assert full.fileno() == -1
+
+
+async def test_the_system_gives_up_on_peers_that_vanished() -> None:
+    async with wired(stall_timeout=7) as server:
+        client = await server.connect(STREAM)
+        await server.shown.opened(1)
+        (connection,) = server.server._connections
+        accepted = connection.wire.socket
+        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 14_000
+        await client.close()
+
+
+async def test_messages_that_go_past_the_server_are_counted_where_the_scope_says() -> None:
+    counts = SimpleNamespace(sent=Counter(), dropped=Counter())
+    shown = Shown()
+    inner = shown.app()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["innkeeper.streams"] = counts
+        await inner(scope, receive, send)
+
+    async with wired(app) as server:
+        clients = [await server.connect(request, receive_buffer=4096) for request in (STREAM, HANDSHAKE)]
+        await shown.opened(2)
+        for _ in range(3):
+            shown.watchers.write(b"data: x\n\n")
+        assert counts.sent == {"sse": 3, "websocket": 3}
+        while shown.watchers:
+            shown.watchers.write(b"data: " + b"x" * 10_000)
+        assert counts.dropped == {"sse": 1, "websocket": 1}
+        for each in clients:
+            await each.close()
 
 
 def test_another_hypercorn_is_refused_in_one_sentence() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol, Opcode
 
 from innkeeper.server.wire.admission import Admission
+from innkeeper.server.wire.bounds import LOOPBACK
 from wired import HANDSHAKE, PING, STREAM, Client, Wired, frames, text, until, wired
 
 POST = b"POST /echo HTTP/1.1\r\nHost: x\r\n"
@@ -286,7 +287,7 @@ async def test_connections_are_bounded_in_all() -> None:
 
 
 async def test_connections_of_one_address_are_bounded() -> None:
-    async with wired(connections_per_address=2, exempt_loopback=False) as server:
+    async with wired(connections_per_address=2, exempt=()) as server:
         kept = [await server.connect(PING) for _ in range(2)]
         for each in kept:
             await each.until(b"pong")
@@ -301,7 +302,7 @@ async def test_connections_of_one_address_are_bounded() -> None:
 def test_admission_never_lets_in_more_than_it_says_and_forgets_who_left(steps: list[tuple[int, bool]]) -> None:
     addresses = ["127.0.0.1", "10.0.0.1", "10.0.0.2", "2001:db8::1", "2001:db8::2", "::ffff:10.0.0.1"]
     networks = ["", "10.0.0.1", "10.0.0.2", "2001:db8::/64", "2001:db8::/64", "10.0.0.1"]
-    admission = Admission(6, 2)
+    admission = Admission(6, 2, LOOPBACK)
     inside: list[str] = []
     for which, enters in steps:
         if enters:
@@ -398,6 +399,26 @@ async def test_a_websocket_without_a_sign_of_life_is_gone_and_one_with_it_stays(
         await living.close()
 
 
+async def test_who_floods_an_application_that_does_not_read_waits_and_is_dropped_when_it_is_silent() -> None:
+    async with wired(seconds=8, ping_interval=0.1, ping_timeout=0.4) as server:
+        client = await server.connect(HANDSHAKE.replace(b"/ws", b"/stuck"))
+        await client.until(b"\r\n\r\n")
+        async with trio.open_nursery() as nursery:
+
+            async def flood() -> None:
+                while True:
+                    await client.send(text("") * 1000)
+                    await trio.lowlevel.checkpoint()
+
+            nursery.start_soon(flood)
+            await client.rest()
+            nursery.cancel_scope.cancel()
+        # Its application hears of it although nobody reads any more.
+        server.shown.go.set()
+        await until(lambda: server.shown.got == ["websocket.disconnect"])
+        await server.alone()
+
+
 # --- any bytes ------------------------------------------------------------------------------------------------------
 
 _PIECES = [
@@ -415,7 +436,7 @@ _SENT = st.lists(st.one_of(st.sampled_from(_PIECES), st.binary(max_size=20)), ma
 
 
 # What fails here takes its whole time limit: made smaller a hundred times, it would take hours.
-@settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(st.lists(st.tuples(_SENT, st.booleans()), min_size=10, max_size=20))
 def test_whatever_is_sent_the_server_lives_and_nothing_is_left(clients: list[tuple[list[bytes], bool]]) -> None:
     async def attack() -> None:

@@ -69,12 +69,11 @@ async def test_an_outbox_is_bounded_and_who_falls_behind_is_lost_alone() -> None
     async with trio.open_nursery() as tasks:
         tasks.start_soon(slow.pump)
         tasks.start_soon(quick.pump)
-        assert watchers.write(b"a longer message than fits") == 2
-        await quick.emptied()
-        assert watchers.write(b"x") == 1
-        await quick.emptied()
+        for message, left in (b"a longer message than fits", 2), (b"0123456789", 2), (b"x", 1):
+            assert watchers.write(message) == left
+            await quick.emptied()
         assert (slow.loss, quick.loss, lost) == ("slow", None, ["slow"])
-        assert taken == [b"a longer message than fits", b"x"]
+        assert taken == [b"a longer message than fits", b"0123456789", b"x"]
         assert len(watchers) == 1
         # Whoever waits for room does not wait for ever.
         with trio.fail_after(10):

@@ -19,7 +19,7 @@ from wsproto.frame_protocol import FrameProtocol
 
 from innkeeper.plugins.settings import ServerSettings
 from innkeeper.server.serving import listening
-from innkeeper.server.wire.bounds import GRACE, Bounds
+from innkeeper.server.wire.bounds import GRACE, LOOPBACK, Bounds
 from innkeeper.server.wire.events import EventStream
 from innkeeper.server.wire.outlets import Outlet, Watchers
 from innkeeper.server.wire.server import Server
@@ -43,7 +43,7 @@ class Shown:
         losses: of each that was closed.
         got: messages that WebSockets sent, and lengths of bodies.
         ended: requests of `/hang` that were told that their client is gone.
-        go: until it is set, `/later` and `/slow` do not answer.
+        go: until it is set, `/later` and `/slow` do not answer, and `/stuck` does not read.
     """
 
     watchers: Watchers = field(default_factory=Watchers)
@@ -61,6 +61,7 @@ class Shown:
                 WebSocketRoute("/ws", self._messages),
                 WebSocketRoute("/late", self._late),
                 WebSocketRoute("/deaf", self._deaf),
+                WebSocketRoute("/stuck", self._stuck),
                 Route("/later", self._later),
                 Route("/slow", self._slow),
                 Route("/ping", self._ping),
@@ -120,6 +121,13 @@ class Shown:
     async def _deaf(self, websocket: WebSocket) -> None:
         await websocket.accept()
         await trio.sleep_forever()
+
+    async def _stuck(self, websocket: WebSocket) -> None:
+        await websocket.accept()
+        await self.go.wait()
+        while (message := await websocket.receive())["type"] == "websocket.receive":
+            pass
+        self.got.append(message["type"])
 
     async def _ping(self, request: Request) -> Response:
         return PlainTextResponse("pong")
@@ -209,11 +217,11 @@ class Client:
         self.had = b""
 
     async def send(self, data: bytes) -> None:
-        """Sends; that the server has closed is no error."""
+        """Sends; that either side has closed is no error."""
         try:
             if data:
                 await self.stream.send_all(data)
-        except trio.BrokenResourceError:
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
 
     async def until(self, mark: bytes, count: int = 1) -> bytes:
@@ -245,11 +253,11 @@ class Client:
 
 @asynccontextmanager
 async def wired(
-    app: Any = None, *, exempt_loopback: bool = True, grace: float = GRACE, seconds: float = 60, **settings: Any
+    app: Any = None, *, exempt: tuple[str, ...] = LOOPBACK, grace: float = GRACE, seconds: float = 60, **settings: Any
 ) -> AsyncIterator[Wired]:
     """Serves an application, by default that of `Shown`, for the time of the block."""
     shown = Shown()
-    server = Server(app or shown.app(), Bounds(ServerSettings(**settings), exempt_loopback, grace))
+    server = Server(app or shown.app(), Bounds(ServerSettings(**settings), exempt, grace))
     stop = trio.Event()
     with trio.fail_after(seconds):
         async with trio.open_nursery() as nursery:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
+from collections.abc import Sequence
 
 
 class Admission:
     """Counts connections."""
 
-    def __init__(self, total: int, per_address: int, *, exempt_loopback: bool = True) -> None:
+    def __init__(self, total: int, per_address: int, exempt: Sequence[str] = ()) -> None:
         """Args:
         total: connections at one time.
         per_address: of one address; of IPv6 one network of 64 bits, which one customer has.
-        exempt_loopback: whether that leaves out this machine's own addresses.
+        exempt: networks to which that does not apply.
         """
         self._total = total
         self._per_address = per_address
-        self._exempt_loopback = exempt_loopback
+        self._exempt = [ipaddress.ip_network(each) for each in exempt]
         self._counts: Counter[str] = Counter()
         self.open = 0
 
@@ -48,7 +49,7 @@ class Admission:
         found = ipaddress.ip_address(address.partition("%")[0])
         if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
             found = found.ipv4_mapped
-        if found.is_loopback and self._exempt_loopback:
+        if any(found in each for each in self._exempt):
             return ""
         if isinstance(found, ipaddress.IPv6Address):
             return str(ipaddress.ip_network((found, 64), strict=False))

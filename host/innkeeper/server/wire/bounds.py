@@ -34,6 +34,8 @@ GRACE: Final = 5.0
 REQUESTS: Final = 1000
 """Requests of one connection: then it is made anew, so that one that lives for ever cannot keep what is bound to it."""
 
+LOOPBACK: Final = ("127.0.0.0/8", "::1")
+
 VANISHED: Final = 2.0
 """How many stall limits after its last sign a peer is gone for the system itself: so the stall limit is said first."""
 
@@ -44,13 +46,13 @@ class Bounds:
 
     Attributes:
         settings: what the operator decided.
-        exempt_loopback: whether the bound of one address leaves out this machine's own: a proxy in front of the server
-            is one address, and whoever is on the machine can do worse.
+        exempt: networks that the bound of one address leaves out: this machine's own, since a proxy in front of the
+            server is one address, and whoever is on the machine can do worse.
         grace: seconds that requests under way have once the server stops.
     """
 
     settings: ServerSettings
-    exempt_loopback: bool = True
+    exempt: tuple[str, ...] = LOOPBACK
     grace: float = GRACE
 
     def config(self) -> Config:

@@ -33,8 +33,13 @@ class DirectOutlet(Outlet):
 
     def write_framed(self, data: bytes) -> bool:
         """As `Outlet.write_framed`."""
+        if self.loss is not None:
+            return False
         # A wire that is lost loses its outlet.
-        return self.loss is None and self._wire.write(data, self._bound)
+        sent = self._wire.write(data, self._bound)
+        if self.count is not None:
+            self.count(sent)
+        return sent
 
     async def emptied(self) -> None:
         """As `Outlet.emptied`."""

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from innkeeper.server.wire.outlets import OUTBOX_BYTES, Outlet, QueuedOutlet
-from innkeeper.server.wire.passage import passage_of
+from innkeeper.server.wire.passage import count_in, passage_of
 
 Feed = Callable[[Outlet], Awaitable[None]]
 """Writes the events of one stream; the stream ends as it returns, and it is cancelled as the client is lost."""
@@ -62,6 +62,7 @@ class EventStream(Response):
             queued = QueuedOutlet(streaming.cancel, put, self._bound)
             past = passage.events(self._opening, streaming.cancel) if passage is not None else None
             outlet: Outlet = queued if past is None else past
+            count_in(scope, "sse", outlet)
             if passage is not None:
                 passage.watch(outlet)
             try:

@@ -17,6 +17,9 @@ logger = logging.getLogger("innkeeper.server")
 WAITING_BYTES: Final = 64 * 1024
 """Bytes of messages that wait for an application before the client is made to wait: four reads of a body."""
 
+_EACH = 512
+"""What a message counts for beside its bytes: a client can send millions of empty ones."""
+
 
 class Inbox:
     """Messages of one request, bounded in bytes: a client that sends faster than its application reads waits.
@@ -35,7 +38,7 @@ class Inbox:
     async def put(self, message: ASGIReceiveEvent) -> None:
         """Gives the application a message."""
         about: dict[str, Any] = dict(message)
-        size = len(about.get("body") or about.get("bytes") or about.get("text") or b"")
+        size = _EACH + len(about.get("body") or about.get("bytes") or about.get("text") or b"")
         if message["type"].endswith(".disconnect"):
             self._messages.append((message, 0))
             self.close()

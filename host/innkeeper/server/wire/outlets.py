@@ -27,8 +27,10 @@ class Outlet(ABC):
 
     Attributes:
         loss: why the client gets nothing more, or None.
+        count: told of each message whether it was sent past the server (True), or dropped (False); None: nobody counts.
     """
 
+    count: Callable[[bool], object] | None = None
     framing: Framing = staticmethod(plain)
 
     def __init__(self, on_loss: Callable[[], object]) -> None:
@@ -41,8 +43,13 @@ class Outlet(ABC):
     def write(self, message: bytes) -> bool:
         """Gives the client a message. Never waits: a client for whom too much waits already is lost.
 
+        One message may be longer than the bound where nothing else waits; for several such, `send`.
+
         Returns:
             False: it is lost.
+
+        Raises:
+            UnicodeDecodeError: a WebSocket's message that is no UTF-8.
         """
         return self.write_framed(self.framing(message))
 
@@ -79,7 +86,7 @@ class QueuedOutlet(Outlet):
         """Args:
         on_loss: as of `Outlet`.
         put: gives one message to the server.
-        bound: bytes that may wait; a longer message may when nothing else does.
+        bound: bytes that may wait behind the message that the server is taking, which may be longer.
         """
         super().__init__(on_loss)
         self._put = put
@@ -94,8 +101,10 @@ class QueuedOutlet(Outlet):
         """As `Outlet.write_framed`."""
         if self.loss is not None:
             return False
-        if self._bytes and self._bytes + len(data) > self._bound:
+        if self._waiting and self._bytes - len(self._waiting[0]) + len(data) > self._bound:
             self.lose("slow")
+            if self.count is not None:
+                self.count(False)
             return False
         if data:
             self._waiting.append(data)

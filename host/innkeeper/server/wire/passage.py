@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from starlette.types import Scope
 
@@ -11,6 +12,35 @@ from innkeeper.server.wire.outlets import Outlet
 
 EXTENSION: Final = "innkeeper.wire"
 """The key under `scope["extensions"]` of a request's `Passage`. Another server's requests have none."""
+
+
+COUNTS: Final = "innkeeper.streams"
+"""The key in a request's scope of the `MessageCounts` of whoever counts what is sent, if anybody does."""
+
+Kind = Literal["sse", "websocket"]
+
+
+class MessageCounts(Protocol):
+    """Messages of streams, by kind of stream.
+
+    Attributes:
+        sent: those that were written past the server; whoever counts sees the others by itself.
+        dropped: those that were not sent, since their client did not read.
+    """
+
+    sent: Counter[Kind]
+    dropped: Counter[Kind]
+
+
+def count_in(scope: Scope, kind: Kind, outlet: Outlet) -> None:
+    """Has an outlet count what it is given, where the request's scope says where."""
+    counts: MessageCounts | None = scope.get(COUNTS)
+    if counts is not None:
+
+        def count(sent: bool) -> None:
+            (counts.sent if sent else counts.dropped)[kind] += 1
+
+        outlet.count = count
 
 
 class Passage(Protocol):

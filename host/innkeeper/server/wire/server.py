@@ -66,9 +66,7 @@ class Server:
         self._context = WorkerContext(None)
         self._connections: set[Connection] = set()
         settings = bounds.settings
-        self._admission = Admission(
-            _room(settings.connections), settings.connections_per_address, exempt_loopback=bounds.exempt_loopback
-        )
+        self._admission = Admission(_room(settings.connections), settings.connections_per_address, bounds.exempt)
 
     async def serve(self, sockets: Sequence[socket.socket], stop: trio.Event) -> None:
         """Serves until `stop` is set, and closes the sockets.

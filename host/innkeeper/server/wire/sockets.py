@@ -9,7 +9,7 @@ import trio
 from starlette.websockets import WebSocket
 
 from innkeeper.server.wire.outlets import OUTBOX_BYTES, Outlet, QueuedOutlet
-from innkeeper.server.wire.passage import passage_of
+from innkeeper.server.wire.passage import count_in, passage_of
 
 
 @asynccontextmanager
@@ -33,6 +33,7 @@ async def messages_to(websocket: WebSocket, bound: int = OUTBOX_BYTES) -> AsyncI
         queued = QueuedOutlet(open_scope.cancel, put, bound)
         past = passage.messages(open_scope.cancel) if passage is not None else None
         outlet: Outlet = queued if past is None else past
+        count_in(websocket.scope, "websocket", outlet)
         if passage is not None:
             passage.watch(outlet)
         try:

@@ -36,11 +36,12 @@ class SocketStream(WSStream):
             await super().handle(event)
 
     async def end(self, code: CloseReason) -> None:
-        """Closes it from this side; its application is told that it has ended."""
+        """Closes it from this side, once it is open; its application is told that it has ended."""
         if self.accepted:
             # First: what its application does once it is told has no other code follow.
             self.state = ASGIWebsocketState.CLOSED
             await self._send_wsproto_event(CloseConnection(code=code))
+        if self.handshake.accepted and not self.closed:
             await self.send(StreamClosed(stream_id=self.stream_id))
 
     async def _handle_events(self) -> None:

@@ -42,6 +42,8 @@ class Wire:
         self._tasks = tasks
         self._stall = stall
         self._outbox = bytearray()
+        # Bytes at its beginning of the one write that nothing waited before.
+        self._under_way = 0
         self._emptied = trio.Event()
         self._emptied.set()
         self.lost: Loss | None = None
@@ -60,7 +62,8 @@ class Wire:
 
         Args:
             data: whole chunks or frames.
-            bound: bytes that may wait; a client for whom more would wait is lost, unless nothing else waits. None: any.
+            bound: bytes that may wait behind the data that is being sent, which may be longer; a client for whom more
+                would wait is lost. None: any.
 
         Returns:
             False: the client is lost.
@@ -68,7 +71,7 @@ class Wire:
         if self.lost is not None:
             return False
         if self._outbox:
-            if bound is not None and len(self._outbox) + len(data) > bound:
+            if bound is not None and len(self._outbox) - self._under_way + len(data) > bound:
                 self.lose("slow")
                 return False
             self._outbox += data
@@ -82,6 +85,7 @@ class Wire:
             return False
         if sent < len(data):
             self._outbox += memoryview(data)[sent:]
+            self._under_way = len(self._outbox)
             self._emptied = trio.Event()
             self._tasks.start_soon(self._drain)
         return True
@@ -98,6 +102,7 @@ class Wire:
                 with suppress(BlockingIOError, InterruptedError):
                     sent = self._socket.send(bytes(self._outbox[:_AT_ONCE]))
                     del self._outbox[:sent]
+                    self._under_way = max(0, self._under_way - sent)
         except trio.TooSlowError:
             self.lose("slow")
         except (OSError, trio.ClosedResourceError):
