@@ -149,10 +149,11 @@ async def test_the_cookie_of_a_session_is_for_this_server_and_no_script(tmp_path
 
 
 async def test_behind_https_the_cookie_is_for_https_alone(tmp_path: Path) -> None:
-    settings, path = "https = true\n", "/api/users/me/service-keys"
-    async with house(tmp_path, "MultiUser", more=settings) as made, made.person("Ann"), made.client() as client:
+    path = "/api/users/me/service-keys"
+    async with house(tmp_path, "MultiUser") as made, made.person("Ann"), made.secure() as client:
         name, cookie = cookie_of(await log_in(client, name="Ann"))
         assert (name, cookie["secure"], cookie["path"], cookie["domain"]) == ("__Host-innkeeper", True, "/", "")
+        client.cookies.clear()
         # A cookie of the weaker name, which another page of the site may have set, counts for nothing.
         assert (await client.get(path, headers={"cookie": f"{COOKIE}={cookie.value}"})).status_code == 401
         assert (await client.get(path, headers={"cookie": f"{name}={cookie.value}"})).status_code == 200

@@ -240,7 +240,6 @@ class ServerSettings:
         drain: seconds that runs have to end when the server is stopped.
         mode: who may use it, and how they say who they are; as ComfyTavern calls it. Without a password by default, and
             so for this machine alone.
-        https: whether browsers reach it through https, by a proxy in front: then cookies are for https alone.
         session_idle: seconds after which a log-in ends that nobody uses: a week, so that who comes each weekend stays.
         session_longest: seconds after which a log-in ends in any case: a stolen cookie is good for no longer.
     """
@@ -249,6 +248,5 @@ class ServerSettings:
     port: Port = 3233
     drain: Seconds = 30.0
     mode: Mode = "LocalNoPassword"
-    https: bool = False
     session_idle: Seconds = 604_800.0
     session_longest: Seconds = 2_592_000.0
