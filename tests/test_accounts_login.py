@@ -210,7 +210,7 @@ async def test_who_logs_out_everywhere_or_changes_the_password_ends_the_other_se
 
 
 async def test_a_session_ends_when_it_is_not_used_and_in_any_case(tmp_path: Path) -> None:
-    more = "session_idle = 1000\nsession_longest = 2500\n"
+    more = f"session_idle = {1000 / 86_400}\nsession_longest = {2500 / 86_400}\n"
     async with house(tmp_path, "MultiUser", more=more) as made, made.person("Ann") as ann:
         for _ in range(3):
             made.clock.now += 800

@@ -240,13 +240,13 @@ class ServerSettings:
         drain: seconds that runs have to end when the server is stopped.
         mode: who may use it, and how they say who they are; as ComfyTavern calls it. Without a password by default, and
             so for this machine alone.
-        session_idle: seconds after which a log-in ends that nobody uses: a week, so that who comes each weekend stays.
-        session_longest: seconds after which a log-in ends in any case: a stolen cookie is good for no longer.
+        session_idle: days after which a log-in ends that nobody uses: a week, so that who comes each weekend stays.
+        session_longest: days after which a log-in ends in any case: a stolen cookie is good for no longer.
     """
 
     host: str = "127.0.0.1"
     port: Port = 3233
     drain: Seconds = 30.0
     mode: Mode = "LocalNoPassword"
-    session_idle: Seconds = 604_800.0
-    session_longest: Seconds = 2_592_000.0
+    session_idle: Days = 7.0
+    session_longest: Days = 30.0

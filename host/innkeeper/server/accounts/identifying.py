@@ -77,7 +77,7 @@ class Identifying:
         if found is None:
             return None
         session, user = found
-        now, idle = accounts.now(), accounts.settings.session_idle
+        now, idle = accounts.now(), accounts.idle
         if now >= session.ends or now - session.seen > idle or not self._is_in(user.uid, user):
             return None
         if now - session.seen > min(_LATE, idle / 10):

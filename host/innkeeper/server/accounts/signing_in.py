@@ -52,7 +52,7 @@ async def log_in(accounts: Accounts, username: str, password: str, address: str)
 async def start_session(accounts: Accounts, uid: str) -> str:
     """A new session of a user; gives its token (str), which nobody else knows."""
     token, now = new_token(), accounts.now()
-    await accounts.sessions.add(Session(hash_of(token), uid, now, now + accounts.settings.session_longest))
+    await accounts.sessions.add(Session(hash_of(token), uid, now, now + accounts.longest))
     return token
 
 

@@ -127,7 +127,7 @@ async def _entered(parts: Parts, user: User, request: Request, status: int = 201
     response.set_cookie(
         cookie_name(request),
         token,
-        max_age=int(accounts.settings.session_longest),
+        max_age=int(accounts.longest),
         path="/",
         secure=is_https(request),
         httponly=True,
