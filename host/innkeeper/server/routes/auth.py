@@ -32,14 +32,16 @@ async def current(request: Request, parts: PartsOf) -> Response:
     return JSONResponse(said(found), headers=NOT_KEPT)
 
 
-@router.post("/api/auth/login", response_model=Context, responses=problems(401, 409, 422, 429, 503))
+@router.post("/api/auth/login", response_model=Context, responses=problems(400, 401, 409, 413, 422, 429, 503))
 async def login(body: LoginBody, request: Request, parts: PartsOf) -> Response:
     """Logs in by a password: sets the cookie of a new session."""
     user = await signing_in.log_in(parts.accounts, body.username, body.password.get_secret_value(), address_of(request))
     return await _entered(parts, user, request, 200)
 
 
-@router.post("/api/auth/register", response_model=Context, status_code=201, responses=problems(403, 409, 422, 429, 503))
+@router.post(
+    "/api/auth/register", response_model=Context, status_code=201, responses=problems(400, 403, 409, 413, 422, 429, 503)
+)
 async def register(body: RegisterBody, request: Request, parts: PartsOf) -> Response:
     """Makes a user of an invitation, or of the token that the server prints while it has no administrator; logs in."""
     user = await signing_in.register(
@@ -53,7 +55,10 @@ async def register(body: RegisterBody, request: Request, parts: PartsOf) -> Resp
 
 
 @router.post(
-    "/api/auth/setup-password", response_model=Context, status_code=201, responses=problems(403, 409, 422, 429, 503)
+    "/api/auth/setup-password",
+    response_model=Context,
+    status_code=201,
+    responses=problems(400, 403, 409, 413, 422, 429, 503),
 )
 async def setup_password(body: SetupBody, request: Request, parts: PartsOf) -> Response:
     """Sets the first access password of a server with one user, by the token that the server prints; logs in."""
@@ -80,7 +85,7 @@ async def logout_all(request: Request, parts: PartsOf, caller: Caller) -> Respon
     return _forgotten(request)
 
 
-@router.put("/api/users/me/password", status_code=204, responses=problems(401, 403, 409, 422, 429, 503))
+@router.put("/api/users/me/password", status_code=204, responses=problems(400, 401, 403, 409, 413, 422, 429, 503))
 async def change_password(body: PasswordBody, request: Request, parts: PartsOf, caller: Caller) -> Response:
     """Changes the password of whoever asks; all their other sessions end."""
     by_person(caller)
