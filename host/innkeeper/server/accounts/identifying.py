@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,11 +15,14 @@ from starlette.requests import HTTPConnection
 from innkeeper.errors import BusyError
 from innkeeper.server.accounts.tickets import Source
 from innkeeper.server.accounts.tokens import KEY, PREFIX, TOKEN, hash_of
+from innkeeper.server.accounts.tries import network_of
 from innkeeper.server.accounts.users import Accounts
 from innkeeper.server.answers import AnswerError
 from innkeeper.server.identity import Identity
 from innkeeper.storage.accounts_model import ApiKey, User
 from innkeeper.storage.run_model import USER
+
+logger = logging.getLogger("innkeeper.server.accounts")
 
 VERIFIED: Final = 1024
 """API keys whose hash was compared and is not compared again: only that the key is still there is looked up."""
@@ -134,6 +138,7 @@ class Identifying:
             # Busy, or the client went away: nobody knows whether it was right.
             tried.undone()
             raise
+        logger.warning("an API key was wrong, from %s", network_of(address))
         raise _wrong()
 
     def _of_key(self, key: ApiKey, user: User | None) -> Identity:

@@ -40,7 +40,10 @@ async def login(body: LoginBody, request: Request, parts: PartsOf) -> Response:
 
 
 @router.post(
-    "/api/auth/register", response_model=Context, status_code=201, responses=problems(400, 403, 409, 413, 422, 429, 503)
+    "/api/auth/register",
+    response_model=Context,
+    status_code=201,
+    responses=problems(400, 401, 403, 409, 413, 422, 429, 503),
 )
 async def register(body: RegisterBody, request: Request, parts: PartsOf) -> Response:
     """Makes a user of an invitation, or of the token that the server prints while it has no administrator; logs in."""
@@ -58,7 +61,7 @@ async def register(body: RegisterBody, request: Request, parts: PartsOf) -> Resp
     "/api/auth/setup-password",
     response_model=Context,
     status_code=201,
-    responses=problems(400, 403, 409, 413, 422, 429, 503),
+    responses=problems(400, 401, 403, 409, 413, 422, 429, 503),
 )
 async def setup_password(body: SetupBody, request: Request, parts: PartsOf) -> Response:
     """Sets the first access password of a server with one user, by the token that the server prints; logs in."""
@@ -123,7 +126,7 @@ def by_person(caller: Identity) -> None:
 async def _entered(parts: Parts, user: User, request: Request, status: int = 201) -> Response:
     accounts = parts.accounts
     before = session_of(request)
-    token = await signing_in.start_session(accounts, user.uid)
+    token = await signing_in.start_session(accounts, user)
     if before:
         # Whoever knew the cookie from before is not logged in by this.
         await accounts.sessions.end(before)
