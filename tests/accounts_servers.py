@@ -53,7 +53,8 @@ class House:
         return self.served.parts.accounts
 
     def client(self, **headers: str) -> httpx.AsyncClient:
-        """Somebody else, who has no cookie."""
+        """Somebody else, who has no cookie; a page of the server's own."""
+        headers.setdefault("origin", self.served.url)
         return httpx.AsyncClient(base_url=self.served.url, trust_env=False, timeout=30, headers=headers)
 
     def secure(self) -> httpx.AsyncClient:
