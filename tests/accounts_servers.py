@@ -17,6 +17,7 @@ from innkeeper.composition import serving
 from innkeeper.server.accounts import users
 from innkeeper.server.accounts.signing_in import invite, setup_token
 from innkeeper.server.accounts.users import Accounts, accounts_of
+from innkeeper.server.app import make_app
 from innkeeper.storage.run_model import USER
 from servers import Served, served
 
@@ -52,8 +53,14 @@ class House:
         return self.served.parts.accounts
 
     def client(self, **headers: str) -> httpx.AsyncClient:
-        """Somebody else, who has no cookie."""
+        """Somebody else, who has no cookie; a page of the server's own."""
+        headers.setdefault("origin", self.served.url)
         return httpx.AsyncClient(base_url=self.served.url, trust_env=False, timeout=30, headers=headers)
+
+    def secure(self) -> httpx.AsyncClient:
+        """Somebody who speaks https, to the application itself."""
+        transport = httpx.ASGITransport(make_app(self.served.parts))
+        return httpx.AsyncClient(base_url="https://127.0.0.1", transport=transport)
 
     @asynccontextmanager
     async def person(self, name: str, *, is_admin: bool = False) -> AsyncIterator[httpx.AsyncClient]:

@@ -18,10 +18,9 @@ import pytest
 import trio
 
 from accounts_servers import PASSWORD, QUICK
-from innkeeper.cli.key_actions import LOCK
 from innkeeper.cli.main import invoke
 from innkeeper.server.accounts import passwords
-from innkeeper.server.accounts.master_key import FILE, KeyPlace
+from innkeeper.server.accounts.master_key import FILE, LOCK, KeyPlace
 from innkeeper.server.accounts.vault import Vault
 from innkeeper.storage.accounts_credentials import CredentialStore
 from innkeeper.storage.database import open_database
@@ -73,6 +72,9 @@ def serving(home: Path, tmp_path: Path, *arguments: str) -> Iterator[tuple[str, 
             said: list[dict[str, Any]] = []
             while not said or said[-1]["event"] != "ready":
                 said.append(json.loads(child.stdout.readline()))
+            # Once it answers it listens to signals, too.
+            port = said[-1]["url"].rpartition(":")[2]
+            assert httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False, timeout=30).status_code == 200
             yield said[-1]["url"], said
             child.send_signal(signal.SIGTERM)
             assert child.wait(30) == 0

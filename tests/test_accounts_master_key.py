@@ -230,6 +230,8 @@ def test_a_rotation_that_is_killed_loses_nothing_and_the_next_one_ends_it(tmp_pa
     second = trio.run(check, False)
     assert (second == first) == (dies in ("announced", "converting"))
     assert len(place.of_file()) == (1 if dies == "done" else 2)
+    # What another one left that was killed while it wrote.
+    (state / f"{FILE}.0123").write_text(MasterKey.new().text())
     last = trio.run(check, True)
     assert last != first
     assert [key.id for key in place.of_file()] == [last]

@@ -182,12 +182,29 @@ async def test_sessions_that_have_ended_go_with_the_next_log_in(
     store = SessionStore(db, now=clock)
     await user(users, invitations, "a")
     for number in range(3):
-        await store.add(Session(f"h{number}", "a", clock.now, clock.now + 10))
+        await store.add(Session(f"h{number}", "a", clock.now, clock.now + 10), "$hash")
     clock.now += 10
-    await store.add(Session("new", "a", clock.now, clock.now + 10))
+    await store.add(Session("new", "a", clock.now, clock.now + 10), "$hash")
     assert await db.read(lambda connection: [*connection.scalars(select(sessions.c.hash))]) == ["new"]
     assert await store.find("h0") is None
     assert await store.end_all("a") == 1
+
+
+async def test_who_logs_in_while_the_password_is_changed_is_not_in_afterwards(database_place: Location) -> None:
+    async with open_database(database_place) as here, open_database(database_place) as there:
+        one, store = UserStore(here), SessionStore(there)
+        now = one._now()
+        await user(one, InvitationStore(here), "a")
+        for number in range(10):
+            session = Session(f"h{number}", "a", now, now + 100)
+            before = f"$hash{number}"
+            await one.set_password("a", before)
+            await both(one.set_password("a", "$other"), store.add(session, before))
+            assert await store.find(session.hash) is None
+        assert not await store.add(session, "$hash")
+        await one.change("a", disabled=True)
+        assert not await store.add(session, "$other")
+        assert not await store.add(Session("h", "nobody", now, now + 100), None)
 
 
 async def test_a_picture_takes_the_place_of_the_one_before(users: UserStore, invitations: InvitationStore) -> None:
@@ -208,7 +225,7 @@ async def test_all_that_lets_somebody_in_goes_with_them(
 ) -> None:
     for uid in ("gone", "other"):
         await user(users, invitations, uid)
-        await SessionStore(db, now=clock).add(Session(f"s-{uid}", uid, clock.now, clock.now + 10))
+        await SessionStore(db, now=clock).add(Session(f"s-{uid}", uid, clock.now, clock.now + 10), "$hash")
         key = ApiKey(f"k-{uid}", uid, "", "ctsk_12345678", f"$hash-{uid}", frozenset({"runs"}), clock.now)
         await ApiKeyStore(db, now=clock).add(key)
         await Vault(CredentialStore(db), KeyPlace(tmp_path / "state", {})).add(uid, "s", "", "secret")

@@ -215,6 +215,28 @@ def test_secrets_are_in_a_backup_only_if_it_is_said(commands: Commands, home: Pa
     assert stat.S_IMODE(restored.stat().st_mode) == 0o600
 
 
+def test_the_master_key_is_in_a_backup_only_if_it_is_said(commands: Commands, home: Path, tmp_path: Path) -> None:
+    key = home / "state/master.key"
+    key.write_text("a key")
+    key.chmod(0o600)
+    (home / "state/master.key.0123").write_text("half of one")
+    left = commands.json("backup", "without.tar.gz")["left_out"]
+    assert left == ["state/master.key: without it no credential can be read; --with-secrets takes it"]
+    with tarfile.open("without.tar.gz") as archive:
+        assert not [name for name in archive.getnames() if "master" in name]
+    # Without a file of secrets, too.
+    assert commands.json("backup", "with.tar.gz", "--with-secrets")["secrets"]
+    commands.run("restore", "with.tar.gz", "--home", "not-wanted")
+    assert not (tmp_path / "not-wanted/state/master.key").exists()
+    commands.run("restore", "with.tar.gz", "--home", "wanted", "--with-secrets")
+    restored = tmp_path / "wanted/state/master.key"
+    assert (restored.read_text(), stat.S_IMODE(restored.stat().st_mode)) == ("a key", 0o600)
+    lock = ProcessLock(home / "state/master.lock")
+    assert lock.take()
+    assert "rotates the master key" in commands.run("backup", "b.tar.gz", "--with-secrets", code=7)
+    lock.release()
+
+
 @pytest.mark.parametrize(
     ("url", "holds"),
     [

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from innkeeper.server.accounts.users import Accounts
     from innkeeper.storage.accounts_model import ApiKey
 
-LOCK = "master.lock"
-"""The file in a home's `state` that is held while the master key is rotated."""
-
 _WHOLE = 48
 """Characters of a whole key."""
 
@@ -153,11 +150,12 @@ def rotate_master(settings: Settings) -> None:
     """
 
     async def main(accounts: Accounts, home: Home) -> int:
+        from innkeeper.server.accounts.master_key import LOCK
         from innkeeper.storage.process_lock import ProcessLock
 
         lock = ProcessLock(home.state.absolute() / LOCK)
         if not lock.take():
-            raise BusyError("another command rotates the master key", bound="home")
+            raise BusyError("another command rotates the master key, or backs it up", bound="home")
         try:
             return await accounts.vault.rotate()
         finally:

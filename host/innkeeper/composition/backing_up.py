@@ -24,10 +24,12 @@ from innkeeper.plugins.files import read_file
 from innkeeper.plugins.folders import INSIDE
 from innkeeper.plugins.home import STATE, Home
 from innkeeper.plugins.tables import MAX_BYTES
+from innkeeper.server.accounts import master_key
 from innkeeper.storage.backup.names import why_not
 from innkeeper.storage.backup.snapshot import Progress, snapshot
 from innkeeper.storage.backup.writing import ArchiveWriter, writing
 from innkeeper.storage.copies import FOLDER as COPIES
+from innkeeper.storage.process_lock import ProcessLock
 from innkeeper.storage.schema import REVISIONS
 
 FOLDERS: Final = ("plugins", "manifests", "knowledge", INSIDE)
@@ -37,6 +39,9 @@ SECRETS: Final = "secrets.toml"
 """The name of the file of secrets in a backup, and in a home where it is restored."""
 
 DATABASE: Final = f"{STATE}/{FILE}"
+
+MASTER_KEY: Final = f"{STATE}/{master_key.FILE}"
+"""The file of the master key: credentials in the database are of no use to who does not have it."""
 
 _LOCK = ".lock"
 _DEPTH = 63
@@ -81,7 +86,7 @@ def back_up(
     Args:
         home: whose.
         target: the file (.tar.gz), an absolute path; it gets mode 0600.
-        secrets: whether the file of secrets is in it, and settings that hold the password of a database.
+        secrets: whether the file of secrets is in it, the master key, and settings that hold a database's password.
         replace: whether a file that is there is replaced.
         progress: called while the database is copied, with pages.
 
@@ -100,7 +105,8 @@ def back_up(
     elif os.path.lexists(source):
         made.database = "sqlite"
     secret = home.configuration.secrets.file
-    if secrets and secret is None:
+    keys = os.path.lexists(home.path / MASTER_KEY)
+    if secrets and secret is None and not keys:
         raise UsageError("--with-secrets: innkeeper.toml names no file of secrets (secrets.file)")
     said = {
         "innkeeper": version("innkeeper"),
@@ -108,7 +114,7 @@ def back_up(
         "database": made.database,
         "schema": REVISIONS[-1],
     }
-    with _said(target), _new(target, replace) as (out, folder):
+    with _said(target), _keys_held(home, secrets and keys), _new(target, replace) as (out, folder):
         copy = folder / FILE
         if made.database == "sqlite":
             # Before the files: what a database says of them it finds again, in a file that is newer at most.
@@ -122,10 +128,12 @@ def back_up(
             if not secrets and _has_password(home.path / FILE_NAME):
                 others += _status(home.path / FILE_NAME)
                 made.left_out.append(f"{FILE_NAME}: it holds the password of the database; --with-secrets takes it")
-            _Taking(home, archive, made, others).all()
+            if keys and not secrets:
+                made.left_out.append(f"{MASTER_KEY}: without it no credential can be read; --with-secrets takes it")
+            _Taking(home, archive, made, others, keys=secrets).all()
             if secrets and secret is not None:
                 _add_secrets(archive, secret)
-                made.secrets = True
+            made.secrets = secrets
         out.flush()
         os.fsync(out.fileno())
         made.size = os.fstat(out.fileno()).st_size
@@ -136,10 +144,13 @@ def back_up(
 class _Taking:
     """Goes through a home. Links are not followed, as nowhere in a home."""
 
-    def __init__(self, home: Home, archive: ArchiveWriter, made: Made, others: list[os.stat_result]) -> None:
+    def __init__(
+        self, home: Home, archive: ArchiveWriter, made: Made, others: list[os.stat_result], *, keys: bool
+    ) -> None:
         self._home = home
         self._archive = archive
         self._made = made
+        self._keys = keys
         # The backup itself, and secrets, wherever they lie.
         self._never = {(each.st_dev, each.st_ino) for each in others}
 
@@ -180,10 +191,16 @@ class _Taking:
     def _folder(self, folder: int, name: str, depth: int) -> None:
         try:
             for item in sorted(os.listdir(folder)):
-                if name != STATE or not _is_host_own(item):
+                if name != STATE or self._is_wanted(item):
                     self._entry(folder, item, f"{name}/{item}", depth + 1)
         finally:
             os.close(folder)
+
+    def _is_wanted(self, name: str) -> bool:
+        """Whether a file of `state` is in a backup; beside that of the master key there may be halves of another."""
+        if name.startswith(master_key.FILE):
+            return self._keys and name == master_key.FILE
+        return not _is_host_own(name)
 
     def _file(self, descriptor: int, name: str) -> None:
         with open(descriptor, "rb") as file:
@@ -227,6 +244,18 @@ def _add_secrets(archive: ArchiveWriter, path: str | os.PathLike[str]) -> None:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise UsageError("--with-secrets: the file of secrets is not a regular file")
         archive.add(SECRETS, file, os.fstat(descriptor).st_mtime)
+
+
+@contextmanager
+def _keys_held(home: Home, wanted: bool) -> Iterator[None]:
+    """Nobody rotates the master key meanwhile: that in the backup would not fit its database."""
+    lock = ProcessLock(home.state.absolute() / master_key.LOCK)
+    if wanted and not lock.take(shared=True):
+        raise BusyError("another command rotates the master key: repeat this", bound="home")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from innkeeper.bridge.bridge import FILE
-from innkeeper.composition.backing_up import DATABASE, FOLDERS, SECRETS
+from innkeeper.composition.backing_up import DATABASE, FOLDERS, MASTER_KEY, SECRETS
 from innkeeper.errors import BusyError, RejectedError, UsageError
 from innkeeper.plugins.configuration import FILE_NAME
 from innkeeper.plugins.home import STATE
@@ -121,7 +121,7 @@ def _unpack(archive: Archive, folder: Path, found: Restored, secrets: bool, said
             raise RejectedError(f"the backup has {printable(name, 100)!r}, which is no part of a home")
         if top == STATE and name != DATABASE and (name.startswith(f"{DATABASE}-") or name.endswith(".lock")):
             raise RejectedError(f"the backup has {printable(name, 100)!r}, which belongs to a host that runs")
-        if name == SECRETS and not secrets:
+        if name in (SECRETS, MASTER_KEY) and not secrets:
             for _ in pieces:
                 pass
             continue
@@ -136,7 +136,7 @@ def _unpack(archive: Archive, folder: Path, found: Restored, secrets: bool, said
                 out.write(piece)
                 found.bytes += len(piece)
         found.files += 1
-        found.secrets = found.secrets or name == SECRETS
+        found.secrets = found.secrets or name in (SECRETS, MASTER_KEY)
 
 
 @contextmanager

@@ -266,9 +266,8 @@ class ServerSettings:
         recycle: days for which a recycle bin keeps what was deleted: a month is time to miss something.
         mode: who may use it, and how they say who they are; as ComfyTavern calls it. Without a password by default, and
             so for this machine alone.
-        https: whether browsers reach it through https, by a proxy in front: then cookies are for https alone.
-        session_idle: seconds after which a log-in ends that nobody uses: a week, so that who comes each weekend stays.
-        session_longest: seconds after which a log-in ends in any case: a stolen cookie is good for no longer.
+        session_idle: days after which a log-in ends that nobody uses: a week, so that who comes each weekend stays.
+        session_longest: days after which a log-in ends in any case: a stolen cookie is good for no longer.
         origins: pages of other sites that may speak to it, such as an editor's; by default none.
         hosts: names under which it is reached, beside those of loopback. Where there are any, or on loopback, requests
             for other names are refused: a foreign page can make its own name mean this machine.
@@ -305,9 +304,8 @@ class ServerSettings:
     user_entries: int = 50_000
     recycle: Days = 30.0
     mode: Mode = "LocalNoPassword"
-    https: bool = False
-    session_idle: Seconds = 604_800.0
-    session_longest: Seconds = 2_592_000.0
+    session_idle: Days = 7.0
+    session_longest: Days = 30.0
     origins: Origins = ()
     hosts: Hosts = ()
     proxies: Networks = ()

@@ -285,6 +285,12 @@ class InvitationStore:
         query = query.order_by(c.created, c.id).limit(MOST_INVITATIONS + 1)
         return await self._db.read(lambda connection: [Invitation(*row) for row in connection.execute(query)])
 
+    async def is_open(self, hash: str) -> bool:
+        """Whether there is one of a token that has not ended."""
+        c = invitations.c
+        query = select(c.id).where(c.hash == hash, c.ends > self._now())
+        return await self._db.read(lambda connection: connection.execute(query).first() is not None)
+
     async def remove(self, id: str) -> bool:
         """Takes an invitation back; False where there is none."""
         statement = delete(invitations).where(invitations.c.id == id)

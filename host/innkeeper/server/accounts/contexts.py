@@ -19,9 +19,9 @@ from innkeeper.server.accounts.shapes import (
     moment,
 )
 from innkeeper.server.accounts.users import Accounts
+from innkeeper.server.answers import AnswerError
 from innkeeper.server.identity import Identity
 from innkeeper.storage.accounts_model import User
-from innkeeper.storage.run_model import USER
 
 
 async def context_of(accounts: Accounts, identity: Identity | None) -> Context:
@@ -30,11 +30,15 @@ async def context_of(accounts: Accounts, identity: Identity | None) -> Context:
     Args:
         accounts: the users.
         identity: who asks; None: nobody knows.
+
+    Raises:
+        AnswerError: 401: nobody is there where nobody logs in.
     """
     mode, there = accounts.mode, identity is not None
     user = None if identity is None else await _user(accounts, identity)
     if mode == "LocalNoPassword":
-        assert user is not None
+        if user is None:
+            raise AnswerError(401, "nobody is logged in")
         return LocalNoPassword(mode=mode, current_user=LocalUser(**user))
     if mode == "LocalWithPassword":
         return LocalWithPassword(
@@ -81,7 +85,6 @@ async def _user(accounts: Accounts, identity: Identity) -> dict[str, Any]:
     about: dict[str, Any] = (
         {} if older else {"uid": identity.uid, "is_admin": user.is_admin, "created_at": moment(user.created)}
     )
-    assert not older or identity.uid == USER
     return about | {
         "username": user.username,
         "avatar_url": avatar_url(user),

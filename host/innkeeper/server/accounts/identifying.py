@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Final
 
 import trio
 from starlette.requests import HTTPConnection
 
 from innkeeper.errors import BusyError
+from innkeeper.server.accounts.tickets import Source
 from innkeeper.server.accounts.tokens import KEY, PREFIX, TOKEN, hash_of
+from innkeeper.server.accounts.tries import network_of
 from innkeeper.server.accounts.users import Accounts
 from innkeeper.server.answers import AnswerError
 from innkeeper.server.identity import Identity
 from innkeeper.storage.accounts_model import ApiKey, User
 from innkeeper.storage.run_model import USER
+
+logger = logging.getLogger("innkeeper.server.accounts")
 
 VERIFIED: Final = 1024
 """API keys whose hash was compared and is not compared again: only that the key is still there is looked up."""
@@ -29,19 +34,6 @@ _LATE = 300.0
 """Seconds after which it is written down again that a session or a key is used: not with each request."""
 
 _Found = tuple[ApiKey, User | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Recognised:
-    """Who asks, and by what that is known.
-
-    Attributes:
-        identity: who.
-        source: "local", "session HASH" or "key PREFIX ID".
-    """
-
-    identity: Identity
-    source: str
 
 
 class Identifying:
@@ -66,49 +58,39 @@ class Identifying:
             AnswerError: 401: what was shown is wrong; 429: too many were.
             BusyError: too many log in at the same time.
         """
-        found = await self.recognise(connection)
-        return None if found is None else found.identity
-
-    async def recognise(self, connection: HTTPConnection) -> Recognised | None:
-        """As a call, and by what they are known."""
         ticket = connection.query_params.get("ticket")
         if ticket is not None and _takes_ticket(connection):
             return await self._by_ticket(ticket)
-        scheme, _, word = connection.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return await self._by_key(word.strip(), address_of(connection))
+        key = bearer_of(connection)
+        if key is not None:
+            return await self._by_key(key, address_of(connection))
         if self._accounts.mode == "LocalNoPassword":
             return await self._local()
-        token = connection.cookies.get(cookie_name(connection, self._accounts))
-        found = None if token is None else await self._by_session(token)
+        session = session_of(connection)
+        found = await self._of_session(session) if session else None
         return await self._local() if found is None and self._accounts.open else found
 
-    async def _local(self) -> Recognised | None:
+    async def _local(self) -> Identity | None:
         user = await self._accounts.local_user()
         if self._accounts.mode != "LocalNoPassword" and user.password is not None:
             return None
-        return Recognised(Identity(USER, user.username, True, "local"), "local")
+        return Identity(USER, user.username, True, "local")
 
-    async def _by_session(self, token: str) -> Recognised | None:
-        if TOKEN.fullmatch(token) is None:
-            return None
-        return await self._of_session(hash_of(token))
-
-    async def _of_session(self, hash: str) -> Recognised | None:
+    async def _of_session(self, hash: str) -> Identity | None:
         accounts, found = self._accounts, await self._accounts.sessions.find(hash)
         if found is None:
             return None
         session, user = found
-        now, idle = accounts.now(), accounts.settings.session_idle
+        now, idle = accounts.now(), accounts.idle
         if now >= session.ends or now - session.seen > idle or not self._is_in(user.uid, user):
             return None
         if now - session.seen > min(_LATE, idle / 10):
             # Who asks is answered also where the database is busy.
             with suppress(BusyError):
                 await accounts.sessions.touch(hash)
-        return Recognised(Identity(user.uid, user.username, user.is_admin, "session"), f"session {hash}")
+        return Identity(user.uid, user.username, user.is_admin, "session")
 
-    async def _by_key(self, token: str, address: str) -> Recognised:
+    async def _by_key(self, token: str, address: str) -> Identity:
         if KEY.fullmatch(token) is None:
             raise _wrong()
         digest = hash_of(token)
@@ -156,32 +138,31 @@ class Identifying:
             # Busy, or the client went away: nobody knows whether it was right.
             tried.undone()
             raise
+        logger.warning("an API key was wrong, from %s", network_of(address))
         raise _wrong()
 
-    def _of_key(self, key: ApiKey, user: User | None) -> Recognised:
+    def _of_key(self, key: ApiKey, user: User | None) -> Identity:
         if (key.ends is not None and self._accounts.now() >= key.ends) or not self._is_in(key.owner, user):
             raise _wrong()
         name, admin = (key.owner, True) if user is None else (user.username, user.is_admin)
-        return Recognised(Identity(key.owner, name, admin, "key", key.scopes), f"key {key.prefix} {key.id}")
+        return Identity(key.owner, name, admin, "key", key.scopes)
 
-    async def _by_ticket(self, ticket: str) -> Recognised:
-        found = self._accounts.tickets.take(ticket) if TOKEN.fullmatch(ticket) else None
-        if found is None or (now := await self._still(found[1])) is None:
+    async def _by_ticket(self, ticket: str) -> Identity:
+        source = self._accounts.tickets.take(ticket) if TOKEN.fullmatch(ticket) else None
+        found = None if source is None else await self._still(source)
+        if found is None:
             raise AnswerError(401, "the ticket is wrong, was used, or is too old: ask for another one")
-        identity = now.identity
-        return Recognised(
-            Identity(identity.uid, identity.username, identity.is_admin, "ticket", identity.scopes), found[1]
-        )
+        return replace(found, how="ticket")
 
-    async def _still(self, source: str) -> Recognised | None:
-        """Who has what a ticket was made for, if it still counts."""
-        kind, *rest = source.split(" ")
-        if kind == "local":
+    async def _still(self, source: Source) -> Identity | None:
+        """Who had what a ticket was made for, if it still counts."""
+        if source.how == "local":
             return await self._local() if self._accounts.open else None
-        if kind == "session":
-            return await self._of_session(rest[0])
-        for key, user in await self._accounts.keys.of_prefix(rest[0]):
-            if key.id == rest[1]:
+        if source.how == "session":
+            return await self._of_session(source.hash)
+        known = self._verified.get(source.hash)
+        for key, user in await self._accounts.keys.of_prefix(source.prefix):
+            if key.hashed == known:
                 with suppress(AnswerError):
                     return self._of_key(key, user)
         return None
@@ -210,11 +191,31 @@ def address_of(connection: HTTPConnection) -> str:
     return connection.client.host if connection.client is not None else ""
 
 
-def is_https(connection: HTTPConnection, accounts: Accounts) -> bool:
-    """Whether the browser speaks https (bool)."""
-    return accounts.settings.https or connection.url.scheme in ("https", "wss")
+def bearer_of(connection: HTTPConnection) -> str | None:
+    """What a request shows as an API key (str), or None."""
+    scheme, _, word = connection.headers.get("authorization", "").partition(" ")
+    return word.strip() if scheme.lower() == "bearer" else None
 
 
-def cookie_name(connection: HTTPConnection, accounts: Accounts) -> str:
+def session_of(connection: HTTPConnection) -> str:
+    """The hash of the session that a request's cookie names (str), or ""."""
+    token = connection.cookies.get(cookie_name(connection), "")
+    return hash_of(token) if TOKEN.fullmatch(token) else ""
+
+
+def source_of(connection: HTTPConnection, identity: Identity) -> Source:
+    """By what somebody was recognised, for a ticket."""
+    if identity.how == "session":
+        return Source("session", session_of(connection))
+    key = bearer_of(connection) or ""
+    return Source("key", hash_of(key), key[:PREFIX]) if identity.how == "key" else Source("local")
+
+
+def is_https(connection: HTTPConnection) -> bool:
+    """Whether the browser speaks https (bool): to this server, or to a proxy whose word counts."""
+    return connection.scope.get("scheme") in ("https", "wss")
+
+
+def cookie_name(connection: HTTPConnection) -> str:
     """The name of a session's cookie (str). With https it is one that only this very host can have set."""
-    return "__Host-innkeeper" if is_https(connection, accounts) else "innkeeper"
+    return "__Host-innkeeper" if is_https(connection) else "innkeeper"

@@ -26,6 +26,9 @@ VARIABLE: Final = "INNKEEPER_MASTER_KEY"
 FILE: Final = "master.key"
 """The file's name in a home's `state`."""
 
+LOCK: Final = "master.lock"
+"""The file there that is held while the key is rotated, and shared while a backup takes it."""
+
 _VERSION: Final = b"\x01"
 _NONCE: Final = 12
 _BYTES: Final = 32
@@ -199,6 +202,11 @@ class KeyPlace:
         with self._folder() as folder:
             with _written(folder, keys) as temporary:
                 os.rename(temporary, FILE, src_dir_fd=folder, dst_dir_fd=folder)
+            for name in os.listdir(folder):
+                # What a process left that was killed: keys that are not to be on the disk any more.
+                if name.startswith(f"{FILE}."):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=folder)
             os.fsync(folder)
 
     @contextmanager

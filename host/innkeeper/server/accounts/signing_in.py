@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from innkeeper.server.accounts.passwords import checked_password
 from innkeeper.server.accounts.tokens import TOKEN, hash_of, new_token
+from innkeeper.server.accounts.tries import network_of
 from innkeeper.server.accounts.users import LOCAL_NAME, Accounts
 from innkeeper.server.answers import AnswerError
 from innkeeper.storage.accounts_model import SETUP, Invitation, Session, TakenError, User, checked_name, name_key
+from innkeeper.storage.accounts_users import Registered
 from innkeeper.storage.names import new_id
 from innkeeper.storage.run_model import USER
+
+logger = logging.getLogger("innkeeper.server.accounts")
 
 SETUP_LIFE: Final = 86_400.0
 """Seconds for which the token that `innkeeper serve` prints is good; the next start prints another one."""
@@ -42,6 +47,8 @@ async def log_in(accounts: Accounts, username: str, password: str, address: str)
         tried.undone()
         raise
     if user is None or user.disabled or not right:
+        # Without the name: somebody may have typed the password there.
+        logger.warning("a log-in failed, from %s", network_of(address))
         raise AnswerError(
             401, "the user name or the password is wrong" if accounts.several else "the password is wrong"
         )
@@ -49,10 +56,16 @@ async def log_in(accounts: Accounts, username: str, password: str, address: str)
     return user
 
 
-async def start_session(accounts: Accounts, uid: str) -> str:
-    """A new session of a user; gives its token (str), which nobody else knows."""
+async def start_session(accounts: Accounts, user: User) -> str:
+    """A new session of a user; gives its token (str), which nobody else knows.
+
+    Raises:
+        AnswerError: 401: the user was disabled, or has another password, since they were looked up.
+    """
     token, now = new_token(), accounts.now()
-    await accounts.sessions.add(Session(hash_of(token), uid, now, now + accounts.settings.session_longest))
+    if not await accounts.sessions.add(Session(hash_of(token), user.uid, now, now + accounts.longest), user.password):
+        raise AnswerError(401, "the password was changed meanwhile")
+    logger.info("user %s logged in", user.uid)
     return token
 
 
@@ -68,10 +81,12 @@ async def register(accounts: Accounts, username: str, password: str, token: str,
         raise AnswerError(409, "this server has one user: there is nobody to register")
     name, plain = _checked(username), _password(password)
     tried = accounts.tries.begin(address, None)
+    hash, uid = _hash(token), new_id()
     try:
-        hashed = await accounts.passwords.hash(plain)
-        uid = new_id()
-        done = await accounts.users.register(_hash(token), uid, name, hashed)
+        # A wrong one costs no hash of a password.
+        done: Registered = "token"
+        if await accounts.invitations.is_open(hash):
+            done = await accounts.users.register(hash, uid, name, await accounts.passwords.hash(plain))
     except TakenError:
         tried.succeeded()
         raise AnswerError(409, "another user has this name: choose another one") from None
@@ -79,6 +94,7 @@ async def register(accounts: Accounts, username: str, password: str, token: str,
         tried.undone()
         raise
     if done == "token":
+        logger.warning("a token to register was wrong, from %s", network_of(address))
         raise AnswerError(403, "the token is wrong, was used, or is too old: ask an administrator for another one")
     tried.succeeded()
     if done == "full":
@@ -100,13 +116,15 @@ async def set_up(accounts: Accounts, password: str, token: str, address: str) ->
         raise AnswerError(409, "this server has no access password")
     plain = _password(password)
     tried = accounts.tries.begin(address, None)
+    hash, done = _hash(token), False
     try:
-        hashed = await accounts.passwords.hash(plain)
-        done = await accounts.users.set_up(_hash(token), LOCAL_NAME, hashed)
+        if await accounts.invitations.is_open(hash):
+            done = await accounts.users.set_up(hash, LOCAL_NAME, await accounts.passwords.hash(plain))
     except BaseException:
         tried.undone()
         raise
     if not done:
+        logger.warning("a token to set the password was wrong, from %s", network_of(address))
         raise AnswerError(403, "the token is wrong, was used, or is too old: the next start of the server prints one")
     tried.succeeded()
     return await accounts.local_user()

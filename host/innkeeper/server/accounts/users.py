@@ -25,6 +25,8 @@ from innkeeper.storage.run_model import USER
 LOCAL_NAME: Final = "local user"
 """The name of the user of the single-user modes until they choose another."""
 
+_DAY = 86_400.0
+
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
@@ -63,6 +65,16 @@ class Accounts:
     def several(self) -> bool:
         """Whether there are several users (bool)."""
         return self.mode in MULTI
+
+    @property
+    def idle(self) -> float:
+        """Seconds after which a session ends that nobody uses (float)."""
+        return self.settings.session_idle * _DAY
+
+    @property
+    def longest(self) -> float:
+        """Seconds after which a session ends in any case (float)."""
+        return self.settings.session_longest * _DAY
 
     async def local_user(self) -> User:
         """The user of the single-user modes, kept or not."""

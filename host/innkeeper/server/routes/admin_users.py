@@ -35,7 +35,7 @@ async def list_users(
     return [user_info(user) for user in await parts.accounts.users.list(after=after)]
 
 
-@router.patch("/api/admin/users/{uid}", responses=problems(401, 403, 404, 409, 422, 503))
+@router.patch("/api/admin/users/{uid}", responses=problems(400, 401, 403, 404, 409, 413, 422, 503))
 async def change_user(uid: Id, body: UserChange, parts: PartsOf, caller: Administrator) -> UserInfo:
     """Changes whether a user is an administrator, or is disabled: then nothing lets them in, at once."""
     done = await parts.accounts.users.change(uid, is_admin=body.is_admin, disabled=body.disabled)
@@ -53,7 +53,7 @@ async def list_invitations(parts: PartsOf, caller: Administrator) -> list[Invita
     return [invitation_info(each) for each in await parts.accounts.invitations.list()]
 
 
-@router.post("/api/admin/invitations", status_code=201, responses=problems(401, 403, 409, 422, 503))
+@router.post("/api/admin/invitations", status_code=201, responses=problems(400, 401, 403, 409, 413, 422, 503))
 async def new_invitation(
     body: InviteBody, response: Response, parts: PartsOf, caller: Administrator
 ) -> InvitationWithToken:

@@ -38,7 +38,7 @@ async def list_keys(parts: PartsOf, caller: Caller) -> list[KeyInfo]:
 @router.post(
     "/api/users/me/service-keys",
     status_code=201,
-    responses=problems(401, 403, 409, 422, 503),
+    responses=problems(400, 401, 403, 409, 413, 422, 503),
     response_model_exclude_none=True,
 )
 async def new_key(body: KeyBody, response: Response, parts: PartsOf, caller: Caller) -> KeyWithSecret:
@@ -76,7 +76,7 @@ async def list_credentials(parts: PartsOf, caller: Caller) -> list[CredentialInf
 @router.post(
     "/api/users/me/credentials",
     status_code=201,
-    responses=problems(401, 403, 409, 422, 503),
+    responses=problems(400, 401, 403, 409, 413, 422, 503),
     response_model_exclude_none=True,
 )
 async def new_credential(body: CredentialBody, parts: PartsOf, caller: Caller) -> CredentialInfo:

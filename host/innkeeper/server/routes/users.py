@@ -31,7 +31,7 @@ _FORM = {
 }
 
 
-@router.put("/api/users/me/username", responses=problems(401, 403, 409, 422, 503))
+@router.put("/api/users/me/username", responses=problems(400, 401, 403, 404, 409, 413, 422, 503))
 async def rename(body: NameBody, parts: PartsOf, caller: Caller) -> NameBody:
     """Changes the name of whoever asks."""
     caller.require("account")
@@ -50,7 +50,7 @@ async def rename(body: NameBody, parts: PartsOf, caller: Caller) -> NameBody:
 
 @router.post(
     "/api/users/me/avatar",
-    responses=problems(400, 401, 403, 408, 413, 415, 503),
+    responses=problems(400, 401, 403, 404, 408, 413, 415, 503),
     openapi_extra={"requestBody": _FORM},
 )
 @takes(FORM)
