@@ -45,6 +45,8 @@ async def test_every_answer_has_the_headers_that_bind_a_browser(tmp_path: Path) 
         assert {name: refused.headers[name] for name in ALWAYS} == ALWAYS
         tagged = await server.client.get("/tagged")
         assert tagged.headers["content-security-policy"] == "default-src 'self'"
+        # A policy of its own that says nothing of frames allows none.
+        assert tagged.headers["x-frame-options"] == "DENY"
         assert tagged.headers["cache-control"] == "private, no-cache"
 
 

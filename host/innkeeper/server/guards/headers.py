@@ -16,14 +16,9 @@ ALWAYS: Final = {
     "referrer-policy": "same-origin",
 }
 
-UNLESS_SAID: Final = {
-    # What users uploaded is shown as a page of nobody's: without scripts, and without the server's origin.
-    "content-security-policy": (
-        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
-    ),
-    "x-frame-options": "DENY",
-}
-"""Where a route says nothing of it: a route that gives a page of the server's own has a policy of its own."""
+POLICY: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
+"""Of what brings no policy of its own: what users uploaded is shown as a page of nobody's, without scripts, and without
+the server's origin. A route that gives a page of the server's own has a policy of its own."""
 
 
 class SecurityHeaders:
@@ -42,9 +37,8 @@ class SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in ALWAYS.items():
                     headers[name] = value
-                if "content-security-policy" not in headers:
-                    for name, value in UNLESS_SAID.items():
-                        headers.setdefault(name, value)
+                if "frame-ancestors" not in headers.setdefault("content-security-policy", POLICY):
+                    headers.setdefault("x-frame-options", "DENY")
                 if "cache-control" not in headers:
                     headers["cache-control"] = "private, no-cache" if "etag" in headers else "no-store"
             await send(message)
