@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -40,12 +40,34 @@ Reading = Callable[[], tuple[int, int]]
 """Gives how often a cache had what it was asked for, and how often it did not."""
 
 
+class Connections(Protocol):
+    """What whatever listens counts.
+
+    Attributes:
+        connections: that are open, of any kind.
+        refused: connections that were closed at once, since there were too many.
+        lost: clients of streams that were lost, by why.
+    """
+
+    @property
+    def connections(self) -> int: ...
+
+    @property
+    def refused(self) -> int: ...
+
+    @property
+    def lost(self) -> Mapping[Any, int]: ...
+
+
 class Metrics(Collector):
     """The metrics of one server, in a registry of their own.
 
     Attributes:
         caches: by name; whoever makes a cache adds it.
+        connections: of whatever listens, which says so as it begins; None before.
     """
+
+    connections: Connections | None = None
 
     def __init__(self, counts: Counts, host: Host, scheduler: HostScheduler, database: Database) -> None:
         """Args:
@@ -80,6 +102,8 @@ class Metrics(Collector):
         yield InfoMetricFamily("innkeeper", "The version that runs.", {"version": version("innkeeper")})
         yield from _requests(self._counts)
         yield from _streams(self._counts)
+        if self.connections is not None:
+            yield from _connections(self.connections)
         yield from self._runs()
         yield from _node_calls(self._scheduler)
         if isinstance(self._host.services, Bridge):
@@ -141,6 +165,16 @@ def _streams(counts: Counts) -> Iterator[Metric]:
             for kind in STREAMS
             for result, amount in (("sent", streams.sent), ("dropped", streams.dropped))
         }
+    )
+
+
+def _connections(found: Connections) -> Iterator[Metric]:
+    yield _gauge("connections", "Connections that are open, of any kind.")({(): found.connections})
+    yield _counter("connections_refused", "Connections that were closed at once: there were too many.")(
+        {(): found.refused}
+    )
+    yield _counter("stream_clients_lost", "Clients of streams that were lost, by why.", "reason")(
+        {(str(reason),): count for reason, count in found.lost.items()}
     )
 
 
