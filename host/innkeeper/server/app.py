@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
 
 from innkeeper.server.answers import add_handlers
-from innkeeper.server.guards.bodies import BoundedRoute, bound, refuse_unbounded
+from innkeeper.server.guards.bodies import BoundedRoute, refuse_unbounded
 from innkeeper.server.parts import Parts
 from innkeeper.server.routes import health, metrics
 
@@ -20,13 +19,7 @@ ROUTERS: tuple[APIRouter, ...] = (
 
 
 class Application(FastAPI):
-    """The routes of a server, with its guards around all else: what the framework answers by itself passes them too. No
-    route of it reads a body without an end."""
-
-    def include_router(self, router: APIRouter, **more: Any) -> None:
-        """As FastAPI's."""
-        bound(router)
-        super().include_router(router, **more)
+    """The routes of a server, with its guards around all else: what the framework answers by itself passes them too."""
 
     def build_middleware_stack(self) -> ASGIApp:
         """As FastAPI's."""
