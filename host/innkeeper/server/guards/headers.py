@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from innkeeper.server.guards.answering import headers_of
 
 ALWAYS: Final = {
     "x-content-type-options": "nosniff",
@@ -34,7 +35,7 @@ class SecurityHeaders:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
+                headers = headers_of(message)
                 for name, value in ALWAYS.items():
                     headers[name] = value
                 if "frame-ancestors" not in headers.setdefault("content-security-policy", POLICY):
