@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,7 +14,6 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from guarded import guarded
 from innkeeper.bridge.scan import DataBounds
 from innkeeper.server.answers import add_handlers
 from innkeeper.server.guards.bodies import BODY_BOUNDS, BoundedRouter, parsed, refuse_unbounded, takes
@@ -134,34 +132,6 @@ def test_a_router_of_ours_without_bounds_is_refused_before_it_serves() -> None:
     with pytest.raises(TypeError, match="/anything has no bounds"):
         refuse_unbounded(bare)
     refuse_unbounded(router)
-
-
-async def test_a_router_that_knows_nothing_of_bounds_has_them_all_the_same(tmp_path: Path) -> None:
-    bare, inner = APIRouter(), APIRouter()
-
-    @bare.post("/outer")
-    async def outer(thing: Thing) -> None: ...
-
-    @inner.post("/raw")
-    async def raw(request: Request) -> Any:
-        return await request.json()
-
-    bare.include_router(inner, prefix="/inner")
-
-    def add(app: FastAPI) -> None:
-        app.include_router(bare, prefix="/plugin")
-
-        @app.post("/own")
-        async def own(thing: Thing) -> None: ...
-
-    deep = b'{"name": "a", "inner": ' + b"[" * 64 + b"]" * 64 + b"}"
-    async with guarded(tmp_path, change=add) as server:
-        for path in ("/plugin/outer", "/plugin/inner/raw", "/own"):
-            answer = await server.client.post(path, content=deep, headers=JSON)
-            assert (answer.status_code, "64 deep" in answer.text) == (400, True)
-            answer = await server.client.post(path, content=b" " * (BODY_BOUNDS.size + 1), headers=JSON)
-            assert answer.status_code == 413
-            assert (await server.client.post(path, json={"name": "a"})).status_code == 200
 
 
 plain = st.recursive(

@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+import trio
+from hypothesis import example, given
 from hypothesis import strategies as st
+from starlette.types import Message
 
 from guarded import UPGRADE, guarded
+from innkeeper.plugins.settings import ServerSettings
 from innkeeper.plugins.web_names import host_and_port, parse_origin
+from innkeeper.server.guards.guards import Guards
 from innkeeper.server.guards.origins import ForeignError, Origins
+from innkeeper.server.telemetry.counts import Counts
 
 EDITOR = "https://editor.example.com"
 LISTED = f'[server]\norigins = ["{EDITOR}", "http://localhost:5573"]\n'
@@ -179,6 +184,74 @@ def test_no_text_is_taken_for_an_origin_that_browsers_would_not_send(text: str) 
 def test_a_name_and_a_port_are_read_as_they_were_written(name: str, port: int) -> None:
     assert host_and_port(f"{name}:{port}") == (name, port)
     assert host_and_port(name.upper()) == (name, None)
+
+
+headers_of_guards = st.sampled_from(
+    [
+        *(
+            b"host",
+            b"origin",
+            b"cookie",
+            b"sec-fetch-site",
+            b"sec-fetch-mode",
+            b"x-forwarded-for",
+            b"x-forwarded-proto",
+        ),
+        *(b"x-request-id", b"content-length", b"transfer-encoding", b"access-control-request-method", b"forwarded"),
+    ]
+)
+texts = st.binary(max_size=40) | st.sampled_from(
+    [
+        b"localhost:3233",
+        b"null",
+        b"http://localhost:3233",
+        EDITOR.encode(),
+        b"[::1]:3233",
+        b"fe80::1%x",
+        b"1.2.3.4, ::1",
+    ]
+)
+
+
+@given(
+    st.lists(st.tuples(headers_of_guards, texts), max_size=8),
+    st.sampled_from(["http", "websocket"]),
+    st.text(max_size=8),
+    st.sampled_from([("127.0.0.1", 3233), ("::1", 3233), ("/socket", None), None]),
+    st.sampled_from([("127.0.0.1", 1), ("192.0.2.1", 1), ("", 0), None]),
+)
+@example([(b"host", b"localhost:3233"), (b"origin", EDITOR.encode())], "websocket", "", ("::1", 3233), None)
+@example([(b"host", b"localhost:3233"), (b"origin", EDITOR.encode())], "http", "GET", ("127.0.0.1", 3233), None)
+async def test_no_head_makes_the_guards_fail(
+    headers: list[tuple[bytes, bytes]], type_: str, method: str, server: Any, client: Any
+) -> None:
+    stopping, counts = trio.Event(), Counts()
+    settings = ServerSettings(origins=(EDITOR,), proxies=("127.0.0.1", "::1"), address_rate=1)
+    # Neither metrics nor the database are asked for anything.
+    guards = Guards(settings, counts, None, None, stopping)  # type: ignore[arg-type]
+    found: list[Message] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if type_ == "websocket":
+            await send({"type": "websocket.accept"})
+        else:
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body"})
+
+    async def send(message: Message) -> None:
+        found.append(message)
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect" if type_ == "websocket" else "http.request"}
+
+    asked = {"type": type_, "method": method, "path": "/", "scheme": "http", "query_string": b"", "http_version": "1.1"}
+    await guards.around(app)({**asked, "headers": headers, "server": server, "client": client}, receive, send)
+    assert found
+    [(_, _, status)] = counts.requests
+    assert status in (101, 200, 204, 403)
+    for message in found:
+        for name, value in message.get("headers", []):
+            assert not {*name, *value} & {0, 10, 13}
 
 
 # --- over the network -----------------------------------------------------------------------------------------------

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -45,6 +47,8 @@ async def test_every_answer_has_the_headers_that_bind_a_browser(tmp_path: Path) 
         assert {name: refused.headers[name] for name in ALWAYS} == ALWAYS
         tagged = await server.client.get("/tagged")
         assert tagged.headers["content-security-policy"] == "default-src 'self'"
+        # A policy of its own that says nothing of frames allows none.
+        assert tagged.headers["x-frame-options"] == "DENY"
         assert tagged.headers["cache-control"] == "private, no-cache"
 
 
@@ -79,7 +83,7 @@ async def test_an_id_is_given_back_unless_it_could_break_a_line(tmp_path: Path) 
 
 async def test_a_client_whose_body_is_not_read_is_told_that_its_connection_ends(tmp_path: Path) -> None:
     async with guarded(tmp_path) as server:
-        asked = f"POST /things/a HTTP/1.1\nConnection: keep-alive\nContent-Length: {1 << 30}"
+        asked = f"POST /things/a HTTP/1.1\nConnection: keep-alive\nContent-Length: {1 << 20}"
         status, headers, _ = await server.raw(asked + "\nOrigin: http://evil.example", b"x")
         assert (status, headers["connection"]) == (403, "close")
         _, headers, _ = await server.raw("POST /things/a HTTP/1.1\nConnection: keep-alive\nContent-Length: 0")
@@ -151,6 +155,41 @@ async def test_metrics_are_for_the_addresses_on_the_list(
     async with guarded(tmp_path, configuration) as server:
         answer = await server.client.get("/metrics", headers=headers)
         assert (answer.status_code, "innkeeper_info" in answer.text) == (status, status == 200)
+
+
+async def test_what_others_count_is_said_where_they_say_so(tmp_path: Path) -> None:
+    async with guarded(tmp_path) as server:
+        metrics = server.parts.guards.metrics
+        assert await value(server, "innkeeper_cache_hit_ratio", cache="things") is None
+        metrics.caches["things"] = lambda: (3, 1)
+        metrics.connections = SimpleNamespace(
+            connections=7, refused=2, lost={"slow": 5}, sent={"events": 9, "messages": 8}, dropped={"messages": 1}
+        )
+        assert await value(server, "innkeeper_cache_hit_ratio", cache="things") == 0.75
+        assert await value(server, "innkeeper_cache_hits_total", cache="things") == 3
+        assert await value(server, "innkeeper_connections") == 7
+        assert await value(server, "innkeeper_connections_refused_total") == 2
+        assert await value(server, "innkeeper_stream_clients_lost_total", reason="slow") == 5
+        messages = "innkeeper_stream_messages_total"
+        assert await value(server, messages, kind="sse", result="sent") == 9
+        assert await value(server, messages, kind="websocket", result="sent") == 8
+        assert await value(server, messages, kind="websocket", result="dropped") == 1
+
+
+async def test_every_metric_is_on_its_page_and_the_page_has_no_other(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text()
+    table = page[page.index("| name (") : page.index("## Beside")]
+    names = {f"innkeeper_{name}" for name in re.findall(r"`([a-z_]+)`", "".join(re.findall(r"^\| [^|]*", table, re.M)))}
+    async with guarded(tmp_path) as server:
+        server.parts.guards.metrics.connections = SimpleNamespace(
+            connections=0, refused=0, lost={"slow": 1}, sent={}, dropped={}
+        )
+        server.parts.guards.metrics.caches["things"] = lambda: (3, 1)
+        await server.client.get("/metrics")
+        text = (await server.client.get("/metrics")).text
+    said = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    processes = {name for name in said if name.startswith("innkeeper_process_")}
+    assert said - processes == names
 
 
 async def test_who_asks_stands_in_the_line_of_the_request_and_its_query_does_not(

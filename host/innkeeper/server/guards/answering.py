@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from starlette.datastructures import Headers
-from starlette.types import Receive, Scope, Send
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import Message, Receive, Scope, Send
 
 from innkeeper.server.answers import answer
 
@@ -41,6 +41,13 @@ def single(headers: Headers, name: str) -> str | None:
     if len(found) > 1:
         raise ValueError(f"the header {name} came more than once")
     return found[0] if found else None
+
+
+def headers_of(message: Message) -> MutableHeaders:
+    """The headers of the beginning of an answer, to be changed; an application may leave them out, or give any
+    sequence."""
+    message["headers"] = list(message.get("headers", ()))
+    return MutableHeaders(raw=message["headers"])
 
 
 def peer_of(scope: Scope) -> str:

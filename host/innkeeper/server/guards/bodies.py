@@ -167,16 +167,3 @@ def _limiter() -> trio.CapacityLimiter:
         made = trio.CapacityLimiter(_PARSERS)
         _limit.set(made)
         return made
-
-
-def bound(router: APIRouter) -> None:
-    """Makes each route of a router a `BoundedRoute`, those of the routers in it as well: of routers that others
-    bring, as native plugins do."""
-    for route in router.routes:
-        if isinstance(route, APIRoute) and not isinstance(route, BoundedRoute):
-            # FastAPI makes the handler of a route that is included by asking the route for it, or a new route of its
-            # class; a test asks such a route for too much.
-            route.__class__ = BoundedRoute
-        inner = getattr(route, "original_router", None)
-        if isinstance(inner, APIRouter):
-            bound(inner)

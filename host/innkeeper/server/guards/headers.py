@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from innkeeper.server.guards.answering import headers_of
 
 ALWAYS: Final = {
     "x-content-type-options": "nosniff",
@@ -16,14 +17,9 @@ ALWAYS: Final = {
     "referrer-policy": "same-origin",
 }
 
-UNLESS_SAID: Final = {
-    # What users uploaded is shown as a page of nobody's: without scripts, and without the server's origin.
-    "content-security-policy": (
-        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
-    ),
-    "x-frame-options": "DENY",
-}
-"""Where a route says nothing of it: a route that gives a page of the server's own has a policy of its own."""
+POLICY: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
+"""Of what brings no policy of its own: what users uploaded is shown as a page of nobody's, without scripts, and without
+the server's origin. A route that gives a page of the server's own has a policy of its own."""
 
 
 class SecurityHeaders:
@@ -39,12 +35,11 @@ class SecurityHeaders:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
+                headers = headers_of(message)
                 for name, value in ALWAYS.items():
                     headers[name] = value
-                if "content-security-policy" not in headers:
-                    for name, value in UNLESS_SAID.items():
-                        headers.setdefault(name, value)
+                if "frame-ancestors" not in headers.setdefault("content-security-policy", POLICY):
+                    headers.setdefault("x-frame-options", "DENY")
                 if "cache-control" not in headers:
                     headers["cache-control"] = "private, no-cache" if "etag" in headers else "no-store"
             await send(message)

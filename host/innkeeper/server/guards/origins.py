@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, Literal
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from innkeeper.plugins.web_names import DEFAULT_PORTS, host_and_port, is_loopback, is_loopback_name, parse_origin
-from innkeeper.server.guards.answering import refuse, single
+from innkeeper.server.guards.answering import headers_of, refuse, single
 
 Whose = Literal["own", "allowed", "foreign"]
 
@@ -150,7 +150,7 @@ class OriginGuard:
 
         async def with_origin(message: Message) -> None:
             if message["type"] == "http.response.start":
-                found = MutableHeaders(scope=message)
+                found = headers_of(message)
                 found.add_vary_header("Origin")
                 if origin is not None:
                     found["access-control-allow-origin"] = origin

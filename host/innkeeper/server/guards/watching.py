@@ -8,10 +8,10 @@ import secrets
 from typing import Final
 
 import trio
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from innkeeper.server.guards.answering import peer_of
+from innkeeper.server.guards.answering import headers_of, peer_of
 from innkeeper.server.telemetry.counts import Counts, Stream
 from innkeeper.server.telemetry.present import Present, present
 
@@ -25,9 +25,6 @@ QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """Paths that something asks for all the time: logged as "debug"."""
 
 UNMATCHED: Final = "unmatched"
-
-STREAMS: Final = "innkeeper.streams"
-"""Where a request's scope has the `StreamCounts`: whoever writes messages past the application counts them there."""
 
 
 def route_of(scope: Scope) -> str:
@@ -49,7 +46,6 @@ class Watch:
             await self._app(scope, receive, send)
             return
         asked = _Asked(scope, receive, send, self._counts)
-        scope[STREAMS] = self._counts.streams
         token = present.set(asked.present)
         try:
             await self._app(scope, asked.receive, asked.send)
@@ -86,7 +82,7 @@ class _Asked:
     async def send(self, message: Message) -> None:
         kind = message["type"]
         if kind in ("http.response.start", "websocket.http.response.start", "websocket.accept"):
-            headers = MutableHeaders(scope=message)
+            headers = headers_of(message)
             headers["x-request-id"] = self.present.request
             if self._unread and self._scope.get("http_version", "1.1") in ("1.0", "1.1"):
                 # The server reads no body that nobody wants: it closes the connection, and a client that was not told

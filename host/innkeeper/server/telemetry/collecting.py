@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector
 from innkeeper.bridge.bridge import Bridge
 from innkeeper.sandbox.compilation.service import Loads
 from innkeeper.sandbox.engine import FiberEngine
-from innkeeper.server.telemetry.counts import STREAMS, Counts
+from innkeeper.server.telemetry.counts import STREAMS, Counts, Stream
 
 if TYPE_CHECKING:
     from innkeeper.plugins.host import Host
@@ -40,12 +40,42 @@ Reading = Callable[[], tuple[int, int]]
 """Gives how often a cache had what it was asked for, and how often it did not."""
 
 
+class Connections(Protocol):
+    """What whatever listens counts.
+
+    Attributes:
+        connections: that are open, of any kind.
+        refused: connections that were closed at once, since there were too many.
+        lost: clients of streams that were lost, by why.
+        sent, dropped: messages that were written past the application, and that were not, since the client did not
+            read: "events" (server-sent), "messages" (of WebSockets).
+    """
+
+    @property
+    def connections(self) -> int: ...
+
+    @property
+    def refused(self) -> int: ...
+
+    @property
+    def lost(self) -> Mapping[Any, int]: ...
+
+    @property
+    def sent(self) -> Mapping[Any, int]: ...
+
+    @property
+    def dropped(self) -> Mapping[Any, int]: ...
+
+
 class Metrics(Collector):
     """The metrics of one server, in a registry of their own.
 
     Attributes:
         caches: by name; whoever makes a cache adds it.
+        connections: of whatever listens, which says so as it begins; None before.
     """
+
+    connections: Connections | None = None
 
     def __init__(self, counts: Counts, host: Host, scheduler: HostScheduler, database: Database) -> None:
         """Args:
@@ -79,7 +109,9 @@ class Metrics(Collector):
         """As `Collector.collect`."""
         yield InfoMetricFamily("innkeeper", "The version that runs.", {"version": version("innkeeper")})
         yield from _requests(self._counts)
-        yield from _streams(self._counts)
+        yield from _streams(self._counts, self.connections)
+        if self.connections is not None:
+            yield from _connections(self.connections)
         yield from self._runs()
         yield from _node_calls(self._scheduler)
         if isinstance(self._host.services, Bridge):
@@ -127,7 +159,10 @@ def _requests(counts: Counts) -> Iterator[Metric]:
     yield durations
 
 
-def _streams(counts: Counts) -> Iterator[Metric]:
+_PAST: Final[dict[Stream, str]] = {"sse": "events", "websocket": "messages"}
+
+
+def _streams(counts: Counts, connections: Connections | None) -> Iterator[Metric]:
     streams = counts.streams
     yield _gauge("streaming_connections", "Streams to clients that are open.", "kind")(
         {(kind,): streams.open[kind] for kind in STREAMS}
@@ -135,12 +170,24 @@ def _streams(counts: Counts) -> Iterator[Metric]:
     yield _counter("streams", "Streams to clients that were opened.", "kind")(
         {(kind,): streams.opened[kind] for kind in STREAMS}
     )
+    messages: dict[tuple[str, ...], float] = {}
+    for kind, past in _PAST.items():
+        messages[kind, "sent"] = streams.sent[kind]
+        if connections is not None:
+            messages[kind, "sent"] += connections.sent.get(past, 0)
+            messages[kind, "dropped"] = connections.dropped.get(past, 0)
     yield _counter("stream_messages", "Messages to clients of streams, by what became of them.", "kind", "result")(
-        {
-            (kind, result): amount[kind]
-            for kind in STREAMS
-            for result, amount in (("sent", streams.sent), ("dropped", streams.dropped))
-        }
+        messages
+    )
+
+
+def _connections(found: Connections) -> Iterator[Metric]:
+    yield _gauge("connections", "Connections that are open, of any kind.")({(): found.connections})
+    yield _counter("connections_refused", "Connections that were closed at once: there were too many.")(
+        {(): found.refused}
+    )
+    yield _counter("stream_clients_lost", "Clients of streams that were lost, by why.", "reason")(
+        {(str(reason),): count for reason, count in found.lost.items()}
     )
 
 
