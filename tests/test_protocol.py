@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import trio
 
 from live_homes import FLOWS, WHO, flow, many_users, quick, sleeping, slow_served, until_running
 from protocol_client import Client, ClosedError, RefusedError, connected, is_final
+from test_docs import ROOT
 from work_homes import one
 
 INTERFACE = "__WORKFLOW_INTERFACE_OUTPUTS__"
@@ -376,3 +380,29 @@ async def test_everybody_hears_of_the_queue_and_of_plugins(tmp_path: Path) -> No
         assert reloaded["success"] is True
         assert reloaded["count"] == answer["count"] > 0
         assert other.about(prompt) == []
+
+
+def test_the_page_of_the_protocol_has_every_message_and_its_examples_are_json() -> None:
+    from innkeeper.server.live.handlers import HANDLERS
+    from innkeeper.server.live.messages import OURS
+
+    page = (ROOT / "docs" / "protocol.md").read_text("utf-8")
+    said = set(re.findall(r"`([A-Za-z_-]+)`", page))
+    assert set(HANDLERS) <= said
+    assert said >= COMFY
+    assert said >= OURS
+    examples = [line[2:] for line in page.splitlines() if re.match(r"[<>] \{", line)]
+    assert len(examples) > 8
+    for example in examples:
+        if "..." not in example.replace('..."', '"').replace("[...]", "[]"):
+            assert {"type", "payload"} <= json.loads(example.replace("[...]", "[]")).keys()
+
+
+def test_the_demo_shows_a_run_through_a_real_server() -> None:
+    shown = subprocess.run(
+        [sys.executable, str(ROOT / "docs/demo/live.py")], capture_output=True, encoding="utf-8", timeout=240
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert "EXECUTION_STATUS_UPDATE    complete" in shown.stdout
+    assert "You are the game master of the Lantern Inn" in shown.stdout
+    assert shown.stdout.endswith("the server has stopped (exit code 0)\n")

@@ -23,7 +23,7 @@ _CLOSING = 1.0
 
 @router.websocket("/ws")
 async def ws(websocket: WebSocket, parts: PartsOf, events: Annotated[Literal["", "all"], Query()] = "") -> None:
-    """Submits, interrupts and watches runs; docs/live.md has the messages."""
+    """Submits, interrupts and watches runs; docs/protocol.md has the messages."""
     try:
         identity = await current(websocket)
         if parts.stopping.is_set():
