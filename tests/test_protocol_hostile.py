@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innkeeper.server.answers import AnswerError
+from innkeeper.server.live import standing
 from innkeeper.server.live.access import MOST_ID
 from innkeeper.server.live.protocol import (
     Click,
@@ -30,7 +31,7 @@ from innkeeper.server.live.protocol import (
 from live_homes import WHO, many_users, quick, sleeping, slow_served, until_running
 from protocol_client import ClosedError, RefusedError, connected
 from test_docs import ROOT
-from test_protocol import COMFY
+from test_protocol import COMFY, read_all
 
 WRONG: list[tuple[str, str]] = [
     ('{"type": "NO_SUCH_THING", "payload": {}}', "Unknown message type: NO_SUCH_THING"),
@@ -134,6 +135,27 @@ async def test_a_key_without_the_scope_of_runs_can_neither_submit_nor_watch(tmp_
             ]:
                 await client.send(type, payload)
                 assert (await client.of("error"))["payload"]["message"] == "the API key does not reach 'runs'"
+
+
+async def test_who_logs_out_loses_socket_and_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standing, "RECHECK", 0.02)
+    async with slow_served(tmp_path / "home") as server:
+        gone = many_users(server)
+        async with (
+            connected(server.url, headers={WHO: "ada"}) as ada,
+            connected(server.url, headers={WHO: "bo"}) as bo,
+        ):
+            prompt = await ada.submit(sleeping())
+            await ada.of("NODE_EXECUTING")
+            async with server.client.stream("GET", f"/api/stream/{prompt}", headers={WHO: "ada"}) as stream:
+                gone.add("ada")
+                with pytest.raises(ClosedError) as closed:
+                    await read_all(ada)
+                assert closed.value.code == 1008
+                assert b'"complete"' not in await stream.aread()
+            assert await bo.ended(await bo.submit(quick())) == "complete"
+        while server.parts.live.feeds.watchers:  # noqa: ASYNC110 (nobody is told)
+            await trio.sleep(0.01)
 
 
 async def test_nobody_gets_a_socket(tmp_path: Path) -> None:
