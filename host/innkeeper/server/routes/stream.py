@@ -36,12 +36,12 @@ _OPEN: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-@router.get("/api/stream/{promptId}", response_class=Response, responses={**_OPEN, **MISSING})
+@router.get("/api/stream/{prompt_id}", response_class=Response, responses={**_OPEN, **MISSING})
 async def stream(
     request: Request,
     parts: PartsOf,
     identity: Annotated[Identity, scoped("runs")],
-    prompt_id: Annotated[str, Path(alias="promptId", min_length=1, max_length=MOST_ID)],
+    prompt_id: Annotated[str, Path(min_length=1, max_length=MOST_ID)],
     after: Annotated[int, Query(ge=0, le=2**53)] = 0,
     last_event_id: Annotated[str | None, Header(max_length=32)] = None,
 ) -> Response:
