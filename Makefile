@@ -27,6 +27,8 @@ $(VENV)/.check: $(VENV)/.test
 demo: $(VENV)/.host
 	@$(BIN)/innkeeper run docs/demo/set-the-scene.json --input-file chat=docs/demo/chat.en.json
 	@echo
+	@$(BIN)/python docs/demo/live.py
+	@echo
 	@echo "Next: $(BIN)/innkeeper run docs/demo/flows/evening.json, $(BIN)/innkeeper work --help, README.md"
 
 test: $(VENV)/.test

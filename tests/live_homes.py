@@ -41,17 +41,23 @@ async def slow_served(home: Path, settings: str = "") -> AsyncIterator[Served]:
         yield server
 
 
-def many_users(server: Served, scopes: dict[str, frozenset[str]] | None = None) -> None:
-    """From now on the header says who asks; "root" is the administrator, and who has scopes is known by a key."""
+def many_users(server: Served, scopes: dict[str, frozenset[str]] | None = None) -> set[str]:
+    """From now on the header says who asks; "root" is the administrator, and who has scopes is known by a key.
+
+    Returns:
+        Who is known no more: empty at first.
+    """
+    gone: set[str] = set()
 
     async def identify(connection: HTTPConnection) -> Identity | None:
         who = connection.headers.get(WHO)
-        if who is None:
+        if who is None or who in gone:
             return None
         limited = (scopes or {}).get(who)
         return Identity(who, who, who == "root", "session" if limited is None else "key", limited)
 
     object.__setattr__(server.parts, "identify", identify)
+    return gone
 
 
 def flow(name: str, **inputs: Any) -> dict[str, Any]:

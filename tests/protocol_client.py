@@ -79,7 +79,10 @@ class Client:
         while not self._came:
             if self._closed is not None:
                 raise self._closed
-            self._take(await self._stream.receive_some(65536))
+            try:
+                self._take(await self._stream.receive_some(65536))
+            except trio.BrokenResourceError:
+                self._take(b"")
             for event in self._connection.events():
                 await self._event(event)
         self.seen.append(self._came.pop(0))

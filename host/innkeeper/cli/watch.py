@@ -188,7 +188,7 @@ class _Plain:
 
     def _lines(self, tree: Tree, event: RunEvent) -> Iterator[str]:
         from innkeeper.cli.watch_tree import chunk_text
-        from innkeeper.workflow.engine.events import INTERFACE_OUTPUTS, INTERFACE_YIELD, STATUS, YIELD
+        from innkeeper.workflow.engine.events import INTERFACE_OUTPUTS, INTERFACE_YIELD, LOG, STATUS, YIELD, wire_event
 
         fields = event.fields
         if event.kind == STATUS:
@@ -198,6 +198,10 @@ class _Plain:
                 where = fields.get("sourceNodeId") or fields.get("interfaceOutputKey")
                 slot = f".{fields['slot']}" if fields.get("slot") else ""
                 yield f"{where}{slot}> {printable(chunk_text(event.chunk), _CHUNK)}"
+        elif event.kind == LOG:
+            with suppress(ValueError, TypeError, KeyError):
+                said = wire_event(event, "")["payload"]
+                yield printable(f"[{said['level']}] {said['nodeId']}: {said['text']}", _CHUNK)
         elif (node := tree.nodes.get(str(fields.get("nodeId")))) is not None and node.id != INTERFACE_OUTPUTS:
             note = f" ({printable(node.note, _CHUNK)})" if node.note else ""
             took = "" if node.took is None else f" {duration_text(node.took)}"

@@ -23,7 +23,8 @@ async def run_of(parts: Parts, identity: Identity, id: str) -> StoredRun:
         AnswerError: 404: there is none with this id; one of somebody else's is none, too, so that nobody learns of it.
     """
     found = None
-    if 0 < len(id) <= MOST_ID and "\0" not in id:
+    # A database would refuse bytes of zero, and texts that are none of Unicode.
+    if len(id) <= MOST_ID and id.isascii() and id.isalnum():
         found = await parts.scheduler.store.find(id, time.time())
     everybodys = identity.is_admin and identity.may("admin")
     if found is None or not (everybodys or found.account.owner == identity.uid):

@@ -11,6 +11,7 @@ from innkeeper.server.answers import AnswerError
 from innkeeper.server.live import protocol
 from innkeeper.server.live.access import interrupt, run_of, wire_status
 from innkeeper.server.live.live import Editing
+from innkeeper.server.live.messages import encoded_object
 from innkeeper.server.live.protocol import Received, payload_of
 from innkeeper.server.runs.submitting import submit
 from innkeeper.workflow.engine.events import ACCEPTED, STATUS
@@ -130,7 +131,9 @@ async def _list(session: Session, received: Received) -> None:
 
 async def _definitions(session: Session, received: Received) -> None:
     editing = _editing(session, "nodes")
-    await session.say("node_definitions", {"definitions": await editing.definitions(session.identity)})
+    # It is text already, once for all who ask.
+    head, tail = encoded_object("node_definitions", {"definitions": []}).split(b"[]")
+    await session.send(head + await editing.definitions(session.identity) + tail)
 
 
 async def _reload(session: Session, received: Received) -> None:

@@ -25,8 +25,8 @@ class Editing(Protocol):
         """What is known of each workflow of a project."""
         ...
 
-    async def definitions(self, identity: Identity) -> list[Any]:
-        """The definitions of all nodes."""
+    async def definitions(self, identity: Identity) -> bytes:
+        """The definitions of all nodes, as a list in JSON."""
         ...
 
 

@@ -53,11 +53,11 @@ class RunMessages(Model):
     gone: bool = Field(description="Whether an EVENTS_GONE says that chunks are not kept any more.")
 
 
-@router.get("/api/runs/{promptId}/events", response_model=RunMessages, responses=MISSING)
+@router.get("/api/runs/{prompt_id}/events", response_model=RunMessages, responses=MISSING)
 async def run_events(
     parts: PartsOf,
     identity: Annotated[Identity, scoped("runs")],
-    prompt_id: Annotated[str, Path(alias="promptId", min_length=1, max_length=MOST_ID)],
+    prompt_id: Annotated[str, Path(min_length=1, max_length=MOST_ID)],
     after: Annotated[int, Query(ge=0, le=2**53)] = 0,
     wait: Annotated[float, Query(ge=0, le=MOST_WAIT)] = 0.0,
     limit: Annotated[int, Query(ge=1, le=MOST_EVENTS)] = MOST_EVENTS,

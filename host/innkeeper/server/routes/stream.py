@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 import trio
 from fastapi import Header, Path, Query
+from starlette.requests import Request
 from starlette.responses import Response
 
 from innkeeper.errors import InnkeeperError
@@ -14,6 +15,7 @@ from innkeeper.server.identity import Identity, scoped
 from innkeeper.server.live.access import MOST_ID, run_of
 from innkeeper.server.live.messages import Message, encoded_object
 from innkeeper.server.live.session import BATCH, taken
+from innkeeper.server.live.standing import until_unknown
 from innkeeper.server.live.watcher import Watcher
 from innkeeper.server.parts import Parts, PartsOf
 from innkeeper.server.routes.run_events import MISSING
@@ -35,11 +37,12 @@ _OPEN: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-@router.get("/api/stream/{promptId}", response_class=Response, responses={**_OPEN, **MISSING})
+@router.get("/api/stream/{prompt_id}", response_class=Response, responses={**_OPEN, **MISSING})
 async def stream(
+    request: Request,
     parts: PartsOf,
     identity: Annotated[Identity, scoped("runs")],
-    prompt_id: Annotated[str, Path(alias="promptId", min_length=1, max_length=MOST_ID)],
+    prompt_id: Annotated[str, Path(min_length=1, max_length=MOST_ID)],
     after: Annotated[int, Query(ge=0, le=2**53)] = 0,
     last_event_id: Annotated[str | None, Header(max_length=32)] = None,
 ) -> Response:
@@ -53,7 +56,15 @@ async def stream(
         return Response(status_code=204)
 
     async def feed(outlet: Outlet) -> None:
-        await _feed(parts, identity, run, after, outlet)
+        async with trio.open_nursery() as tasks:
+
+            async def known() -> None:
+                await until_unknown(parts, request, identity)
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(known)
+            await _feed(parts, identity, run, after, outlet)
+            tasks.cancel_scope.cancel()
 
     return EventStream(feed, opening=f"retry: {RETRY}\n\n".encode())
 
