@@ -138,9 +138,9 @@ class Workflows:
                 check_match(if_match, self._read(path).etag)
             RecycleBin(self._tree).put(path, now)
 
-    def value(self, path: LogicalPath) -> dict[str, Any]:
-        """What a file holds that is a workflow."""
-        return self._read(path).value
+    def read(self, path: LogicalPath) -> Document:
+        """A workflow whose file is known."""
+        return self._read(path)
 
     def _named(self, name: str) -> LogicalPath:
         return self._folder.child(safe_name(name, END))

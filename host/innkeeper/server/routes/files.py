@@ -185,7 +185,7 @@ async def upload(path: str, reach: Reach, request: Request, overwrite: bool = Fa
 async def write_json(body: WriteJson, reach: Reach) -> None:
     """Writes a file of JSON; one that is there is replaced whole."""
     path, tree = reach.writing(body.logical_path)
-    await reach.files.run(_write_json, tree, path, body.content)
+    await reach.files.run_large(_write_json, tree, path, body.content)
 
 
 @router.get("/download/{path:path}", responses=problems(409), response_class=Response)
@@ -203,7 +203,7 @@ async def read(path: str, reach: Reach) -> Response:
     """What a file holds: the value of one of JSON, the text of another as a string; null where there is none."""
     where, tree = reach.reading(path)
     try:
-        data = await reach.files.run(_read, tree, where)
+        data = await reach.files.run_large(_read, tree, where)
     except FileError as problem:
         if problem.reason != "missing":
             raise
