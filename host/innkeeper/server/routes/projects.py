@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import Header, Path, Query, Request, Response
+from pydantic import TypeAdapter
 
 from innkeeper.server.files.names import MOST_NAME
 from innkeeper.server.files.versions import matches
@@ -29,6 +30,7 @@ router = BoundedRouter(tags=["projects"])
 ProjectId = Annotated[str, Path(max_length=MOST_NAME)]
 IfMatch = Annotated[str | None, Header(max_length=2000, description="ETags; 412 where the version is another by now.")]
 
+_LISTED = TypeAdapter(list[ListedProject])
 _SIZE = 8 << 20
 
 
@@ -46,19 +48,24 @@ def document_answer(document: Document, status: int = 200, request: Request | No
     return Response(document.data, status, headers, "application/json")
 
 
-@router.get("/api/projects", responses=problems())
+@router.get("/api/projects", responses={**problems(), 200: {"model": list[ListedProject]}}, response_class=Response)
 async def list_projects(
     parts: PartsOf,
     identity: Owner,
-    response: Response,
     after: Annotated[str, Query(max_length=MOST_NAME)] = "",
     limit: Annotated[int, Query(ge=1, le=MOST_PROJECTS)] = MOST_PROJECTS,
-) -> list[ListedProject]:
+) -> Response:
     """The projects, in the order of their ids. One whose project.json is broken has `error`."""
-    rows, more = await parts.files.run_large(parts.projects.of(identity.uid).page, after, limit)
-    if more and rows:
-        response.headers["link"] = f'</api/projects?after={quote(rows[-1][0], safe="")}&limit={limit}>; rel="next"'
-    return [listed_project(*row) for row in rows]
+    projects = parts.projects.of(identity.uid)
+
+    def page() -> tuple[bytes, str]:
+        rows, more = projects.page(after, limit)
+        items = [listed_project(*row) for row in rows]
+        return _LISTED.dump_json(items, by_alias=True, exclude_none=True), rows[-1][0] if more and rows else ""
+
+    data, last = await parts.files.run_large(page)
+    headers = {"link": f'</api/projects?after={quote(last, safe="")}&limit={limit}>; rel="next"'} if last else {}
+    return Response(data, headers=headers, media_type="application/json")
 
 
 @router.post(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Path, Request, Response
+from pydantic import TypeAdapter
 
 from innkeeper.server.guards.bodies import BoundedRouter, takes
 from innkeeper.server.identity import Identity
@@ -16,21 +17,22 @@ from innkeeper.server.routes.projects import IfMatch, ProjectId, answered, docum
 
 router = BoundedRouter(tags=["workflows"])
 
+_METADATA = TypeAdapter(list[WorkflowMetadata])
+_LIST: dict[int | str, dict[str, Any]] = {**problems(), 200: {"model": list[WorkflowMetadata]}}
+
 WorkflowId = Annotated[str, Path(max_length=256)]
 
 
-@router.get("/api/workflows", responses=problems())
-async def list_shared_workflows(parts: PartsOf, identity: Owner) -> list[WorkflowMetadata]:
+@router.get("/api/workflows", responses=_LIST, response_class=Response)
+async def list_shared_workflows(parts: PartsOf, identity: Owner) -> Response:
     """The workflows of `shared://library/workflows`. Each is read at `/api/fam/read/...`."""
-    found = await parts.files.run_large(parts.projects.shared_workflows().summaries)
-    return [listed_workflow(summary) for _, summary in found]
+    return await _listed(parts, parts.projects.shared_workflows())
 
 
-@router.get("/api/projects/{project_id}/workflows", responses=problems())
-async def list_workflows(project_id: ProjectId, parts: PartsOf, identity: Owner) -> list[WorkflowMetadata]:
+@router.get("/api/projects/{project_id}/workflows", responses=_LIST, response_class=Response)
+async def list_workflows(project_id: ProjectId, parts: PartsOf, identity: Owner) -> Response:
     """The workflows of a project."""
-    workflows = await _workflows(parts, identity, project_id)
-    return [listed_workflow(summary) for _, summary in await parts.files.run_large(workflows.summaries)]
+    return await _listed(parts, await _workflows(parts, identity, project_id))
 
 
 @router.post(
@@ -87,6 +89,14 @@ async def delete_workflow(
     """Puts a workflow into the recycle bin."""
     workflows = await _workflows(parts, identity, project_id)
     await parts.files.run_large(workflows.delete, workflow_id, parts.files.now(), if_match)
+
+
+async def _listed(parts: Parts, workflows: Workflows) -> Response:
+    def listed() -> bytes:
+        items = [listed_workflow(summary) for _, summary in workflows.summaries()]
+        return _METADATA.dump_json(items, by_alias=True, exclude_none=True)
+
+    return Response(await parts.files.run_large(listed), media_type="application/json")
 
 
 async def _workflows(parts: Parts, identity: Identity, project_id: str) -> Workflows:
