@@ -365,6 +365,10 @@ async def test_nobody_reaches_anothers_files_and_only_administrators_what_is_eve
         assert (await server.client.get("/api/fam/list/system://sdk")).status_code == 400
         become(server, uid="../eve/../default_user")
         assert names(await server.client.get("/api/fam/list/user://")) == []
+        # A key of an administrator's that reaches files reaches the administrator's own.
+        become(server, uid="root", is_admin=True, how="key", scopes=frozenset({"files"}))
+        assert (await server.client.get("/api/fam/list/system://config")).status_code == 403
+        assert (await put(server, "shared://library", "evil", b"x")).status_code == 403
         become(server, uid="eve", how="key", scopes=frozenset({"runs"}))
         assert (await server.client.get("/api/fam/list/user://")).status_code == 403
 

@@ -105,3 +105,14 @@ def test_files_of_an_owner_are_counted_and_erased_with_all_else(tmp_path: Path, 
     assert command.json(*home, "owner", "show", "ada")["tables"] == {}
     assert [each.name for each in (tmp_path / "files/users").iterdir()] == ["eve"]
     assert (tmp_path / "outside/kept").exists()
+
+
+def test_a_backup_has_projects_and_brings_them_back(tmp_path: Path, command: Commands) -> None:
+    home, other = ("--home", str(tmp_path / "home")), ("--home", str(tmp_path / "other"))
+    (tmp_path / "home").mkdir()
+    made = command.json(*home, "project", "new", "Inn", "--template", "chat-with-lore")
+    command.run(*home, "backup", str(tmp_path / "backup.tar.gz"))
+    command.run("restore", str(tmp_path / "backup.tar.gz"), *other)
+    shown = command.json(*other, "project", "show", "Inn")
+    assert shown["metadata"] == made["metadata"]
+    assert shown["bases"][0]["problem"] == ""
