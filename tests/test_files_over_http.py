@@ -61,6 +61,9 @@ async def test_files_are_sent_listed_moved_renamed_and_read(tmp_path: Path) -> N
             "/api/fam/move", json={"sourcePaths": ["user://notes/b.txt"], "targetParentPath": "user://"}
         )
         assert (moved.status_code, moved.json()["results"][0]["logicalPath"]) == (200, "user://b.txt")
+        for path, status in (("user://b.txt", 200), ("user://none", 404)):
+            again = await change("/api/fam/move", json={"sourcePaths": [path], "targetParentPath": "user://"})
+            assert again.json()["results"][0]["status"] == status
         assert names(await get("/api/fam/list/user%3A%2F%2Fnotes")) == ["灯 火.txt"]
         assert names(await get("/api/fam/list/user://")) == ["b.txt", "notes"]
         assert (await get("/api/fam/read/user://b.txt")).json() == "one"

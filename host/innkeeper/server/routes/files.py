@@ -148,7 +148,10 @@ async def move(body: Move, reach: Reach) -> Response:
                 raise FileError("unfit", f"{source}: it stays below its root: download it, and upload it there")
             target = parent.child(source.name)
             reach.moving(str(target))
-            if target != source:
+            if target == source:
+                # It is where it shall be, if it is at all.
+                await reach.files.run(tree.status, source)
+            else:
                 await reach.files.run(tree.move, source, target)
         except FileError as problem:
             results.append(Outcome(logical_path=text, status=problem.status, error=problem.message))
