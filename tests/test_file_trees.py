@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from innkeeper.server.files.bin import RecycleBin
 from innkeeper.server.files.logical import MOST_DEPTH, LogicalPath, logical_path
 from innkeeper.server.files.problems import FileError
 from innkeeper.server.files.staging import Staged, tidy
+from innkeeper.server.files.store import FileBounds, Files
 from innkeeper.server.files.tree import STAGING, Tree
 
 NOW = 1_800_000_000.0
@@ -332,6 +334,25 @@ def test_what_was_deleted_too_long_ago_is_gone(tmp_path: Path) -> None:
     assert [each.at for each in recycled.page()[0]] == [NOW + 200]
     assert recycled.empty() == 1
     assert recycled.page() == ([], False)
+
+
+def test_a_server_empties_all_bins_of_what_is_too_old_whatever_one_of_them_has(tmp_path: Path) -> None:
+    moments = [NOW]
+    files = Files(tmp_path, FileBounds(1 << 20, 1000, 86_400.0), now=lambda: moments[0])
+    for user in ("ada", "bob", "eve"):
+        tree = files.user(user)
+        for name in ("old", "new"):
+            tree.write(at(name), b"")
+            RecycleBin(tree).put(at(name), NOW if name == "old" else NOW + 3600)
+    # Somebody's bin is no folder any more.
+    shutil.rmtree(tmp_path / "files/users/bob/.recycle_bin")
+    (tmp_path / "files/users/bob/.recycle_bin").write_text("")
+    (tmp_path / "files/users/link").symlink_to(tmp_path)
+    files.tidy()
+    moments[0] = NOW + 86_400 + 1800
+    files.tidy()
+    for user in ("ada", "eve"):
+        assert [str(each.origin) for each in RecycleBin(files.user(user)).page()[0]] == ["user://new"]
 
 
 def test_deleting_works_where_there_is_no_room(tmp_path: Path) -> None:

@@ -61,6 +61,9 @@ async def test_files_are_sent_listed_moved_renamed_and_read(tmp_path: Path) -> N
             "/api/fam/move", json={"sourcePaths": ["user://notes/b.txt"], "targetParentPath": "user://"}
         )
         assert (moved.status_code, moved.json()["results"][0]["logicalPath"]) == (200, "user://b.txt")
+        for path, status in (("user://b.txt", 200), ("user://none", 404)):
+            again = await change("/api/fam/move", json={"sourcePaths": [path], "targetParentPath": "user://"})
+            assert again.json()["results"][0]["status"] == status
         assert names(await get("/api/fam/list/user%3A%2F%2Fnotes")) == ["灯 火.txt"]
         assert names(await get("/api/fam/list/user://")) == ["b.txt", "notes"]
         assert (await get("/api/fam/read/user://b.txt")).json() == "one"
@@ -365,6 +368,10 @@ async def test_nobody_reaches_anothers_files_and_only_administrators_what_is_eve
         assert (await server.client.get("/api/fam/list/system://sdk")).status_code == 400
         become(server, uid="../eve/../default_user")
         assert names(await server.client.get("/api/fam/list/user://")) == []
+        # A key of an administrator's that reaches files reaches the administrator's own.
+        become(server, uid="root", is_admin=True, how="key", scopes=frozenset({"files"}))
+        assert (await server.client.get("/api/fam/list/system://config")).status_code == 403
+        assert (await put(server, "shared://library", "evil", b"x")).status_code == 403
         become(server, uid="eve", how="key", scopes=frozenset({"runs"}))
         assert (await server.client.get("/api/fam/list/user://")).status_code == 403
 

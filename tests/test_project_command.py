@@ -90,3 +90,29 @@ async def test_what_the_command_makes_the_server_shows(tmp_path: Path, command: 
         assert found.json()["name"] == "Set the scene"
         await server.client.put("/api/projects/Inn", json={"name": "Changed over HTTP"})
     assert command.json("--home", str(tmp_path), "project", "show", "Inn")["metadata"]["name"] == "Changed over HTTP"
+
+
+def test_files_of_an_owner_are_counted_and_erased_with_all_else(tmp_path: Path, command: Commands) -> None:
+    home = ("--home", str(tmp_path))
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/kept").touch()
+    for user in ("ada", "eve"):
+        command.run(*home, "project", "new", "Inn", "--user", user)
+    (tmp_path / "files/users/ada/link").symlink_to(tmp_path / "outside")
+    counted = command.json(*home, "owner", "show", "ada")["tables"]["files"]
+    assert (counted["rows"] > 10, counted["bytes"] > 100) == (True, True)
+    assert command.json(*home, "owner", "erase", "ada", "--yes")["erased"] == {"files": counted["rows"]}
+    assert command.json(*home, "owner", "show", "ada")["tables"] == {}
+    assert [each.name for each in (tmp_path / "files/users").iterdir()] == ["eve"]
+    assert (tmp_path / "outside/kept").exists()
+
+
+def test_a_backup_has_projects_and_brings_them_back(tmp_path: Path, command: Commands) -> None:
+    home, other = ("--home", str(tmp_path / "home")), ("--home", str(tmp_path / "other"))
+    (tmp_path / "home").mkdir()
+    made = command.json(*home, "project", "new", "Inn", "--template", "chat-with-lore")
+    command.run(*home, "backup", str(tmp_path / "backup.tar.gz"))
+    command.run("restore", str(tmp_path / "backup.tar.gz"), *other)
+    shown = command.json(*other, "project", "show", "Inn")
+    assert shown["metadata"] == made["metadata"]
+    assert shown["bases"][0]["problem"] == ""

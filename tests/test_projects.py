@@ -476,7 +476,7 @@ def test_templates_that_came_along_are_projects_whose_workflows_and_bases_can_be
             assert read_base(resolve(read, reference, Registry(tmp_path))).base.items
         workflows = projects.workflows(template)
         for path, summary in workflows.summaries():
-            assert payload_of(workflows.value(path)).nodes
+            assert payload_of(workflows.read(path).value).nodes
             assert path.name == f"{summary.name}.json"
     with pytest.raises(FileError, match="chat-with-lore, empty"):
         projects.create({"name": "x"}, NOW, "none")

@@ -12,8 +12,10 @@ import trio
 from starlette.requests import HTTPConnection
 
 from file_trees import all_below
+from innkeeper.bridge.scan import DataBounds
 from innkeeper.server.answers import AnswerError
 from innkeeper.server.identity import Identity
+from innkeeper.server.projects import desk
 from innkeeper.workflow.formats.payload import payload_of
 from servers import Served, served
 
@@ -282,6 +284,24 @@ async def test_a_run_of_a_project_brings_the_workflows_that_its_groups_and_loops
         with pytest.raises(AnswerError) as refused:
             await server.parts.projects.bundled(identity, "Inn", payload)
         assert refused.value.status == 409
+
+
+async def test_a_run_brings_no_more_than_somebody_may_send(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "PAYLOAD_BOUNDS", DataBounds(size=10_000))
+    async with served(tmp_path) as server:
+        await made(server)
+        ids = [
+            (
+                await server.client.post("/api/projects/Inn/workflows", json={**FLOW, "name": name, "x": "x" * 6000})
+            ).json()["id"]
+            for name in ("One", "Two")
+        ]
+        nodes = [{"id": id_, "type": "core:NodeGroup", "configValues": {"referencedWorkflowId": id_}} for id_ in ids]
+        identity = Identity("default_user", "u", True, "local")
+        await server.parts.projects.bundled(identity, "Inn", payload_of({"nodes": nodes[:1], "edges": []}))
+        with pytest.raises(AnswerError) as refused:
+            await server.parts.projects.bundled(identity, "Inn", payload_of({"nodes": nodes, "edges": []}))
+        assert refused.value.status == 413
 
 
 async def test_the_document_of_the_api_names_every_route_and_its_errors(tmp_path: Path) -> None:

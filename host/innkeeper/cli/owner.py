@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -23,7 +24,7 @@ _NOTHING = "nothing is kept of {!r}"
 @pass_settings
 def owner(settings: Settings, action: str, name: str, yes: bool) -> None:
     """Show how much is kept of the owner NAME, or erase all of it: what plugins stored, knowledge bases, events,
-    schedules, runs with what they said and gave, journals and remembered results.
+    schedules, runs with what they said and gave, journals and remembered results, and files.
 
     NAME is a user's id; without users it is `default_user`. What plugins keep and start for a run is of whom the run
     is, and the journals of its calls too.
@@ -87,18 +88,29 @@ def _with_store(home: str | None, method: str, name: str) -> dict[str, Any]:
 
     async def main() -> dict[str, Any]:
         await say_doubted(opened)
+        found: dict[str, Any] = {}
         async with open_kept(opened) as database:
-            if database is None:
-                return {}
-            from innkeeper.storage.owners import OwnerStore
+            if database is not None:
+                from innkeeper.storage.owners import OwnerStore
 
-            store = OwnerStore(database)
-            try:
-                return dict(await (store.show(name) if method == "show" else store.erase(name)))
-            except ValueError as error:
-                raise UsageError(f"NAME: {error}") from None
+                store = OwnerStore(database)
+                try:
+                    found = dict(await (store.show(name) if method == "show" else store.erase(name)))
+                except ValueError as error:
+                    raise UsageError(f"NAME: {error}") from None
+        return found | await trio.to_thread.run_sync(_files, opened.path, method, name)
 
     return trio.run(main, restrict_keyboard_interrupt_to_checkpoints=True)
+
+
+def _files(home: Path, method: str, name: str) -> dict[str, Any]:
+    from innkeeper.server.files.owners import erase_files, files_of
+
+    if method == "erase":
+        names = erase_files(home, name)
+        return {"files": names} if names else {}
+    size, names = files_of(home, name)
+    return {"files": (names, size)} if names else {}
 
 
 def _cleaned(home: str | None) -> str | None:

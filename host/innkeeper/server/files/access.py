@@ -24,6 +24,11 @@ class Access:
     files: Files
     identity: Identity
 
+    @property
+    def admin(self) -> bool:
+        """Whether they may do what concerns everybody: a key of an administrator's may not by itself (bool)."""
+        return self.identity.is_admin and self.identity.may("admin")
+
     def reading(self, text: str) -> tuple[LogicalPath, Tree]:
         """A path that is read, and its tree.
 
@@ -31,25 +36,25 @@ class Access:
             FileError: it is none, or nobody may.
         """
         path = logical_path(text)
-        check_reading(path, admin=self.identity.is_admin)
+        check_reading(path, admin=self.admin)
         return path, self.files.tree(self.identity.uid, path)
 
     def writing(self, text: str) -> tuple[LogicalPath, Tree]:
         """As `reading`, for what is changed."""
         path = logical_path(text)
-        check_writing(path, admin=self.identity.is_admin)
+        check_writing(path, admin=self.admin)
         return path, self.files.tree(self.identity.uid, path)
 
     def moving(self, text: str) -> tuple[LogicalPath, Tree]:
         """As `reading`, for what gets another name, or none."""
         path = logical_path(text)
-        check_moving(path, admin=self.identity.is_admin)
+        check_moving(path, admin=self.admin)
         return path, self.files.tree(self.identity.uid, path)
 
     def may_write(self, path: LogicalPath) -> bool:
         """Whether something may be changed (bool)."""
         try:
-            check_writing(path, admin=self.identity.is_admin)
+            check_writing(path, admin=self.admin)
         except FileError:
             return False
         return True

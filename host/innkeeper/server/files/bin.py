@@ -134,7 +134,8 @@ class RecycleBin:
         return len(old)
 
     def _ids(self) -> list[str]:
-        return sorted(name for name, folder in self._tree.names(_HERE) if folder and _ID.fullmatch(name))
+        entries = self._tree.entries(_HERE)
+        return sorted(each.name for each in entries if each.kind == "directory" and _ID.fullmatch(each.name))
 
     def _deleted(self, id: str) -> Deleted | None:
         """An entry; None where it is none, as a crash may leave it."""

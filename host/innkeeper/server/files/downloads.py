@@ -37,7 +37,8 @@ class FileResponse(Response):
         self.background = None
         self.body = b""
         self._files = files
-        self._descriptor = descriptor
+        # An answer that is never sent closes it as well, when it is forgotten.
+        self._file = open(descriptor, "rb", buffering=0)  # noqa: SIM115
         self._first, self._length, self.status_code = 0, entry.size, 200
         told = {
             "etag": etag_of(entry),
@@ -65,7 +66,7 @@ class FileResponse(Response):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             at, left = self._first, self._length
             while left:
-                data = await self._files.run(os.pread, self._descriptor, min(left, _CHUNK), at)
+                data = await self._files.run(os.pread, self._file.fileno(), min(left, _CHUNK), at)
                 if not data:
                     # The file was cut meanwhile: the connection breaks, and the client knows that something is missing.
                     raise OSError("a file became shorter while it was sent")
@@ -73,7 +74,7 @@ class FileResponse(Response):
                 await send({"type": "http.response.body", "body": data, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
-            os.close(self._descriptor)
+            self._file.close()
 
 
 async def download(files: Files, tree: Tree, path: LogicalPath, headers: dict[str, str]) -> FileResponse:

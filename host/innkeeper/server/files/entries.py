@@ -40,9 +40,9 @@ def entry_of(name: str, status: os.stat_result) -> Entry:
 
 def shown_name(name: str) -> str:
     """A name of the disk as text (str)."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return name if name.isascii() else name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def is_own(name: str) -> bool:
     """Whether a name is one of the server's own (bool)."""
-    return name.casefold().startswith(OWN)
+    return name.startswith(".") and name.casefold().startswith(OWN)

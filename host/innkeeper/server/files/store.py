@@ -31,6 +31,9 @@ Arguments = TypeVarTuple("Arguments")
 _THREADS: Final = 8
 """File work at the same time: what one disk does well; others wait outside of threads."""
 
+_LARGE: Final = 2
+"""Documents that are read or written as values at the same time: one may have 32 MiB, and becomes ten times that."""
+
 _TREES: Final = 1000
 """Trees whose sizes are known. One that is forgotten is measured again at its next write."""
 
@@ -71,6 +74,7 @@ class Files:
         self.bounds = bounds
         self.now = now
         self._limiter = trio.CapacityLimiter(_THREADS)
+        self._large = trio.CapacityLimiter(_LARGE)
         self._trees: OrderedDict[str, Tree] = OrderedDict()
 
     def tree(self, uid: str, path: LogicalPath) -> Tree:
@@ -93,6 +97,10 @@ class Files:
     async def run(self, work: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
         """Does something that blocks in a thread, to its end: whoever is cancelled meanwhile has the result first."""
         return await trio.to_thread.run_sync(work, *arguments, limiter=self._limiter)
+
+    async def run_large(self, work: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
+        """As `run`, for what holds whole documents in memory."""
+        return await trio.to_thread.run_sync(work, *arguments, limiter=self._large)
 
     async def keep_tidy(self) -> None:
         """Looks after recycle bins and leftovers, for ever."""

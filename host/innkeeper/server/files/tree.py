@@ -114,9 +114,9 @@ class Tree:
             finally:
                 os.close(folder)
 
-    def names(self, path: LogicalPath) -> Iterator[tuple[str, bool]]:
-        """Names in a folder that a path can have, and whether each is a folder's (bool), in no order. Looks at each
-        once, whatever there is; a folder that is missing has none."""
+    def entries(self, path: LogicalPath, end: str = "") -> Iterator[Entry]:
+        """Folders in a folder, and files whose names end with a text, as far as a path can have their names; in no
+        order. Looks at each once, however many there are; a folder that is missing has none."""
         try:
             with self.place(path) as place:
                 folder = os.open(place.name, _FOLDER, dir_fd=place.parent)
@@ -127,8 +127,11 @@ class Tree:
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if not entry.is_symlink() and not why_no_name(entry.name):
-                        yield entry.name, entry.is_dir(follow_symlinks=False)
+                    wanted = entry.name.endswith(end) or entry.is_dir(follow_symlinks=False)
+                    if wanted and not why_no_name(entry.name):
+                        # Gone since: it is not there.
+                        with suppress(FileNotFoundError):
+                            yield entry_of(entry.name, os.stat(entry.name, dir_fd=folder, follow_symlinks=False))
         finally:
             os.close(folder)
 

@@ -18,7 +18,7 @@ from innkeeper.server.projects.projects import Projects
 from innkeeper.server.projects.templates import SHARED, Templates
 from innkeeper.server.projects.workflows import Workflows
 from innkeeper.workflow.formats.bundle import bundle
-from innkeeper.workflow.formats.payload import WorkflowPayload
+from innkeeper.workflow.formats.payload import PAYLOAD_BOUNDS, WorkflowPayload
 
 
 class ProjectDesk:
@@ -52,11 +52,12 @@ class ProjectDesk:
             payload: the workflow; it is not changed.
 
         Raises:
-            AnswerError: 404: there is no such project, or it is somebody else's; 409: several workflows have one id.
+            AnswerError: 404: there is no such project, or it is somebody else's; 409: several workflows have one id;
+                413: they are too large together.
             UsageError: there are more workflows than a payload can bring.
         """
         try:
-            return await self.files.run(self._bundled, identity.uid, project, payload)
+            return await self.files.run_large(self._bundled, identity.uid, project, payload)
         except FileError as problem:
             raise AnswerError(problem.status, problem.message, problem.details) from None
 
@@ -66,7 +67,7 @@ class ProjectDesk:
         Raises:
             FileError: there is no such project.
         """
-        return await self.files.run(self.of(uid).path, project)
+        return await self.files.run_large(self.of(uid).path, project)
 
     def _bundled(self, uid: str, project: str, payload: WorkflowPayload) -> WorkflowPayload:
         return bundle(payload, _Source(self.of(uid).workflows(project)))
@@ -78,6 +79,8 @@ class _Source:
     def __init__(self, workflows: Workflows) -> None:
         self._workflows = workflows
         self._found: dict[str, list[LogicalPath]] | None = None
+        # As many as a workflow that somebody sends may bring: a few small ones must not name many large ones.
+        self._left = PAYLOAD_BOUNDS.size
 
     def find(self, id: str) -> Mapping[str, Any] | None:
         """As `WorkflowSource.find`."""
@@ -88,5 +91,12 @@ class _Source:
         paths = self._found.get(id, [])
         if len(paths) > 1:
             raise FileError("taken", f"several files have the workflow {shown(id)}: {paths[0]} and {paths[1]}")
-        # One that is gone by now is as one that never was: the check of the workflow names the node that wants it.
-        return self._workflows.value(paths[0]) if paths else None
+        if not paths:
+            return None
+        found = self._workflows.read(paths[0])
+        self._left -= len(found.data)
+        if self._left < 0:
+            raise FileError(
+                "large", f"the workflows that a run brings along have more than {PAYLOAD_BOUNDS.size:,} bytes"
+            )
+        return found.value

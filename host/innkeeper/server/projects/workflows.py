@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import Any, Final
 
 from innkeeper.errors import UsageError
@@ -138,9 +137,9 @@ class Workflows:
                 check_match(if_match, self._read(path).etag)
             RecycleBin(self._tree).put(path, now)
 
-    def value(self, path: LogicalPath) -> dict[str, Any]:
-        """What a file holds that is a workflow."""
-        return self._read(path).value
+    def read(self, path: LogicalPath) -> Document:
+        """A workflow whose file is known."""
+        return self._read(path)
 
     def _named(self, name: str) -> LogicalPath:
         return self._folder.child(safe_name(name, END))
@@ -166,18 +165,16 @@ class Workflows:
     def _files(self) -> Iterator[tuple[LogicalPath, Entry]]:
         """Files that may be workflows, in the order of folders and names; no more than `MOST_FILES`."""
         folders = [self._folder]
-        found: list[LogicalPath] = []
+        count = 0
         for folder in folders:
-            for name, is_folder in sorted(self._tree.names(folder)):
-                path = LogicalPath(folder.root, (*folder.parts, name))
-                if is_folder and folder == self._folder:
+            for entry in sorted(self._tree.entries(folder, END), key=lambda each: each.name):
+                path = LogicalPath(folder.root, (*folder.parts, entry.name))
+                if entry.kind == "directory" and folder == self._folder:
                     folders.append(path)
-                elif not is_folder and name.endswith(END):
-                    found.append(path)
-        for path in found[:MOST_FILES]:
-            with suppress(FileError):
-                entry = self._tree.status(path)
-                if entry.kind == "file" and entry.size <= PAYLOAD_BOUNDS.size:
+                elif entry.kind == "file" and entry.name.endswith(END) and entry.size <= PAYLOAD_BOUNDS.size:
+                    count += 1
+                    if count > MOST_FILES:
+                        return
                     yield path, entry
 
 

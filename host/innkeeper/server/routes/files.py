@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import Depends, Query, Request, Response
+from pydantic import TypeAdapter
 from starlette.responses import JSONResponse
 
 from innkeeper.bridge.codec import parse_json
@@ -48,6 +49,8 @@ MOST_UPLOAD = 512 * MIB
 JSON_BOUNDS = DataBounds(size=32 * MIB, depth=64, elements=2_000_000)
 """What is read and written as JSON: what a workflow may be."""
 
+_ITEMS = TypeAdapter(list[FamItem])
+
 Owner = Annotated[Identity, scoped("files")]
 
 
@@ -63,16 +66,15 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Problem} for status in (400, 401, 403, 404, 413, 422, 503, *statuses)}
 
 
-@router.get("/list/{path:path}", responses=problems(409))
+@router.get("/list/{path:path}", responses={**problems(409), 200: {"model": list[FamItem]}}, response_class=Response)
 async def list_folder(
     path: str,
     reach: Reach,
     request: Request,
-    response: Response,
     ensure_exists: Annotated[bool, Query(alias="ensureExists")] = False,
     after: Annotated[str, Query(max_length=MOST_NAME)] = "",
     limit: Annotated[int, Query(ge=1, le=MOST_AT_ONCE)] = MOST_AT_ONCE,
-) -> list[FamItem]:
+) -> Response:
     """What lies in a folder, in the order of names. Where there is more, `Link` has the address of the next page.
 
     With `ensureExists` the folder is made where it is missing.
@@ -81,12 +83,19 @@ async def list_folder(
     if ensure_exists and folder.parts:
         await reach.files.run(lambda: tree.make(folder, parents=True))
     writable = reach.may_write(folder)
-    entries, more = await reach.files.run(tree.page, folder, after, limit)
-    if more and entries:
+
+    def page() -> tuple[bytes, str]:
+        entries, more = tree.page(folder, after, limit)
+        items = [listed(folder, entry, writable=writable) for entry in entries]
+        return _ITEMS.dump_json(items, by_alias=True, exclude_none=True), entries[-1].name if more and entries else ""
+
+    # All of it in a thread: a thousand items take as long to make as to read.
+    data, last = await reach.files.run(page)
+    headers = {}
+    if last:
         where = quote(request.scope["path"], safe="/:")
-        query = f"after={quote(entries[-1].name, safe='')}&limit={limit}"
-        response.headers["link"] = f'<{where}?{query}>; rel="next"'
-    return [listed(folder, entry, writable=writable) for entry in entries]
+        headers["link"] = f'<{where}?after={quote(last, safe="")}&limit={limit}>; rel="next"'
+    return Response(data, headers=headers, media_type="application/json")
 
 
 @router.post("/create-dir", status_code=201, responses=problems(409))
@@ -139,7 +148,10 @@ async def move(body: Move, reach: Reach) -> Response:
                 raise FileError("unfit", f"{source}: it stays below its root: download it, and upload it there")
             target = parent.child(source.name)
             reach.moving(str(target))
-            if target != source:
+            if target == source:
+                # It is where it shall be, if it is at all.
+                await reach.files.run(tree.status, source)
+            else:
                 await reach.files.run(tree.move, source, target)
         except FileError as problem:
             results.append(Outcome(logical_path=text, status=problem.status, error=problem.message))
@@ -185,7 +197,7 @@ async def upload(path: str, reach: Reach, request: Request, overwrite: bool = Fa
 async def write_json(body: WriteJson, reach: Reach) -> None:
     """Writes a file of JSON; one that is there is replaced whole."""
     path, tree = reach.writing(body.logical_path)
-    await reach.files.run(_write_json, tree, path, body.content)
+    await reach.files.run_large(_write_json, tree, path, body.content)
 
 
 @router.get("/download/{path:path}", responses=problems(409), response_class=Response)
@@ -203,7 +215,7 @@ async def read(path: str, reach: Reach) -> Response:
     """What a file holds: the value of one of JSON, the text of another as a string; null where there is none."""
     where, tree = reach.reading(path)
     try:
-        data = await reach.files.run(_read, tree, where)
+        data = await reach.files.run_large(_read, tree, where)
     except FileError as problem:
         if problem.reason != "missing":
             raise

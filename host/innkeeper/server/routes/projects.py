@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import Header, Path, Query, Request, Response
+from pydantic import TypeAdapter
 
 from innkeeper.server.files.names import MOST_NAME
 from innkeeper.server.files.versions import matches
@@ -29,6 +30,7 @@ router = BoundedRouter(tags=["projects"])
 ProjectId = Annotated[str, Path(max_length=MOST_NAME)]
 IfMatch = Annotated[str | None, Header(max_length=2000, description="ETags; 412 where the version is another by now.")]
 
+_LISTED = TypeAdapter(list[ListedProject])
 _SIZE = 8 << 20
 
 
@@ -46,19 +48,24 @@ def document_answer(document: Document, status: int = 200, request: Request | No
     return Response(document.data, status, headers, "application/json")
 
 
-@router.get("/api/projects", responses=problems())
+@router.get("/api/projects", responses={**problems(), 200: {"model": list[ListedProject]}}, response_class=Response)
 async def list_projects(
     parts: PartsOf,
     identity: Owner,
-    response: Response,
     after: Annotated[str, Query(max_length=MOST_NAME)] = "",
     limit: Annotated[int, Query(ge=1, le=MOST_PROJECTS)] = MOST_PROJECTS,
-) -> list[ListedProject]:
+) -> Response:
     """The projects, in the order of their ids. One whose project.json is broken has `error`."""
-    rows, more = await parts.files.run(parts.projects.of(identity.uid).page, after, limit)
-    if more and rows:
-        response.headers["link"] = f'</api/projects?after={quote(rows[-1][0], safe="")}&limit={limit}>; rel="next"'
-    return [listed_project(*row) for row in rows]
+    projects = parts.projects.of(identity.uid)
+
+    def page() -> tuple[bytes, str]:
+        rows, more = projects.page(after, limit)
+        items = [listed_project(*row) for row in rows]
+        return _LISTED.dump_json(items, by_alias=True, exclude_none=True), rows[-1][0] if more and rows else ""
+
+    data, last = await parts.files.run_large(page)
+    headers = {"link": f'</api/projects?after={quote(last, safe="")}&limit={limit}>; rel="next"'} if last else {}
+    return Response(data, headers=headers, media_type="application/json")
 
 
 @router.post(
@@ -73,7 +80,7 @@ async def create_project(body: NewProject, parts: PartsOf, identity: Owner) -> R
     given = body.given()
     given.pop("templateId", None)
     projects = parts.projects.of(identity.uid)
-    made = await parts.files.run(projects.create, given, parts.files.now(), body.template_id)
+    made = await parts.files.run_large(projects.create, given, parts.files.now(), body.template_id)
     return document_answer(made, 201)
 
 
@@ -84,7 +91,7 @@ async def create_project(body: NewProject, parts: PartsOf, identity: Owner) -> R
 )
 async def project_metadata(project_id: ProjectId, request: Request, parts: PartsOf, identity: Owner) -> Response:
     """What project.json says."""
-    found = await parts.files.run(parts.projects.of(identity.uid).get, project_id)
+    found = await parts.files.run_large(parts.projects.of(identity.uid).get, project_id)
     return document_answer(found, request=request)
 
 
@@ -99,17 +106,17 @@ async def change_project(
 ) -> Response:
     """Changes what project.json says. What is not sent stays, and so does the id, whatever the name."""
     projects = parts.projects.of(identity.uid)
-    made = await parts.files.run(projects.change, project_id, body.given(), parts.files.now(), if_match)
+    made = await parts.files.run_large(projects.change, project_id, body.given(), parts.files.now(), if_match)
     return document_answer(made)
 
 
 @router.delete("/api/projects/{project_id}", status_code=204, responses=problems(412))
 async def delete_project(project_id: ProjectId, parts: PartsOf, identity: Owner, if_match: IfMatch = None) -> None:
     """Puts a project into the recycle bin, with all that is in it."""
-    await parts.files.run(parts.projects.of(identity.uid).delete, project_id, parts.files.now(), if_match)
+    await parts.files.run_large(parts.projects.of(identity.uid).delete, project_id, parts.files.now(), if_match)
 
 
 @router.get("/api/project-templates", responses=problems())
 async def list_templates(parts: PartsOf, identity: Owner) -> list[ProjectTemplate]:
     """What projects can begin with: what came with the server, and what lies in `shared://templates`."""
-    return [listed_template(each) for each in await parts.files.run(parts.projects.templates().all)]
+    return [listed_template(each) for each in await parts.files.run_large(parts.projects.templates().all)]

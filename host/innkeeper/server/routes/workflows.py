@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Path, Request, Response
+from pydantic import TypeAdapter
 
 from innkeeper.server.guards.bodies import BoundedRouter, takes
 from innkeeper.server.identity import Identity
@@ -16,21 +17,22 @@ from innkeeper.server.routes.projects import IfMatch, ProjectId, answered, docum
 
 router = BoundedRouter(tags=["workflows"])
 
+_METADATA = TypeAdapter(list[WorkflowMetadata])
+_LIST: dict[int | str, dict[str, Any]] = {**problems(), 200: {"model": list[WorkflowMetadata]}}
+
 WorkflowId = Annotated[str, Path(max_length=256)]
 
 
-@router.get("/api/workflows", responses=problems())
-async def list_shared_workflows(parts: PartsOf, identity: Owner) -> list[WorkflowMetadata]:
+@router.get("/api/workflows", responses=_LIST, response_class=Response)
+async def list_shared_workflows(parts: PartsOf, identity: Owner) -> Response:
     """The workflows of `shared://library/workflows`. Each is read at `/api/fam/read/...`."""
-    found = await parts.files.run(parts.projects.shared_workflows().summaries)
-    return [listed_workflow(summary) for _, summary in found]
+    return await _listed(parts, parts.projects.shared_workflows())
 
 
-@router.get("/api/projects/{project_id}/workflows", responses=problems())
-async def list_workflows(project_id: ProjectId, parts: PartsOf, identity: Owner) -> list[WorkflowMetadata]:
+@router.get("/api/projects/{project_id}/workflows", responses=_LIST, response_class=Response)
+async def list_workflows(project_id: ProjectId, parts: PartsOf, identity: Owner) -> Response:
     """The workflows of a project."""
-    workflows = await _workflows(parts, identity, project_id)
-    return [listed_workflow(summary) for _, summary in await parts.files.run(workflows.summaries)]
+    return await _listed(parts, await _workflows(parts, identity, project_id))
 
 
 @router.post(
@@ -43,7 +45,7 @@ async def list_workflows(project_id: ProjectId, parts: PartsOf, identity: Owner)
 async def create_workflow(project_id: ProjectId, body: WorkflowObject, parts: PartsOf, identity: Owner) -> Response:
     """Stores a new workflow, with an id of its own. 409 where one of this name is there."""
     workflows = await _workflows(parts, identity, project_id)
-    return document_answer(await parts.files.run(workflows.create, body, parts.files.now()), 201)
+    return document_answer(await parts.files.run_large(workflows.create, body, parts.files.now()), 201)
 
 
 @router.get(
@@ -56,7 +58,7 @@ async def get_workflow(
 ) -> Response:
     """A workflow, as it was stored: with all that this host does not know."""
     workflows = await _workflows(parts, identity, project_id)
-    return document_answer(await parts.files.run(workflows.get, workflow_id), request=request)
+    return document_answer(await parts.files.run_large(workflows.get, workflow_id), request=request)
 
 
 @router.put(
@@ -75,7 +77,9 @@ async def replace_workflow(
 ) -> Response:
     """Stores a workflow in the place of what it was. 409 where its new name is another's."""
     workflows = await _workflows(parts, identity, project_id)
-    return document_answer(await parts.files.run(workflows.replace, workflow_id, body, parts.files.now(), if_match))
+    return document_answer(
+        await parts.files.run_large(workflows.replace, workflow_id, body, parts.files.now(), if_match)
+    )
 
 
 @router.delete("/api/projects/{project_id}/workflows/{workflow_id}", status_code=204, responses=problems(409, 412))
@@ -84,7 +88,15 @@ async def delete_workflow(
 ) -> None:
     """Puts a workflow into the recycle bin."""
     workflows = await _workflows(parts, identity, project_id)
-    await parts.files.run(workflows.delete, workflow_id, parts.files.now(), if_match)
+    await parts.files.run_large(workflows.delete, workflow_id, parts.files.now(), if_match)
+
+
+async def _listed(parts: Parts, workflows: Workflows) -> Response:
+    def listed() -> bytes:
+        items = [listed_workflow(summary) for _, summary in workflows.summaries()]
+        return _METADATA.dump_json(items, by_alias=True, exclude_none=True)
+
+    return Response(await parts.files.run_large(listed), media_type="application/json")
 
 
 async def _workflows(parts: Parts, identity: Identity, project_id: str) -> Workflows:
