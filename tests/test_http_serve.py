@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers, QueryParams
 
 from http_users import Users, users_of
+from innkeeper.cli.main import invoke
 from innkeeper.errors import GuestError
 from innkeeper.plugins.capabilities import parse_capability
 from innkeeper.plugins.manifest import parse_manifest
@@ -86,6 +87,12 @@ async def test_json_is_spoken_where_the_plugin_does(home: Path) -> None:
         response = await users.ann.get("/x/j/")
         assert (response.status_code, response.content) == (201, b"\x00\xff")
         assert response.headers["content-type"] == "image/png"
+
+
+def test_inspect_says_what_a_plugin_answers(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    serving(home, "echo", ECHO, paths=["/one", "/two/*"], methods=["GET", "POST"])
+    assert invoke(["--home", str(home), "inspect", "echo"]) == 0
+    assert "answers     GET POST of /one /two/* below /x/echo" in capfd.readouterr().out
 
 
 # --- whom it answers --------------------------------------------------------------------------------------------------
