@@ -19,7 +19,8 @@ from http_users import Users, users_of
 from innkeeper.cli.main import invoke
 from innkeeper.errors import GuestError
 from innkeeper.plugins.capabilities import parse_capability
-from innkeeper.plugins.manifest import parse_manifest
+from innkeeper.plugins.consent import plan_consent
+from innkeeper.plugins.manifest import CapabilityRequest, Manifest, parse_manifest
 from innkeeper.plugins.serving import Serve
 from innkeeper.plugins.tables import TableError
 from innkeeper.server.answers import AnswerError
@@ -74,7 +75,7 @@ async def test_no_cookie_no_key_and_no_ticket_reaches_a_plugin_nor_who_asks(home
     }
     async with users_of(home) as users:
         for client in (users.ann, users.nobody):
-            response = await client.get("/x/echo/?ticket=S3CRET&Token=S3CRET&q=1", headers=secrets)
+            response = await client.get("/x/echo/?ticket=S3CRET&Ticket=S3CRET&q=1", headers=secrets)
             assert response.status_code == 200
             assert b"S3CRET" not in response.content
             assert b"ann" not in response.content
@@ -306,7 +307,11 @@ def test_public_is_more_than_the_name_alone() -> None:
     alone, public = parse_capability("http.serve"), parse_capability("http.serve:public")
     assert public.covers(alone)
     assert not alone.covers(public)
-    assert alone.meet(public) == alone
+    assert alone.meet(public) == alone == parse_capability("http.serve:users")
+    assert str(alone) == "http.serve:users"
+    request = CapabilityRequest("http.serve:public", "answers")
+    plan = plan_consent("s", Manifest("s", "1", "s", capabilities=(request,)), "0" * 64, None, chosen=["http.serve:users"])
+    assert plan.grant.capabilities == (alone,)
 
 
 # --- any of it --------------------------------------------------------------------------------------------------------
