@@ -310,7 +310,8 @@ def test_public_is_more_than_the_name_alone() -> None:
     assert alone.meet(public) == alone == parse_capability("http.serve:users")
     assert str(alone) == "http.serve:users"
     request = CapabilityRequest("http.serve:public", "answers")
-    plan = plan_consent("s", Manifest("s", "1", "s", capabilities=(request,)), "0" * 64, None, chosen=["http.serve:users"])
+    manifest = Manifest("s", "1", "s", capabilities=(request,))
+    plan = plan_consent("s", manifest, "0" * 64, None, chosen=["http.serve:users"])
     assert plan.grant.capabilities == (alone,)
 
 
