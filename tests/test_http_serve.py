@@ -70,7 +70,6 @@ async def test_no_cookie_no_key_and_no_ticket_reaches_a_plugin_nor_who_asks(home
         "X-Api-Key": "S3CRET",
         "X-Forwarded-For": "S3CRET",
         "X-Hub-Signature-256": "S3CRET",
-        "Origin": "http://S3CRET",
         "Referer": "http://S3CRET/?ticket=S3CRET",
     }
     async with users_of(home) as users:
