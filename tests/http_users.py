@@ -22,9 +22,9 @@ from innkeeper.server.serving import listening, serve_app, url_of
 from work_homes import MANIFEST, SLOW
 
 USERS = {
-    "ann": Identity("ann", "ann", False, "session"),
-    "bob": Identity("bob", "bob", False, "session"),
-    "root": Identity("root", "root", True, "session"),
+    "ann": Identity("ann", "ann", False, "local"),
+    "bob": Identity("bob", "bob", False, "local"),
+    "root": Identity("root", "root", True, "local"),
     # Keys: one that reaches nothing, and an administrator's that reaches all but what is an administrator's.
     "key": Identity("ann", "ann", False, "key", frozenset()),
     "half": Identity("root", "root", True, "key", frozenset({"runs", "files", "nodes", "account"})),

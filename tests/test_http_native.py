@@ -138,13 +138,14 @@ async def test_a_plugin_out_of_service_answers_nothing_any_more(house: House) ->
 class Socket:
     """A WebSocket, by hand."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SocketStream, host: str) -> None:
         self._stream = stream
+        self._host = host
         self._wire = WSConnection(ConnectionType.CLIENT)
 
     async def begin(self, path: str, key: str | None) -> Any:
         headers = [] if key is None else [(b"authorization", f"Bearer {key}".encode())]
-        await self._stream.send_all(self._wire.send(Request(host="x", target=path, extra_headers=headers)))
+        await self._stream.send_all(self._wire.send(Request(host=self._host, target=path, extra_headers=headers)))
         return await self.next()
 
     async def say(self, text: str) -> Any:
@@ -163,8 +164,9 @@ class Socket:
 
 
 async def opened(url: str) -> Socket:
-    host, port = url.removeprefix("http://").split(":")
-    return Socket(await trio.open_tcp_stream(host, int(port)))
+    address = url.removeprefix("http://")
+    host, port = address.split(":")
+    return Socket(await trio.open_tcp_stream(host, int(port)), address)
 
 
 async def test_a_websocket_speaks_with_users_alone(house: House) -> None:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from guests import assemble
 from http_users import ended, sent, slow_home, users_of
+from innkeeper.cli.main import invoke
 from innkeeper.plugins.grant import Grant, parse_grant
-from innkeeper.plugins.paused import read_paused
+from innkeeper.plugins.paused import ALL, Paused, read_paused, write_paused
 from innkeeper.server.answers import AnswerError
 from innkeeper.server.plugins.assets import MOST_BYTES, PluginFrontEnd, parts_of, read_asset
 from native_homes import House, node
@@ -112,6 +113,15 @@ async def test_a_plugin_that_is_turned_off_takes_no_calls_whatever_its_bytes_unt
         answer = await users.root.put("/api/plugins/slow/state", json={"enabled": True})
         assert answer.json()["isEnabled"] is True
         assert (await ended(users.ann, await sent(users.ann, one("Quick"))))["status"] == "complete"
+    assert read_paused(home / "state") == {}
+
+
+def test_commands_say_who_is_turned_off_and_turn_it_on(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write_paused(home / "state", Paused("slow", ALL, 1.0, "root did so"))
+    for command in (["plugins"], ["inspect", "slow"]):
+        assert invoke(["--home", str(home), *command]) == 0
+        assert "root did so" in capfd.readouterr().out
+    assert invoke(["--home", str(home), "plugins", "resume", "slow"]) == 0
     assert read_paused(home / "state") == {}
 
 
@@ -307,6 +317,39 @@ def test_no_path_leads_out_of_its_folder(path: str) -> None:
         joined = os.path.normpath(os.path.join("/base", *parts))
         assert joined.startswith("/base/")
         assert joined == "/base/" + "/".join(parts)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        '"description": "\\ud800"',
+        '"displayName": "\\udfff"',
+        '"configOptions": ["\\ud800", {"\\ud800": 1}]',
+        '"configOptions": [1e308, -1e308]',
+        '"frontend": {"vanilla": {"entry": "\\ud800.js"}}',
+        '"nodes": [{"type": "N", "function": "run", "theirs": "\\ud800", "description": "\\ud800"}]',
+    ],
+)
+async def test_whatever_an_author_wrote_the_lists_are_there(home: Path, odd: str) -> None:
+    folder = home / "plugins/odd"
+    folder.mkdir()
+    (folder / "odd.wasm").write_bytes(assemble('(module (func (export "run")))'))
+    (folder / "plugin.json").write_text(f'{{"id": "odd", "version": "1", "wasm": "odd.wasm", {odd}}}')
+    async with users_of(home) as users:
+        for path in ("/api/plugins", "/api/nodes"):
+            answer = await users.ann.get(path)
+            assert answer.status_code == 200
+            assert "slow" in answer.text
+            json.loads(answer.content)
+
+
+async def test_numbers_of_yaml_that_json_has_not_do_not_keep_the_list_away(home: Path) -> None:
+    folder = home / "plugins/odd"
+    folder.mkdir()
+    (folder / "odd.wasm").write_bytes(assemble('(module (func (export "run")))'))
+    (folder / "plugin.yaml").write_text('id: odd\nversion: "1"\nwasm: odd.wasm\nconfigOptions: [.nan, .inf, 1]\n')
+    async with users_of(home) as users:
+        assert (await users.ann.get("/api/plugins")).status_code == 200
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------

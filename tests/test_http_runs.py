@@ -113,8 +113,10 @@ async def test_what_cannot_run_is_refused_with_a_sentence_and_details(home: Path
 async def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_read(home: Path) -> None:
     async with users_of(home) as users:
         # Nothing but the head is sent: who waits for the body never answers.
-        head = f"POST /api/prompt HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ann\r\nContent-Length: {10**12}\r\n\r\n"
-        host, port = users.url.removeprefix("http://").split(":")
+        address = users.url.removeprefix("http://")
+        head = f"POST /api/prompt HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer ann\r\n"
+        head += f"Content-Length: {10**12}\r\n\r\n"
+        host, port = address.split(":")
         stream = await trio.open_tcp_stream(host, int(port))
         await stream.send_all(head.encode())
         assert b" 413 " in await stream.receive_some(1000)

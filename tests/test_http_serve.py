@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers, QueryParams
 
 from http_users import Users, users_of
+from innkeeper.cli.main import invoke
 from innkeeper.errors import GuestError
 from innkeeper.plugins.capabilities import parse_capability
-from innkeeper.plugins.manifest import parse_manifest
+from innkeeper.plugins.consent import plan_consent
+from innkeeper.plugins.manifest import CapabilityRequest, Manifest, parse_manifest
 from innkeeper.plugins.serving import Serve
 from innkeeper.plugins.tables import TableError
 from innkeeper.server.answers import AnswerError
@@ -68,12 +70,11 @@ async def test_no_cookie_no_key_and_no_ticket_reaches_a_plugin_nor_who_asks(home
         "X-Api-Key": "S3CRET",
         "X-Forwarded-For": "S3CRET",
         "X-Hub-Signature-256": "S3CRET",
-        "Origin": "http://S3CRET",
         "Referer": "http://S3CRET/?ticket=S3CRET",
     }
     async with users_of(home) as users:
         for client in (users.ann, users.nobody):
-            response = await client.get("/x/echo/?ticket=S3CRET&Token=S3CRET&q=1", headers=secrets)
+            response = await client.get("/x/echo/?ticket=S3CRET&Ticket=S3CRET&q=1", headers=secrets)
             assert response.status_code == 200
             assert b"S3CRET" not in response.content
             assert b"ann" not in response.content
@@ -86,6 +87,12 @@ async def test_json_is_spoken_where_the_plugin_does(home: Path) -> None:
         response = await users.ann.get("/x/j/")
         assert (response.status_code, response.content) == (201, b"\x00\xff")
         assert response.headers["content-type"] == "image/png"
+
+
+def test_inspect_says_what_a_plugin_answers(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    serving(home, "echo", ECHO, paths=["/one", "/two/*"], methods=["GET", "POST"])
+    assert invoke(["--home", str(home), "inspect", "echo"]) == 0
+    assert "answers     GET POST of /one /two/* below /x/echo" in capfd.readouterr().out
 
 
 # --- whom it answers --------------------------------------------------------------------------------------------------
@@ -299,7 +306,12 @@ def test_public_is_more_than_the_name_alone() -> None:
     alone, public = parse_capability("http.serve"), parse_capability("http.serve:public")
     assert public.covers(alone)
     assert not alone.covers(public)
-    assert alone.meet(public) == alone
+    assert alone.meet(public) == alone == parse_capability("http.serve:users")
+    assert str(alone) == "http.serve:users"
+    request = CapabilityRequest("http.serve:public", "answers")
+    manifest = Manifest("s", "1", "s", capabilities=(request,))
+    plan = plan_consent("s", manifest, "0" * 64, None, chosen=["http.serve:users"])
+    assert plan.grant.capabilities == (alone,)
 
 
 # --- any of it --------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,7 @@ async def _inspect(home: str | None, file: str, by_id: bool) -> tuple[dict[str, 
     from innkeeper.plugins.home import OPTIONS, open_home
     from innkeeper.plugins.host import open_host
     from innkeeper.plugins.module import read_plugin_file
-    from innkeeper.plugins.paused import read_paused
+    from innkeeper.plugins.paused import ALL, read_paused
 
     entry = None
     if by_id:
@@ -109,7 +110,8 @@ async def _inspect(home: str | None, file: str, by_id: bool) -> tuple[dict[str, 
             report["manifest"]["dependencies"] = _dependencies(module.manifest, host)
     report["paused"] = None
     if by_id:
-        paused = read_paused(host.home.state).get((file, module.digest))
+        found = read_paused(host.home.state)
+        paused = found.get((file, ALL)) or found.get((file, module.digest))
         report["paused"] = paused_object(paused)
     report["runs"] = rejected is None
     report["reason"] = None if rejected is None else rejected.message
@@ -214,6 +216,7 @@ def _manifest(manifest: Manifest) -> dict[str, Any]:
             for item in manifest.capabilities
         ],
         "nodes": [node.model_dump(mode="json", by_alias=True, exclude_unset=True) for node in manifest.nodes],
+        "serve": None if manifest.serve is None else asdict(manifest.serve),
         "unknown": list(manifest.unknown),
     }
 
@@ -245,26 +248,19 @@ def _listed(title: str, items: list[str]) -> list[str]:
     return [f"{title}   {len(items)}", *(f"  {item}" for item in items[:_MOST_LINES]), *more]
 
 
+_SAID = (
+    "id", "version", "innkeeper", "namespace", "name", "description", "author", "license", "homepage", "repository",
+    "category",
+)  # fmt: skip
+
+
 def _manifest_lines(manifest: dict[str, Any] | None) -> list[str]:
     from innkeeper.plugins.rights import FREE
 
     if manifest is None:
         return ["manifest  none: raw bytes in and out"]
     lines = [f"manifest  {'embedded' if manifest['embedded'] else 'beside the file'}"]
-    for key in (
-        "id",
-        "version",
-        "innkeeper",
-        "namespace",
-        "name",
-        "description",
-        "author",
-        "license",
-        "homepage",
-        "repository",
-        "category",
-        "codec",
-    ):
+    for key in (*_SAID, "codec"):
         if manifest[key]:
             lines.append(f"  {key:<12}{manifest[key]}")
     if manifest["keywords"]:
@@ -284,6 +280,9 @@ def _manifest_lines(manifest: dict[str, Any] | None) -> list[str]:
         if wanted["folder"] is not None:
             state += f", the guest's {wanted['folder']}"
         lines.append(f"  {'asks for':<12}{wanted['name']} ({state}): {wanted['reason']}")
+    if (serve := manifest["serve"]) is not None:
+        asked = f"{' '.join(serve['methods'])} of {' '.join(serve['paths'])} below /x/{manifest['id']}"
+        lines.append(f"  {'answers':<12}{asked}")
     for needed in manifest["dependencies"]:
         state = f": {needed['state']}" if "state" in needed else ""
         optional = " (optional)" if needed["optional"] else ""

@@ -104,7 +104,7 @@ KINDS: Final[dict[str, Kind]] = {
     "vars": Kind("share variables with the other nodes of a run", "none", "vars", available=True),
     "stream": Kind("use the streams that a run connects to its nodes", "none", "stream", available=True, free=True),
     "http.serve": Kind(
-        "answer HTTP requests of users; `:public`: of anybody",
+        "answer HTTP requests, of users or of anybody",
         "optional",
         "http.serve:public",
         read_audience,

@@ -67,19 +67,19 @@ class AudienceScope(Scope):
 
     @property
     def text(self) -> str:
-        return "public" if self.public else ""
+        return "public" if self.public else "users"
 
     def allows(self, use: str) -> bool:
-        return use == "" or (use == "public" and self.public)
+        return use in ("", "users") or (use == "public" and self.public)
 
     def meet(self, other: Self) -> Self | None:
         return self if other.public else other
 
 
 def read_audience(text: str) -> AudienceScope:
-    """Nothing, or "public"."""
-    if text not in ("", "public"):
-        raise ValueError("it must be public, or be left out")
+    """users or public; nothing is users."""
+    if text not in ("", "users", "public"):
+        raise ValueError("it must be users or public")
     return AudienceScope(text == "public")
 
 

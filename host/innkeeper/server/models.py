@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,6 +35,22 @@ def problems(**said: str) -> Responses:
 
 ASKED = problems(_401="nobody knows who asks", _403="the key does not reach this, or it is not the user's to do")
 """Of each route that belongs to somebody."""
+
+
+def plain(value: Any) -> Any:
+    """What somebody wrote into a file, as JSON can say it: NaN and the infinities become None, halves of characters
+    question marks, and what is of no type of JSON text. It was bounded as it was read."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, int):
+        return value
+    if isinstance(value, Mapping):
+        return {plain(str(key)): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return plain(str(value))
 
 
 def moment(at: float | None) -> str | None:

@@ -10,7 +10,7 @@ from innkeeper.bridge.bridge import bridge_of
 from innkeeper.plugins.manifest import Manifest
 from innkeeper.plugins.native.plugin import NativePlugin
 from innkeeper.plugins.plugin import Plugin
-from innkeeper.server.models import Model
+from innkeeper.server.models import Model, plain
 from innkeeper.server.parts import Parts
 from innkeeper.server.plugins.assets import front_end_of
 
@@ -108,10 +108,10 @@ def _said(id: str, manifest: Manifest | None) -> dict[str, Any]:
     options = manifest.unused.get("configOptions", manifest.unused.get("config_options"))
     return {
         "name": id,
-        "display_name": manifest.name or id,
+        "display_name": plain(manifest.name or id),
         "version": manifest.version,
-        "description": manifest.description,
-        "config_options": options if isinstance(options, list) else None,
-        "config_schema": None if manifest.config_schema is None else dict(manifest.config_schema.written),
+        "description": plain(manifest.description),
+        "config_options": plain(options) if isinstance(options, list) else None,
+        "config_schema": None if manifest.config_schema is None else plain(manifest.config_schema.written),
         "nodes": [node.full_type for node in manifest.nodes],
     }

@@ -35,8 +35,8 @@ _BOUNDS: Final = DataBounds(size=MOST_ANSWER * 3 // 2, depth=8, elements=1000)
 _GIVEN: Final = ("accept", "accept-language", "content-type", "if-none-match", "user-agent")
 """Headers of a request that each plugin gets."""
 
-_SECRET: Final = frozenset({"ticket", "token", "key", "api_key", "access_token"})
-"""Fields of a query by which the host itself, or a proxy before it, may know who asks."""
+_SECRET: Final = frozenset({"ticket"})
+"""Fields of a query by which the host itself may know who asks."""
 
 _TAKEN: Final = frozenset({"content-type", "content-language", "content-disposition", "etag", "last-modified"})
 """Headers of an answer that a plugin may say; one that anybody may read says also for how long to keep it."""

@@ -15,7 +15,7 @@ from innkeeper.server.answers import AnswerError
 from innkeeper.server.etags import conditional, etag_of
 from innkeeper.server.guards.bodies import BoundedRouter
 from innkeeper.server.identity import Administrator, Identity, scoped
-from innkeeper.server.models import ASKED, Model, problems
+from innkeeper.server.models import ASKED, Model, plain, problems
 from innkeeper.server.parts import Parts, PartsOf
 from innkeeper.server.plugins.assets import HEADERS, front_end_of, media_of, plugin_folder, read_asset
 from innkeeper.server.plugins.describing import PluginInfo, is_off, plugin_info, plugins_of
@@ -168,5 +168,5 @@ def _kept(plugin: Plugin) -> KeptSettings:
     return KeptSettings(
         values={key: value for key, value in plugin.config.items() if key not in hidden},
         withheld=sorted(key for key in plugin.config if key in hidden),
-        config_schema=None if schema is None else dict(schema.written),
+        config_schema=None if schema is None else plain(schema.written),
     )

@@ -20,6 +20,7 @@ class ProjectWorkflows(Protocol):
 
         Raises:
             AnswerError: 404: there is no such project, or it is somebody else's.
+            UsageError: it would be more than a payload may bring.
         """
         ...
 

@@ -14,6 +14,9 @@ from innkeeper.workflow.engine.events import BYPASSED, COMPLETE, ERROR, EXECUTIN
 MOST_NODES: Final = 10_000
 """Nodes that are told one by one, with those in groups and turns of loops; of more, only how many."""
 
+MOST_EVENTS: Final = 200_000
+"""Events that are read for one answer: loops may have millions, and who asks again has them read again."""
+
 _MOST_MESSAGE: Final = 2000
 
 _ENDED: Final = {COMPLETE: "complete", ERROR: "error", SKIPPED: "skipped", BYPASSED: "bypassed"}
@@ -44,7 +47,7 @@ class Outcomes:
 
     Attributes:
         nodes: by id, in the order in which they began.
-        more: events of nodes that are not told one by one.
+        more: events of nodes that are not told one by one, and those that were not read.
     """
 
     nodes: dict[str, NodeState] = field(default_factory=dict)
@@ -96,11 +99,17 @@ async def outcomes_of(reader: RunReader, run: StoredRun) -> Outcomes:
         RejectedError: what is kept of it is damaged.
     """
     found = Outcomes()
-    before, after = -1, 0
-    while after > before:
-        before = after
-        events, after = await reader.lifecycle(run.number, after)
+    after, read = 0, 0
+    while True:
+        events, upto = await reader.lifecycle(run.number, after)
+        if upto == after:
+            break
         found.take(events)
+        after, read = upto, read + len(events)
+        if read > MOST_EVENTS:
+            # How the nodes stand now is not known.
+            found.more += max(0, run.seq - after)
+            return found
     if run.ended is not None:
         found.end()
     return found

@@ -67,7 +67,10 @@ async def submit(
     if wishes.project is not None:
         if parts.runs.projects is None:
             raise AnswerError(404, "there is no project of this id")
-        payload = await parts.runs.projects.bundled(identity, wishes.project, payload)
+        try:
+            payload = await parts.runs.projects.bundled(identity, wishes.project, payload)
+        except UsageError as error:
+            raise AnswerError(422, error.message) from None
     job = await trio.to_thread.run_sync(_checked, payload, parts.host, limiter=parts.runs.checking)
     now = time.time()
     new = NewRun(
