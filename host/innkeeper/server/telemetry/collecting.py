@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector
 from innkeeper.bridge.bridge import Bridge
 from innkeeper.sandbox.compilation.service import Loads
 from innkeeper.sandbox.engine import FiberEngine
-from innkeeper.server.telemetry.counts import STREAMS, Counts, Stream
+from innkeeper.server.telemetry.counts import STREAMS, Counts
 
 if TYPE_CHECKING:
     from innkeeper.plugins.host import Host
@@ -47,8 +47,6 @@ class Connections(Protocol):
         connections: that are open, of any kind.
         refused: connections that were closed at once, since there were too many.
         lost: clients of streams that were lost, by why.
-        sent, dropped: messages that were written past the application, and that were not, since the client did not
-            read: "events" (server-sent), "messages" (of WebSockets).
     """
 
     @property
@@ -59,12 +57,6 @@ class Connections(Protocol):
 
     @property
     def lost(self) -> Mapping[Any, int]: ...
-
-    @property
-    def sent(self) -> Mapping[Any, int]: ...
-
-    @property
-    def dropped(self) -> Mapping[Any, int]: ...
 
 
 class Metrics(Collector):
@@ -109,7 +101,7 @@ class Metrics(Collector):
         """As `Collector.collect`."""
         yield InfoMetricFamily("innkeeper", "The version that runs.", {"version": version("innkeeper")})
         yield from _requests(self._counts)
-        yield from _streams(self._counts, self.connections)
+        yield from _streams(self._counts)
         if self.connections is not None:
             yield from _connections(self.connections)
         yield from self._runs()
@@ -159,10 +151,7 @@ def _requests(counts: Counts) -> Iterator[Metric]:
     yield durations
 
 
-_PAST: Final[dict[Stream, str]] = {"sse": "events", "websocket": "messages"}
-
-
-def _streams(counts: Counts, connections: Connections | None) -> Iterator[Metric]:
+def _streams(counts: Counts) -> Iterator[Metric]:
     streams = counts.streams
     yield _gauge("streaming_connections", "Streams to clients that are open.", "kind")(
         {(kind,): streams.open[kind] for kind in STREAMS}
@@ -170,14 +159,12 @@ def _streams(counts: Counts, connections: Connections | None) -> Iterator[Metric
     yield _counter("streams", "Streams to clients that were opened.", "kind")(
         {(kind,): streams.opened[kind] for kind in STREAMS}
     )
-    messages: dict[tuple[str, ...], float] = {}
-    for kind, past in _PAST.items():
-        messages[kind, "sent"] = streams.sent[kind]
-        if connections is not None:
-            messages[kind, "sent"] += connections.sent.get(past, 0)
-            messages[kind, "dropped"] = connections.dropped.get(past, 0)
     yield _counter("stream_messages", "Messages to clients of streams, by what became of them.", "kind", "result")(
-        messages
+        {
+            (kind, result): amount[kind]
+            for kind in STREAMS
+            for result, amount in (("sent", streams.sent), ("dropped", streams.dropped))
+        }
     )
 
 
