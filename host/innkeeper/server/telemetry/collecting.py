@@ -64,10 +64,7 @@ class Metrics(Collector):
 
     Attributes:
         caches: by name; whoever makes a cache adds it.
-        connections: of whatever listens, which says so as it begins; None before.
     """
-
-    connections: Connections | None = None
 
     def __init__(self, counts: Counts, host: Host, scheduler: HostScheduler, database: Database) -> None:
         """Args:
@@ -80,17 +77,19 @@ class Metrics(Collector):
         self._scheduler = scheduler
         self._database = database
         self._queued: int | None = None
+        self._connections: Connections | None = None
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(namespace="innkeeper", registry=self._registry)
 
-    def text(self, queued: int | None) -> bytes:
+    def text(self, queued: int | None, connections: Connections | None = None) -> bytes:
         """All metrics as text.
 
         Args:
             queued: runs that wait; None: nobody knows, and nothing is said of them.
+            connections: of whatever listens; None: it does not count.
         """
-        self._queued = queued
+        self._queued, self._connections = queued, connections
         return generate_latest(self._registry)
 
     def describe(self) -> Iterable[Metric]:
@@ -102,8 +101,8 @@ class Metrics(Collector):
         yield InfoMetricFamily("innkeeper", "The version that runs.", {"version": version("innkeeper")})
         yield from _requests(self._counts)
         yield from _streams(self._counts)
-        if self.connections is not None:
-            yield from _connections(self.connections)
+        if self._connections is not None:
+            yield from _connections(self._connections)
         yield from self._runs()
         yield from _node_calls(self._scheduler)
         if isinstance(self._host.services, Bridge):
