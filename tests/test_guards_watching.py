@@ -177,7 +177,7 @@ async def test_what_others_count_is_said_where_they_say_so(tmp_path: Path) -> No
     async with guarded(tmp_path) as server:
         metrics = server.parts.guards.metrics
         assert await value(server, "innkeeper_cache_hit_ratio", cache="things") is None
-        metrics.caches["things"] = lambda: (3, 1)
+        metrics.caches.append(lambda: {"things": (3, 1)})
         server.app.state.streams = SimpleNamespace(connections=7, refused=2, lost={"slow": 5})
         assert await value(server, "innkeeper_cache_hit_ratio", cache="things") == 0.75
         assert await value(server, "innkeeper_cache_hits_total", cache="things") == 3
@@ -192,7 +192,7 @@ async def test_every_metric_is_on_its_page_and_the_page_has_no_other(tmp_path: P
     names = {f"innkeeper_{name}" for name in re.findall(r"`([a-z_]+)`", "".join(re.findall(r"^\| [^|]*", table, re.M)))}
     async with guarded(tmp_path) as server:
         server.app.state.streams = SimpleNamespace(connections=0, refused=0, lost={"slow": 1})
-        server.parts.guards.metrics.caches["things"] = lambda: (3, 1)
+        server.parts.guards.metrics.caches.append(lambda: {"things": (3, 1)})
         await server.client.get("/metrics")
         text = (await server.client.get("/metrics")).text
     said = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}

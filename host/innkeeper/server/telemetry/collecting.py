@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
-Reading = Callable[[], tuple[int, int]]
-"""Gives how often a cache had what it was asked for, and how often it did not."""
+Reading = Callable[[], Mapping[str, tuple[int, int]]]
+"""Gives, by the names of caches, how often each had what it was asked for, and how often it did not."""
 
 
 class Connections(Protocol):
@@ -63,7 +63,7 @@ class Metrics(Collector):
     """The metrics of one server, in a registry of their own.
 
     Attributes:
-        caches: by name; whoever makes a cache adds it.
+        caches: whoever makes caches adds what reads them.
     """
 
     def __init__(self, counts: Counts, host: Host, scheduler: HostScheduler, database: Database) -> None:
@@ -71,7 +71,7 @@ class Metrics(Collector):
         counts: the server's own.
         host, scheduler, database: what is read besides.
         """
-        self.caches: dict[str, Reading] = {"modules": self._modules, "pure_calls": self._pure_calls}
+        self.caches: list[Reading] = [self._own_caches]
         self._counts = counts
         self._host = host
         self._scheduler = scheduler
@@ -109,7 +109,7 @@ class Metrics(Collector):
             yield from _bridge(self._host.services)
         if isinstance(self._host.engine, FiberEngine):
             yield from _engine(self._host.engine)
-        yield from _caches({name: read() for name, read in self.caches.items()})
+        yield from _caches({name: found for read in self.caches for name, found in read().items()})
         yield _counter("database_commits", "Transactions that were committed; many writes share one.")(
             {(): self._database.commits}
         )
@@ -117,15 +117,14 @@ class Metrics(Collector):
         lag.add_metric((), self._counts.lag.buckets(), self._counts.lag.sum)
         yield lag
 
-    def _modules(self) -> tuple[int, int]:
-        engine = self._host.engine
+    def _own_caches(self) -> Mapping[str, tuple[int, int]]:
+        engine, services = self._host.engine, self._host.services
         loads = engine.compilation.loads if isinstance(engine, FiberEngine) else Loads()
-        return loads.cached, loads.compiled
-
-    def _pure_calls(self) -> tuple[int, int]:
-        services = self._host.services
         memory = services.remembered if isinstance(services, Bridge) else None
-        return (0, 0) if memory is None else (memory.hits, memory.misses)
+        return {
+            "modules": (loads.cached, loads.compiled),
+            "pure_calls": (0, 0) if memory is None else (memory.hits, memory.misses),
+        }
 
     def _runs(self) -> Iterator[Metric]:
         yield _counter("runs", "Runs that ended on this host, by how.", "status")(
