@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from fastapi import FastAPI, Request
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
@@ -157,23 +158,32 @@ async def test_metrics_are_for_the_addresses_on_the_list(
         assert (answer.status_code, "innkeeper_info" in answer.text) == (status, status == 200)
 
 
+async def test_messages_past_the_application_are_counted_where_their_scope_says(tmp_path: Path) -> None:
+    def past(app: FastAPI) -> None:
+        @app.get("/past")
+        async def writes(request: Request) -> None:
+            counts = request.scope["innkeeper.streams"]
+            counts.sent["websocket"] += 5
+            counts.dropped["sse"] += 2
+
+    async with guarded(tmp_path, change=past) as server:
+        await server.client.get("/past")
+        messages = "innkeeper_stream_messages_total"
+        assert await value(server, messages, kind="websocket", result="sent") == 5
+        assert await value(server, messages, kind="sse", result="dropped") == 2
+
+
 async def test_what_others_count_is_said_where_they_say_so(tmp_path: Path) -> None:
     async with guarded(tmp_path) as server:
         metrics = server.parts.guards.metrics
         assert await value(server, "innkeeper_cache_hit_ratio", cache="things") is None
-        metrics.caches["things"] = lambda: (3, 1)
-        metrics.connections = SimpleNamespace(
-            connections=7, refused=2, lost={"slow": 5}, sent={"events": 9, "messages": 8}, dropped={"messages": 1}
-        )
+        metrics.caches.append(lambda: {"things": (3, 1)})
+        server.app.state.streams = SimpleNamespace(connections=7, refused=2, lost={"slow": 5})
         assert await value(server, "innkeeper_cache_hit_ratio", cache="things") == 0.75
         assert await value(server, "innkeeper_cache_hits_total", cache="things") == 3
         assert await value(server, "innkeeper_connections") == 7
         assert await value(server, "innkeeper_connections_refused_total") == 2
         assert await value(server, "innkeeper_stream_clients_lost_total", reason="slow") == 5
-        messages = "innkeeper_stream_messages_total"
-        assert await value(server, messages, kind="sse", result="sent") == 9
-        assert await value(server, messages, kind="websocket", result="sent") == 8
-        assert await value(server, messages, kind="websocket", result="dropped") == 1
 
 
 async def test_every_metric_is_on_its_page_and_the_page_has_no_other(tmp_path: Path) -> None:
@@ -181,10 +191,8 @@ async def test_every_metric_is_on_its_page_and_the_page_has_no_other(tmp_path: P
     table = page[page.index("| name (") : page.index("## Beside")]
     names = {f"innkeeper_{name}" for name in re.findall(r"`([a-z_]+)`", "".join(re.findall(r"^\| [^|]*", table, re.M)))}
     async with guarded(tmp_path) as server:
-        server.parts.guards.metrics.connections = SimpleNamespace(
-            connections=0, refused=0, lost={"slow": 1}, sent={}, dropped={}
-        )
-        server.parts.guards.metrics.caches["things"] = lambda: (3, 1)
+        server.app.state.streams = SimpleNamespace(connections=0, refused=0, lost={"slow": 1})
+        server.parts.guards.metrics.caches.append(lambda: {"things": (3, 1)})
         await server.client.get("/metrics")
         text = (await server.client.get("/metrics")).text
     said = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}

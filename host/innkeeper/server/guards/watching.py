@@ -26,6 +26,9 @@ QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
 UNMATCHED: Final = "unmatched"
 
+STREAMS: Final = "innkeeper.streams"
+"""Where a request's scope has the `StreamCounts`: whoever writes messages past the application counts them there."""
+
 
 def route_of(scope: Scope) -> str:
     """The template of the path of the route that a request came to (str), such as "/api/prompt/{promptId}"; "unmatched"
@@ -46,6 +49,7 @@ class Watch:
             await self._app(scope, receive, send)
             return
         asked = _Asked(scope, receive, send, self._counts)
+        scope[STREAMS] = self._counts.streams
         token = present.set(asked.present)
         try:
             await self._app(scope, asked.receive, asked.send)

@@ -29,4 +29,6 @@ async def metrics(request: Request, parts: PartsOf) -> Response:
         found = await parts.identify(request)
         if found is None or found.how != "key" or not found.is_admin or not found.may("admin"):
             raise AnswerError(403, "[server] metrics does not list this address, and no administrator's key came along")
-    return Response(guards.metrics.text(await guards.probe.queued()), media_type=CONTENT_TYPE)
+    # What listens says there what it counts.
+    connections = getattr(request.app.state, "streams", None)
+    return Response(guards.metrics.text(await guards.probe.queued(), connections), media_type=CONTENT_TYPE)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector
 from innkeeper.bridge.bridge import Bridge
 from innkeeper.sandbox.compilation.service import Loads
 from innkeeper.sandbox.engine import FiberEngine
-from innkeeper.server.telemetry.counts import STREAMS, Counts, Stream
+from innkeeper.server.telemetry.counts import STREAMS, Counts
 
 if TYPE_CHECKING:
     from innkeeper.plugins.host import Host
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
-Reading = Callable[[], tuple[int, int]]
-"""Gives how often a cache had what it was asked for, and how often it did not."""
+Reading = Callable[[], Mapping[str, tuple[int, int]]]
+"""Gives, by the names of caches, how often each had what it was asked for, and how often it did not."""
 
 
 class Connections(Protocol):
@@ -47,8 +47,6 @@ class Connections(Protocol):
         connections: that are open, of any kind.
         refused: connections that were closed at once, since there were too many.
         lost: clients of streams that were lost, by why.
-        sent, dropped: messages that were written past the application, and that were not, since the client did not
-            read: "events" (server-sent), "messages" (of WebSockets).
     """
 
     @property
@@ -60,45 +58,38 @@ class Connections(Protocol):
     @property
     def lost(self) -> Mapping[Any, int]: ...
 
-    @property
-    def sent(self) -> Mapping[Any, int]: ...
-
-    @property
-    def dropped(self) -> Mapping[Any, int]: ...
-
 
 class Metrics(Collector):
     """The metrics of one server, in a registry of their own.
 
     Attributes:
-        caches: by name; whoever makes a cache adds it.
-        connections: of whatever listens, which says so as it begins; None before.
+        caches: whoever makes caches adds what reads them.
     """
-
-    connections: Connections | None = None
 
     def __init__(self, counts: Counts, host: Host, scheduler: HostScheduler, database: Database) -> None:
         """Args:
         counts: the server's own.
         host, scheduler, database: what is read besides.
         """
-        self.caches: dict[str, Reading] = {"modules": self._modules, "pure_calls": self._pure_calls}
+        self.caches: list[Reading] = [self._own_caches]
         self._counts = counts
         self._host = host
         self._scheduler = scheduler
         self._database = database
         self._queued: int | None = None
+        self._connections: Connections | None = None
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(namespace="innkeeper", registry=self._registry)
 
-    def text(self, queued: int | None) -> bytes:
+    def text(self, queued: int | None, connections: Connections | None = None) -> bytes:
         """All metrics as text.
 
         Args:
             queued: runs that wait; None: nobody knows, and nothing is said of them.
+            connections: of whatever listens; None: it does not count.
         """
-        self._queued = queued
+        self._queued, self._connections = queued, connections
         return generate_latest(self._registry)
 
     def describe(self) -> Iterable[Metric]:
@@ -109,16 +100,16 @@ class Metrics(Collector):
         """As `Collector.collect`."""
         yield InfoMetricFamily("innkeeper", "The version that runs.", {"version": version("innkeeper")})
         yield from _requests(self._counts)
-        yield from _streams(self._counts, self.connections)
-        if self.connections is not None:
-            yield from _connections(self.connections)
+        yield from _streams(self._counts)
+        if self._connections is not None:
+            yield from _connections(self._connections)
         yield from self._runs()
         yield from _node_calls(self._scheduler)
         if isinstance(self._host.services, Bridge):
             yield from _bridge(self._host.services)
         if isinstance(self._host.engine, FiberEngine):
             yield from _engine(self._host.engine)
-        yield from _caches({name: read() for name, read in self.caches.items()})
+        yield from _caches({name: found for read in self.caches for name, found in read().items()})
         yield _counter("database_commits", "Transactions that were committed; many writes share one.")(
             {(): self._database.commits}
         )
@@ -126,15 +117,14 @@ class Metrics(Collector):
         lag.add_metric((), self._counts.lag.buckets(), self._counts.lag.sum)
         yield lag
 
-    def _modules(self) -> tuple[int, int]:
-        engine = self._host.engine
+    def _own_caches(self) -> Mapping[str, tuple[int, int]]:
+        engine, services = self._host.engine, self._host.services
         loads = engine.compilation.loads if isinstance(engine, FiberEngine) else Loads()
-        return loads.cached, loads.compiled
-
-    def _pure_calls(self) -> tuple[int, int]:
-        services = self._host.services
         memory = services.remembered if isinstance(services, Bridge) else None
-        return (0, 0) if memory is None else (memory.hits, memory.misses)
+        return {
+            "modules": (loads.cached, loads.compiled),
+            "pure_calls": (0, 0) if memory is None else (memory.hits, memory.misses),
+        }
 
     def _runs(self) -> Iterator[Metric]:
         yield _counter("runs", "Runs that ended on this host, by how.", "status")(
@@ -159,10 +149,7 @@ def _requests(counts: Counts) -> Iterator[Metric]:
     yield durations
 
 
-_PAST: Final[dict[Stream, str]] = {"sse": "events", "websocket": "messages"}
-
-
-def _streams(counts: Counts, connections: Connections | None) -> Iterator[Metric]:
+def _streams(counts: Counts) -> Iterator[Metric]:
     streams = counts.streams
     yield _gauge("streaming_connections", "Streams to clients that are open.", "kind")(
         {(kind,): streams.open[kind] for kind in STREAMS}
@@ -170,14 +157,12 @@ def _streams(counts: Counts, connections: Connections | None) -> Iterator[Metric
     yield _counter("streams", "Streams to clients that were opened.", "kind")(
         {(kind,): streams.opened[kind] for kind in STREAMS}
     )
-    messages: dict[tuple[str, ...], float] = {}
-    for kind, past in _PAST.items():
-        messages[kind, "sent"] = streams.sent[kind]
-        if connections is not None:
-            messages[kind, "sent"] += connections.sent.get(past, 0)
-            messages[kind, "dropped"] = connections.dropped.get(past, 0)
     yield _counter("stream_messages", "Messages to clients of streams, by what became of them.", "kind", "result")(
-        messages
+        {
+            (kind, result): amount[kind]
+            for kind in STREAMS
+            for result, amount in (("sent", streams.sent), ("dropped", streams.dropped))
+        }
     )
 
 

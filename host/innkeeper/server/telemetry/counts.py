@@ -56,13 +56,15 @@ class StreamCounts:
     Attributes:
         open: how many there are, by kind.
         opened: how many there have been.
-        sent: messages that the application handed to the server.
+        sent: messages that were handed over to be sent.
+        dropped: messages that were not, since the client did not read.
     """
 
     def __init__(self) -> None:
         self.open: Counter[Stream] = Counter()
         self.opened: Counter[Stream] = Counter()
         self.sent: Counter[Stream] = Counter()
+        self.dropped: Counter[Stream] = Counter()
 
     def begin(self, kind: Stream) -> None:
         """One begins."""
