@@ -13,7 +13,8 @@ import pytest
 import trio
 from starlette.requests import HTTPConnection
 
-from file_trees import all_below
+from file_trees import all_below, at
+from innkeeper.server.files.downloads import download
 from innkeeper.server.files.store import FileBounds, Files
 from innkeeper.server.identity import Identity
 from servers import Served, served
@@ -263,6 +264,30 @@ async def test_a_client_that_vanishes_leaves_nothing_and_is_no_hindrance(tmp_pat
                 async for _chunk in answer.aiter_raw(1000):
                     break
         await until(lambda: not any(_leads_to(each, "large") for each in open_here()))
+
+
+async def test_nothing_more_is_read_for_a_client_that_is_gone(tmp_path: Path) -> None:
+    files = Files(tmp_path, FileBounds(1 << 30, 100, 60.0))
+    tree = files.user("ada")
+    tree.write(at("large"), b"x" * 10_000_000)
+    answer = await download(files, tree, at("large"), {})
+    sent: list[Any] = []
+    gone = trio.Event()
+
+    async def receive() -> Any:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        if len(sent) == 3:
+            gone.set()
+        await trio.lowlevel.checkpoint()
+
+    with trio.fail_after(30):
+        await answer({"type": "http"}, receive, send)
+    assert 3 <= len(sent) < 10
+    assert not any(_leads_to(each, "large") for each in open_here())
 
 
 async def until(true: Callable[[], bool]) -> None:
