@@ -68,7 +68,7 @@ def test_a_new_project_is_a_folder_with_a_project_json_and_the_usual_folders(tmp
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.text(st.characters(exclude_categories=()), max_size=60))
+@given(st.text(st.characters(exclude_categories=()), max_size=210))
 def test_a_project_of_any_name_is_one_folder_among_projects_or_is_refused(name: str) -> None:
     with TemporaryDirectory() as home:
         projects = some_projects(Path(home))
@@ -79,6 +79,7 @@ def test_a_project_of_any_name_is_one_folder_among_projects_or_is_refused(name: 
             return
         id_ = made.value["id"]
         assert why_no_name(id_) == ""
+        assert len(id_.encode()) <= 200
         assert [each.name for each in folder_of(Path(home)).iterdir()] == [id_]
         assert projects.get(id_).value["name"] == name
         assert reason(lambda: projects.create({"name": name}, NOW)) == "taken"

@@ -8,6 +8,7 @@ from email.utils import formatdate
 from typing import Final
 from urllib.parse import quote
 
+import trio
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -63,18 +64,34 @@ class FileResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            at, left = self._first, self._length
-            while left:
-                data = await self._files.run(os.pread, self._file.fileno(), min(left, _CHUNK), at)
-                if not data:
-                    # The file was cut meanwhile: the connection breaks, and the client knows that something is missing.
-                    raise OSError("a file became shorter while it was sent")
-                at, left = at + len(data), left - len(data)
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            if self._length <= _CHUNK:
+                await self._send(send)
+                return
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch, receive, nursery.cancel_scope)
+                await self._send(send)
+                nursery.cancel_scope.cancel()
         finally:
             self._file.close()
+
+    @staticmethod
+    async def _watch(receive: Receive, scope: trio.CancelScope) -> None:
+        """Ends it once the client is gone: nothing is read for nobody."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        scope.cancel()
+
+    async def _send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        at, left = self._first, self._length
+        while left:
+            data = await self._files.run(os.pread, self._file.fileno(), min(left, _CHUNK), at)
+            if not data:
+                # The file was cut meanwhile: the connection breaks, and the client knows that something is missing.
+                raise OSError("a file became shorter while it was sent")
+            at, left = at + len(data), left - len(data)
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def download(files: Files, tree: Tree, path: LogicalPath, headers: dict[str, str]) -> FileResponse:

@@ -61,19 +61,20 @@ def checked_name(text: str) -> str:
     return text
 
 
-def safe_name(text: str, suffix: str = "") -> str:
+def safe_name(text: str, suffix: str = "", most: int = MOST_NAME) -> str:
     """A name that is made of what people call something (str): the text itself with the suffix where that can be one
     that is not hidden.
 
     Args:
         text: any.
         suffix: of the name, such as ".json".
+        most: bytes.
     """
     text = unicodedata.normalize("NFC", text[: 4 * MOST_NAME])
     plain = "".join("_" if _is_bad(letter) else letter for letter in text).strip(" ")
     if plain.startswith("."):
         plain = "_" + plain[1:]
-    plain = plain.encode()[: MOST_NAME - len(suffix.encode()) - 1].decode(errors="ignore").rstrip(". ") or "untitled"
+    plain = plain.encode()[: most - len(suffix.encode()) - 1].decode(errors="ignore").rstrip(". ") or "untitled"
     # Cut in the middle of a cluster, the rest may compose anew.
     plain = unicodedata.normalize("NFC", plain)
     return f"_{plain}{suffix}" if _DEVICE.fullmatch(plain + suffix) else f"{plain}{suffix}"

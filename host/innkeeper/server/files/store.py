@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Final, TypeVar, TypeVarTuple
 
 import trio
@@ -75,20 +76,23 @@ class Files:
         self.now = now
         self._limiter = trio.CapacityLimiter(_THREADS)
         self._large = trio.CapacityLimiter(_LARGE)
+        self._lock = Lock()
         self._trees: OrderedDict[str, Tree] = OrderedDict()
 
     def tree(self, uid: str, path: LogicalPath) -> Tree:
         """The tree in which a path lies, for one user. Looks at no disk."""
         beneath = folder_of(path, uid)
-        found = self._trees.get(beneath)
-        if found is None:
-            bare = Tree(self.folder, beneath)
-            quota = TreeQuota(bare.opened, (self.bounds.bytes, self.bounds.entries))
-            found = self._trees[beneath] = Tree(self.folder, beneath, quota)
-            if len(self._trees) > _TREES:
-                self._trees.popitem(last=False)
-        self._trees.move_to_end(beneath)
-        return found
+        # Threads ask as well, and what counts one folder has to be one.
+        with self._lock:
+            found = self._trees.get(beneath)
+            if found is None:
+                bare = Tree(self.folder, beneath)
+                quota = TreeQuota(bare.opened, (self.bounds.bytes, self.bounds.entries))
+                found = self._trees[beneath] = Tree(self.folder, beneath, quota)
+                if len(self._trees) > _TREES:
+                    self._trees.popitem(last=False)
+            self._trees.move_to_end(beneath)
+            return found
 
     def user(self, uid: str) -> Tree:
         """The files of a user."""

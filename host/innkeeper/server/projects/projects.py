@@ -31,6 +31,9 @@ SCHEMA: Final = "2.0"
 MOST_PROJECTS: Final = 1000
 """Projects of one user: all of them are read to list them."""
 
+MOST_ID: Final = 200
+"""Bytes of a project's id: others make names of it that have a little more."""
+
 MOST_LISTED: Final = 256 * 1024
 """Bytes of a project.json that is read for a list."""
 
@@ -92,7 +95,7 @@ class Projects:
             template: the id of what it begins with.
         """
         name = _named(given.get("name"))
-        path = PROJECTS.child(safe_name(name))
+        path = PROJECTS.child(safe_name(name, most=MOST_ID))
         chosen = self._templates.get(template)
         value: dict[str, Any] = {
             "id": path.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import aclosing
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -185,7 +186,8 @@ async def upload(path: str, reach: Reach, request: Request, overwrite: bool = Fa
     folder, tree = reach.writing(path)
     upload = Upload(reach.files, tree, folder)
     try:
-        await upload.receive(request.headers.get("content-type", ""), request.stream())
+        async with aclosing(request.stream()) as body:
+            await upload.receive(request.headers.get("content-type", ""), body)
         placed = await upload.place(replace=overwrite)
     finally:
         await upload.aclose()
