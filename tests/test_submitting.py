@@ -90,6 +90,30 @@ def test_what_metadata_cannot_say_is_refused(metadata: dict[str, Any]) -> None:
     assert caught.value.status == 422
 
 
+@given(
+    st.dictionaries(
+        st.sampled_from(["priority", "deadline", "afterCrash", "name", "workflowName", "projectId", "other"]),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.text(max_size=300)
+        | st.sampled_from(["again", "interrupt"])
+        | st.lists(st.integers(), max_size=2),
+    )
+)
+def test_whatever_metadata_says_a_run_is_wanted_within_bounds_or_refused(metadata: dict[str, Any]) -> None:
+    try:
+        found = wishes_of(metadata)
+    except AnswerError:
+        return
+    assert -1000 <= found.priority <= 1000
+    assert found.lasting is None or 0 < found.lasting <= MOST_DEADLINE
+    assert found.after_crash in ("again", "interrupt")
+    assert len(found.name.encode()) <= 256
+    assert found.project is None or 0 < len(found.project.encode()) <= 256
+
+
 def test_other_metadata_is_the_clients_own() -> None:
     assert wishes_of({"anything": [1]}) == wishes_of(None) == Wishes()
 
