@@ -21,8 +21,8 @@ from innkeeper.errors import GuestError
 from innkeeper.plugins.capabilities import parse_capability
 from innkeeper.plugins.consent import plan_consent
 from innkeeper.plugins.manifest import CapabilityRequest, Manifest, parse_manifest
-from innkeeper.plugins.serving import Serve
-from innkeeper.plugins.tables import TableError
+from innkeeper.plugins.serving import Serve, read_serve
+from innkeeper.plugins.tables import Table, TableError
 from innkeeper.server.answers import AnswerError
 from innkeeper.server.plugins.exchange import MOST_ANSWER, MOST_BODY, answer, question
 from innkeeper.server.plugins.places import Places
@@ -293,6 +293,26 @@ def test_what_a_manifest_may_not_say_is_a_problem(more: str, sentence: str) -> N
     with pytest.raises(TableError) as caught:
         parse_manifest((HEAD + more).encode(), where="s.toml", exports={"run"})
     assert any(sentence in problem for problem in caught.value.problems), caught.value.problems
+
+
+_odd = st.none() | st.booleans() | st.integers() | st.text(max_size=9) | st.sampled_from(["/a", "/*", "GET", "x-up"])
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["function", "paths", "methods", "headers", "more"]), _odd | st.lists(_odd, max_size=40)
+    )
+)
+def test_whatever_a_table_says_it_is_read_within_the_lists_or_a_problem(table: dict[str, Any]) -> None:
+    problems: list[str] = []
+    found = read_serve(Table(table, "s.toml", problems, "serve"), {"run"})
+    if problems:
+        return
+    assert found.function == "run"
+    assert set(found.methods) <= {"GET", "POST", "PUT", "PATCH", "DELETE"}
+    assert all(path.startswith("/") and ".." not in path.split("/") for path in found.paths)
+    assert all(header.startswith("x-") for header in found.headers)
+    assert max(map(len, (found.paths, found.methods, found.headers))) <= 32
 
 
 def test_who_answers_requests_asks_for_the_capability_and_names_a_function_that_there_is() -> None:

@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from guests import assemble
+from innkeeper.bridge.runner import Job
 from innkeeper.composition.serving import open_parts
 from innkeeper.server.answers import AnswerError
 from innkeeper.server.identity import Identity
 from innkeeper.server.parts import Parts
-from innkeeper.server.runs.submitting import MOST_BYTES, read_workflow, submit
+from innkeeper.server.runs.submitting import MOST_BYTES, packed_job, read_workflow, submit
 from innkeeper.server.runs.wishes import MOST_DEADLINE, Wishes, wishes_of
 from innkeeper.storage.run_model import StoredRun
 from work_homes import MANIFEST, SLOW, one
@@ -85,6 +88,30 @@ def test_what_metadata_cannot_say_is_refused(metadata: dict[str, Any]) -> None:
     with pytest.raises(AnswerError, match="metadata") as caught:
         wishes_of(metadata)
     assert caught.value.status == 422
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["priority", "deadline", "afterCrash", "name", "workflowName", "projectId", "other"]),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.text(max_size=300)
+        | st.sampled_from(["again", "interrupt"])
+        | st.lists(st.integers(), max_size=2),
+    )
+)
+def test_whatever_metadata_says_a_run_is_wanted_within_bounds_or_refused(metadata: dict[str, Any]) -> None:
+    try:
+        found = wishes_of(metadata)
+    except AnswerError:
+        return
+    assert -1000 <= found.priority <= 1000
+    assert found.lasting is None or 0 < found.lasting <= MOST_DEADLINE
+    assert found.after_crash in ("again", "interrupt")
+    assert len(found.name.encode()) <= 256
+    assert found.project is None or 0 < len(found.project.encode()) <= 256
 
 
 def test_other_metadata_is_the_clients_own() -> None:
@@ -169,6 +196,20 @@ async def test_bytes_that_are_no_workflow_are_refused(home: Path, data: bytes, s
         with pytest.raises(AnswerError) as caught:
             await read_workflow(parts, data)
         assert caught.value.status == status
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=9),
+        st.recursive(
+            st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(),
+            lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+        ),
+        max_size=4,
+    )
+)
+def test_a_job_that_is_packed_in_pieces_is_the_job(workflow: dict[str, Any]) -> None:
+    assert packed_job(workflow) == Job(workflow, {}).packed()
 
 
 async def test_what_is_read_is_what_was_sent(home: Path) -> None:

@@ -65,7 +65,7 @@ class KeptSettings(Model):
     config_schema: dict[str, Any] | None = None
 
 
-_NAMED = {**ASKED, **problems(_404="there is no such plugin")}
+_NAMED = {**ASKED, **problems(_404="there is no such plugin", _409="it is a native plugin")}
 
 
 @router.get("/api/plugins", responses=ASKED)

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+import trio
+
 from innkeeper.storage.run_events import StoredEvent
 from innkeeper.storage.run_model import StoredRun
 from innkeeper.storage.run_reading import RunReader
@@ -104,7 +106,8 @@ async def outcomes_of(reader: RunReader, run: StoredRun) -> Outcomes:
         events, upto = await reader.lifecycle(run.number, after)
         if upto == after:
             break
-        found.take(events)
+        # Thousands of them: others' requests wait for trio's thread.
+        await trio.to_thread.run_sync(found.take, events)
         after, read = upto, read + len(events)
         if read > MOST_EVENTS:
             # How the nodes stand now is not known.

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
+import msgpack
 import trio
 
-from innkeeper.bridge.runner import Job
 from innkeeper.bridge.scan import DEFAULT_BOUNDS
 from innkeeper.errors import UsageError
 from innkeeper.knowledge.settling import unsearched
@@ -71,7 +71,8 @@ async def submit(
             payload = await parts.runs.projects.bundled(identity, wishes.project, payload)
         except UsageError as error:
             raise AnswerError(422, error.message) from None
-    job = await trio.to_thread.run_sync(_checked, payload, parts.host, limiter=parts.runs.checking)
+        workflow = await trio.to_thread.run_sync(_plain, payload, limiter=parts.runs.checking)
+    job = await trio.to_thread.run_sync(_checked, payload, workflow, parts.host, limiter=parts.runs.checking)
     now = time.time()
     new = NewRun(
         new_id(),
@@ -131,8 +132,23 @@ def _read(workflow: Mapping[str, Any]) -> WorkflowPayload:
             raise _problems("this is not a workflow that can be read", [{"text": line} for line in lines], 0) from None
 
 
-def _checked(payload: WorkflowPayload, host: Host) -> bytes:
-    """A workflow that could run now, as the queue keeps it."""
+def _plain(payload: WorkflowPayload) -> dict[str, Any]:
+    """A payload as plain data, built piece by piece: one call for all of it would keep the interpreter's lock."""
+    how: dict[str, Any] = {"mode": "json", "by_alias": True, "exclude_unset": True}
+    found = payload.model_dump(exclude={"nodes", "edges"}, **how)
+    found["nodes"] = [node.model_dump(**how) for node in payload.nodes]
+    found["edges"] = [edge.model_dump(**how) for edge in payload.edges]
+    return found
+
+
+def _checked(payload: WorkflowPayload, workflow: Mapping[str, Any], host: Host) -> bytes:
+    """A workflow that could run now, as the queue keeps it.
+
+    Args:
+        payload: the workflow.
+        workflow: what it was read from.
+        host: has the nodes.
+    """
     with unsearched(len(payload.nodes) + len(payload.edges)):
         try:
             check_workflow(payload, StillHost(host, most_unknown=_MOST_UNKNOWN))
@@ -145,12 +161,27 @@ def _checked(payload: WorkflowPayload, host: Host) -> bytes:
         except UsageError as error:
             raise _problems("the workflow does not check", [{"text": error.message}], 0) from None
         try:
-            data = Job(payload.model_dump(mode="json", by_alias=True, exclude_unset=True), {}).packed()
-        except (ValueError, OverflowError):
+            data = packed_job(workflow)
+        except (TypeError, ValueError, OverflowError):
             raise AnswerError(422, "the workflow has a value that cannot be kept: an integer of over 64 bits") from None
     if len(data) > MOST_BYTES:
         raise too_large()
     return data
+
+
+def packed_job(workflow: Mapping[str, Any]) -> bytes:
+    """What `Job(workflow, {}).packed()` gives, without a call that keeps the interpreter's lock for all of it."""
+    packer = msgpack.Packer(unicode_errors="surrogatepass")
+    parts: list[bytes] = [packer.pack_map_header(2), packer.pack("workflow"), packer.pack_map_header(len(workflow))]
+    for key, value in workflow.items():
+        parts.append(packer.pack(key))
+        if isinstance(value, list):
+            parts.append(packer.pack_array_header(len(value)))
+            parts += map(packer.pack, value)
+        else:
+            parts.append(packer.pack(value))
+    parts += [packer.pack("inputs"), packer.pack_map_header(0)]
+    return b"".join(parts)
 
 
 def _problems(error: str, problems: list[dict[str, Any]], more: int) -> AnswerError:
