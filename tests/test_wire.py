@@ -31,7 +31,7 @@ from innkeeper.server.wire.direct import DirectOutlet
 from innkeeper.server.wire.events import EventStream
 from innkeeper.server.wire.frames import event_text
 from innkeeper.server.wire.http import HttpProtocol
-from innkeeper.server.wire.outlets import QueuedOutlet
+from innkeeper.server.wire.outlets import Outlet, QueuedOutlet
 from innkeeper.server.wire.selfcheck import check_hypercorn
 from innkeeper.server.wire.server import Server
 from wired import HANDSHAKE, PING, STREAM, Shown, Wired, frames, text, unchunked, until, wired
@@ -86,6 +86,49 @@ async def test_one_connection_has_requests_and_then_a_stream() -> None:
         assert isinstance(server.shown.outlets[0], DirectOutlet)
         await client.close()
         await until(lambda: server.shown.losses == ["gone"])
+        await server.alone()
+
+
+async def test_a_stream_that_ends_leaves_its_connection_to_the_next_request_and_writes_nothing_into_it() -> None:
+    kept: list[Outlet] = []
+
+    async def feed(outlet: Outlet) -> None:
+        kept.append(outlet)
+        outlet.write(event_text(b"all there is"))
+
+    async def route(request: Request) -> Response:
+        return EventStream(feed)
+
+    async def ping(request: Request) -> Response:
+        assert not kept[0].write(event_text(b"too late"))
+        return Response("pong")
+
+    async with wired(Starlette(routes=[Route("/events", route), Route("/ping", ping)])) as server:
+        client = await server.connect(STREAM)
+        await client.until(b"all there is\n\n\r\n0\r\n\r\n")
+        assert isinstance(kept[0], DirectOutlet)
+        await client.send(PING)
+        answer = await client.until(b"pong")
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"too late" not in answer
+        await client.close()
+
+
+async def test_a_feed_that_fails_is_cut_off_and_does_not_look_complete() -> None:
+    async def feed(outlet: Outlet) -> None:
+        outlet.write(event_text(b"so far"))
+        raise ValueError("on purpose")
+
+    async def route(request: Request) -> Response:
+        return EventStream(feed)
+
+    app = Starlette(routes=[Route("/events", route), Route("/ping", Shown()._ping)])
+    async with wired(app) as server:
+        answer = await server.ask(STREAM)
+        assert b"so far" in answer
+        assert not answer.endswith(b"0\r\n\r\n")
+        assert b"on purpose" not in answer
+        await server.lives()
         await server.alone()
 
 
