@@ -73,7 +73,7 @@ class Connection(TCPServer):
         except* OSError:
             pass
         except* Exception as failure:
-            # One short line, without what may be the client's: what it can cause it can cause a thousand times a second.
+            # One short line without anything of the client's: what it can cause it can cause a thousand times a second.
             logger.warning("a connection ended with %s", ", ".join(type(each).__name__ for each in failure.exceptions))
             logger.debug("a connection ended", exc_info=failure)
         finally:
