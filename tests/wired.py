@@ -12,7 +12,7 @@ from typing import Any
 import trio
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 from wsproto.frame_protocol import FrameProtocol
@@ -70,7 +70,6 @@ class Shown:
                 Route("/hang", self._hang),
                 Route("/large", self._large),
                 Route("/fails", self._fails),
-                Route("/endless", self._endless),
             ]
         )
 
@@ -155,14 +154,6 @@ class Shown:
 
     async def _fails(self, request: Request) -> Response:
         raise ValueError("on purpose")
-
-    async def _endless(self, request: Request) -> Response:
-        async def parts() -> AsyncIterator[bytes]:
-            while True:
-                yield b"x" * 1000
-                await trio.sleep(0.01)
-
-        return StreamingResponse(parts())
 
 
 @dataclass

@@ -15,6 +15,7 @@ MESSAGES = (
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
 _MESSAGE = re.compile(rb'"n": (\d+), "t": (\d+)')
+_PING, _PONG = b"\x89\0", b"\x8a\x80\0\0\0\0"
 _READY = {EVENTS: b": open\n\n", MESSAGES: b"\r\n\r\n"}
 
 
@@ -71,6 +72,9 @@ class Clients:
                     self.open.pop(number).close()
             # Read first, understood later: what the client takes is not the server's.
             for number, data, at in came:
+                if self.request is MESSAGES and _PING in data and number in self.open:
+                    # As every client of a WebSocket must: one that gives no sign of life is gone after a while.
+                    self.open[number].sendall(_PONG)
                 for sent, began in _MESSAGE.findall(data):
                     if count:
                         self.delays.append((at - int(began)) / 1e6)

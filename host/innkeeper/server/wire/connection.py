@@ -73,8 +73,9 @@ class Connection(TCPServer):
         except* OSError:
             pass
         except* Exception as failure:
-            # Not with a traceback for each: what a client can cause it can cause a thousand times a second.
-            logger.warning("a connection ended with %s", ", ".join(map(repr, failure.exceptions))[:300])
+            # One short line without anything of the client's: what it can cause it can cause a thousand times a second.
+            logger.warning("a connection ended with %s", ", ".join(type(each).__name__ for each in failure.exceptions))
+            logger.debug("a connection ended", exc_info=failure)
         finally:
             with trio.CancelScope(shield=True):
                 await self.wire.aclose()
