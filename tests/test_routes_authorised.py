@@ -73,6 +73,117 @@ RULES: dict[str, Rule] = {
     "GET /api/plugins/{name}/settings": Rule("admin", values={"name": "slow"}),
     "POST /api/plugins/{name}/settings": Rule("admin", values={"name": "slow"}, body={}),
     "GET /plugins/{name}/{file:path}": Rule("user", "nodes", {"name": "slow", "file": "a.js"}, right=(404,)),
+    # files
+    "GET /api/fam/list/{path:path}": Rule("user", "files", {"path": "user://"}),
+    "POST /api/fam/create-dir": Rule(
+        "user", "files", body={"parentLogicalPath": "user://", "dirName": "made"}, right=(201, 409)
+    ),
+    "DELETE /api/fam/delete": Rule("user", "files", body={"logicalPaths": ["user://none"]}, right=(207,)),
+    "PUT /api/fam/rename": Rule("user", "files", body={"logicalPath": "user://none", "newName": "n"}, right=(404,)),
+    "PUT /api/fam/move": Rule(
+        "user", "files", body={"sourcePaths": ["user://none"], "targetParentPath": "user://"}, right=(207,)
+    ),
+    "POST /api/fam/upload/{path:path}": Rule("user", "files", {"path": "user://"}, body={}, right=(415,)),
+    "POST /api/fam/write-json": Rule(
+        "user", "files", body={"logicalPath": "user://own.json", "content": 1}, right=(204,)
+    ),
+    "GET /api/fam/download/{path:path}": Rule("user", "files", {"path": "user://none"}, right=(404,)),
+    "GET /api/fam/read/{path:path}": Rule("user", "files", {"path": "user://none"}),
+    "GET /api/recycle-bin": Rule("user", "files"),
+    "DELETE /api/recycle-bin": Rule("user", "files", right=(204,)),
+    "POST /api/recycle-bin/{id}/restore": Rule("user", "files", {"id": "none"}, body={}, right=(404,)),
+    "DELETE /api/recycle-bin/{id}": Rule("user", "files", {"id": "none"}, right=(404,)),
+    # projects and workflows
+    "GET /api/projects": Rule("user", "files"),
+    "POST /api/projects": Rule("user", "files", body={"name": "Made"}, right=(201, 409)),
+    "GET /api/project-templates": Rule("user", "files"),
+    "GET /api/projects/{project_id}/metadata": Rule("own", "files", {"project_id": "PROJECT"}),
+    "PUT /api/projects/{project_id}": Rule("own", "files", {"project_id": "PROJECT"}, body={}),
+    "DELETE /api/projects/{project_id}": Rule("own", "files", {"project_id": "PROJECT"}, right=(204,)),
+    "GET /api/projects/{project_id}/workflows": Rule("own", "files", {"project_id": "PROJECT"}),
+    "POST /api/projects/{project_id}/workflows": Rule(
+        "own", "files", {"project_id": "PROJECT"}, body={"name": "n", "nodes": [], "edges": []}, right=(201, 409)
+    ),
+    "GET /api/projects/{project_id}/workflows/{workflow_id}": Rule(
+        "own", "files", {"project_id": "PROJECT", "workflow_id": "set-the-scene"}
+    ),
+    "PUT /api/projects/{project_id}/workflows/{workflow_id}": Rule(
+        "own",
+        "files",
+        {"project_id": "PROJECT", "workflow_id": "set-the-scene"},
+        body={"name": "n", "nodes": [], "edges": []},
+    ),
+    "DELETE /api/projects/{project_id}/workflows/{workflow_id}": Rule(
+        "own", "files", {"project_id": "PROJECT", "workflow_id": "set-the-scene"}, right=(204,)
+    ),
+    "GET /api/workflows": Rule("user", "files"),
+    # chats and characters
+    "GET /api/characters": Rule("user", "files"),
+    "GET /api/characters/image/{name}": Rule("user", "files", {"name": "none.png"}, right=(404,)),
+    "GET /api/chat/sessions": Rule("user", "files"),
+    "POST /api/chat/sessions": Rule("user", "files", body={"projectId": "none", "title": "t"}, right=(404,)),
+    "POST /api/chat/sessions/import": Rule("user", "files", body={}, right=(422,)),
+    "POST /api/chat/sessions/{session}/export": Rule(
+        "own", "files", {"session": "SESSION"}, body={"format": "json"}, right=(200,)
+    ),
+    "PUT /api/chat/sessions/{session}/metadata": Rule(
+        "own", "files", {"session": "SESSION"}, body={"title": "t", "version": 1}, right=(200, 409)
+    ),
+    "DELETE /api/chat/sessions/{session}": Rule("own", "files", {"session": "SESSION"}, right=(428,)),
+    "GET /api/chat/{session}/tree": Rule("own", "files", {"session": "SESSION"}),
+    "POST /api/chat/{session}/message": Rule(
+        "own", "files", {"session": "SESSION"}, body={"role": "user", "content": "c", "version": 1}, right=(201, 409)
+    ),
+    "PUT /api/chat/{session}/tree/edit": Rule(
+        "own",
+        "files",
+        {"session": "SESSION"},
+        body={"type": "prune", "sourceNodeId": "none", "version": 1},
+        right=(404, 409, 422),
+    ),
+    "PUT /api/chat/{session}/node/{node}/state": Rule(
+        "own", "files", {"session": "SESSION", "node": "none"}, body={"isEnabled": True, "version": 1}, right=(404, 409)
+    ),
+    "PUT /api/chat/{session}/active_leaf": Rule(
+        "own", "files", {"session": "SESSION"}, body={"leafId": "none", "version": 1}, right=(404, 409, 422)
+    ),
+    "GET /api/chat/{session}/assets": Rule("own", "files", {"session": "SESSION"}),
+    "POST /api/chat/{session}/assets": Rule("own", "files", {"session": "SESSION"}, body={}, right=(415,)),
+    "GET /api/chat/{session}/assets/{name}": Rule("own", "files", {"session": "SESSION", "name": "none"}, right=(404,)),
+    "DELETE /api/chat/{session}/assets/{name}": Rule(
+        "own", "files", {"session": "SESSION", "name": "none"}, right=(404,)
+    ),
+    # users, in the mode without a password; tests/test_accounts_*.py have the others
+    "GET /api/auth/current": Rule("elsewhere", test="test_accounts_login.py"),
+    "POST /api/auth/login": Rule("public", body={"password": "x"}, right=(409,)),
+    "POST /api/auth/logout": Rule("public", right=(204,)),
+    "POST /api/auth/register": Rule("public", body={"username": "x", "password": "x" * 9, "token": "x"}, right=(409,)),
+    "POST /api/auth/setup-password": Rule("public", body={"password": "x" * 9, "token": "x"}, right=(409,)),
+    "POST /api/auth/logout-all": Rule("user", "account", right=(204,)),
+    "POST /api/auth/ticket": Rule("elsewhere", test="test_accounts_keys.py"),
+    "PUT /api/users/me/password": Rule("user", body={"current": "x", "password": "x" * 9}, right=(409,)),
+    "PUT /api/users/me/username": Rule("user", "account", body={"username": "x"}, right=(404,)),
+    "POST /api/users/me/avatar": Rule("user", "account", right=(415,)),
+    "DELETE /api/users/me/avatar": Rule("user", "account", right=(204,)),
+    "GET /api/users/{uid}/avatar": Rule("elsewhere", test="test_accounts_profile.py"),
+    "GET /api/users/me/service-keys": Rule("user", "account"),
+    "POST /api/users/me/service-keys": Rule("user", body={}, right=(201,)),
+    "DELETE /api/users/me/service-keys/{id}": Rule("user", "account", {"id": "x"}, right=(404,)),
+    "GET /api/users/me/credentials": Rule("user", "account"),
+    "POST /api/users/me/credentials": Rule(
+        "user", "account", body={"serviceName": "s", "credential": "c"}, right=(201,)
+    ),
+    "DELETE /api/users/me/credentials/{id}": Rule("user", "account", {"id": "x"}, right=(404,)),
+    "GET /api/admin/users": Rule("admin"),
+    "PATCH /api/admin/users/{uid}": Rule("admin", values={"uid": "x"}, body={"isAdmin": True}, right=(404,)),
+    "GET /api/admin/invitations": Rule("admin"),
+    "POST /api/admin/invitations": Rule("admin", body={}, right=(409,)),
+    "DELETE /api/admin/invitations/{id}": Rule("admin", values={"id": "x"}, right=(404,)),
+    # runs as they go on
+    "GET /api/stream/{promptId}": Rule("elsewhere", test="test_live_streams.py"),
+    "GET /api/runs/{promptId}/events": Rule("own", "runs", {"promptId": "RUN"}),
+    "WS /ws": Rule("elsewhere", test="test_protocol.py"),
+    "GET /metrics": Rule("elsewhere", test="test_guards_watching.py"),
     # what plugins answer
     "MOUNT /n": Rule("elsewhere", test="test_http_native.py"),
     "GET /x/{plugin_id}/{path:path}": Rule("elsewhere", test="test_http_serve.py"),
@@ -89,7 +200,17 @@ async def a_run(users: Users) -> str:
     return run
 
 
-MAKERS: dict[str, Callable[[Users], Awaitable[str]]] = {"RUN": a_run}
+async def a_project(users: Users) -> str:
+    body = {"name": "Inn", "templateId": "chat-with-lore"}
+    return str((await users.ann.post("/api/projects", json=body)).json()["id"])
+
+
+async def a_session(users: Users) -> str:
+    body = {"projectId": await a_project(users), "title": "Chat"}
+    return str((await users.ann.post("/api/chat/sessions", json=body)).json()["id"])
+
+
+MAKERS: dict[str, Callable[[Users], Awaitable[str]]] = {"RUN": a_run, "PROJECT": a_project, "SESSION": a_session}
 
 
 def routes_of(app: FastAPI) -> Iterator[str]:

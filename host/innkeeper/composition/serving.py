@@ -64,14 +64,17 @@ async def open_parts(
         accounts = await accounts_of(database, settings, host.home.state.absolute(), os.environ)
         files = Files(host.home.path, bounds_of_files(settings))
         tasks.start_soon(files.keep_tidy)
+        projects = ProjectDesk(files)
         counts = Counts()
         scheduler.listeners += (counts.step, RunLog().step)
         tasks.start_soon(watch_lag, counts.lag)
-        caches, folders = Caches(), LocalFolders(host.home.path.absolute() / "data" / "users")
+        caches, folders = Caches(), LocalFolders(files.folder.absolute() / "users")
         live = Live(Feeds(scheduler.events, tasks, watchers=settings.watchers), Board(database))
         heard.append(partial(live.board.changed, host))
         scheduler.stirred = live.board.stir
         tasks.start_soon(live.board.run)
+        metrics = Metrics(counts, host, scheduler, database)
+        metrics.caches.append(lambda: {name: (each.hits, each.misses) for name, each in caches.statistics().items()})
         yield Parts(
             host=host,
             home=host.home,
@@ -79,16 +82,14 @@ async def open_parts(
             scheduler=scheduler,
             settings=settings,
             plugins=PluginDesk(),
-            runs=RunDesk(),
+            runs=RunDesk(projects=projects),
             files=files,
             identify=Identifying(accounts),
             accounts=accounts,
-            projects=ProjectDesk(files),
+            projects=projects,
             tasks=tasks,
             stopping=stopping,
-            guards=Guards(
-                settings, counts, Metrics(counts, host, scheduler, database), Probe(database, tasks), stopping
-            ),
+            guards=Guards(settings, counts, metrics, Probe(database, tasks), stopping),
             caches=caches,
             chats=Chats(folders, caches),
             characters=Characters(folders, caches),

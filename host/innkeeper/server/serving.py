@@ -9,7 +9,7 @@ import trio
 from fastapi import FastAPI
 
 from innkeeper.plugins.settings import ServerSettings
-from innkeeper.server.wire.bounds import Bounds
+from innkeeper.server.wire.bounds import LOOPBACK, Bounds
 from innkeeper.server.wire.selfcheck import check_hypercorn
 from innkeeper.server.wire.server import Server
 
@@ -53,6 +53,6 @@ async def serve_app(app: FastAPI, sockets: Sequence[socket.socket], stop: trio.E
     """
     parts = getattr(app.state, "parts", None)
     settings = parts.settings if parts is not None else ServerSettings()
-    server = Server(app, Bounds(settings))
+    server = Server(app, Bounds(settings, (*LOOPBACK, *settings.proxies)))
     app.state.streams = server.streams
     await server.serve(sockets, stop)
