@@ -1,4 +1,4 @@
-"""What no client may do to the server, whatever it sends: it is answered with an error, or its socket is closed."""
+"""What no client may do to the server through /ws, whatever it sends: it gets an error, or its socket is closed."""
 
 from __future__ import annotations
 
