@@ -12,11 +12,11 @@ import msgpack
 import pytest
 import trio
 
-from innkeeper.errors import BusyError
+from innkeeper.errors import BusyError, InternalError
 from innkeeper.server.live.board import WAITING, Board
 from innkeeper.server.live.feeds import Feeds
 from innkeeper.server.live.messages import Message
-from innkeeper.storage.database import open_database
+from innkeeper.storage.database import Database, open_database
 from innkeeper.storage.location import Location
 from innkeeper.storage.run_leases import RunLeases
 from innkeeper.storage.run_model import StoredRun
@@ -33,7 +33,10 @@ NOW = 1_000_000.0
 class Running:
     """A run that somebody has, and says things of."""
 
-    def __init__(self, store: RunStore, events: SqlEvents, feeds: Feeds, lease: Lease, run: StoredRun) -> None:
+    def __init__(
+        self, db: Database, store: RunStore, events: SqlEvents, feeds: Feeds, lease: Lease, run: StoredRun
+    ) -> None:
+        self.db = db
         self.store = store
         self.events = events
         self.feeds = feeds
@@ -64,7 +67,7 @@ async def running(place: Location, *, chunk_bytes: int = 4 << 20, **bounds: int)
             [lease] = await dispatch.claim(1, among=["r"])
             found = await store.find("r", NOW)
             assert found is not None
-            yield Running(store, events, Feeds(events, tasks, **bounds), lease, found)
+            yield Running(db, store, events, Feeds(events, tasks, **bounds), lease, found)
             tasks.cancel_scope.cancel()
 
 
@@ -212,6 +215,41 @@ async def test_large_outputs_come_whole_up_to_a_bound_and_then_are_left_out(data
         assert cut["payload"]["output"] == {}
         assert cut["payload"]["outputOmitted"] is True
         assert cut["payload"]["outputBytes"] > 9 << 20
+
+
+async def test_a_defect_of_a_feed_ends_the_watching_and_neither_waits_nor_goes_round(
+    database_place: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(database_place) as it, it.feeds.watch(it.run, who="w") as watcher:
+        await it.say()
+        assert (await anext(watcher)).seq == 1
+
+        async def broken(run: str, item: Any) -> Message:
+            raise KeyError(run)
+
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                with pytest.raises(InternalError, match="log says more"):
+                    await anext(watcher)
+
+            nursery.start_soon(watch)
+            while not it.feeds.sharing:  # noqa: ASYNC110 (nobody is told)
+                await trio.sleep(0.005)
+            monkeypatch.setattr(it.feeds.encoder, "message", broken)
+            await it.say()
+        assert it.feeds.reading == 0
+
+
+async def test_the_length_of_the_queue_counts_what_goes_on_and_what_waits(database_place: Location) -> None:
+    async with running(database_place) as it:
+        board = Board(it.db)
+        for name in ("a", "b"):
+            await it.store.submit(new_run(name), NOW)
+        # One that nobody may take yet waits for nothing.
+        await it.store.submit(new_run("c"), NOW, offered=False)
+        counts = {"runningExecutions": 1, "pendingExecutions": 2}
+        assert json.loads(await board.queue()) == {"type": "SYSTEM_QUEUE_UPDATE", "payload": counts}
 
 
 async def test_a_socket_that_hears_nothing_keeps_the_newest_of_what_is_told(database_place: Location) -> None:

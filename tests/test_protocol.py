@@ -233,8 +233,8 @@ async def test_a_slow_reader_is_closed_and_the_others_get_all(tmp_path: Path) ->
         assert len(spoken) == 2001
         feeds = server.parts.live.feeds
         while feeds.watchers:
-            # What waited for the one that reads nothing was bounded all the while.
-            assert feeds.room.used <= 2 * feeds.outbox
+            # What waits for the one that reads nothing: an outbox, and perhaps a page that was read for it.
+            assert feeds.room.used <= feeds.outbox + (3 << 20)
             await trio.sleep(0.01)
         # Of what the system had taken for it by then it reads as much as it likes: the end is not among it.
         with pytest.raises(ClosedError):

@@ -1,4 +1,4 @@
-"""What no client may do to the server, whatever it sends: it is answered with an error, or its socket is closed."""
+"""What no client may do to the server through /ws, whatever it sends: it gets an error, or its socket is closed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innkeeper.server.answers import AnswerError
-from innkeeper.server.live import standing
+from innkeeper.server.live import session, standing
 from innkeeper.server.live.access import MOST_ID
 from innkeeper.server.live.protocol import (
     Click,
@@ -156,6 +156,32 @@ async def test_who_logs_out_loses_socket_and_stream(tmp_path: Path, monkeypatch:
             assert await bo.ended(await bo.submit(quick())) == "complete"
         while server.parts.live.feeds.watchers:  # noqa: ASYNC110 (nobody is told)
             await trio.sleep(0.01)
+
+
+async def test_a_server_that_stops_opens_no_socket_and_takes_no_prompt(tmp_path: Path) -> None:
+    async with slow_served(tmp_path / "home") as server, connected(server.url) as client:
+        server.parts.stopping.set()
+        await client.send("PROMPT_REQUEST", quick())
+        assert "stopping" in (await client.of("error"))["payload"]["message"]
+        with pytest.raises(RefusedError) as refused:
+            async with connected(server.url):
+                pass
+        assert refused.value.status == 503
+
+
+async def test_one_socket_watches_only_so_many_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "WATCHED", 2)
+    async with slow_served(tmp_path / "home") as server, connected(server.url) as client:
+        prompts = [await client.submit(sleeping()) for _ in range(2)]
+        await client.send("PROMPT_REQUEST", quick())
+        assert "2 runs at most" in (await client.of("error"))["payload"]["message"]
+        # It was not queued either.
+        counts = json.loads(await server.parts.live.board.queue())["payload"]
+        assert sum(counts.values()) == 2
+        for prompt in prompts:
+            await client.send("INTERRUPT_REQUEST", {"promptId": prompt})
+            await client.ended(prompt)
+        assert await client.ended(await client.submit(quick())) == "complete"
 
 
 async def test_nobody_gets_a_socket(tmp_path: Path) -> None:

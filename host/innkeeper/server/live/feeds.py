@@ -163,7 +163,7 @@ class Feed:
 
     async def read(self, events: SqlEvents) -> None:
         """Reads the run until it has ended, or nobody watches."""
-        over = False
+        over = failed = False
         try:
             with self._scope:
                 async with events.subscribe(self.run.id, self._after) as told:
@@ -178,13 +178,14 @@ class Feed:
             # Each watcher reads on for itself, and finds out what it means for it.
             logger.warning("the events of the run %s could not be read: %s", self.run.id, error)
         except Exception:
-            # A defect of one feed ends no server.
+            # A defect of one feed ends no server; those who watch would run into it again and again.
             logger.exception("the events of the run %s could not be read", self.run.id)
+            failed = True
         finally:
             self._feeds.over(self)
             for watcher in list(self._watchers):
                 self._watchers.discard(watcher)
-                watcher.left(over)
+                watcher.left(over, failed=failed)
 
     def _push(self, message: Message) -> None:
         self._recent.append(message)

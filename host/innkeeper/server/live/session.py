@@ -15,6 +15,7 @@ import trio
 from innkeeper.errors import InnkeeperError
 from innkeeper.server.answers import AnswerError
 from innkeeper.server.identity import Identity
+from innkeeper.server.live.handlers import handle
 from innkeeper.server.live.messages import OURS, encoded_object
 from innkeeper.server.live.protocol import WATCHED, read_message
 from innkeeper.server.wire.outlets import OUTBOX_BYTES, Outlet
@@ -109,8 +110,6 @@ class Session:
         return code
 
     async def _receive(self, receive: Receive) -> int | None:
-        from innkeeper.server.live.handlers import handle
-
         most = self.parts.settings.message_size
         while True:
             message = await receive()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from innkeeper.errors import BusyError
+from innkeeper.errors import BusyError, InternalError
 from innkeeper.server.live.messages import Message
 from innkeeper.storage.run_model import StoredRun
 from innkeeper.workflow.scheduling.events import Missed
@@ -43,6 +43,7 @@ class Watcher:
         self._page: Page | None = None
         self._feed: Feed | None = None
         self._over = False
+        self._failed = False
         self._rung = trio.Event()
 
     def __aiter__(self) -> Watcher:
@@ -55,10 +56,13 @@ class Watcher:
             StopAsyncIteration: the run has ended, or is not kept any more.
             RejectedError: what is kept of it is damaged.
             BusyError: the database, or the memory of the server, stayed busy.
+            InternalError: the server has a defect.
         """
         while not self._waiting:
             if self._over:
                 raise StopAsyncIteration
+            if self._failed:
+                raise InternalError("the events of the run could not be read; the server's log says more")
             if self._feed is None:
                 await self.look()
                 if not self._waiting and not self._over:
@@ -112,10 +116,12 @@ class Watcher:
         self._rung.set()
         return True
 
-    def left(self, over: bool) -> None:
-        """The feed hands it nothing more: the run has ended, or it reads for itself from where it is."""
+    def left(self, over: bool, *, failed: bool = False) -> None:
+        """The feed hands it nothing more: the run has ended, the feed failed, or it reads for itself from where it
+        is."""
         self._feed = None
         self._over = over
+        self._failed = failed
         self._rung.set()
 
     def _add(self, message: Message) -> None:
