@@ -262,3 +262,23 @@ async def test_everybody_hears_of_the_queue_and_of_plugins(tmp_path: Path) -> No
         assert reloaded["success"] is True
         assert reloaded["count"] == answer["count"] > 0
         assert other.about(prompt) == []
+
+
+async def test_an_editor_stores_loads_and_lists_workflows_and_asks_for_nodes(tmp_path: Path) -> None:
+    async with slow_served(tmp_path / "home") as server, connected(server.url) as client:
+        project = (await server.client.post("/api/projects", json={"name": "Inn"})).json()["id"]
+        about = {"projectId": project}
+        await client.send("save_workflow", {**about, "workflow": flow("greet")})
+        saved = (await client.of("workflow_saved"))["payload"]
+        again = {**about, "workflowId": saved["workflowId"]}
+        await client.send("save_workflow", {**again, "workflow": {**saved["workflow"], "name": "Other"}})
+        assert (await client.of("workflow_saved"))["payload"]["workflowId"] == saved["workflowId"]
+        await client.send("load_workflow", again)
+        loaded = (await client.of("workflow_loaded"))["payload"]["workflow"]
+        assert (loaded["name"], loaded["nodes"]) == ("Other", flow("greet")["nodes"])
+        await client.send("list_workflows", about)
+        [listed] = (await client.of("workflow_list"))["payload"]["workflows"]
+        assert (listed["id"], listed["name"]) == (saved["workflowId"], "Other")
+        await client.send("get_node_definitions")
+        types = {each["type"] for each in (await client.of("node_definitions"))["payload"]["definitions"]}
+        assert {"Quick", "GroupInput", "ApplyRegex"} <= types

@@ -52,8 +52,9 @@ WRONG: list[tuple[str, str]] = [
     ('{"type": "RESUME", "payload": {"runs": [1]}}', "Error processing message: the payload"),
     ('{"type": "UNSUBSCRIBE", "payload": {"promptId": "p"}}', "this socket does not watch that run"),
     ('{"type": "button_click", "payload": {"nodeId": ""}}', "Error processing message: the payload"),
-    ('{"type": "load_workflow", "payload": {"projectId": "p", "workflowId": "w"}}', "this server keeps no projects"),
-    ('{"type": "get_node_definitions"}', "this server keeps no projects"),
+    ('{"type": "load_workflow", "payload": {"projectId": "p", "workflowId": "w"}}', "there is no project"),
+    ('{"type": "list_workflows", "payload": {"projectId": "../p"}}', ""),
+    ('{"type": "save_workflow", "payload": {"projectId": "p", "workflow": {}}}', "there is no project"),
 ]
 
 

@@ -120,7 +120,7 @@ RULES: dict[str, Rule] = {
     # chats and characters
     "GET /api/characters": Rule("user", "files"),
     "GET /api/characters/image/{name}": Rule("user", "files", {"name": "none.png"}, right=(404,)),
-    "GET /api/chat/sessions": Rule("user", "files"),
+    "GET /api/chat/sessions": Rule("user", "files", right=(422,)),
     "POST /api/chat/sessions": Rule("user", "files", body={"projectId": "none", "title": "t"}, right=(404,)),
     "POST /api/chat/sessions/import": Rule("user", "files", body={}, right=(422,)),
     "POST /api/chat/sessions/{session}/export": Rule(
@@ -145,7 +145,7 @@ RULES: dict[str, Rule] = {
         "own", "files", {"session": "SESSION", "node": "none"}, body={"isEnabled": True, "version": 1}, right=(404, 409)
     ),
     "PUT /api/chat/{session}/active_leaf": Rule(
-        "own", "files", {"session": "SESSION"}, body={"leafId": "none", "version": 1}, right=(404, 409, 422)
+        "own", "files", {"session": "SESSION"}, body={"nodeId": "none", "version": 1}, right=(404, 409, 422)
     ),
     "GET /api/chat/{session}/assets": Rule("own", "files", {"session": "SESSION"}),
     "POST /api/chat/{session}/assets": Rule("own", "files", {"session": "SESSION"}, body={}, right=(415,)),
@@ -180,8 +180,8 @@ RULES: dict[str, Rule] = {
     "POST /api/admin/invitations": Rule("admin", body={}, right=(409,)),
     "DELETE /api/admin/invitations/{id}": Rule("admin", values={"id": "x"}, right=(404,)),
     # runs as they go on
-    "GET /api/stream/{promptId}": Rule("elsewhere", test="test_live_streams.py"),
-    "GET /api/runs/{promptId}/events": Rule("own", "runs", {"promptId": "RUN"}),
+    "GET /api/stream/{prompt_id}": Rule("elsewhere", test="test_live_streams.py"),
+    "GET /api/runs/{prompt_id}/events": Rule("own", "runs", {"prompt_id": "RUN"}),
     "WS /ws": Rule("elsewhere", test="test_protocol.py"),
     "GET /metrics": Rule("elsewhere", test="test_guards_watching.py"),
     # what plugins answer

@@ -25,18 +25,6 @@ class Wire(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 
-class Problem(Wire):
-    """What went wrong.
-
-    Attributes:
-        error: a sentence.
-        details: plain data beside it.
-    """
-
-    error: str
-    details: Any = None
-
-
 class FamItem(Wire):
     """A file or folder.
 

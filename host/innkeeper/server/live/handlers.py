@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from innkeeper.printable import printable
 from innkeeper.server.answers import AnswerError
-from innkeeper.server.live import protocol
+from innkeeper.server.live import editing, protocol
 from innkeeper.server.live.access import interrupt, run_of, wire_status
-from innkeeper.server.live.live import Editing
-from innkeeper.server.live.messages import encoded_object
 from innkeeper.server.live.protocol import Received, payload_of
 from innkeeper.server.runs.submitting import submit
 from innkeeper.workflow.engine.events import ACCEPTED, STATUS
@@ -102,40 +100,6 @@ async def _unsubscribe(session: Session, received: Received) -> None:
     await session.say("UNSUBSCRIBED", {"promptId": wanted.prompt_id})
 
 
-def _editing(session: Session, scope: str) -> Editing:
-    _reaches(session, scope)
-    editing = session.parts.live.editing
-    if editing is None:
-        raise AnswerError(501, "this server keeps no projects that could be reached through a socket")
-    return editing
-
-
-async def _load(session: Session, received: Received) -> None:
-    editing, wanted = _editing(session, "files"), payload_of(protocol.Load, received)
-    found = await editing.load(session.identity, wanted.project_id, wanted.workflow_id)
-    about = {"projectId": wanted.project_id, "workflowId": wanted.workflow_id}
-    await session.say("workflow_loaded", {**about, "workflow": found})
-
-
-async def _save(session: Session, received: Received) -> None:
-    editing, wanted = _editing(session, "files"), payload_of(protocol.Save, received)
-    found = await editing.save(session.identity, wanted.project_id, wanted.workflow_id, wanted.workflow)
-    await session.say("workflow_saved", {"projectId": wanted.project_id, "workflow": found})
-
-
-async def _list(session: Session, received: Received) -> None:
-    editing, wanted = _editing(session, "files"), payload_of(protocol.OfProject, received)
-    found = await editing.listed(session.identity, wanted.project_id)
-    await session.say("workflow_list", {"projectId": wanted.project_id, "workflows": found})
-
-
-async def _definitions(session: Session, received: Received) -> None:
-    editing = _editing(session, "nodes")
-    # It is text already, once for all who ask.
-    head, tail = encoded_object("node_definitions", {"definitions": []}).split(b"[]")
-    await session.send(head + await editing.definitions(session.identity) + tail)
-
-
 async def _reload(session: Session, received: Received) -> None:
     if not session.identity.is_admin or not session.identity.may("admin"):
         raise AnswerError(403, "only an administrator may do this")
@@ -153,10 +117,10 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     protocol.PROMPT_REQUEST: _prompt,
     protocol.INTERRUPT_REQUEST: _interrupt,
     protocol.BUTTON_CLICK: _click,
-    protocol.LOAD_WORKFLOW: _load,
-    protocol.SAVE_WORKFLOW: _save,
-    protocol.LIST_WORKFLOWS: _list,
-    protocol.GET_NODE_DEFINITIONS: _definitions,
+    protocol.LOAD_WORKFLOW: editing.load,
+    protocol.SAVE_WORKFLOW: editing.save,
+    protocol.LIST_WORKFLOWS: editing.listing,
+    protocol.GET_NODE_DEFINITIONS: editing.definitions,
     protocol.RELOAD_BACKEND: _reload,
     protocol.SUBSCRIBE: _subscribe,
     protocol.UNSUBSCRIBE: _unsubscribe,

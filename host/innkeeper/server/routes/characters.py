@@ -8,9 +8,9 @@ from fastapi import Path, Query, Request, Response
 
 from innkeeper.server.cache.etags import conditional, etag_of_file, is_known, kept_headers
 from innkeeper.server.characters.entry import ApiCharacterEntry
-from innkeeper.server.chats.wire import Problem
 from innkeeper.server.guards.bodies import BoundedRouter
 from innkeeper.server.identity import Identity, scoped
+from innkeeper.server.models import Problem
 from innkeeper.server.parts import PartsOf
 
 router = BoundedRouter(tags=["characters"], prefix="/api/characters")

@@ -20,7 +20,6 @@ from innkeeper.server.chats.wire import (
     ExportAsked,
     Match,
     NewSession,
-    Problem,
     ProjectAsked,
     SessionChange,
     Version,
@@ -29,6 +28,7 @@ from innkeeper.server.chats.wire import (
 )
 from innkeeper.server.guards.bodies import bounded_route, parsed, takes
 from innkeeper.server.identity import Identity, scoped
+from innkeeper.server.models import Problem
 from innkeeper.server.parts import PartsOf
 
 router = APIRouter(tags=["chats"], prefix="/api/chat/sessions", route_class=bounded_route(bounds.REQUEST))

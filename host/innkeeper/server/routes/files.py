@@ -32,7 +32,6 @@ from innkeeper.server.files.wire import (
     Move,
     Outcome,
     Outcomes,
-    Problem,
     Rename,
     WriteJson,
     item_of,
@@ -40,6 +39,7 @@ from innkeeper.server.files.wire import (
 )
 from innkeeper.server.guards.bodies import BoundedRouter, takes
 from innkeeper.server.identity import Identity, scoped
+from innkeeper.server.models import Problem
 from innkeeper.server.parts import PartsOf
 
 router = BoundedRouter(tags=["files"], prefix="/api/fam")

@@ -5,19 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from pydantic import BaseModel
-
-
-class Problem(BaseModel):
-    """What went wrong.
-
-    Attributes:
-        error: a sentence.
-        details: what belongs to it.
-    """
-
-    error: str
-    details: Any = None
+from innkeeper.server.models import Problem
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
