@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from bridge_guests import ask, asks, depends, guest, home, opened, refused, relay, write
+from commands import Commands
 from event_homes import House, Recorder, publish, subscribe
 from guests import text_block
 from innkeeper.bridge.bridge import Bridge
@@ -241,6 +242,38 @@ async def test_the_journal_of_a_call_is_of_whom_it_worked_for(home: Path) -> Non
             async with open_shelf(open_home(home), owner) as shelf:
                 assert await shelf.get(ours) is None
                 assert not await shelf.delete(ours)
+
+
+async def test_commands_show_and_delete_what_is_kept_of_the_user_that_they_name(
+    home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (home / "innkeeper.toml").write_text('[journal]\nkeep = "all"\n')
+    marker(home)
+    async with opened(home) as (host, _):
+        for owner in ("ada", "bob"):
+            await host.plugins["marker"].call("mark", b"", run=of(owner))
+    commands = Commands(capfd)
+
+    def look() -> None:
+        at_home = ("--home", str(home))
+        numbers = {}
+        for owner in ("ada", "bob"):
+            (journal,) = commands.json(*at_home, "journals", "--owner", owner)["journals"]
+            numbers[owner] = str(journal["id"])
+        assert commands.json(*at_home, "journals")["journals"] == []
+        assert commands.json(*at_home, "replay", numbers["ada"], "--owner", "ada")["same"] is True
+        for strangers in ((), ("--owner", "bob")):
+            commands.run(*at_home, "replay", numbers["ada"], *strangers, code=2)
+            commands.run(*at_home, "journals", "delete", numbers["ada"], *strangers, code=2)
+        assert commands.json(*at_home, "journals", "delete", "--all", "--owner", "ada") == {"deleted": 1}
+        assert commands.json(*at_home, "journals", "--owner", "bob")["count"] == 1
+        assert commands.json(*at_home, "memo", "--owner", "bob")["entries"] == 0
+        for name in ("", "a\x1b[2J", "x" * (MOST_BYTES + 1)):
+            said = commands.run(*at_home, "journals", "--owner", name, code=2)
+            assert said.isprintable() or said.rstrip("\n").isprintable()
+
+    # Commands have a loop of trio of their own.
+    await trio.to_thread.run_sync(look)
 
 
 # --- runs -----------------------------------------------------------------------------------------------------------

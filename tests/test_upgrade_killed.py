@@ -137,6 +137,7 @@ def test_one_that_is_ended_again_and_again_does_not_fill_the_disk(old: Old, open
     )
     for _ in range(KEPT + 3):
         opening.open(path, call=late)
+        assert len(copies(path)) <= KEPT + 1
     assert dumped(path) == old.before
     assert not opening.open(path)["killed"]
     assert dumped(path) == old.after

@@ -71,6 +71,8 @@ def _made(path: Path, revision: str) -> Path:
         for name in os.listdir(folder):
             if name.startswith(_MAKING):
                 os.unlink(name, dir_fd=folder)
+        # Processes that die before they have upgraded leave whole copies: one more than are kept, at most.
+        prune(path)
         _check_room(path, place)
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
         name = f"{path.stem}-{revision}-{stamp}.db"
@@ -111,7 +113,7 @@ def _check_room(path: Path, place: Path) -> None:
         )
 
 
-def prune(path: Path, newest: Path) -> None:
+def prune(path: Path, newest: Path | None = None) -> None:
     """Deletes all but the newest copies of a database. Blocks. What cannot be deleted stays.
 
     Args:
@@ -119,9 +121,11 @@ def prune(path: Path, newest: Path) -> None:
         newest: a copy that stays, whatever the clock said as others were made.
     """
     named = re.compile(re.escape(path.stem) + r"-[0-9]{4}-([0-9]{8}-[0-9]{6})(?:-([0-9]+))?\.db")
+    folder = path.parent / FOLDER
+    own = None if newest is None else newest.name
     with suppress(OSError):
-        matches = [match for name in os.listdir(newest.parent) if (match := named.fullmatch(name))]
-        found = [(match[1], int(match[2] or 1), match[0]) for match in matches if match[0] != newest.name]
-        for _, _, name in sorted(found, reverse=True)[KEPT - 1 :]:
+        matches = [match for name in os.listdir(folder) if (match := named.fullmatch(name))]
+        found = [(match[1], int(match[2] or 1), match[0]) for match in matches if match[0] != own]
+        for _, _, name in sorted(found, reverse=True)[KEPT - (own is not None) :]:
             with suppress(OSError):
-                os.unlink(newest.parent / name)
+                os.unlink(folder / name)

@@ -231,12 +231,10 @@ def _upgraded(engine: Engine, path: Path, copied: bool) -> Path | None:
             upgrade(connection, path.name, before)
             changed = True
     except Exception:
-        for copy in made:
-            # One that fails again and again does not fill the disk. Where the commit failed, nobody knows more than
-            # that the file is whole.
-            prune(path, copy)
-            if not changed:
-                copy.unlink(missing_ok=True)
+        # One that fails again and again leaves no copy. Where the commit failed, nobody knows more than that the file
+        # is whole.
+        for copy in made if not changed else []:
+            copy.unlink(missing_ok=True)
         raise
     for copy in made:
         prune(path, copy)
