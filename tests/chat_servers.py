@@ -38,7 +38,7 @@ class Chatting:
 
     def folder(self, uid: str = "ann") -> Path:
         """The files of a user."""
-        return self.home / "data" / "users" / uid
+        return self.home / "files" / "users" / uid
 
     def project(self, name: str, uid: str = "ann") -> Path:
         """Makes a project; gives its folder."""

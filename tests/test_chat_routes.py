@@ -163,7 +163,7 @@ async def test_what_another_process_wrote_is_read_and_changed_from(tmp_path: Pat
     async with chatting(tmp_path) as server:
         session = await server.session()
         await server.say(session, 1)
-        file = tmp_path / "data/users/ann/projects/p/chats" / f"{session}.json"
+        file = tmp_path / "files/users/ann/projects/p/chats" / f"{session}.json"
         value = json.loads(file.read_text())
         value["version"] = 7
         file.write_text(json.dumps(value))
@@ -253,7 +253,7 @@ async def test_no_project_name_leads_anywhere_else(tmp_path: Path, project: str)
             server.ask("GET", f"/api/chat/{session}/tree", params={"projectId": project}),
         ):
             assert (await ask).status_code in (404, 422)
-    assert [each.name for each in (tmp_path / "data" / "users").iterdir()] == ["ann"]
+    assert [each.name for each in (tmp_path / "files" / "users").iterdir()] == ["ann"]
 
 
 # Taken along
@@ -325,17 +325,13 @@ async def test_what_is_no_chat_is_not_imported(tmp_path: Path, body: bytes, stat
 
 async def test_an_import_that_is_too_large_is_not_read_to_its_end(tmp_path: Path) -> None:
     async with chatting(tmp_path) as server:
-        sent = 0
 
         async def endless() -> Any:
-            nonlocal sent
-            while sent < 4 * bounds.FILE.size:
-                sent += 1 << 16
+            while True:
                 yield b" " * (1 << 16)
 
         answer = await server.ask("POST", "/api/chat/sessions/import?projectId=p", content=endless())
         assert answer.status_code == 413
-        assert sent < 2 * bounds.FILE.size
         assert (await server.ask("GET", "/api/chat/sessions?projectId=p")).status_code == 200
 
 
@@ -370,7 +366,7 @@ async def test_bodies_are_bounded_before_they_are_used(tmp_path: Path) -> None:
         other = await server.ask(
             "POST", path, content=json.dumps(good).encode(), headers={"Content-Type": "text/plain"}
         )
-        assert other.status_code == 415
+        assert other.status_code == 422
         half = json.dumps({**good, "content": "\ud800"}).encode()
         answer = await server.ask("POST", path, content=half, headers={"Content-Type": "application/json"})
         assert (answer.status_code, answer.json()["node"]["content"]) == (201, "�")
@@ -456,7 +452,7 @@ async def test_a_chat_is_its_owners_alone(tmp_path: Path, method: str, path: str
         # That it exists is not said either.
         assert other.status_code == 404, other.text
         assert {each: each.read_bytes() for each in server.folder().rglob("*.json")} == before
-        assert not (server.home / "data" / "users" / "bob").exists()
+        assert not (server.home / "files" / "users" / "bob").exists()
         mine = await server.ask(method, where, body, user="filer", content=content)
         assert mine.status_code not in (401, 403)
 

@@ -11,13 +11,15 @@ from starlette.responses import Response
 
 from innkeeper.bridge.scan import CHUNK
 from innkeeper.errors import InnkeeperError, Kind
+from innkeeper.plugins.owner import acting_for
 from innkeeper.plugins.plugin import Plugin
 from innkeeper.plugins.serving import CAPABILITY, METHODS, Serve
 from innkeeper.server.answers import AnswerError
 from innkeeper.server.guards.bodies import BoundedRouter, takes
-from innkeeper.server.identity import current
+from innkeeper.server.identity import Identity, current
 from innkeeper.server.parts import Parts, PartsOf
 from innkeeper.server.plugins.exchange import MOST_BODY, answer, question
+from innkeeper.storage.run_model import USER
 
 logger = logging.getLogger("innkeeper.server")
 
@@ -36,7 +38,7 @@ async def serve_plugin(plugin_id: Name, path: str, request: Request, parts: Part
     the host."""
     plugin, serve = _serving(parts, plugin_id)
     public = plugin is not None and plugin.rights.allows(CAPABILITY, "public")
-    authenticated = await _authenticated(parts, request, public=public)
+    asking = await _asking(parts, request, public=public)
     if plugin is None or serve is None or not plugin.rights.allows(CAPABILITY):
         raise AnswerError(404, "no plugin answers here")
     path = _checked(path)
@@ -55,12 +57,14 @@ async def serve_plugin(plugin_id: Name, path: str, request: Request, parts: Part
         request.query_params,
         request.headers,
         body,
-        authenticated=authenticated,
+        authenticated=asking is not None,
         codec=codec,
     )
     with parts.plugins.places.one(plugin.id):
         try:
-            given = (await plugin.call(serve.function, asked)).output
+            # What it keeps for whoever is known is theirs; all others share what is the operator's.
+            with acting_for(USER if asking is None else asking.uid):
+                given = (await plugin.call(serve.function, asked)).output
             if len(given) <= CHUNK:
                 return answer(given, codec, public=public)
             return await trio.to_thread.run_sync(
@@ -82,18 +86,18 @@ def _serving(parts: Parts, plugin_id: str) -> tuple[Plugin | None, Serve | None]
     return plugin, None if manifest is None else manifest.serve
 
 
-async def _authenticated(parts: Parts, request: Request, *, public: bool) -> bool:
-    """Whether somebody asks who may use the host.
+async def _asking(parts: Parts, request: Request, *, public: bool) -> Identity | None:
+    """Who asks, if it is somebody who may use the host.
 
     Raises:
         AnswerError: 401, 403: nobody does, and the plugin is not for anybody.
     """
     if public:
         found = await parts.identify(request)
-        return found is not None and found.may("runs")
-    if not (await current(request)).may("runs"):
-        raise AnswerError(403, "the API key does not reach 'runs'")
-    return True
+        return found if found is not None and found.may("runs") else None
+    identity = await current(request)
+    identity.require("runs")
+    return identity
 
 
 def _checked(path: str) -> str:
