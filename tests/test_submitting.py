@@ -8,20 +8,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
 from guests import assemble
-from innkeeper.bridge.runner import Job
+from innkeeper.bridge.runner import Job, ProblemsError, unpacked
 from innkeeper.composition.serving import open_parts
 from innkeeper.server.answers import AnswerError
 from innkeeper.server.identity import Identity
 from innkeeper.server.parts import Parts
-from innkeeper.server.runs.submitting import MOST_BYTES, packed_job, read_workflow, submit
+from innkeeper.server.runs.submitting import MOST_BYTES, read_workflow, submit
 from innkeeper.server.runs.wishes import MOST_DEADLINE, Wishes, wishes_of
 from innkeeper.storage.run_model import StoredRun
+from innkeeper.workflow.runner import WorkflowRunner
+from innkeeper.workflow.scheduling.execution import Task
+from native_homes import House, node
+from run_fakes import NoSink, stored_run
 from work_homes import MANIFEST, SLOW, one
 
 ANN = Identity("ann", "ann", False, "session")
@@ -208,8 +213,30 @@ async def test_bytes_that_are_no_workflow_are_refused(home: Path, data: bytes, s
         max_size=4,
     )
 )
-def test_a_job_that_is_packed_in_pieces_is_the_job(workflow: dict[str, Any]) -> None:
-    assert packed_job(workflow) == Job(workflow, {}).packed()
+def test_a_job_that_is_packed_in_pieces_is_one_map(workflow: dict[str, Any]) -> None:
+    whole = {"workflow": workflow, "inputs": {"a": 1}, "project": "p", "confined": True}
+    assert Job(workflow, {"a": 1}, "p", confined=True).packed() == msgpack.packb(whole)
+
+
+async def test_native_nodes_are_for_administrators_alone_also_when_the_run_begins(tmp_path: Path) -> None:
+    house = House(tmp_path / "home")
+    house.native("raw", node("return {'out': 1}"))
+    flow = {"nodes": [{"id": "a", "fullType": "raw:N"}], "edges": []}
+    error = await refused(house.path, flow)
+    assert (error.status, "native code" in error.error) == (422, True)
+    admin = replace(ANN, is_admin=True)
+    async with open_parts(house.path, watch=False) as parts:
+        assert not unpacked(await job_of(parts, await submit(parts, admin, flow))).confined
+        # Its node was another one when it was checked.
+        confined = Job(flow, {}, confined=True).packed()
+        with pytest.raises(ProblemsError, match="native code"):
+            await WorkflowRunner(parts.host).execute(Task(stored_run("r"), confined, 1000), NoSink())
+
+
+async def job_of(parts: Parts, id: str) -> bytes:
+    found = await parts.scheduler.store.job(id)
+    assert found is not None
+    return found
 
 
 async def test_what_is_read_is_what_was_sent(home: Path) -> None:
@@ -225,7 +252,11 @@ async def test_a_projects_workflows_are_asked_of_the_projects_for_who_asks(home:
             asked.append((identity.uid, project))
             return payload
 
+        async def folder(self, uid: str, project: str) -> Path:
+            return Path("/home") / uid / project
+
     async with open_parts(home, watch=False) as parts:
         with_projects = replace(parts, runs=replace(parts.runs, projects=Projects()))
-        await submit(with_projects, ANN, one("Quick"), metadata={"projectId": "p"})
+        id = await submit(with_projects, ANN, one("Quick"), metadata={"projectId": "p"})
+        assert unpacked(await job_of(parts, id)).project == "/home/ann/p"
     assert asked == [("ann", "p")]

@@ -34,20 +34,37 @@ class Job:
         workflow: as `innkeeper run` takes it, as plain data.
         inputs: values of its interface inputs, by key.
         project: the folder of the project whose references it may use, or "". Only a command of the operator names
-            one: whoever makes a job of what a plugin gave leaves it empty, and in a plugin's run it counts for nothing.
+            one, or the server, of a user's own: whoever makes a job of what a plugin gave leaves it empty, and in a
+            plugin's run it counts for nothing.
+        confined: whether it may not start native nodes, which have all rights of the host. A plugin's run never may.
     """
 
     workflow: Mapping[str, Any]
     inputs: Mapping[str, Any]
     project: str = ""
+    confined: bool = False
 
     def packed(self) -> bytes:
-        """As the queue keeps it (msgpack)."""
-        job: dict[str, Any] = {"workflow": self.workflow, "inputs": self.inputs}
+        """As the queue keeps it (msgpack). Made node by node: one call for all of a large one would keep the
+        interpreter's lock."""
+        more: dict[str, Any] = {"inputs": self.inputs}
         if self.project:
-            job["project"] = self.project
-        data: bytes = msgpack.packb(job, unicode_errors="surrogatepass")
-        return data
+            more["project"] = self.project
+        if self.confined:
+            more["confined"] = True
+        packer = msgpack.Packer(unicode_errors="surrogatepass")
+        parts: list[bytes] = [packer.pack_map_header(1 + len(more)), packer.pack("workflow")]
+        parts.append(packer.pack_map_header(len(self.workflow)))
+        for key, value in self.workflow.items():
+            parts.append(packer.pack(key))
+            if isinstance(value, list):
+                parts.append(packer.pack_array_header(len(value)))
+                parts += map(packer.pack, value)
+            else:
+                parts.append(packer.pack(value))
+        for key, value in more.items():
+            parts += (packer.pack(key), packer.pack(value))
+        return b"".join(parts)
 
 
 def unpacked(job: bytes) -> Job:
@@ -58,7 +75,7 @@ def unpacked(job: bytes) -> Job:
     """
     try:
         found = unpack_own(job)
-        made = Job(found["workflow"], found["inputs"], found.get("project", ""))
+        made = Job(found["workflow"], found["inputs"], found.get("project", ""), bool(found.get("confined", False)))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, msgpack.UnpackException):
         made = None
     if made is None or not isinstance(made.workflow, dict) or not isinstance(made.inputs, dict):

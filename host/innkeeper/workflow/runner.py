@@ -107,7 +107,7 @@ class WorkflowRunner:
         with unsearched(len(data) // _PART):
             job = unpacked(data)
             # What a plugin says names no folder of the machine, whatever stands in the row.
-            return self._checked(job, confined), "" if confined else job.project
+            return self._checked(job, confined or job.confined), "" if confined else job.project
 
     def _graph(self, job: Job, confined: bool) -> Graph:
         with unsearched(_parts(job)):

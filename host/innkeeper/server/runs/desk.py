@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import trio
@@ -21,6 +22,14 @@ class ProjectWorkflows(Protocol):
         Raises:
             AnswerError: 404: there is no such project, or it is somebody else's.
             UsageError: it would be more than a payload may bring.
+        """
+        ...
+
+    async def folder(self, uid: str, project: str) -> Path:
+        """The folder of a user's project on the disk, where its knowledge bases are.
+
+        Raises:
+            FileError: there is no such project.
         """
         ...
 

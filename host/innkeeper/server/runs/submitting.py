@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
-import msgpack
 import trio
 
+from innkeeper.bridge.runner import Job
 from innkeeper.bridge.scan import DEFAULT_BOUNDS
 from innkeeper.errors import UsageError
 from innkeeper.knowledge.settling import unsearched
@@ -64,6 +64,7 @@ async def submit(
     said = workflow.get("metadata")
     wishes = wishes_of(said if isinstance(said, dict) else None)
     payload = await trio.to_thread.run_sync(_read, workflow, limiter=parts.runs.checking)
+    folder = ""
     if wishes.project is not None:
         if parts.runs.projects is None:
             raise AnswerError(404, "there is no project of this id")
@@ -72,12 +73,15 @@ async def submit(
         except UsageError as error:
             raise AnswerError(422, error.message) from None
         workflow = await trio.to_thread.run_sync(_plain, payload, limiter=parts.runs.checking)
-    job = await trio.to_thread.run_sync(_checked, payload, workflow, parts.host, limiter=parts.runs.checking)
+        folder = str(await parts.runs.projects.folder(identity.uid, wishes.project))
+    # A native node has all rights of the host: other users' data, too.
+    job = Job(workflow, {}, folder, confined=not identity.is_admin)
+    data = await trio.to_thread.run_sync(_checked, payload, job, parts.host, limiter=parts.runs.checking)
     now = time.time()
     new = NewRun(
         new_id(),
         Account(identity.uid),
-        job,
+        data,
         wishes.name,
         wishes.priority,
         None if wishes.lasting is None else now + wishes.lasting,
@@ -141,17 +145,17 @@ def _plain(payload: WorkflowPayload) -> dict[str, Any]:
     return found
 
 
-def _checked(payload: WorkflowPayload, workflow: Mapping[str, Any], host: Host) -> bytes:
-    """A workflow that could run now, as the queue keeps it.
+def _checked(payload: WorkflowPayload, job: Job, host: Host) -> bytes:
+    """A job that could run now, as the queue keeps it.
 
     Args:
-        payload: the workflow.
-        workflow: what it was read from.
+        payload: its workflow.
+        job: the job.
         host: has the nodes.
     """
     with unsearched(len(payload.nodes) + len(payload.edges)):
         try:
-            check_workflow(payload, StillHost(host, most_unknown=_MOST_UNKNOWN))
+            check_workflow(payload, StillHost(host, confined=job.confined, most_unknown=_MOST_UNKNOWN))
         except WorkflowError as error:
             found = [
                 {key: value for key, value in asdict(problem).items() if value is not None}
@@ -161,27 +165,12 @@ def _checked(payload: WorkflowPayload, workflow: Mapping[str, Any], host: Host) 
         except UsageError as error:
             raise _problems("the workflow does not check", [{"text": error.message}], 0) from None
         try:
-            data = packed_job(workflow)
+            data = job.packed()
         except (TypeError, ValueError, OverflowError):
             raise AnswerError(422, "the workflow has a value that cannot be kept: an integer of over 64 bits") from None
     if len(data) > MOST_BYTES:
         raise too_large()
     return data
-
-
-def packed_job(workflow: Mapping[str, Any]) -> bytes:
-    """What `Job(workflow, {}).packed()` gives, without a call that keeps the interpreter's lock for all of it."""
-    packer = msgpack.Packer(unicode_errors="surrogatepass")
-    parts: list[bytes] = [packer.pack_map_header(2), packer.pack("workflow"), packer.pack_map_header(len(workflow))]
-    for key, value in workflow.items():
-        parts.append(packer.pack(key))
-        if isinstance(value, list):
-            parts.append(packer.pack_array_header(len(value)))
-            parts += map(packer.pack, value)
-        else:
-            parts.append(packer.pack(value))
-    parts += [packer.pack("inputs"), packer.pack_map_header(0)]
-    return b"".join(parts)
 
 
 def _problems(error: str, problems: list[dict[str, Any]], more: int) -> AnswerError:
