@@ -209,8 +209,16 @@ async def test_sessions_are_listed_described_and_deleted_into_the_recycle_bin(tm
         assert (await server.ask("DELETE", f"/api/chat/sessions/{new}?version=2")).status_code == 204
         assert (await server.ask("DELETE", "/api/chat/sessions/broken?version=1")).status_code == 204
         assert (await server.ask("GET", f"/api/chat/{new}/tree")).status_code == 404
-        kept = sorted(each.name.split("_")[0] for each in (server.folder() / ".recycle_bin/p/chats").iterdir())
-        assert kept == sorted(["broken", new, new])
+        kept = (await server.ask("GET", "/api/recycle-bin")).json()
+        assert sorted(each["originalPath"] for each in kept) == sorted(
+            [f"user://projects/p/chats/{name}" for name in ("broken.json", f"{new}.json", f"{new}.assets")]
+        )
+        for each in kept:
+            assert (await server.ask("POST", f"/api/recycle-bin/{each['id']}/restore", {})).status_code == 200
+        assert (await server.ask("GET", f"/api/chat/{new}/tree")).json()["version"] == 2
+        assert len((await server.ask("GET", f"/api/chat/{new}/assets")).json()) == 1
+        for name in (new, "broken"):
+            assert (await server.ask("DELETE", f"/api/chat/sessions/{name}?version=2")).status_code == 204
         assert [each["id"] for each in (await server.ask("GET", "/api/chat/sessions?projectId=p")).json()] == [old]
         (server.folder() / "projects/p/chats/bad.json").write_text("{")
         answer = await server.ask("GET", "/api/chat/bad/tree")

@@ -17,11 +17,14 @@ from innkeeper.server.cache.invalidations import Invalidation
 from innkeeper.server.chats import bounds
 from innkeeper.server.chats.edits import stamped
 from innkeeper.server.chats.encoding import decoded, encoded
-from innkeeper.server.chats.folder import ChangedError, Expected, Folder, Folders, Stamp
+from innkeeper.server.chats.folder import ANY_FILE, ChangedError, Expected, Folder, Folders, Stamp
 from innkeeper.server.chats.model import ChatHistoryTree
 from innkeeper.server.chats.names import is_project, is_session, new_session
 from innkeeper.server.chats.places import Kept, Place, now
 from innkeeper.server.chats.sessions import ChatSession, summary
+from innkeeper.server.files.bin import ITEM, ORIGIN, new_entry, origin_of
+from innkeeper.server.files.logical import USER, LogicalPath
+from innkeeper.server.files.roots import BIN
 
 Edit = Callable[[ChatHistoryTree], ChatHistoryTree]
 """Makes a tree of a tree (`edits`). In a thread."""
@@ -178,17 +181,15 @@ class Chats:
         except RejectedError:
             # One that cannot be read has no version; that must not keep it there for ever.
             pass
-        name = f"{place.session}_{time.time_ns() // 1_000_000}"
-        bin_of = (".recycle_bin", place.project, "chats")
         try:
-            await folder.move(place.file, (*bin_of, f"{name}.json"), expected)
+            await _recycle(folder, place.file, expected)
         except ChangedError:
             raise _conflict((await self.read(place)).tree.version) from None
         for cache in (self._trees, self._summaries):
             await cache.invalidate(Invalidation("key", self._key(place, cache.name)))
         # It may have none.
         with suppress(ChangedError):
-            await folder.move(place.assets, (*bin_of, f"{name}.assets"))
+            await _recycle(folder, place.assets)
 
     async def sessions(self, uid: str, project: str, offset: int, limit: int) -> tuple[list[ChatSession], int]:
         """Sessions of a project, the one that changed last first, and how many there are.
@@ -254,6 +255,25 @@ class Chats:
 
 def _loaded(kept: Kept) -> Loaded:
     return Loaded(kept, _TIMES * len(kept.data) + _EACH * len(kept.tree.nodes))
+
+
+async def _recycle(folder: Folder, path: tuple[str, ...], expected: Expected = ANY_FILE) -> None:
+    """Moves something to the recycle bin, if it is still what was read.
+
+    Raises:
+        ChangedError: it is another, or not there.
+    """
+    at = time.time()
+    entry = (BIN, new_entry(at))
+    await folder.write_atomic(*entry, ORIGIN, data=origin_of(LogicalPath(USER, path), at))
+    try:
+        await folder.move(path, (*entry, ITEM, path[-1]), expected)
+    except BaseException:
+        with trio.CancelScope(shield=True):
+            for part in ((ITEM,), (ORIGIN,), ()):
+                with suppress(ChangedError):
+                    await folder.delete(*entry, *part)
+        raise
 
 
 def _missing() -> AnswerError:

@@ -20,8 +20,8 @@ from innkeeper.server.files.roots import BIN
 from innkeeper.server.files.tree import Tree
 
 _ID = re.compile(r"[0-9]{8}T[0-9]{12}Z-[0-9a-f]{16}")
-_ORIGIN = "origin.json"
-_ITEM = "item"
+ORIGIN: Final = "origin.json"
+ITEM: Final = "item"
 _DEEPER = 3
 _MOST_ORIGIN = 64 * 1024
 _HERE: Final = LogicalPath(USER, (BIN,))
@@ -44,6 +44,16 @@ class Deleted:
     entry: Entry
 
 
+def new_entry(now: float) -> str:
+    """The id of a new entry (str)."""
+    return f"{_stamp(now)}-{os.urandom(8).hex()}"
+
+
+def origin_of(path: LogicalPath, now: float) -> bytes:
+    """What `ORIGIN` of an entry holds (bytes): where the thing was, and when it was deleted."""
+    return json.dumps({"logicalPath": str(path), "deletedAt": now}, ensure_ascii=False).encode()
+
+
 class RecycleBin:
     """The bin of a user's files. Its methods block, for a thread, and raise FileError."""
 
@@ -60,12 +70,11 @@ class RecycleBin:
             now: seconds since 1970.
         """
         self._tree.status(path)
-        found = f"{_stamp(now)}-{os.urandom(8).hex()}"
+        found = new_entry(now)
         entry = _HERE.child(found)
-        self._tree.make(entry.child(_ITEM), parents=True)
-        origin = {"logicalPath": str(path), "deletedAt": now}
+        self._tree.make(entry.child(ITEM), parents=True)
         try:
-            self._tree.write(entry.child(_ORIGIN), json.dumps(origin, ensure_ascii=False).encode())
+            self._tree.write(entry.child(ORIGIN), origin_of(path, now))
             # What is as deep as a path may be has to find room here as well.
             self._tree.move(path, _inside(entry, path.name), deepest=MOST_DEPTH + _DEEPER)
         except FileError:
@@ -141,8 +150,8 @@ class RecycleBin:
         """An entry; None where it is none, as a crash may leave it."""
         here = _HERE.child(id)
         try:
-            said = json.loads(self._tree.read(here.child(_ORIGIN), _MOST_ORIGIN))
-            rows, _ = self._tree.page(here.child(_ITEM), most=1)
+            said = json.loads(self._tree.read(here.child(ORIGIN), _MOST_ORIGIN))
+            rows, _ = self._tree.page(here.child(ITEM), most=1)
             origin, at = logical_path(said["logicalPath"]), float(said["deletedAt"])
         except (FileError, ValueError, TypeError, KeyError, RecursionError):
             return None
@@ -153,7 +162,7 @@ class RecycleBin:
 
 def _inside(entry: LogicalPath, name: str) -> LogicalPath:
     # Not `child`: its name is one of the disk, and was checked as it was deleted.
-    return LogicalPath(USER, (*entry.parts, _ITEM, name))
+    return LogicalPath(USER, (*entry.parts, ITEM, name))
 
 
 def _stamp(moment: float) -> str:
