@@ -28,7 +28,7 @@ async def submitted(server: Served, workflow: dict[str, Any], who: str = "defaul
 
 async def interrupted(server: Served, prompt: str) -> None:
     from innkeeper.server.identity import Identity
-    from innkeeper.server.live.access import interrupt
+    from innkeeper.server.runs.finding import interrupt
 
     await interrupt(server.parts, Identity("root", "root", True, "local"), prompt)
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from innkeeper.server.answers import AnswerError
 from innkeeper.server.live import session, standing
-from innkeeper.server.live.access import MOST_ID
+from innkeeper.server.runs.finding import MOST_ID
 from innkeeper.server.live.protocol import (
     Click,
     Load,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from innkeeper.printable import printable
 from innkeeper.server.answers import AnswerError
 from innkeeper.server.live import editing, protocol
-from innkeeper.server.live.access import interrupt, run_of, wire_status
 from innkeeper.server.live.protocol import Received, payload_of
+from innkeeper.server.runs.finding import find_run, interrupt, wire_status
 from innkeeper.server.runs.submitting import submit
 from innkeeper.workflow.engine.events import ACCEPTED, STATUS
 
@@ -46,7 +46,7 @@ async def _prompt(session: Session, received: Received) -> None:
     # Before it is queued: it would run, and the client would hear nothing of it.
     session.room()
     id = await submit(session.parts, session.identity, received.payload)
-    run = await run_of(session.parts, session.identity, id)
+    run = await find_run(session.parts, session.identity, id)
     await session.say(ACCEPTED, {"promptId": id})
     # What it says itself, "running" to begin with, may come much later.
     await session.say(STATUS, {"promptId": id, "status": "queued"})
@@ -85,7 +85,7 @@ async def _resume(session: Session, received: Received) -> None:
 
 async def _watch(session: Session, id: str, after: int) -> None:
     session.ours = True
-    run = await run_of(session.parts, session.identity, id)
+    run = await find_run(session.parts, session.identity, id)
     # Nothing of what was watched before may follow the answer.
     session.leave(run.id)
     session.room()

@@ -16,7 +16,7 @@ from innkeeper.bridge.codec import parse_json
 from innkeeper.bridge.scan import CHUNK, MalformedError
 from innkeeper.printable import printable
 from innkeeper.server.answers import AnswerError
-from innkeeper.server.live.access import MOST_ID
+from innkeeper.server.runs.finding import MOST_ID
 from innkeeper.workflow.formats.parts import PAYLOAD_BOUNDS
 
 PROMPT_REQUEST: Final = "PROMPT_REQUEST"

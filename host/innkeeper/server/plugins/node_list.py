@@ -12,7 +12,7 @@ from pydantic_core import PydanticSerializationError
 
 from innkeeper.plugins.host import Host
 from innkeeper.plugins.nodes import NodeDefinition
-from innkeeper.server.etags import etag_of
+from innkeeper.server.cache.etags import etag_of
 from innkeeper.workflow.checking.own_nodes import OWN_NODES
 
 logger = logging.getLogger("innkeeper.server")

@@ -9,7 +9,7 @@ from fastapi import Path, Request
 from starlette.responses import Response
 
 from innkeeper.server.answers import AnswerError
-from innkeeper.server.etags import conditional
+from innkeeper.server.cache.etags import conditional
 from innkeeper.server.guards.bodies import BoundedRouter
 from innkeeper.server.identity import Administrator, Identity, scoped
 from innkeeper.server.models import ASKED, Model, problems
@@ -45,7 +45,7 @@ class Reloaded(Model):
 async def get_nodes(request: Request, parts: PartsOf, identity: Reader) -> Any:
     """The definitions of all nodes, those of plugins that are turned off left out."""
     text, etag = await parts.plugins.nodes.text(parts.host, partial(is_off, parts))
-    return conditional(request, text, etag, "application/json")
+    return conditional(request.headers, text, etag, media_type="application/json")
 
 
 @router.post("/api/nodes/reload", responses=ASKED)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from innkeeper.bridge.bridge import bridge_of
 from innkeeper.plugins.plugin import Plugin
 from innkeeper.server.answers import AnswerError
-from innkeeper.server.etags import conditional, etag_of
+from innkeeper.server.cache.etags import conditional, etag_of
 from innkeeper.server.guards.bodies import BoundedRouter
 from innkeeper.server.identity import Administrator, Identity, scoped
 from innkeeper.server.models import ASKED, Model, plain, problems
@@ -150,7 +150,9 @@ async def get_asset(name: Name, file: str, request: Request, parts: PartsOf, ide
         return data, etag_of(data)
 
     data, etag = await trio.to_thread.run_sync(read, limiter=parts.plugins.files)
-    return conditional(request, data, etag, media_of(file) or "application/octet-stream", HEADERS)
+    return conditional(
+        request.headers, data, etag, media_type=media_of(file) or "application/octet-stream", headers=HEADERS
+    )
 
 
 def _plugin(parts: Parts, name: str) -> Plugin:

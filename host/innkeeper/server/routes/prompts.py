@@ -12,8 +12,9 @@ from innkeeper.server.guards.bodies import BoundedRouter, takes
 from innkeeper.server.identity import Identity, scoped
 from innkeeper.server.models import ASKED, Model, problems
 from innkeeper.server.parts import PartsOf
+from innkeeper.server.runs import finding
 from innkeeper.server.runs.describing import PromptInfo, PromptResult, info_of, result_text
-from innkeeper.server.runs.finding import RunId, find_ended, find_run, unknown
+from innkeeper.server.runs.finding import RunId, find_ended
 from innkeeper.server.runs.outcomes import outcomes_of
 from innkeeper.server.runs.submitting import MOST_BYTES, read_workflow, submit
 from innkeeper.storage.run_model import MOST_LISTED
@@ -143,13 +144,8 @@ _INTERRUPT = {**ASKED, **problems(_404="there is no such run, or it is not yours
 @router.post("/api/interrupt/{prompt_id}", responses=_INTERRUPT)
 async def interrupt(prompt_id: RunId, parts: PartsOf, identity: Runner) -> Interrupted:
     """Ends a run, wherever it is executed. Doing it twice is harmless."""
-    found = await find_run(parts, identity, prompt_id)
-    run = await parts.scheduler.store.cancel(found.id, time.time())
-    if run is None:
-        raise unknown()
+    run = await finding.interrupt(parts, identity, prompt_id)
     if run.status == "running":
-        # Another process that has it looks at its row within a second.
-        parts.scheduler.cancel(run.id)
         return Interrupted(success=True, message="the run is being interrupted")
     if run.status in ("cancelled", "interrupted"):
         return Interrupted(success=True, message="the run is interrupted")

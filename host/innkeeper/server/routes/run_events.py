@@ -11,10 +11,10 @@ from starlette.responses import Response
 
 from innkeeper.server.guards.bodies import BoundedRouter
 from innkeeper.server.identity import Identity, scoped
-from innkeeper.server.live.access import MOST_ID, run_of, wire_status
 from innkeeper.server.live.messages import Message, compact
 from innkeeper.server.models import ASKED, Model, problems
 from innkeeper.server.parts import Parts, PartsOf
+from innkeeper.server.runs.finding import MOST_ID, find_run, wire_status
 from innkeeper.storage.run_model import StoredRun
 
 router = BoundedRouter(tags=["live"])
@@ -63,7 +63,7 @@ async def run_events(
     limit: Annotated[int, Query(ge=1, le=MOST_EVENTS)] = MOST_EVENTS,
 ) -> Response:
     """The events of a run after a number. Where there are none yet, the answer waits so many seconds for one."""
-    run = await run_of(parts, identity, prompt_id)
+    run = await find_run(parts, identity, prompt_id)
     found, over = await _found(parts, identity, run, after, wait, limit)
     # They are JSON already, once for all who watch.
     head = {

@@ -12,13 +12,13 @@ from starlette.responses import Response
 from innkeeper.errors import InnkeeperError
 from innkeeper.server.guards.bodies import BoundedRouter
 from innkeeper.server.identity import Identity, scoped
-from innkeeper.server.live.access import MOST_ID, run_of
 from innkeeper.server.live.messages import Message, encoded_object
 from innkeeper.server.live.session import BATCH, taken
 from innkeeper.server.live.standing import until_unknown
 from innkeeper.server.live.watcher import Watcher
 from innkeeper.server.parts import Parts, PartsOf
 from innkeeper.server.routes.run_events import MISSING
+from innkeeper.server.runs.finding import MOST_ID, find_run
 from innkeeper.server.wire.events import EventStream
 from innkeeper.server.wire.frames import event_text
 from innkeeper.server.wire.outlets import Outlet
@@ -48,7 +48,7 @@ async def stream(
 ) -> Response:
     """The events of a run until it ends: `message` for each, `complete` or `error` for the last, and `heartbeat`
     where nothing is said for a while. Each has its number as id, after which a client that comes back goes on."""
-    run = await run_of(parts, identity, prompt_id)
+    run = await find_run(parts, identity, prompt_id)
     if last_event_id is not None and last_event_id.isascii() and last_event_id.isdecimal():
         # It is what the client saw last; the address stays what it was when it came first.
         after = max(after, int(last_event_id))
