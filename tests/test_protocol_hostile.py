@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from innkeeper.server.answers import AnswerError
 from innkeeper.server.live import session, standing
-from innkeeper.server.runs.finding import MOST_ID
 from innkeeper.server.live.protocol import (
     Click,
     Load,
@@ -28,6 +27,7 @@ from innkeeper.server.live.protocol import (
     payload_of,
     read_message,
 )
+from innkeeper.server.runs.finding import MOST_ID
 from live_homes import WHO, many_users, quick, sleeping, slow_served, until_running
 from protocol_client import ClosedError, RefusedError, connected
 from test_docs import ROOT
